@@ -1,0 +1,75 @@
+"""A deterministic in-memory Colonies server: what moto is to AWS, with a clock of one's own."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from colonysim.core.model import ProcessState
+    from colonysim.core.settings import Settings
+    from colonysim.fronts.inprocess import intercept
+    from colonysim.fronts.web import WebServer
+    from colonysim.sim.client import (
+        AssignedProcess,
+        ColonyClient,
+        ExecutorClient,
+        ProcessHandle,
+        Refused,
+        UserClient,
+        function_spec,
+    )
+    from colonysim.sim.clock import Mode
+    from colonysim.sim.invariants import InvariantViolation
+    from colonysim.sim.simulation import Simulation, Stuck
+    from colonysim.sim.snapshots import BadSnapshot
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AssignedProcess": "sim.client",
+    "BadSnapshot": "sim.snapshots",
+    "ColonyClient": "sim.client",
+    "ExecutorClient": "sim.client",
+    "InvariantViolation": "sim.invariants",
+    "Mode": "sim.clock",
+    "ProcessHandle": "sim.client",
+    "ProcessState": "core.model",
+    "Refused": "sim.client",
+    "Settings": "core.settings",
+    "Simulation": "sim.simulation",
+    "Stuck": "sim.simulation",
+    "UserClient": "sim.client",
+    "WebServer": "fronts.web",
+    "function_spec": "sim.client",
+    "intercept": "fronts.inprocess",
+}
+
+__all__ = [
+    "AssignedProcess",
+    "BadSnapshot",
+    "ColonyClient",
+    "ExecutorClient",
+    "InvariantViolation",
+    "Mode",
+    "ProcessHandle",
+    "ProcessState",
+    "Refused",
+    "Settings",
+    "Simulation",
+    "Stuck",
+    "UserClient",
+    "WebServer",
+    "__version__",
+    "function_spec",
+    "intercept",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, when it is asked for: importing colonysim itself costs next to nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'colonysim' has no attribute {name!r}")
+    value = getattr(import_module(f"colonysim.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

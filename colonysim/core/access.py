@@ -1,0 +1,173 @@
+"""Who may do what: rules as values, one column of the registry (a-foundation 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from colonysim.core.errors import NUL_TEXT, Refusal, Silence
+from colonysim.core.model import APPROVED, RUNNING, Process
+from colonysim.core.storage import unparsable
+from colonysim.core.world import World
+
+Check = Callable[[World, str, Any, Any], None]
+"""(world, caller id, message, target): returns, or raises the refusal."""
+
+ColonyOf = Callable[[Any, Any], str]
+"""The name of the colony a message is about, from the message and its target."""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A named check. Rules joined by `&` are tested in order."""
+
+    name: str
+    check: Check
+
+    def __and__(self, other: Rule) -> Rule:
+        first, second = self.check, other.check
+
+        def both(world: World, caller_id: str, message: Any, target: Any) -> None:
+            first(world, caller_id, message, target)
+            second(world, caller_id, message, target)
+
+        return Rule(f"{self.name}, {other.name}", both)
+
+
+# ---------------------------------------------------------------- which colony
+def named(message: Any, _: Any) -> str:
+    """The colony the message names."""
+    return message.colonyname  # type: ignore[no-any-return]
+
+
+def of_target(_: Any, target: Any) -> str:
+    """The colony the message's target belongs to."""
+    return target.colony  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------- the three checks
+def is_member(world: World, caller_id: str, colony: str, approved: bool = True) -> bool:
+    """Whether a caller is an executor (approved, where that is asked) or a user of a colony."""
+    records = world.executors_by_id.get(caller_id)
+    if records:
+        executor = records[0]  # Quirk: an id in two colonies counts in the first one only
+        if executor.colony == colony and (executor.state == APPROVED or not approved):
+            return True
+    return (colony, caller_id) in world.users_by_id
+
+
+def require_member(world: World, caller_id: str, colony: str, approved: bool = True) -> None:
+    if is_member(world, caller_id, colony, approved):
+        if world.odd_users and _reads_odd_user(world, caller_id, colony, approved):
+            raise Refusal(403, "Failed to parse User name")
+        return
+    if "\0" in colony:
+        raise Refusal(403, NUL_TEXT)
+    if colony not in world.colonies:
+        raise Refusal(403, f"Colony with name <{colony}> does not exists")
+    raise Refusal(403, f"Access denied, not a member of Colony with name <{colony}>")
+
+
+def _reads_odd_user(world: World, caller_id: str, colony: str, approved: bool) -> bool:
+    """Quirk: a user whose name holds a colon is found, but cannot be read."""
+    records = world.executors_by_id.get(caller_id)
+    if records and records[0].colony == colony and (records[0].state == APPROVED or not approved):
+        return False
+    return any(unparsable(user.name, colony) for user in world.users_by_id[colony, caller_id])
+
+
+def require_owner(world: World, caller_id: str, colony: str) -> None:
+    if colony == "":
+        raise Refusal(403, "Empty Colony name")
+    if "\0" in colony:
+        raise Refusal(403, NUL_TEXT)
+    if colony not in world.colonies:
+        raise Refusal(403, f"Colony with name <{colony}> does not exists")
+    if world.colonies[colony].colonyid != caller_id:
+        raise Refusal(403, "Access denied, not colony owner")
+
+
+# ---------------------------------------------------------------- rules
+def _anyone(world: World, caller_id: str, message: Any, target: Any) -> None:
+    return
+
+
+def _server_owner(world: World, caller_id: str, message: Any, target: Any) -> None:
+    if caller_id != world.server_id:
+        raise Refusal(403, "Access denied, not server owner")
+
+
+anyone: Final = Rule("anyone", _anyone)
+server_owner: Final = Rule("server owner", _server_owner)
+
+
+def colony_owner(of: ColonyOf = named) -> Rule:
+    def check(world: World, caller_id: str, message: Any, target: Any) -> None:
+        require_owner(world, caller_id, of(message, target))
+
+    return Rule("colony owner", check)
+
+
+def member(of: ColonyOf = named) -> Rule:
+    """A user or an approved executor of the colony."""
+
+    def check(world: World, caller_id: str, message: Any, target: Any) -> None:
+        require_member(world, caller_id, of(message, target))
+
+    return Rule("member", check)
+
+
+def any_member(of: ColonyOf = named) -> Rule:
+    """A user or an executor of the colony, whatever the executor's state."""
+
+    def check(world: World, caller_id: str, message: Any, target: Any) -> None:
+        require_member(world, caller_id, of(message, target), approved=False)
+
+    return Rule("member in any state", check)
+
+
+def silent_member(of: ColonyOf = named) -> Rule:
+    """As `member`. Quirk: who is none gets 200 and an empty body (a-foundation 2.6)."""
+
+    def check(world: World, caller_id: str, message: Any, target: Any) -> None:
+        try:
+            require_member(world, caller_id, of(message, target))
+        except Refusal:
+            raise Silence(200) from None
+
+    return Rule("member, refused silently", check)
+
+
+def member_or_owner(of: ColonyOf = named) -> Rule:
+    """A member or the owner of the colony; who is neither gets the owner check's text."""
+
+    def check(world: World, caller_id: str, message: Any, target: Any) -> None:
+        colony = of(message, target)
+        if not is_member(world, caller_id, colony):
+            require_owner(world, caller_id, colony)
+
+    return Rule("member or colony owner", check)
+
+
+# ---------------------------------------------------------------- who holds a process
+def holder(refusal: str, *, unassigned: str | None = None) -> Rule:
+    """The executor a process is assigned to. `{}` in the text stands for that executor's id."""
+
+    def check(world: World, caller_id: str, message: Any, target: Process) -> None:
+        if unassigned is not None and not target.executor_id:
+            raise Refusal(403, unassigned)
+        if target.executor_id != caller_id:
+            raise Refusal(403, refusal.replace("{}", target.executor_id))
+
+    return Rule("holder of the process", check)
+
+
+def running(refusal: str) -> Rule:
+    """The process is being run, by whomever; tested where the reference tests it among the rules."""
+
+    def check(world: World, caller_id: str, message: Any, target: Process) -> None:
+        if target.state != RUNNING:
+            raise Refusal(403, refusal)
+
+    return Rule("while it runs", check)

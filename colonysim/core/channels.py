@@ -1,0 +1,102 @@
+"""Append-only logs between who submitted a process and who runs it: d-realtime-and-data 1.
+
+They live in memory: nothing of them is in the reference's database.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from colonysim.core.errors import Refusal
+from colonysim.core.events import STREAM_RANK, SubscriptionOver
+from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Channel, Channels, Entry, Process
+from colonysim.core.protocol import Push, Unblock
+from colonysim.core.world import World
+
+MAX_CHANNELS: Final = 100
+MAX_ENTRIES: Final = 10_000
+MAX_PAYLOAD_BYTES: Final = 10_485_760
+
+
+def create(world: World, process: Process) -> None:
+    """One channel for each declared name, as many as are allowed."""
+    for name in process.spec.channels or ():
+        _add(world, process, name)
+
+
+def assigned(world: World, process: Process) -> None:
+    """The executor becomes a party of all channels; the one before loses its place."""
+    if channels := world.channels.get(process.process_id):
+        for channel in channels.by_name.values():
+            channel.executor_id = process.executor_id
+
+
+def drop(world: World, process: Process) -> None:
+    """All channels of a process go, with logs and subscriptions. The subscribers are not told."""
+    channels = world.channels.pop(process.process_id, None)
+    if channels is None:
+        return
+    for channel in channels.by_name.values():
+        for stream, timer in channel.listeners.items():
+            world.agenda.cancel(timer)
+            del world.channel_streams[stream]
+            world.outbox.append(Unblock(stream))
+
+
+def find(world: World, process: Process, name: str) -> Channel | None:
+    """The channel, made on the spot where it is declared and its process not at an end."""
+    if (channels := world.channels.get(process.process_id)) and (channel := channels.by_name.get(name)):
+        return channel
+    if process.state in (SUCCESS, FAILED) or name not in (process.spec.channels or ()):
+        return None
+    if not _add(world, process, name):
+        raise Refusal(500, "process has too many channels")
+    return world.channels[process.process_id].by_name[name]
+
+
+def append(world: World, process: Process, channel: Channel, entry: Entry) -> None:
+    """Put an entry in its place and push it to every subscriber.
+
+    Refusals: 500 where the process has used up its rate, or the log is full (which costs a token as well).
+    """
+    if not world.channels[process.process_id].take_token(world.now_ns):
+        raise Refusal(500, "rate limit exceeded")
+    log = channel.log
+    if len(log) >= MAX_ENTRIES:
+        raise Refusal(500, "channel log is full")
+    place = len(log)
+    while place and entry.stands_before(log[place - 1]):
+        place -= 1
+    log.insert(place, entry)
+    for stream in channel.listeners:
+        world.outbox.append(Push(stream, "subscribechannelmsg", (entry,)))
+
+
+def subscribe(world: World, process_id: str, name: str, channel: Channel, stream: int, timeout_s: int) -> None:
+    """Push what is appended to a stream until the time is up."""
+    due_ns = world.now_ns + max(timeout_s, 0) * SECOND_NS
+    channel.listeners[stream] = world.agenda.add(due_ns, SubscriptionOver(stream), STREAM_RANK)
+    world.channel_streams[stream] = (process_id, name)
+
+
+def unsubscribe(world: World, stream: int) -> bool:
+    """End the channel subscription of a stream; False if it has none."""
+    place = world.channel_streams.pop(stream, None)
+    if place is None:
+        return False
+    process_id, name = place
+    timer = world.channels[process_id].by_name[name].listeners.pop(stream)
+    world.agenda.cancel(timer)
+    return True
+
+
+def _add(world: World, process: Process, name: str) -> bool:
+    channels = world.channels.get(process.process_id)
+    if channels is None:
+        channels = world.channels[process.process_id] = Channels()
+    if name in channels.by_name:
+        return True
+    if len(channels.by_name) >= MAX_CHANNELS:
+        return False
+    channels.by_name[name] = Channel(process.initiator_id, process.executor_id)
+    return True

@@ -1,0 +1,316 @@
+"""Filling structs from scanned JSON as the reference fills its own (a-foundation 2.7).
+
+Keys match in any case, `null` leaves scalars and plain objects as they are, later duplicates win and
+later objects merge. Of several wrong types the first in the text is reported.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import types
+from calendar import monthrange, timegm
+from functools import cache
+from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin
+
+import msgspec
+
+from colonysim.core.errors import Refusal, Silence
+from colonysim.core.gojson import JsonError, Number, Object, kind_of, scan
+from colonysim.core.protocol import Message
+from colonysim.core.specs import Timestamp, WorkflowSpec
+from colonysim.core.units import MAX_FREE_DEPTH
+
+_INTEGER: Final = re.compile(r"-?[0-9]+\Z")
+_INT_RANGE: Final = range(-(2**63), 2**63)
+
+
+class Shape(NamedTuple):
+    """What a field takes. `nullable`: `null` sets it to None; otherwise `null` leaves it."""
+
+    kind: str
+    nullable: bool
+    inner: Any
+    go_name: str
+
+
+def decode(raw: bytes, cls: type[msgspec.Struct]) -> Any:
+    """A struct of that class; None for the text `null`.
+
+    Errors: JsonError with the reference's text, where the text is no JSON or of a wrong type.
+    """
+    value = scan(raw)
+    if value is None:
+        return None
+    filler = _Filler(go_name(cls))
+    if not isinstance(value, Object):
+        raise JsonError(f"json: cannot unmarshal {kind_of(value)} into Go value of type {go_name(cls)}")
+    fields = filler.fill(value, cls, {}, ())
+    if filler.error is not None:
+        raise JsonError(filler.error)
+    return build(cls, fields)
+
+
+def go_name(cls: type) -> str:
+    """The reference's name for a struct."""
+    if cls.__name__ == "Envelope":
+        return "rpc.RPCMsg"
+    return f"rpc.{cls.__name__}Msg" if issubclass(cls, Message) else f"core.{cls.__name__}"
+
+
+# ---------------------------------------------------------------- shapes of fields
+@cache
+def shapes_of(cls: type[msgspec.Struct]) -> dict[str, Shape]:
+    return {field.name: _shape(field.type) for field in msgspec.structs.fields(cls)}
+
+
+@cache
+def _names_of(cls: type[msgspec.Struct]) -> dict[str, str]:
+    """The fields of a struct by their names in small letters."""
+    return {name.lower(): name for name in shapes_of(cls)}
+
+
+def _shape(kind: Any) -> Shape:
+    plain, name = False, ""
+    if get_origin(kind) is Annotated:
+        kind, *marks = get_args(kind)
+        for mark in marks:
+            extra = getattr(mark, "extra", None) or {}
+            plain, name = plain or "plain" in extra, extra.get("go", name)
+    nullable = False
+    if get_origin(kind) in (Union, types.UnionType):
+        options = [option for option in get_args(kind) if option is not type(None)]
+        nullable, inner = not plain, _shape(options[0])
+        return inner._replace(nullable=nullable, go_name=name or inner.go_name)
+    if get_origin(kind) is list:
+        inner = _shape(get_args(kind)[0])
+        return Shape("list", nullable, inner, f"[]{inner.go_name}")
+    if get_origin(kind) is dict:
+        inner = _shape(get_args(kind)[1])
+        return Shape("map", nullable, inner, f"map[string]{inner.go_name}")
+    if kind is Any:
+        return Shape("any", True, None, "interface {}")
+    if isinstance(kind, type) and issubclass(kind, Timestamp):
+        return Shape("time", nullable, None, "time.Time")
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return Shape("struct", nullable, kind, go_name(kind))
+    words = {str: ("string", "string"), bool: ("bool", "bool"), float: ("float", "float64"), int: ("int", "int")}
+    if kind is bytes:
+        return Shape("bytes", True, None, "[]uint8")
+    word, go = words[kind]
+    return Shape(word, nullable, None, name or go)
+
+
+# ---------------------------------------------------------------- filling
+class _Fields(dict[str, Any]):
+    """The fields of a struct on its way, so that a later object can merge into it."""
+
+    cls: type[msgspec.Struct]
+
+
+_WRONG: Final = object()
+
+
+class _Filler:
+    """Fills fields and keeps the first wrong type it meets."""
+
+    def __init__(self, root: str) -> None:
+        self.error: str | None = None
+        self.struct = root
+
+    def fill(self, value: Object, cls: type[msgspec.Struct], fields: dict[str, Any], path: tuple[str, ...]) -> Any:
+        shapes, names = shapes_of(cls), _names_of(cls)
+        for key, item in value.pairs:
+            name = key if key in shapes else names.get(_fold(key), "")
+            shape = shapes.get(name)
+            if shape is None:
+                continue
+            outer, self.struct = self.struct, go_name(cls)
+            made = self.make(item, shape, fields.get(name), (*path, name))
+            self.struct = outer
+            if made is not _WRONG:
+                fields[name] = made
+        result = _Fields(fields)
+        result.cls = cls
+        return result
+
+    def wrong(self, value: Any, shape: Shape, path: tuple[str, ...], detail: str = "") -> Any:
+        if self.error is None:
+            struct = self.struct.rpartition(".")[2]
+            where = f"struct field {struct}.{'.'.join(path)}" if path else "value"
+            self.error = f"json: cannot unmarshal {kind_of(value)}{detail} into Go {where} of type {shape.go_name}"
+        return _WRONG
+
+    def make(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        """The value of a field, _WRONG where it keeps what it has."""
+        if value is None:
+            return None if shape.nullable else _WRONG
+        make = getattr(self, f"_{shape.kind}")
+        return make(value, shape, old, path)
+
+    def _string(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        return value if isinstance(value, str) else self.wrong(value, shape, path)
+
+    def _bool(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        return value if isinstance(value, bool) else self.wrong(value, shape, path)
+
+    def _int(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        if not isinstance(value, Number):
+            return self.wrong(value, shape, path)
+        if not _INTEGER.match(value.text) or int(value.text) not in _INT_RANGE:
+            return self.wrong(value, shape, path, f" {value.text}")
+        return int(value.text)
+
+    def _float(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        if not isinstance(value, Number):
+            return self.wrong(value, shape, path)
+        number = float(value.text)
+        return self.wrong(value, shape, path, f" {value.text}") if number in (float("inf"), float("-inf")) else number
+
+    def _time(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        time = parse_timestamp(value) if isinstance(value, str) else None
+        if time is None:
+            self.error = self.error or "Time.UnmarshalJSON: input is not a JSON string"
+            return _WRONG
+        return time
+
+    def _bytes(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(value, str):
+            try:
+                return base64.b64decode(re.sub("[\r\n]", "", value), validate=True)
+            except (binascii.Error, ValueError):
+                self.error = self.error or "illegal base64 data at input byte 0"
+                return _WRONG
+        if not isinstance(value, list):
+            return self.wrong(value, shape, path)
+        items = [self._byte(item, shape, path) for item in value]
+        return _WRONG if _WRONG in items else bytes(items)
+
+    def _byte(self, item: Any, shape: Shape, path: tuple[str, ...]) -> Any:
+        if item is None:
+            return 0
+        if not isinstance(item, Number):
+            return self.wrong(item, shape._replace(go_name="uint8"), path)
+        if not _INTEGER.match(item.text) or int(item.text) not in range(256):
+            return self.wrong(item, shape._replace(go_name="uint8"), path, f" {item.text}")
+        return int(item.text)
+
+    def _struct(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        if not isinstance(value, Object):
+            return self.wrong(value, shape, path)
+        return self.fill(value, shape.inner, dict(old) if isinstance(old, _Fields) else {}, path)
+
+    def _list(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        if not isinstance(value, list):
+            return self.wrong(value, shape, path)
+        before = old if isinstance(old, list) else []
+        made = []
+        for place, item in enumerate(value):
+            earlier = before[place] if place < len(before) else None
+            new = self.make(item, shape.inner, earlier, path)
+            if new is _WRONG:  # null, or wrong and reported: what an earlier duplicate had there, or zero
+                new = earlier if earlier is not None else _zero(shape.inner)
+            made.append(new)
+        return made
+
+    def _map(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        if not isinstance(value, Object):
+            return self.wrong(value, shape, path)
+        made = dict(old) if isinstance(old, dict) else {}
+        for key, item in value.pairs:
+            new = self.make(item, shape.inner, None, path)
+            made[key] = _zero(shape.inner) if new is _WRONG else new
+        return made
+
+    def _any(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(value, Number):
+            number = float(value.text)
+            if number in (float("inf"), float("-inf")):
+                return self.wrong(value, shape._replace(go_name="float64"), path, f" {value.text}")
+            return int(value.text) if _INTEGER.match(value.text) and value.text != "-0" else number
+        if isinstance(value, list):
+            return [self.make(item, shape, None, (*path, "")) for item in self._within(value, path)]
+        if isinstance(value, Object):
+            return {key: self.make(item, shape, None, (*path, "")) for key, item in self._within(value.pairs, path)}
+        return value
+
+    def _within(self, items: list[Any], path: tuple[str, ...]) -> list[Any]:
+        """The items of free JSON, unless they lie deeper than is kept."""
+        if len(path) <= MAX_FREE_DEPTH:
+            return items
+        self.error = self.error or f"free JSON is kept to a depth of {MAX_FREE_DEPTH} levels"
+        return []
+
+
+def _fold(key: str) -> str:
+    return key.lower().replace("\u017f", "s")
+
+
+def _zero(shape: Shape) -> Any:
+    zeros = {"string": "", "bool": False, "int": 0, "float": 0.0, "any": None, "list": None, "map": None}
+    if shape.nullable:
+        return None
+    if shape.kind == "struct":
+        fields = _Fields()
+        fields.cls = shape.inner
+        return fields
+    return zeros[shape.kind]
+
+
+def build(cls: type[msgspec.Struct], fields: dict[str, Any]) -> Any:
+    """The struct of filled fields, all the way down."""
+    return cls(**{name: _built(value) for name, value in fields.items()})
+
+
+def _built(value: Any) -> Any:
+    if isinstance(value, _Fields):
+        return build(value.cls, value)
+    if isinstance(value, list):
+        return [_built(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _built(item) for key, item in value.items()}
+    return value
+
+
+# ---------------------------------------------------------------- time stamps
+_RFC3339: Final = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:[.,]([0-9]+))?"
+    r"(?:Z|([+-])([0-9]{2}):([0-9]{2}))\Z",
+    re.ASCII,
+)
+
+
+def parse_timestamp(text: str) -> Timestamp | None:
+    """The time of an RFC 3339 text, or None where the reference takes it for none."""
+    match = _RFC3339.match(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = (int(match[i]) for i in range(1, 7))
+    if not 1 <= month <= 12 or not 1 <= day <= _days(year, month) or hour > 23 or minute > 59 or second > 59:
+        return None
+    fraction_ns = int((match[7] or "0")[:9].ljust(9, "0"))
+    offset_s = 0
+    if match[8]:
+        hours, minutes = int(match[9]), int(match[10])
+        if hours > 24 or minutes > 59:
+            return None
+        offset_s = (hours * 3600 + minutes * 60) * (-1 if match[8] == "-" else 1)
+    cycles, year = divmod(year - 1970, 400)  # dates repeat every 400 years of 146,097 days
+    seconds = timegm((1970 + year, month, day, hour, minute, second)) + cycles * 146_097 * 86_400
+    return Timestamp((seconds - offset_s) * 1_000_000_000 + fraction_ns, offset_s)
+
+
+def _days(year: int, month: int) -> int:
+    return monthrange(year + 2000 if year < 1 else year, month)[1]
+
+
+def workflow(text: str) -> WorkflowSpec:
+    """The workflow a text describes; 400 with the reference's text where it describes none."""
+    try:
+        spec = decode(text.encode("utf-8", "replace"), WorkflowSpec)
+    except JsonError as error:
+        raise Refusal(400, str(error)) from None
+    if spec is None:
+        raise Silence(500)  # the reference faults
+    return spec  # type: ignore[no-any-return]

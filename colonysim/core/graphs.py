@@ -1,0 +1,230 @@
+"""Workflows: from a spec to a graph of processes, and what one process's end does to the others.
+
+The reference walks the whole graph at every step (c-workflows 3.2). Here each process carries the number
+of parents it still waits for and each graph the number of its processes by state, so that a step costs
+as much as the process has children; the answers are those of the walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from msgspec.structs import replace
+
+from colonysim.core import channels, intake, transitions
+from colonysim.core.errors import Refusal
+from colonysim.core.intake import Initiator
+from colonysim.core.model import CANCELLED, FAILED, RUNNING, STATES, SUCCESS, WAITING, Process, ProcessGraph
+from colonysim.core.specs import FunctionSpec, WorkflowSpec
+from colonysim.core.world import World
+
+UNKNOWN_DEPENDENCY = (
+    "Failed to submit workflow, invalid dependencies, are you depending on a nodename that does not exits?"
+)
+
+
+# ---------------------------------------------------------------- making one
+def check_names(spec: WorkflowSpec) -> None:
+    """Refuse nodes without a name or with another's: 500, the first one in the list decides."""
+    seen: dict[str, None] = {}
+    for function_spec in spec.functionspecs or ():
+        if not function_spec.nodename:
+            raise Refusal(500, "Nodename is missing, check function spec for errors")
+        if function_spec.nodename in seen:
+            raise Refusal(500, f"Duplicate nodename: {function_spec.nodename}")
+        seen[function_spec.nodename] = None
+
+
+def check_dependencies(spec: WorkflowSpec, status: int) -> None:
+    names = {function_spec.nodename for function_spec in spec.functionspecs or ()}
+    for function_spec in spec.functionspecs or ():
+        if not names.issuperset(function_spec.conditions.dependencies or ()):
+            raise Refusal(status, UNKNOWN_DEPENDENCY)
+
+
+def build(world: World, spec: WorkflowSpec, initiator: Initiator) -> tuple[ProcessGraph, list[Process]]:
+    """The graph of a spec and its processes, in no table yet. Everything that can be refused is refused here."""
+    check_names(spec)
+    check_dependencies(spec, 500)
+    graph = ProcessGraph(world.new_id(), world.next_serial(), spec.colonyname, *initiator, submitted_ns=world.now_ns)
+    processes: dict[str, Process] = {}
+    for function_spec in spec.functionspecs or ():
+        try:
+            process = intake.new_process(world, _node_spec(function_spec, spec.colonyname), spec.colonyname, initiator)
+        except Refusal as refusal:
+            raise Refusal(500, "Failed to submit workflow, failed to add process") from refusal
+        process.graph_id = graph.graph_id
+        processes[function_spec.nodename] = process
+    children: dict[str, list[str]] = {name: [] for name in processes}
+    for process in processes.values():
+        dependencies = process.spec.conditions.dependencies or ()
+        process.parents = tuple(processes[parent].process_id for parent in dependencies)
+        process.pending_parents = len(process.parents)
+        process.wait_for_parents = bool(process.parents)
+        for parent in dependencies:
+            children[parent].append(process.process_id)
+    for name, process in processes.items():
+        process.children = tuple(children[name])
+    graph.roots = tuple(p.process_id for p in processes.values() if not p.parents)
+    return graph, list(processes.values())
+
+
+def _node_spec(spec: FunctionSpec, colony: str) -> FunctionSpec:
+    """A node's spec as it is stored: in the workflow's colony, without a time limit where none is given."""
+    conditions = spec.conditions
+    if conditions.colonyname != colony:
+        conditions = replace(conditions, colonyname=colony)
+    return replace(spec, conditions=conditions, maxexectime=spec.maxexectime or -1)
+
+
+def enter(world: World, graph: ProcessGraph, processes: list[Process]) -> None:
+    """A graph and its processes come into the tables."""
+    world.graphs[graph.graph_id] = graph
+    graph.members = {process.process_id: None for process in processes}
+    for process in processes:
+        intake.enter(world, process, "submit")
+    reached = {process.process_id for process in walk(world, graph)}
+    graph.unreachable = {i: None for i in graph.members if i not in reached}
+    graph.counts = [len(reached), *(0 for _ in STATES[1:])]
+
+
+# ---------------------------------------------------------------- looking at one
+def walk(world: World, graph: ProcessGraph) -> Iterator[Process]:
+    """Depth first from the roots in their order, each process once, before its children."""
+    seen: dict[str, None] = {}
+    stack = list(reversed(graph.roots))
+    while stack:
+        process_id = stack.pop()
+        if process_id in seen:
+            continue
+        seen[process_id] = None
+        process = world.processes.get(process_id)
+        if process is None:
+            continue
+        yield process
+        stack.extend(reversed(process.children))
+
+
+def _state_of(graph: ProcessGraph) -> int:
+    counts = graph.counts
+    if counts[FAILED]:
+        return FAILED
+    if counts[CANCELLED]:
+        return CANCELLED
+    if counts[SUCCESS] or counts[RUNNING]:
+        return RUNNING if counts[WAITING] or counts[RUNNING] else SUCCESS
+    return WAITING
+
+
+def settle(world: World, graph: ProcessGraph, state: int | None = None) -> None:
+    """Store the graph's state. Quirk: the end time moves each time a graph at its end is looked at again."""
+    if state is None:
+        state = _state_of(graph)
+    if graph.state == WAITING and state == RUNNING:
+        graph.started_ns = world.now_ns
+    if state in (SUCCESS, FAILED, CANCELLED):
+        graph.ended_ns = world.now_ns
+    graph.state = state
+
+
+# ---------------------------------------------------------------- what follows from one process
+def on_assigned(world: World, process: Process) -> None:
+    """A process of a graph runs: its input is what its parents have put out, flattened one level."""
+    if graph := world.graphs.get(process.graph_id):
+        settle(world, graph)
+    if process.parents:
+        outputs = (world.processes[parent].output for parent in process.parents if parent in world.processes)
+        process.input = list(chain.from_iterable(outputs)) or None  # Quirk: null, not [], where nothing came
+
+
+def on_succeeded(world: World, process: Process, again: bool) -> list[Process]:
+    """A process of a graph has succeeded; the children that were released by it, in their order."""
+    graph = world.graphs.get(process.graph_id)
+    released = [] if again else _release_children(world, process)
+    if graph:
+        settle(world, graph)
+    return released
+
+
+def _release_children(world: World, process: Process) -> list[Process]:
+    released = []
+    for child_id in process.children:
+        child = world.processes.get(child_id)
+        if child is None:
+            continue
+        child.pending_parents -= 1
+        if not child.pending_parents and child.wait_for_parents:
+            transitions.release(world, child)
+            if child.state == WAITING:
+                released.append(child)
+    return released
+
+
+def on_failed(world: World, process: Process) -> None:
+    """A process of a graph has failed. Quirk: if it has children, every process of the graph fails with it."""
+    graph = world.graphs.get(process.graph_id)
+    if graph is None:
+        return
+    if process.children and process.process_id not in graph.unreachable:
+        for member in list(walk(world, graph)):
+            if member.state != FAILED:
+                transitions.fail_with_parent(world, member)
+    settle(world, graph)
+
+
+def cancel(world: World, graph: ProcessGraph) -> None:
+    """Cancel what waits or runs; a graph already at its end becomes cancelled as well."""
+    for process in list(walk(world, graph)):
+        if process.state in (WAITING, RUNNING):
+            transitions.cancel(world, process)
+            channels.drop(world, process)
+    settle(world, graph, CANCELLED)
+
+
+def remove(world: World, graph: ProcessGraph) -> None:
+    """Remove a graph with all its processes, whatever they are doing, and their attributes."""
+    for process_id in graph.members:
+        if process := world.processes.get(process_id):
+            transitions.leave(world, process, "remove")
+            for attribute in process.attributes:
+                world.drop_attribute(attribute.attributeid)
+    del world.graphs[graph.graph_id]
+
+
+# ---------------------------------------------------------------- growing one
+def add_child(world: World, parent: Process, child: Process, before: Process | None, insert: bool) -> None:
+    """Hang a new process under a running one: c-workflows 4.3.
+
+    With `insert` it comes between the parent and all its children, otherwise beside them and, where
+    `before` is given, in front of that process.
+    """
+    child.graph_id = parent.graph_id
+    child.parents = (parent.process_id,)
+    child.pending_parents = 1
+    child.wait_for_parents = True
+    if insert:
+        child.children = parent.children
+        for old_id in dict.fromkeys(parent.children):
+            old = world.processes[old_id]
+            times = old.parents.count(parent.process_id)
+            left = tuple(i for i in old.parents if i != parent.process_id)
+            old.parents = left + (child.process_id,) * times
+        parent.children = (child.process_id,)
+    else:
+        parent.children += (child.process_id,)
+        if before is not None:
+            child.children = (before.process_id,)
+            before.parents += (child.process_id,)
+            before.pending_parents += 1
+    graph = world.graphs[parent.graph_id]
+    graph.members[child.process_id] = None
+    graph.counts[WAITING] += 1
+    intake.enter(world, child, "add child")
+
+
+def last_outputs(world: World, graph: ProcessGraph) -> list[Any]:
+    """What the leaves of a graph have put out, in the order of the walk."""
+    leaves = (process for process in walk(world, graph) if not process.children)
+    return list(chain.from_iterable(leaf.output for leaf in leaves))

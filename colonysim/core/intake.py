@@ -1,0 +1,134 @@
+"""From a function spec to a process that may enter the tables."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from colonysim.core import channels, storage, transitions
+from colonysim.core.errors import Refusal
+from colonysim.core.model import DAY_NS, ENV, NO_RESOURCES, SECOND_NS, Process, Resources
+from colonysim.core.specs import Attribute, FunctionSpec
+from colonysim.core.units import parse_cpu, parse_memory, through_double
+from colonysim.core.world import World
+
+PRIORITY_STEP_NS: Final = DAY_NS
+"""One step of priority is worth a day in the queue."""
+
+
+class Initiator(NamedTuple):
+    """Who a process is submitted by."""
+
+    caller_id: str
+    name: str
+
+
+NOBODY: Final = Initiator("", "")
+
+
+def initiator_of(world: World, caller_id: str, colony: str) -> Initiator | None:
+    """The name under which a caller submits: an executor's in any colony, else a user's in this one."""
+    if records := world.executors_by_id.get(caller_id):
+        return Initiator(caller_id, records[0].name)
+    if users := world.users_by_id.get((colony, caller_id)):
+        return Initiator(caller_id, users[0].name)
+    return None
+
+
+def require_home(world: World, caller_id: str, colony: str) -> None:
+    """Refuse an executor that wants to have workflows started in another colony than its own: 403."""
+    records = world.executors_by_id.get(caller_id)
+    if records and records[0].colony != colony and (colony, caller_id) not in world.users_by_id:
+        raise Refusal(403, f"Access denied, not a member of Colony with name <{colony}>")
+
+
+def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initiator) -> Process:
+    """A waiting process of a spec, in no table yet.
+
+    Refusals: 400 for resources that cannot be read, then for what the storage refuses.
+    """
+    resources = _resources(spec)
+    conditions = spec.conditions
+    storage.int32(
+        400, spec.maxwaittime, spec.maxexectime, spec.maxretries,
+        conditions.nodes, conditions.processes, conditions.processespernode,
+    )  # fmt: skip
+    if world.request.has_nul:
+        storage.text(400, spec, free=("args", "kwargs"))
+    now_ns = world.now_ns
+    process = Process(
+        world.new_id(),
+        world.next_serial(),
+        colony,
+        _with_plain_json(spec),
+        initiator[0],
+        initiator[1],
+        now_ns - spec.priority * PRIORITY_STEP_NS,
+        now_ns,
+        resources,
+    )
+    if spec.maxwaittime > 0:
+        process.wait_deadline_ns = now_ns + spec.maxwaittime * SECOND_NS
+    return process
+
+
+def enter(world: World, process: Process, cause: str) -> None:
+    """A new process comes into the tables, with its environment and its channels."""
+    if process.spec.env:
+        _add_environment(world, process)
+    transitions.enter(world, process, cause)
+    if process.spec.channels:
+        channels.create(world, process)
+
+
+def _add_environment(world: World, process: Process) -> None:
+    """Each entry of the spec's environment becomes an attribute of type ENV (b-processes 1.5)."""
+    for key, value in (process.spec.env or {}).items():
+        add_attribute(
+            world,
+            process,
+            Attribute(
+                attributeid=attribute_id(process.process_id, key, ENV),
+                targetid=process.process_id,
+                targetcolonyname=process.colony,
+                targetprocessgraphid=process.graph_id,
+                attributetype=ENV,
+                key=key,
+                value=value,
+            ),
+        )
+
+
+def attribute_id(process_id: str, key: str, attribute_type: int) -> str:
+    return hashlib.sha3_256(f"{process_id}{key}{attribute_type}".encode()).hexdigest()
+
+
+def add_attribute(world: World, process: Process, attribute: Attribute) -> None:
+    world.attributes[attribute.attributeid] = attribute
+    world.attribute_times[attribute.attributeid] = world.now_ns
+    process.attributes += (attribute,)
+
+
+def _resources(spec: FunctionSpec) -> Resources:
+    conditions = spec.conditions
+    gpu_mem = conditions.gpu.mem if conditions.gpu else ""
+    if not (conditions.cpu or conditions.mem or conditions.storage or gpu_mem):
+        return NO_RESOURCES
+    return Resources(
+        parse_cpu(conditions.cpu),
+        parse_memory(conditions.mem),
+        parse_memory(conditions.storage),
+        parse_memory(gpu_mem),
+    )
+
+
+def _with_plain_json(spec: FunctionSpec) -> FunctionSpec:
+    """The spec with `args` and `kwargs` as they come back after a trip through the storage."""
+    if not spec.args and not spec.kwargs:
+        return spec
+    args, kwargs = through_double(spec.args), through_double(spec.kwargs)
+    if args is spec.args and kwargs is spec.kwargs:
+        return spec
+    return replace(spec, args=args, kwargs=kwargs)

@@ -1,0 +1,65 @@
+"""Finding what a message is about, with the refusal that each message type has for not finding it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from colonysim.core import storage
+from colonysim.core.errors import Refusal
+from colonysim.core.model import Executor, Process
+from colonysim.core.world import World
+
+
+def process(status: int, text: str) -> Callable[[World, str, Any], Process]:
+    """The process named by `processid`, or that refusal."""
+
+    def find(world: World, _: str, message: Any) -> Process:
+        found = world.processes.get(message.processid)
+        if found is None:
+            raise Refusal(status, text)
+        return found
+
+    return find
+
+
+def executor(status: int, text: str) -> Callable[[World, str, Any], Executor]:
+    """The executor named by `colonyname` and `executorname`, or that refusal."""
+
+    def find(world: World, _: str, message: Any) -> Executor:
+        found = world.executors.get((message.colonyname, message.executorname))
+        if found is None:
+            if world.request.has_nul:
+                storage.text(400, message.colonyname, message.executorname)
+            raise Refusal(status, text)
+        return found
+
+    return find
+
+
+def known_colony(world: World, _: str, message: Any) -> None:
+    """Refuse a message about a colony that is not there: 400, before all rules (a-foundation 6.3)."""
+    require_colony(world, message.colonyname)
+
+
+def require_colony(world: World, colony: str) -> None:
+    if colony in world.colonies:
+        return
+    if "\0" in colony:
+        raise Refusal(400, "Failed to resolve colony name")
+    raise Refusal(400, f"Colony with name <{colony}> does not exists")
+
+
+def given(field: str, text: str) -> Callable[[World, str, Any], None]:
+    """Refuse a message without the object it is about: 400, before all rules."""
+
+    def find(world: World, _: str, message: Any) -> None:
+        if getattr(message, field) is None:
+            raise Refusal(400, text)
+
+    return find
+
+
+def or_null(items: Any) -> Any:
+    """Quirk: most empty lists are null in replies."""
+    return tuple(items) or None

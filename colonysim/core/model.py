@@ -1,0 +1,278 @@
+"""What the server keeps: the records that change. All times are integer nanoseconds since 1970 UTC.
+
+The records are mutable and belong to the world; what leaves it is a copy. Their sequences are tuples
+or are replaced as a whole, so a shallow copy is a true picture of that moment.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Final, NamedTuple, Self
+
+import msgspec
+
+from colonysim.core.specs import (
+    ZERO_TIME_NS,
+    Allocations,
+    Attribute,
+    Blueprint,
+    Capabilities,
+    FunctionSpec,
+    WorkflowSpec,
+)
+
+SECOND_NS: Final = 1_000_000_000
+DAY_NS: Final = 86_400 * SECOND_NS
+
+
+class ProcessState(IntEnum):
+    WAITING = 0
+    RUNNING = 1
+    SUCCESS = 2
+    FAILED = 3
+    CANCELLED = 4
+
+
+# Plain integers for the hot path: an enum member costs a look-up each time it is named.
+WAITING: Final = 0
+RUNNING: Final = 1
+SUCCESS: Final = 2
+FAILED: Final = 3
+CANCELLED: Final = 4
+REMOVED: Final = 5  # ours: no longer in any table
+
+STATES: Final = (WAITING, RUNNING, SUCCESS, FAILED, CANCELLED)
+
+PENDING: Final = 0
+APPROVED: Final = 1
+REJECTED: Final = 2
+UNREGISTERED: Final = 3
+
+ENV: Final = 3  # attribute type
+
+
+class Resources(NamedTuple):
+    """What a process asks for: milli-CPU and bytes."""
+
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+    storage_bytes: int = 0
+    gpu_memory_bytes: int = 0
+
+
+NO_RESOURCES: Final = Resources()
+
+
+class Record(msgspec.Struct):
+    """Base of what the server keeps and changes."""
+
+    def copy(self) -> Self:
+        """A picture of this moment; the record goes on changing."""
+        return self.__copy__()  # type: ignore[attr-defined,no-any-return]
+
+
+class Executor(Record):
+    """A registered executor, in any state; the record outlives its removal (a-foundation 7)."""
+
+    executor_id: str
+    executor_type: str
+    name: str
+    colony: str
+    state: int = PENDING
+    require_func_reg: bool = False
+    commissioned_ns: int = ZERO_TIME_NS
+    last_heard_ns: int = ZERO_TIME_NS
+    location: str = ""
+    capabilities: Capabilities = Capabilities()
+    allocations: Allocations = Allocations()
+    blueprint_id: str = ""
+    blueprint_generation: int = 0
+
+
+class Process(Record, gc=False):
+    """One call of a function: b-processes 2.1. `serial` is the order of submission."""
+
+    process_id: str
+    serial: int
+    colony: str
+    spec: FunctionSpec
+    initiator_id: str
+    initiator_name: str
+    priority_time_ns: int
+    submitted_ns: int
+    resources: Resources = NO_RESOURCES
+    state: int = WAITING
+    executor_id: str = ""
+    is_assigned: bool = False
+    started_ns: int = ZERO_TIME_NS
+    ended_ns: int = ZERO_TIME_NS
+    wait_deadline_ns: int = ZERO_TIME_NS
+    exec_deadline_ns: int = ZERO_TIME_NS
+    retries: int = 0
+    attributes: tuple[Attribute, ...] = ()
+    wait_for_parents: bool = False
+    parents: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+    graph_id: str = ""
+    input: list[Any] | tuple[Any, ...] | None = ()
+    output: list[Any] | tuple[Any, ...] = ()
+    errors: list[str] | tuple[str, ...] | None = ()
+    pending_parents: int = 0  # parents that have not succeeded, one counted as often as it is listed
+    timer_s: int = 0  # the release tick that looks at the process next; 0 for none
+
+
+class ProcessGraph(Record):
+    """A workflow under way: c-workflows 1.2. `counts` are those of its reachable processes by state."""
+
+    graph_id: str
+    serial: int
+    colony: str
+    initiator_id: str
+    initiator_name: str
+    submitted_ns: int
+    roots: tuple[str, ...] = ()
+    state: int = WAITING
+    started_ns: int = ZERO_TIME_NS
+    ended_ns: int = ZERO_TIME_NS
+    members: dict[str, None] = {}
+    unreachable: dict[str, None] = {}
+    counts: list[int] = []
+
+
+# ---------------------------------------------------------------- crons and generators
+class Cron(Record):
+    """A workflow to be started again and again: c-workflows 6.1. `workflow_text` is kept as it was sent."""
+
+    cron_id: str
+    initiator_id: str
+    initiator_name: str
+    colony: str
+    name: str
+    expression: str
+    interval_s: int
+    random: bool
+    next_run_ns: int
+    last_run_ns: int
+    workflow_text: str
+    previous_graph_id: str
+    wait_for_previous: bool
+    workflow: WorkflowSpec
+    timer: int = 0
+
+
+class Generator(Record):
+    """A workflow to be started when enough arguments have come: c-workflows 7.1."""
+
+    generator_id: str
+    initiator_id: str
+    initiator_name: str
+    colony: str
+    name: str
+    workflow_text: str
+    trigger: int
+    timeout_s: int
+    workflow: WorkflowSpec
+    first_pack_ns: int = ZERO_TIME_NS
+    last_run_ns: int = ZERO_TIME_NS
+    queue: list[str] = []
+    timer: int = 0
+
+
+# ---------------------------------------------------------------- files and blueprints
+class Snapshot(msgspec.Struct, frozen=True):
+    """The files below a label as they were at one time. `fresh`: shown with nanoseconds, in UTC."""
+
+    snapshot_id: str
+    colony: str
+    label: str
+    name: str
+    file_ids: tuple[str, ...] | None
+    added_ns: int
+    fresh: bool = False
+
+
+class BlueprintChange(msgspec.Struct, frozen=True):
+    """One entry of a blueprint's history."""
+
+    history_id: str
+    blueprint: Blueprint
+    changed_ns: int
+    changed_by: str
+    change_type: str
+
+
+# ---------------------------------------------------------------- channels and subscriptions
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One message. `sequence` and `in_reply_to` are the sender's own, `timestamp_ns` is the server's."""
+
+    sequence: int
+    in_reply_to: int
+    timestamp_ns: int
+    sender_id: str
+    payload: bytes | None
+    type: str
+
+    def stands_before(self, other: Entry) -> bool:
+        """The reference's relation: by sequence within a sender, by time between senders. Not a total order."""
+        if self.sender_id == other.sender_id:
+            return self.sequence < other.sequence
+        return self.timestamp_ns < other.timestamp_ns
+
+
+BUCKET_TOKENS: Final = 500
+TOKENS_PER_SECOND: Final = 100
+_TOKEN_NS: Final = SECOND_NS // TOKENS_PER_SECOND
+_BUCKET_NS: Final = BUCKET_TOKENS * _TOKEN_NS
+
+
+class Channel(msgspec.Struct):
+    """One channel of a process. `listeners` are the streams subscribed to it, with their timers."""
+
+    submitter_id: str
+    executor_id: str
+    log: list[Entry] = []
+    listeners: dict[int, int] = {}
+
+    def has_party(self, caller_id: str) -> bool:
+        return caller_id in (self.submitter_id, self.executor_id) and caller_id != ""
+
+
+class Channels(msgspec.Struct):
+    """The channels of one process and the token bucket they share, counted in nanoseconds of credit."""
+
+    by_name: dict[str, Channel] = {}
+    credit_ns: int = _BUCKET_NS
+    credited_ns: int | None = None
+
+    def take_token(self, now_ns: int) -> bool:
+        if self.credited_ns is not None:
+            self.credit_ns = min(_BUCKET_NS, self.credit_ns + now_ns - self.credited_ns)
+        self.credited_ns = now_ns
+        if self.credit_ns < _TOKEN_NS:
+            return False
+        self.credit_ns -= _TOKEN_NS
+        return True
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    """A stream waits for processes to come into a state. `process_id` is "" for all of an executor type."""
+
+    stream: int
+    executor_type: str
+    state: int
+    process_id: str
+    timer: int
+
+
+class Subscriptions:
+    """All process subscriptions, by the process or, in the order of their turn, by what they match."""
+
+    def __init__(self) -> None:
+        self.of_process: dict[str, list[Subscription]] = {}
+        self.general: list[Subscription] = []
+
+    def __len__(self) -> int:
+        return len(self.general) + len(self.of_process)
+
+    def all(self) -> list[Subscription]:
+        return self.general + [s for listed in self.of_process.values() for s in listed]

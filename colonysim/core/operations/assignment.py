@@ -1,0 +1,130 @@
+"""Giving processes to executors, and pausing that (b-processes 4, 5.9)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from colonysim.core import lifecycle, registration
+from colonysim.core.access import any_member, colony_owner, member
+from colonysim.core.errors import Refusal
+from colonysim.core.events import POLL_RANK, PollOver
+from colonysim.core.lifecycle import ASSIGN
+from colonysim.core.model import SECOND_NS
+from colonysim.core.protocol import EMPTY, PARK, Answer, Empty, Failure, Message, Park
+from colonysim.core.registry import operation, timer
+from colonysim.core.replies import AssignReply, PauseStatus
+from colonysim.core.scheduling import Demand, Poll
+from colonysim.core.specs import Int
+from colonysim.core.units import parse_cpu, parse_memory
+from colonysim.core.world import World
+
+LONGEST_TIMEOUT_S = 9_223_372_036  # Quirk: more overflows the reference's nanoseconds and counts as passed
+
+_NOTHING = Failure(404, "No process available for assignment")
+_PAUSED_AT_TIMEOUT = Failure(408, "Assignment timeout: colony assignments are paused")
+
+
+class AssignProcess(Message, frozen=True):
+    """`timeout` is in seconds; below 0 means one try. Empty amounts are unlimited."""
+
+    colonyname: str = ""
+    timeout: Int = 0
+    availablecpu: str = ""
+    availablemem: str = ""
+    latest: Any = None  # sent by the Julia SDK, ignored
+
+
+@operation(
+    ASSIGN,
+    AssignProcess,
+    "Failed to assign process",
+    mismatch="Failed to assign process, msg.msgType does not match payloadType",
+    access=member(),
+)
+def assign(world: World, caller: str, message: AssignProcess, _: None) -> AssignReply | Park:
+    """Give the caller the process it gets next; with nothing to give, wait for one."""
+    timeout_s = message.timeout
+    if timeout_s == 0:
+        raise Refusal(400, "Invalid timeout value, timeout cannot be zero")
+    records = world.executors_by_id.get(caller)
+    if not records:
+        raise Refusal(500, "Failed to assign process, executor not found")
+    executor = records[0]
+    demand = Demand(
+        message.colonyname,
+        caller,
+        executor.executor_type,
+        executor.name,
+        executor.location,
+        parse_cpu(message.availablecpu) if message.availablecpu else None,
+        parse_memory(message.availablemem) if message.availablemem else None,
+    )
+    paused = message.colonyname in world.paused
+    if paused:
+        registration.heard_from(world, caller)
+    elif reply := lifecycle.take(world, demand):
+        return reply
+    if 0 < timeout_s <= LONGEST_TIMEOUT_S:
+        ticket = world.request.ticket
+        due = world.agenda.add(world.now_ns + timeout_s * SECOND_NS, PollOver(ticket), POLL_RANK)
+        world.queues.park(Poll(ticket, demand, world.now_ns, due, met_pause=paused))
+        return PARK
+    if not paused:
+        raise Refusal(_NOTHING.status, _NOTHING.message)
+    if timeout_s > 0:
+        raise Refusal(_PAUSED_AT_TIMEOUT.status, _PAUSED_AT_TIMEOUT.message)
+    raise Refusal(503, "No processes available: colony assignments are paused")
+
+
+@timer(PollOver)
+def poll_over(world: World, event: PollOver) -> None:
+    """The call ends as its last try did; there is no other try."""
+    poll = world.queues.unpark(event.ticket)
+    assert poll is not None
+    failure = _PAUSED_AT_TIMEOUT if poll.met_pause else _NOTHING
+    world.outbox.append(Answer(poll.ticket, failure.status, "error", failure))
+
+
+class PauseAssignments(Message, frozen=True):
+    colonyname: str = ""
+
+
+@operation("pauseassignmentsmsg", PauseAssignments, "Failed to pause assignments", access=colony_owner())
+def pause_assignments(world: World, caller: str, message: PauseAssignments, _: None) -> Empty:
+    """Nothing is given out any more; everything else goes on. Parked calls notice when they are woken."""
+    world.paused[message.colonyname] = None
+    return EMPTY
+
+
+class ResumeAssignments(Message, frozen=True):
+    colonyname: str = ""
+
+
+@operation("resumeassignmentsmsg", ResumeAssignments, "Failed to resume assignments", access=colony_owner())
+def resume_assignments(world: World, caller: str, message: ResumeAssignments, _: None) -> Empty:
+    """The calls that were parked because of the pause try again, in the order in which they came."""
+    world.paused.pop(message.colonyname, None)
+    for poll in list(world.queues.pause_polls.get(message.colonyname, {}).values()):
+        world.queues.unpark(poll.ticket)
+        if reply := lifecycle.take(world, poll.demand):
+            world.agenda.cancel(poll.timer)
+            world.outbox.append(Answer(poll.ticket, 200, ASSIGN, reply))
+        else:
+            poll.met_pause = False
+            world.queues.park(poll)
+    return EMPTY
+
+
+class GetPauseStatus(Message, frozen=True):
+    colonyname: str = ""
+
+
+@operation(
+    "getpausestatusmsg",
+    GetPauseStatus,
+    "Failed to get pause status",
+    access=any_member(),
+    reply_type="pausestatusreplymsg",
+)
+def get_pause_status(world: World, caller: str, message: GetPauseStatus, _: None) -> PauseStatus:
+    return PauseStatus("pausestatusreplymsg", message.colonyname, message.colonyname in world.paused)

@@ -1,0 +1,258 @@
+"""Executors: registering, approving, removing, what they can and what they hold (a-foundation 6.4, 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from colonysim.core import lookup, registration, storage
+from colonysim.core.access import any_member, colony_owner, member, named, of_target
+from colonysim.core.errors import Refusal
+from colonysim.core.lookup import or_null
+from colonysim.core.model import APPROVED, REJECTED, Executor
+from colonysim.core.protocol import ECHO, EMPTY, Empty, Message
+from colonysim.core.registry import operation
+from colonysim.core.specs import Allocations, Capabilities, ExecutorSpec
+from colonysim.core.world import World
+
+
+class AddExecutor(Message, frozen=True):
+    executor: ExecutorSpec | None = None
+
+
+def _colony_of_spec(message: AddExecutor, _: None) -> str:
+    assert message.executor is not None
+    return message.executor.colonyname
+
+
+@operation(
+    "addexecutormsg",
+    AddExecutor,
+    "Failed to add executor",
+    find=lookup.given("executor", "Failed to add executor, executor is nil"),
+    access=colony_owner(_colony_of_spec),
+)
+def add_executor(world: World, caller: str, message: AddExecutor, _: None) -> Executor:
+    """Register an executor, or register it anew under a name that is taken (a-foundation 7.2).
+
+    Quirk: the reply is looked up by id and may show an older executor with the same one.
+    """
+    spec = message.executor
+    assert spec is not None
+    known = world.executors.get((spec.colonyname, spec.executorname))
+    if known is not None and not world.settings.allow_reregister:
+        raise Refusal(400, f"Executor with name <{spec.executorname}> in Colony <{spec.colonyname}> already exists")
+    if world.request.has_nul:
+        storage.text(400, spec)
+    storage.timestamp(400, spec.lastheardfromtime)
+    if known is None:
+        registration.add(world, _record(world, spec))
+    else:
+        registration.register_anew(world, known, _record(world, spec))
+    if storage.unparsable(spec.executorname, spec.colonyname):
+        # Quirk: it is registered all the same, and breaks every call that reads it (a-foundation 7.5).
+        raise Refusal(500, "Failed to parse Executor name")
+    return registration.first(world, spec.executorid).copy()
+
+
+def _record(world: World, spec: ExecutorSpec) -> Executor:
+    return Executor(
+        executor_id=spec.executorid,
+        executor_type=spec.executortype,
+        name=spec.executorname,
+        colony=spec.colonyname,
+        require_func_reg=spec.requirefuncreg,
+        commissioned_ns=world.now_ns,
+        last_heard_ns=spec.lastheardfromtime.ns,
+        location=spec.locationname,
+        capabilities=spec.capabilities,
+        allocations=spec.allocations,
+        blueprint_id=spec.blueprintid,
+        blueprint_generation=spec.blueprintgen,
+    )
+
+
+class ApproveExecutor(Message, frozen=True):
+    colonyname: str = ""
+    executorname: str = ""
+
+
+@operation(
+    "approveexecutormsg",
+    ApproveExecutor,
+    "Failed to approve executor",
+    find=lookup.executor(500, "Failed to approve executor, executor is nil"),
+    access=colony_owner(),
+)
+def approve_executor(world: World, caller: str, message: ApproveExecutor, executor: Executor) -> Empty:
+    """Quirk: every record with the executor's id is approved, in whatever state and colony."""
+    registration.set_state(world, executor.executor_id, APPROVED)
+    return EMPTY
+
+
+class RejectExecutor(Message, frozen=True):
+    colonyname: str = ""
+    executorname: str = ""
+
+
+@operation(
+    "rejectexecutormsg",
+    RejectExecutor,
+    "Failed to reject executor",
+    find=lookup.executor(500, "Failed to reject executor, executor is nil"),
+    access=colony_owner(),
+)
+def reject_executor(world: World, caller: str, message: RejectExecutor, executor: Executor) -> Empty:
+    """Quirk: as for approval. What a rejected executor runs goes on running."""
+    registration.set_state(world, executor.executor_id, REJECTED)
+    return EMPTY
+
+
+class RemoveExecutor(Message, frozen=True):
+    colonyname: str = ""
+    executorname: str = ""
+
+
+@operation(
+    "removeexecutormsg",
+    RemoveExecutor,
+    "Failed to remove executor",
+    find=lookup.executor(500, "Failed to remove executor, executor is nil"),
+    access=colony_owner(),
+)
+def remove_executor(world: World, caller: str, message: RemoveExecutor, executor: Executor) -> Empty:
+    """The record stays, unregistered; may be repeated."""
+    registration.unregister(world, executor)
+    return EMPTY
+
+
+class GetExecutors(Message, frozen=True):
+    colonyname: str = ""
+
+
+@operation("getexecutorsmsg", GetExecutors, "Failed to get executors", access=any_member())
+def get_executors(world: World, caller: str, message: GetExecutors, _: None) -> Any:
+    """Executors in all states, unregistered ones included."""
+    executors = [executor for executor in world.executors.values() if executor.colony == message.colonyname]
+    if any(storage.unparsable(executor.name, executor.colony) for executor in executors):
+        raise Refusal(400, "Failed to parse Executor name")
+    return or_null(executor.copy() for executor in executors)
+
+
+class GetExecutor(Message, frozen=True):
+    colonyname: str = ""
+    executorname: str = ""
+
+
+@operation(
+    "getexecutormsg",
+    GetExecutor,
+    "Failed to get executor",
+    find=lookup.executor(500, "Failed to get executor, executor is nil"),
+    access=member(named),
+)
+def get_executor(world: World, caller: str, message: GetExecutor, executor: Executor) -> Executor:
+    return executor.copy()
+
+
+class GetExecutorById(Message, frozen=True):
+    executorid: str = ""
+    colonyname: str = ""  # accepted and ignored
+
+
+def _executor_by_id(world: World, caller: str, message: GetExecutorById) -> Executor:
+    records = world.executors_by_id.get(message.executorid)
+    if not records:
+        if world.request.has_nul:
+            storage.text(400, message.executorid)
+        raise Refusal(404, "Failed to get executor by ID, executor is nil")
+    return records[0]
+
+
+@operation(
+    "getexecutorbyidmsg",
+    GetExecutorById,
+    "Failed to get executor by ID",
+    find=_executor_by_id,
+    access=member(of_target),
+)
+def get_executor_by_id(world: World, caller: str, message: GetExecutorById, executor: Executor) -> Executor:
+    return executor.copy()
+
+
+def _itself(world: World, caller: str, colony: str, name: str, refusal: str) -> Executor:
+    """The executor named, which must be the caller."""
+    if world.request.has_nul:
+        storage.text(500, name)
+    executor = world.executors.get((colony, name))
+    if executor is None:
+        raise Refusal(400, f"Executor with name <{name}> does not exist")
+    if executor.executor_id != caller:
+        raise Refusal(400, refusal)
+    return executor
+
+
+class ReportAllocation(Message, frozen=True):
+    colonyname: str = ""
+    executorname: str = ""
+    allocations: Allocations = Allocations()
+
+
+@operation("reportallocationmsg", ReportAllocation, "Failed to report allocation", access=any_member())
+def report_allocation(world: World, caller: str, message: ReportAllocation, _: None) -> Empty:
+    """Replaces the allocations as a whole."""
+    executor = _itself(
+        world, caller, message.colonyname, message.executorname, "Only an executor can report allocations to itself"
+    )
+    if world.request.has_nul:
+        storage.text(500, message.allocations)
+    executor.allocations = message.allocations
+    return EMPTY
+
+
+class UpdateExecutor(Message, frozen=True):
+    colonyname: str = ""
+    executorname: str = ""
+    capabilities: Capabilities = Capabilities()
+
+
+@operation("updateexecutormsg", UpdateExecutor, "Failed to update executor", access=any_member())
+def update_executor(world: World, caller: str, message: UpdateExecutor, _: None) -> Empty:
+    """Replaces hardware and software as a whole."""
+    executor = _itself(
+        world, caller, message.colonyname, message.executorname, "Only an executor can update its own capabilities"
+    )
+    if world.request.has_nul:
+        storage.text(500, message.capabilities)
+    executor.capabilities = message.capabilities
+    return EMPTY
+
+
+class ChangeExecutorId(Message, frozen=True):
+    colonyname: str = ""
+    executorid: str = ""
+
+
+def _new_executor_id(world: World, caller: str, message: ChangeExecutorId) -> None:
+    if not message.executorid:
+        raise Refusal(400, "Failed to change executor Id, executor Id is empty")
+
+
+@operation(
+    "changeexecutoridmsg",
+    ChangeExecutorId,
+    "Failed to change executor Id",
+    find=_new_executor_id,
+    access=any_member(),
+)
+def change_executor_id(world: World, caller: str, message: ChangeExecutorId, _: None) -> Any:
+    """Quirk: what the executor runs keeps the old id, so that neither key can close it."""
+    if caller not in world.executors_by_id:
+        raise Refusal(400, "Failed to change executor Id, executor not found")
+    if len(message.executorid.encode()) != 64:
+        raise Refusal(400, "Failed to change executor Id, new executor Id is not 64 characters")
+    if world.request.has_nul:
+        storage.text(403, message.executorid)
+    for executor in list(world.executors_by_id[caller]):
+        if executor.colony == message.colonyname:
+            registration.change_id(world, executor, message.executorid)
+    return ECHO

@@ -1,0 +1,142 @@
+"""What is known of files; their bytes lie elsewhere (d-realtime-and-data 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from colonysim.core import files, lookup, storage
+from colonysim.core.access import member
+from colonysim.core.errors import Refusal
+from colonysim.core.lookup import or_null
+from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.registry import operation
+from colonysim.core.replies import FileData
+from colonysim.core.specs import FileSpec, Timestamp
+from colonysim.core.world import World
+
+
+class AddFile(Message, frozen=True):
+    file: FileSpec | None = None
+
+
+def _colony_of_file(message: AddFile, _: None) -> str:
+    assert message.file is not None
+    return message.file.colonyname
+
+
+@operation(
+    "addfilemsg",
+    AddFile,
+    "Failed to add log",
+    mismatch="Failed to add file, msg.MsgType does not match payloadType",
+    find=lookup.given("file", "Failed to add file, msg.File is nil"),
+    access=member(_colony_of_file),
+)
+def add_file(world: World, caller: str, message: AddFile, _: None) -> FileSpec | None:
+    """A new revision, numbered across the whole server.
+
+    Quirk: what the storage refuses is answered with null and status 200; the protocol is always s3.
+    """
+    sent = message.file
+    assert sent is not None
+    try:
+        storage.int32(400, sent.ref.s3object.port)
+        storage.text(400, sent)
+    except Refusal:
+        return None
+    world.last_file_number += 1
+    file = replace(
+        sent,
+        fileid=world.new_id(),
+        sequencenr=world.last_file_number,
+        ref=replace(sent.ref, protocol="s3"),
+        added=Timestamp(world.now_ns),
+    )
+    world.files[file.fileid] = file
+    return file
+
+
+class GetFile(Message, frozen=True):
+    colonyname: str = ""
+    fileid: str = ""
+    label: str = ""
+    name: str = ""
+    latest: bool = False
+
+
+@operation(
+    "getfilemsg",
+    GetFile,
+    "Failed to add log",
+    mismatch="Failed to get file, msg.MsgType does not match payloadType",
+    access=member(),
+)
+def get_file(world: World, caller: str, message: GetFile, _: None) -> tuple[FileSpec, ...]:
+    """A list in any case: the revision named by id, or the latest or all of a label and name, newest first."""
+    if world.request.has_nul:
+        storage.text(400, message)
+    if message.fileid:
+        file = world.files.get(message.fileid)
+        if file is None or file.colonyname != message.colonyname:
+            raise Refusal(400, "Failed to get file")
+        return (file,)
+    if not (message.label and message.name):
+        raise Refusal(500, "malformatted get file msg")
+    revisions = files.revisions(world, message.colonyname, message.label, message.name)
+    if not revisions:
+        raise Refusal(404, "Failed to get file")
+    return tuple(revisions[:1] if message.latest else revisions)
+
+
+class GetFiles(Message, frozen=True):
+    colonyname: str = ""
+    label: str = ""
+
+
+@operation("getfilesmsg", GetFiles, "Failed to get files", access=member())
+def get_files(world: World, caller: str, message: GetFiles, _: None) -> tuple[FileData, ...]:
+    """The latest revision of each name with exactly that label."""
+    if world.request.has_nul:
+        storage.text(400, message.label)
+    latest = files.latest(world, message.colonyname, message.label)
+    return tuple(FileData(f.name, f.checksum, f.size, f.ref.s3object.object) for f in latest)
+
+
+class GetFileLabels(Message, frozen=True):
+    colonyname: str = ""
+    name: str = ""
+    exact: bool = False
+
+
+@operation("getfilelabelsmsg", GetFileLabels, "Failed to get files", access=member())
+def get_file_labels(world: World, caller: str, message: GetFileLabels, _: None) -> Any:
+    """Labels that begin with a text, or lie at or below it where `exact`, with their numbers of revisions."""
+    if world.request.has_nul:
+        storage.text(400, message.name)
+    return or_null(files.labels(world, message.colonyname, message.name, message.exact))
+
+
+class RemoveFile(Message, frozen=True):
+    colonyname: str = ""
+    fileid: str = ""
+    label: str = ""
+    name: str = ""
+
+
+@operation("removefilemsg", RemoveFile, "Failed to remove file", access=member())
+def remove_file(world: World, caller: str, message: RemoveFile, _: None) -> Empty:
+    """One revision by its id, or all of a label and name; what is not there is removed all the same."""
+    if world.request.has_nul:
+        storage.text(400, message)
+    if message.fileid:
+        file = world.files.get(message.fileid)
+        if file is not None and file.colonyname == message.colonyname:
+            del world.files[message.fileid]
+        return EMPTY
+    if not (message.label and message.name):
+        raise Refusal(400, "malformatted remove file msg")
+    for file in files.revisions(world, message.colonyname, message.label, message.name):
+        del world.files[file.fileid]
+    return EMPTY

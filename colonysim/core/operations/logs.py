@@ -1,0 +1,165 @@
+"""What executors write down (b-processes 6.1, 6.2)."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import Any, Final
+
+from colonysim.core import lookup, retention, storage
+from colonysim.core.access import holder, member, of_target, running
+from colonysim.core.errors import NUL_TEXT, DoubleRefusal, Refusal
+from colonysim.core.lookup import or_null
+from colonysim.core.model import APPROVED, DAY_NS, Process
+from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.registry import operation
+from colonysim.core.specs import Int, Log
+from colonysim.core.world import World
+
+MAX_COUNT: Final = 500
+MAX_SEARCH_COUNT: Final = 100
+MAX_SEARCH_DAYS: Final = 30
+
+
+def _write(world: World, log: Log) -> None:
+    if "\0" in log.message:
+        raise DoubleRefusal(400, NUL_TEXT)
+    world.add_log(log)
+    retention.expect(world, world.now_ns)
+
+
+class AddLog(Message, frozen=True):
+    processid: str = ""
+    message: str = ""
+
+
+@operation(
+    "addlogmsg",
+    AddLog,
+    "Failed to add log",
+    find=lookup.process(500, "Failed to add log, process is nil"),
+    access=member(of_target)
+    & running("Failed to set output, process is not running")
+    & holder("Failed to add log, not allowed to add log, only the assigned Executor may att logs"),
+)
+def add_log(world: World, caller: str, message: AddLog, process: Process) -> Empty:
+    name = world.executors_by_id[caller][0].name
+    _write(
+        world,
+        Log(
+            processid=process.process_id,
+            colonyname=process.colony,
+            executorname=name,
+            message=message.message,
+            timestamp=world.now_ns,
+        ),
+    )
+    return EMPTY
+
+
+class AddExecutorLog(Message, frozen=True):
+    colonyname: str = ""
+    executorname: str = ""
+    message: str = ""
+
+
+@operation("addexecutorlogmsg", AddExecutorLog, "Failed to add executor log", access=member())
+def add_executor_log(world: World, caller: str, message: AddExecutorLog, _: None) -> Empty:
+    """A line that belongs to no process; only the executor itself may write it."""
+    records = world.executors_by_id.get(caller)
+    if not records or records[0].colony != message.colonyname or records[0].state != APPROVED:
+        raise Refusal(403, "Failed to add executor log, executor not found")
+    if records[0].name != message.executorname:
+        raise Refusal(403, "Failed to add executor log, executor name mismatch")
+    _write(
+        world,
+        Log(
+            colonyname=message.colonyname,
+            executorname=message.executorname,
+            message=message.message,
+            timestamp=world.now_ns,
+        ),
+    )
+    return EMPTY
+
+
+class GetLogs(Message, frozen=True):
+    """`since` is in nanoseconds since 1970."""
+
+    colonyname: str = ""
+    processid: str = ""
+    executorname: str = ""
+    count: Int = 0
+    since: Int = 0
+    latest: bool = False
+
+
+def _colony_asked(world: World, caller: str, message: GetLogs) -> str:
+    """The colony of the executor or else of the process whose logs are wanted."""
+    if message.executorname:
+        if (message.colonyname, message.executorname) not in world.executors:
+            raise Refusal(500, "Failed to get logs, executor does not exist")
+        return message.colonyname
+    process = world.processes.get(message.processid)
+    if process is None:
+        raise Refusal(500, "Failed to get logs, process does not exist")
+    return process.colony
+
+
+def _asked(message: GetLogs, colony: str) -> str:
+    return colony
+
+
+@operation("getlogsmsg", GetLogs, "Failed to get logs", find=_colony_asked, access=member(_asked))
+def get_logs(world: World, caller: str, message: GetLogs, colony: str) -> Any:
+    """Logs of an executor or of a process, oldest first.
+
+    Quirk: those of an executor are looked up by its name alone, so other colonies' are among them.
+    """
+    if message.count > MAX_COUNT:
+        raise Refusal(403, f"Count exceeds max log count ({MAX_COUNT})")
+    if message.count < 0:
+        raise DoubleRefusal(400, "pq: LIMIT must not be negative")
+    if message.executorname:
+        logs = world.logs_of_executor.get(message.executorname, [])
+    else:
+        logs = world.logs_of_process.get(message.processid, [])
+    if message.latest:
+        return or_null(logs[len(logs) - min(message.count, len(logs)) :])
+    later = (log for log in logs if message.since <= 0 or log.timestamp > message.since)
+    return or_null(islice(later, message.count))
+
+
+class SearchLogs(Message, frozen=True):
+    colonyname: str = ""
+    text: str = ""
+    days: Int = 0
+    count: Int = 0
+
+
+@operation(
+    "searchlogsmsg",
+    SearchLogs,
+    "Failed to search logs",
+    mismatch="Failed to get logs, msg.MsgType does not match payloadType",
+    access=member(),
+)
+def search_logs(world: World, caller: str, message: SearchLogs, _: None) -> Any:
+    """Lines of the last days that contain a text, in which % and _ are wildcards; no order is promised."""
+    if message.count > MAX_SEARCH_COUNT:
+        raise Refusal(400, f"Count exceeds max log count ({MAX_SEARCH_COUNT})")
+    if message.days > MAX_SEARCH_DAYS:
+        raise Refusal(400, f"Count exceeds max day count ({MAX_SEARCH_DAYS})")
+    storage.limit(message.count)
+    if world.request.has_nul:
+        storage.text(400, message.text)
+    if message.days <= 0:
+        return None
+    since_ns = world.now_ns - message.days * DAY_NS
+    pattern = re.compile(storage.like_pattern(f"%{message.text}%"), re.DOTALL)
+    found = (
+        log
+        for log in world.logs
+        if log.colonyname == message.colonyname and log.timestamp >= since_ns and pattern.fullmatch(log.message)
+    )
+    return or_null(islice(found, message.count))

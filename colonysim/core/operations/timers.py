@@ -1,0 +1,13 @@
+"""What happens of its own accord: the rows of the agenda."""
+
+from __future__ import annotations
+
+from colonysim.core import lifecycle, recurring, registration, retention
+from colonysim.core.events import Cleanup, CronCheck, GeneratorCheck, ReleaseTick, Retention
+from colonysim.core.registry import timer
+
+timer(ReleaseTick)(lifecycle.release_tick)
+timer(Cleanup)(registration.cleanup)
+timer(Retention)(retention.run)
+timer(CronCheck)(recurring.check_cron)
+timer(GeneratorCheck)(recurring.check_generator)

@@ -1,0 +1,198 @@
+"""Crons and generators: workflows that are started of their own accord (c-workflows 6, 7).
+
+The reference looks at all of them once every checker period. Here each has its own entry on the agenda, for
+the first look that will find something to do.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from msgspec.structs import replace
+
+from colonysim.core import cronexpr, graphs, intake, lifecycle
+from colonysim.core.errors import Refusal
+from colonysim.core.events import CRON_RANK, GENERATOR_RANK, CronCheck, GeneratorCheck
+from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator, Process, ProcessGraph
+from colonysim.core.specs import ZERO_TIME_NS, WorkflowSpec
+from colonysim.core.world import World
+
+CHECK_DELAY_NS: Final = 1_000_000
+"""A look happens this much later than its period says: a run for a whole second is found in that second."""
+
+
+def _next_look(world: World, period_ms: int, after_ns: int) -> int:
+    """The first look of a checker at which `after_ns` has passed."""
+    period_ns = period_ms * 1_000_000
+    phase_ns = world.started_ns + CHECK_DELAY_NS
+    looks = (max(after_ns, world.now_ns) - phase_ns) // period_ns + 1
+    return phase_ns + max(looks, 1) * period_ns
+
+
+# ---------------------------------------------------------------- crons
+def add_cron(world: World, cron: Cron) -> None:
+    world.crons[cron.cron_id] = cron
+    _arm_cron(world, cron)
+
+
+def remove_cron(world: World, cron: Cron) -> None:
+    world.agenda.cancel(cron.timer)
+    del world.crons[cron.cron_id]
+
+
+def _arm_cron(world: World, cron: Cron) -> None:
+    """Have the checker look at the cron when its time has come, or next where that is not known yet."""
+    after_ns = world.now_ns if cron.next_run_ns == ZERO_TIME_NS else cron.next_run_ns
+    due_ns = _next_look(world, world.settings.cron_checker_period_ms, after_ns)
+    world.agenda.cancel(cron.timer)
+    cron.timer = world.agenda.add(due_ns, CronCheck(cron.cron_id), CRON_RANK)
+
+
+def check_cron(world: World, event: CronCheck) -> None:
+    cron = world.crons[event.cron_id]
+    if cron.next_run_ns == ZERO_TIME_NS:
+        next_ns = next_run(world, cron)
+        if next_ns is not None:  # never: the reference looks on and on, and nothing comes of it
+            cron.next_run_ns = next_ns
+            cron.last_run_ns, cron.previous_graph_id = ZERO_TIME_NS, ""
+            _arm_cron(world, cron)
+    else:
+        run_cron(world, cron)
+
+
+def run_cron(world: World, cron: Cron) -> None:
+    """Start the cron's workflow, unless it has to wait for the one before or cannot be made.
+
+    Missed runs are not made up: the next one is computed from now.
+    """
+    if cron.wait_for_previous and (previous := world.graphs.get(cron.previous_graph_id)):
+        if previous.state not in (SUCCESS, FAILED):  # Quirk: a cancelled one is waited for until it is removed
+            _look_again(world, cron)
+            return
+    graph = start(world, cron, cron.workflow, world.graphs.get(cron.previous_graph_id))
+    if graph is None:
+        _look_again(world, cron)
+        return
+    cron.next_run_ns = next_run(world, cron) or ZERO_TIME_NS
+    cron.last_run_ns = world.now_ns
+    cron.previous_graph_id = graph.graph_id
+    _arm_cron(world, cron)
+
+
+def _look_again(world: World, cron: Cron) -> None:
+    """Nothing can be started now: look again when something has changed that may matter."""
+    world.agenda.cancel(cron.timer)
+    world.stalled[cron.cron_id] = None
+
+
+def reconsider(world: World) -> None:
+    """Something has changed: have the checkers look again at what could not be started."""
+    stalled, world.stalled = world.stalled, {}
+    for source_id in stalled:
+        if cron := world.crons.get(source_id):
+            _arm_cron(world, cron)
+        elif generator := world.generators.get(source_id):
+            arm_generator(world, generator)
+
+
+def next_run(world: World, cron: Cron) -> int | None:
+    """When the cron runs after now; None for never. Quirk: `random` changes nothing (c-workflows 6.5)."""
+    if cron.interval_s > 0:
+        return world.now_ns + cron.interval_s * SECOND_NS
+    try:
+        schedule = cronexpr.parse(cron.expression)
+    except Refusal:
+        return None
+    return schedule.next(world.now_ns, ZoneInfo(world.settings.timezone))
+
+
+# ---------------------------------------------------------------- generators
+def add_generator(world: World, generator: Generator) -> None:
+    world.generators[generator.generator_id] = generator
+
+
+def remove_generator(world: World, generator: Generator) -> None:
+    world.agenda.cancel(generator.timer)
+    del world.generators[generator.generator_id]
+
+
+def pack(world: World, generator: Generator, argument: str) -> None:
+    """One more argument waits for its workflow."""
+    if generator.first_pack_ns == ZERO_TIME_NS:
+        generator.first_pack_ns = world.now_ns
+    generator.queue.append(argument)
+    arm_generator(world, generator)
+
+
+def arm_generator(world: World, generator: Generator) -> None:
+    """Have the checker look at the generator when there will be something to start."""
+    world.agenda.cancel(generator.timer)
+    if not generator.queue or generator.trigger < 0:
+        return  # Quirk: a negative trigger never fires, not even when its time is up
+    after_ns = world.now_ns
+    if len(generator.queue) < generator.trigger:
+        if generator.timeout_s <= 0:
+            return
+        whole_second = (_timeout_base(generator) + generator.timeout_s * SECOND_NS) // SECOND_NS
+        after_ns = max(after_ns, (whole_second + 1) * SECOND_NS - 1)
+    due_ns = _next_look(world, world.settings.generator_checker_period_ms, after_ns)
+    generator.timer = world.agenda.add(due_ns, GeneratorCheck(generator.generator_id), GENERATOR_RANK)
+
+
+def _timeout_base(generator: Generator) -> int:
+    """Quirk: the time runs from the last run, not from the first argument of the batch."""
+    return generator.first_pack_ns if generator.last_run_ns == ZERO_TIME_NS else generator.last_run_ns
+
+
+def check_generator(world: World, event: GeneratorCheck) -> None:
+    """Start a workflow for each full batch, or one with all that is there when the time is up."""
+    generator = world.generators[event.generator_id]
+    size = generator.trigger if len(generator.queue) >= generator.trigger else len(generator.queue)
+    for _ in range(len(generator.queue) // size):
+        if start(world, generator, _with_args(generator.workflow, generator.queue[:size])) is None:
+            world.stalled[generator.generator_id] = None
+            return
+        generator.queue = generator.queue[size:]
+        generator.last_run_ns = world.now_ns
+    arm_generator(world, generator)
+
+
+def _with_args(spec: WorkflowSpec, args: list[str]) -> WorkflowSpec:
+    """Every root gets the packed arguments in place of its own, and no keyword arguments."""
+    nodes = [
+        node if node.conditions.dependencies else replace(node, args=list(args), kwargs={})
+        for node in spec.functionspecs or ()
+    ]
+    return replace(spec, functionspecs=nodes)
+
+
+# ---------------------------------------------------------------- starting a workflow
+def start(
+    world: World, source: Cron | Generator, spec: WorkflowSpec, previous: ProcessGraph | None = None
+) -> ProcessGraph | None:
+    """Start a workflow for whoever made the cron or generator; None where it cannot be made.
+
+    What the leaves of the previous graph have put out becomes the input of every root.
+    """
+    initiator = intake.initiator_of(world, source.initiator_id, spec.colonyname)
+    if initiator is None:
+        return None
+    try:
+        graph, processes = graphs.build(world, spec, initiator)
+    except Refusal:
+        return None
+    if previous is not None and (outputs := graphs.last_outputs(world, previous)):
+        for process in processes:
+            if not process.parents:
+                process.input = list(outputs)
+    launch(world, graph, processes)
+    return graph
+
+
+def launch(world: World, graph: ProcessGraph, processes: list[Process]) -> None:
+    """A new graph comes into the tables, and its roots may be taken."""
+    graphs.enter(world, graph, processes)
+    for process in processes:
+        if not process.parents:
+            lifecycle.announce(world, process)

@@ -1,0 +1,104 @@
+"""Executors coming and going: a-foundation 7."""
+
+from __future__ import annotations
+
+from colonysim.core import storage, transitions
+from colonysim.core.events import CLEANUP_RANK, Cleanup
+from colonysim.core.model import SECOND_NS, UNREGISTERED, Executor
+from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.world import World
+
+
+def add(world: World, executor: Executor) -> None:
+    """Put a new record into the tables."""
+    world.executors[executor.colony, executor.name] = executor
+    world.executors_by_id.setdefault(executor.executor_id, []).append(executor)
+    expect_cleanup(world, executor.last_heard_ns)
+
+
+def register_anew(world: World, known: Executor, new: Executor) -> None:
+    """A name is taken over: the old executor goes, its record is used again and waits for approval.
+
+    Quirk: `require_func_reg` keeps its old value.
+    """
+    unregister(world, known)
+    if known.executor_id != new.executor_id:
+        change_id(world, known, new.executor_id)
+    for field in known.__struct_fields__:
+        if field != "require_func_reg":
+            setattr(known, field, getattr(new, field))
+    expect_cleanup(world, known.last_heard_ns)
+
+
+def first(world: World, executor_id: str) -> Executor:
+    """The record an id is looked up by: the oldest."""
+    return world.executors_by_id[executor_id][0]
+
+
+def set_state(world: World, executor_id: str, state: int) -> None:
+    for executor in world.executors_by_id[executor_id]:
+        executor.state = state
+
+
+def change_id(world: World, executor: Executor, executor_id: str) -> None:
+    records = world.executors_by_id[executor.executor_id]
+    records.remove(executor)
+    if not records:
+        del world.executors_by_id[executor.executor_id]
+    executor.executor_id = executor_id
+    world.executors_by_id.setdefault(executor_id, []).append(executor)
+
+
+def unregister(world: World, executor: Executor) -> None:
+    """An executor goes: its functions are deleted, what it runs waits again. Quirk: nobody is woken by that."""
+    executor.state = UNREGISTERED
+    world.drop_functions(executor.colony, executor.name)
+    for process in list(world.held_by.get(executor.executor_id, {}).values()):
+        transitions.requeue_after_removal(world, process)
+
+
+def heard_from(world: World, executor_id: str) -> None:
+    """An assign call has been tried: every record with that id is alive."""
+    for executor in world.executors_by_id.get(executor_id, ()):
+        if world.cleanup is None:
+            expect_cleanup(world, world.now_ns)
+        executor.last_heard_ns = world.now_ns
+
+
+# ---------------------------------------------------------------- stale executors
+def expect_cleanup(world: World, heard_ns: int) -> None:
+    """See to it that the clean-up runs when an executor last heard of then may be stale.
+
+    The reference looks every `cleanup_interval_s`; here the first look that can find something stands on
+    the agenda, and moves on from there.
+    """
+    if heard_ns == ZERO_TIME_NS:
+        return
+    period_ns = world.settings.cleanup_interval_s * SECOND_NS
+    stale_ns = heard_ns + world.settings.stale_executor_duration_s * SECOND_NS
+    runs = (max(stale_ns, world.now_ns) - world.started_ns) // period_ns + 1
+    due_ns = world.started_ns + runs * period_ns
+    if world.cleanup is not None:
+        ticket, planned_ns = world.cleanup
+        if planned_ns <= due_ns:
+            return
+        world.agenda.cancel(ticket)
+    world.cleanup = world.agenda.add(due_ns, Cleanup(), CLEANUP_RANK), due_ns
+
+
+def cleanup(world: World, _: Cleanup) -> None:
+    """Unregister every executor that is not unregistered yet and was last heard of too long ago."""
+    world.cleanup = None
+    if any(storage.unparsable(e.name, e.colony) for e in world.executors.values()):
+        return  # Quirk: one such name stops the clean-up of the whole server
+    limit_ns = world.now_ns - world.settings.stale_executor_duration_s * SECOND_NS
+    heard: list[int] = []
+    for executor in world.executors.values():
+        if executor.state == UNREGISTERED or executor.last_heard_ns == ZERO_TIME_NS:
+            continue
+        if executor.last_heard_ns < limit_ns:
+            unregister(world, executor)
+        else:
+            heard.append(executor.last_heard_ns)
+    if heard:
+        expect_cleanup(world, min(heard))

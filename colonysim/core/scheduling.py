@@ -1,0 +1,398 @@
+"""THE HOT PATH: which waiting process may this executor have, and which waiting executor this process.
+
+Processes that ask for the same things stand in one `Run`, in the order in which they are given out. An
+executor looks into at most four `Lane`s (at its location or anywhere, by its name or by nobody's) and takes
+the first head among the runs it can serve. Rules: b-processes 4.3 and 4.4.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import Final, TypeVar
+
+import msgspec
+
+from colonysim.core.model import WAITING, Process
+
+MAX_COUNT: Final = 127
+"""Quirk: nodes, processes and processes per node beyond this are never given out."""
+
+_FEW_RUNS: Final = 4  # so many runs are looked at one by one; more get a heap of their heads
+_ANY: Final = ("", None)
+
+Order = tuple[int, int]
+K = TypeVar("K")
+RunKey = tuple[int, str, "tuple[str, ...] | None", int, int]
+
+
+class Demand(msgspec.Struct, frozen=True, gc=False):
+    """What an assign call can serve. Amounts are None for unlimited."""
+
+    colony: str
+    executor_id: str
+    executor_type: str
+    name: str
+    location: str
+    cpu_milli: int | None = None
+    memory_bytes: int | None = None
+
+    def fits(self, cpu_milli: int, memory_bytes: int) -> bool:
+        return (self.cpu_milli is None or cpu_milli <= self.cpu_milli) and (
+            self.memory_bytes is None or memory_bytes <= self.memory_bytes
+        )
+
+
+class Poll(msgspec.Struct):
+    """A parked assign call. `met_pause`: its last try found the colony paused."""
+
+    ticket: int
+    demand: Demand
+    parked_ns: int
+    timer: int
+    met_pause: bool = False
+
+
+class Run:
+    """Waiting processes alike in conditions and priority, in order of priority time.
+
+    `fifo` holds those that came in order; what comes back with an older priority time goes to the heap
+    `late`. Processes that have left the waiting state otherwise stay behind as husks until they surface.
+    """
+
+    __slots__ = ("cpu_milli", "fifo", "key", "late", "live", "memory_bytes", "number")
+
+    def __init__(self, number: int, key: RunKey) -> None:
+        self.number = number
+        self.key = key
+        self.cpu_milli, self.memory_bytes = key[3], key[4]
+        self.fifo: deque[Process] = deque()
+        self.late: list[tuple[int, int, Process]] = []
+        self.live = 0
+
+    def push(self, process: Process) -> bool:
+        """Put a process in its place; True if it is now the head."""
+        self.live += 1
+        fifo = self.fifo
+        if not fifo:
+            fifo.append(process)
+            return not self.late or self.late[0][:2] > order_of(process)
+        last = fifo[-1]
+        if last.priority_time_ns < process.priority_time_ns or order_of(last) < order_of(process):
+            fifo.append(process)
+            return False
+        heapq.heappush(self.late, (process.priority_time_ns, process.serial, process))
+        return self.head() is process
+
+    def head(self) -> Process | None:
+        fifo, late = self.fifo, self.late
+        while fifo and fifo[0].state:
+            fifo.popleft()
+        if not late:
+            return fifo[0] if fifo else None
+        while late and late[0][2].state:
+            heapq.heappop(late)
+        if not late:
+            return fifo[0] if fifo else None
+        first = late[0]
+        return first[2] if not fifo or first[:2] < order_of(fifo[0]) else fifo[0]
+
+    def pop(self, head: Process) -> None:
+        """Take the head off."""
+        self.live -= 1
+        if self.fifo and self.fifo[0] is head:
+            self.fifo.popleft()
+        else:
+            heapq.heappop(self.late)
+
+    def forget_one(self) -> None:
+        """One process has left the waiting state by another way; clear up when husks outnumber the rest."""
+        self.live -= 1
+        if len(self.fifo) + len(self.late) > 2 * self.live + 32:
+            self.fifo = deque(process for process in self.fifo if process.state == WAITING)
+            self.late = [entry for entry in self.late if entry[2].state == WAITING]
+            heapq.heapify(self.late)
+
+    def waiting(self) -> Iterator[Process]:
+        """All processes of the run, in order."""
+        late = (entry[2] for entry in sorted(self.late, key=lambda entry: entry[:2]))
+        return (p for p in heapq.merge(self.fifo, late, key=order_of) if p.state == WAITING)
+
+
+class Lane:
+    """The runs one kind of executor may look at, and a lazily mended heap of their heads."""
+
+    __slots__ = ("heads", "posted", "runs")
+
+    def __init__(self) -> None:
+        self.runs: dict[int, Run] = {}
+        self.heads: list[tuple[int, int, int]] = []
+        self.posted: dict[int, Order] = {}
+
+    def add(self, run: Run) -> None:
+        self.runs[run.number] = run
+        if len(self.runs) == _FEW_RUNS + 1:
+            for each in self.runs.values():
+                if head := each.head():
+                    self.post(each, head)
+
+    def discard(self, run: Run) -> None:
+        del self.runs[run.number]
+        self.posted.pop(run.number, None)
+        if len(self.runs) == _FEW_RUNS:
+            self.heads.clear()
+            self.posted.clear()
+
+    def post(self, run: Run, head: Process) -> None:
+        """The run has a new, earlier head."""
+        self.posted[run.number] = order = order_of(head)
+        heapq.heappush(self.heads, (*order, run.number))
+
+    def best(self, demand: Demand) -> tuple[Run, Process] | None:
+        """The run whose head this executor gets next, with that head."""
+        if len(self.runs) > _FEW_RUNS:
+            return self._best_of_many(demand)
+        found: tuple[Run, Process] | None = None
+        for run in self.runs.values():
+            head = run.head() if run.live and demand.fits(run.cpu_milli, run.memory_bytes) else None
+            if head and (found is None or order_of(head) < order_of(found[1])):
+                found = run, head
+        return found
+
+    def _best_of_many(self, demand: Demand) -> tuple[Run, Process] | None:
+        heads, posted, passed_over = self.heads, self.posted, []
+        found: tuple[Run, Process] | None = None
+        while heads:
+            time_ns, serial, number = heads[0]
+            if posted.get(number) != (time_ns, serial):
+                heapq.heappop(heads)  # an earlier head was posted since, or the run is gone
+                continue
+            run = self.runs[number]
+            head = run.head()
+            if head is None:
+                heapq.heappop(heads)
+                del posted[number]
+            elif (order := order_of(head)) != (time_ns, serial):
+                posted[number] = order
+                heapq.heapreplace(heads, (*order, number))
+            elif demand.fits(run.cpu_milli, run.memory_bytes):
+                found = run, head
+                break
+            else:
+                passed_over.append(heapq.heappop(heads))
+        for entry in passed_over:
+            heapq.heappush(heads, entry)
+        return found
+
+
+class Pool:
+    """Everything that waits in one colony for one type of executor: processes and parked calls."""
+
+    __slots__ = ("by_name", "lanes", "polls", "runs")
+
+    def __init__(self) -> None:
+        self.runs: dict[RunKey, Run] = {}
+        self.lanes: dict[tuple[str, str | None], Lane] = {}
+        self.polls: dict[tuple[str, int | None, int | None], dict[int, Poll]] = {}
+        self.by_name: dict[str, dict[int, Poll]] = {}
+
+    def lanes_of(self, run: Run) -> Iterator[Lane]:
+        _, location, names, _, _ = run.key
+        for name in names or (None,):
+            if (lane := self.lanes.get((location, name))) is None:
+                lane = self.lanes[location, name] = Lane()
+            yield lane
+
+    def lanes_for(self, demand: Demand) -> Iterator[Lane]:
+        """The lanes an executor looks into."""
+        lanes = self.lanes
+        locations = ("", demand.location.lower()) if demand.location else ("",)
+        for location in locations:
+            for name in (None, demand.name):
+                if lane := lanes.get((location, name)):
+                    yield lane
+
+    def best(self, demand: Demand) -> tuple[Run, Process] | None:
+        if len(self.lanes) == 1 and (lane := self.lanes.get(_ANY)):
+            return lane.best(demand)
+        found = [best for lane in self.lanes_for(demand) if (best := lane.best(demand))]
+        return min(found, key=lambda best: order_of(best[1]), default=None)
+
+    def prune(self) -> None:
+        """Drop empty runs once they outnumber the others; a few are kept, for they soon fill again."""
+        empty = [run for run in self.runs.values() if not run.live]
+        if len(empty) * 2 <= len(self.runs) + 64:
+            return
+        for run in empty:
+            del self.runs[run.key]
+            for lane in self.lanes_of(run):
+                lane.discard(run)
+        self.lanes = {key: lane for key, lane in self.lanes.items() if lane.runs}
+
+
+class Queues:
+    """All pools of a server."""
+
+    def __init__(self, exclusive: bool = True) -> None:
+        self.exclusive = exclusive
+        self.pools: dict[tuple[str, str], Pool] = {}
+        self.held: dict[str, Process] = {}  # waiting, but for nobody: blocked by parents, or asking too much
+        self.polls: dict[int, Poll] = {}
+        self.pause_polls: dict[str, dict[int, Poll]] = {}
+        self._runs_made = 0
+
+    # ------------------------------------------------------------ processes
+    def push(self, process: Process) -> None:
+        """A process waits. It is held back while it waits for its parents."""
+        key = None if process.wait_for_parents else self._run_key(process)
+        if key is None:
+            self.held[process.process_id] = process
+            return
+        pool = self._pool(process)
+        run = pool.runs.get(key)
+        if run is None:
+            run = self._new_run(pool, key)
+        if run.push(process):
+            for lane in pool.lanes_of(run):
+                if len(lane.runs) > _FEW_RUNS:
+                    lane.post(run, process)
+
+    def release(self, process: Process) -> None:
+        """A held process waits for its parents no longer."""
+        del self.held[process.process_id]
+        self.push(process)
+
+    def forget(self, process: Process) -> None:
+        """A waiting process has come to an end without having been taken; call it after the change."""
+        if self.held.pop(process.process_id, None) is not None:
+            return
+        pool, key = self._pool(process), self._run_key(process)
+        assert key is not None
+        pool.runs[key].forget_one()
+
+    def take(self, demand: Demand) -> Process | None:
+        """Remove and return the process this executor gets next."""
+        pool = self.pools.get((demand.colony, demand.executor_type))
+        if pool is None or (best := pool.best(demand)) is None:
+            return None
+        run, head = best
+        run.pop(head)
+        return head
+
+    def first(self, limit: int) -> list[Process]:
+        """The waiting processes of the whole server that stand first, held ones included."""
+        runs = [run for pool in self.pools.values() for run in pool.runs.values() if run.live]
+        held = heapq.nsmallest(limit, self.held.values(), key=order_of)
+        merged = heapq.merge(held, *(islice(run.waiting(), limit) for run in runs), key=order_of)
+        return list(islice(merged, limit))
+
+    def __len__(self) -> int:
+        in_runs = sum(run.live for pool in self.pools.values() for run in pool.runs.values())
+        return len(self.held) + in_runs
+
+    # ------------------------------------------------------------ parked calls
+    def park(self, poll: Poll) -> None:
+        demand = poll.demand
+        self.polls[poll.ticket] = poll
+        if poll.met_pause:
+            self.pause_polls.setdefault(demand.colony, {})[poll.ticket] = poll
+            return
+        pool = self._pool_at(demand.colony, demand.executor_type)
+        shape = (demand.location, demand.cpu_milli, demand.memory_bytes)
+        pool.polls.setdefault(shape, {})[poll.ticket] = poll
+        pool.by_name.setdefault(demand.name, {})[poll.ticket] = poll
+
+    def unpark(self, ticket: int) -> Poll | None:
+        """Take a parked call out, wherever it stands; None if it is not parked."""
+        poll = self.polls.pop(ticket, None)
+        if poll is None:
+            return None
+        demand = poll.demand
+        if poll.met_pause:
+            _drop(self.pause_polls, demand.colony, ticket)
+            return poll
+        pool = self.pools[demand.colony, demand.executor_type]
+        _drop(pool.polls, (demand.location, demand.cpu_milli, demand.memory_bytes), ticket)
+        _drop(pool.by_name, demand.name, ticket)
+        return poll
+
+    def waiter(self, process: Process) -> Poll | None:
+        """The call parked longest among those a waiting process wakes.
+
+        Quirk: a process with a location wakes only executors whose location is spelled the same, although
+        it may be assigned to any that differs in case.
+        """
+        pool = self.pools.get((process.colony, process.spec.conditions.executortype))
+        if pool is None or not pool.by_name or process.process_id in self.held:
+            return None
+        names = self._names(process)
+        if names is None:
+            heads = (next(iter(polls.values())) for polls in pool.polls.values())
+            candidates: Iterable[Poll] = heads
+        else:
+            named = (pool.by_name.get(name, {}) for name in names)
+            candidates = chain.from_iterable(polls.values() for polls in named)
+        fitting = [poll for poll in candidates if _wakes(process, poll.demand)]
+        return min(fitting, key=_ticket, default=None)
+
+    # ------------------------------------------------------------ keys
+    def _names(self, process: Process) -> tuple[str, ...] | None:
+        names = process.spec.conditions.executornames
+        if not names or (not self.exclusive and names == ["*"]):
+            return None
+        return tuple(dict.fromkeys(names))
+
+    def _run_key(self, process: Process) -> RunKey | None:
+        """What the process has in common with the others of its run; None if nobody will ever get it."""
+        spec, resources = process.spec, process.resources
+        conditions = spec.conditions
+        if self.exclusive and resources.storage_bytes > 0:
+            return None  # Quirk: b-processes 4.1
+        if max(conditions.nodes, conditions.processes, conditions.processespernode) > MAX_COUNT:
+            return None
+        names = self._names(process) if conditions.executornames else None
+        location = conditions.locationname
+        return (spec.priority, location.lower() if location else "", names, resources[0], resources[1])
+
+    def _pool(self, process: Process) -> Pool:
+        return self._pool_at(process.colony, process.spec.conditions.executortype)
+
+    def _pool_at(self, colony: str, executor_type: str) -> Pool:
+        pool = self.pools.get((colony, executor_type))
+        if pool is None:
+            pool = self.pools[colony, executor_type] = Pool()
+        return pool
+
+    def _new_run(self, pool: Pool, key: RunKey) -> Run:
+        if len(pool.runs) % 64 == 63:
+            pool.prune()
+        self._runs_made += 1
+        run = pool.runs[key] = Run(self._runs_made, key)
+        for lane in pool.lanes_of(run):
+            lane.add(run)
+        return run
+
+
+def order_of(process: Process) -> Order:
+    """The reference's order: lowest priority time first, then in order of submission."""
+    return process.priority_time_ns, process.serial
+
+
+def _ticket(poll: Poll) -> int:
+    return poll.ticket
+
+
+def _wakes(process: Process, demand: Demand) -> bool:
+    location = process.spec.conditions.locationname
+    if location and location != demand.location:
+        return False
+    return demand.fits(process.resources.cpu_milli, process.resources.memory_bytes)
+
+
+def _drop(table: dict[K, dict[int, Poll]], key: K, ticket: int) -> None:
+    inner = table[key]
+    del inner[ticket]
+    if not inner:
+        del table[key]

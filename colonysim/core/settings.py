@@ -1,0 +1,55 @@
+"""The settings of a server: the same in Python, on the command line and in the environment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+STOCK_SERVER_KEY: Final = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03ac227641499d"
+STOCK_SERVER_ID: Final = "039231c7644e04b6895471dd5335cf332681c54e27f81fac54f9067b3f2c0103"
+DEFAULT_START: Final = "2026-01-01T00:00:00Z"
+
+Positive = Annotated[int, Meta(gt=0)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the server behaves. Defaults are those of the stock environment, the time zone apart."""
+
+    seed: int = 0
+    """All that is left to chance is drawn from it: ids, keys, the order of simulated actors."""
+    start: str = DEFAULT_START
+    """Virtual time at the beginning, RFC 3339; `now` for the time of this machine."""
+    timezone: str = "UTC"
+    """IANA zone of printed times and of cron expressions. The stock environment has Europe/Stockholm."""
+    exclusive_assign: bool = True
+    """Assign as the cluster leader does; False is the distributed mode (b-processes 4.1)."""
+    allow_reregister: bool = True
+    """Adding an executor whose name is taken replaces it."""
+    cron_checker_period_ms: Positive = 1000
+    generator_checker_period_ms: Positive = 500
+    cleanup_interval_s: Positive = 60
+    stale_executor_duration_s: Positive = 600
+    """An executor not heard of for so long is unregistered."""
+    retention: bool = False
+    """Delete successful processes and logs that are older than `retention_policy_s`."""
+    retention_policy_s: Annotated[int, Meta(ge=0)] = 604_800
+    verify_signatures: bool = True
+    """False takes every caller at its word: the `signature` field then holds the caller's id."""
+    server_key: str = STOCK_SERVER_KEY
+    """Private key of the server owner, 64 hex digits."""
+    build_version: str = "dev"
+    build_time: str = ""
+    """`buildtime` of getserverinfomsg; empty for the current time."""
+
+    def overridden(self, **fields: Any) -> Settings:
+        """The settings with some fields replaced. Errors: ValueError that names the field and what would do."""
+        for name in fields:
+            if name not in self.__struct_fields__:
+                known = ", ".join(self.__struct_fields__)
+                raise ValueError(f"there is no setting {name!r}; the settings are {known}")
+        try:
+            return msgspec.convert({**msgspec.structs.asdict(self), **fields}, Settings)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"bad settings: {error}") from None

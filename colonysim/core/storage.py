@@ -1,0 +1,80 @@
+"""What the reference's database turns down, in its words. Call it before anything is changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from colonysim.core.errors import NUL_TEXT, Refusal
+from colonysim.core.specs import Timestamp
+
+_INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
+
+
+def int32(status: int, *values: int) -> None:
+    """Refuse the first value that does not fit a 32-bit column."""
+    for value in values:
+        if not _INT32_MIN <= value <= _INT32_MAX:
+            raise Refusal(status, f'pq: value "{value}" is out of range for type integer')
+
+
+def text(status: int, *values: Any, free: Collection[str] = ()) -> None:
+    """Refuse U+0000 in any text of the values; fields named in `free` are stored as JSON and may hold it."""
+    if any(map(holds_nul, values, [free] * len(values))):
+        raise Refusal(status, NUL_TEXT)
+
+
+def holds_nul(value: Any, free: Collection[str] = ()) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, msgspec.Struct):
+        return any(holds_nul(getattr(value, name), free) for name in value.__struct_fields__ if name not in free)
+    if isinstance(value, dict):
+        return any(holds_nul(key) or holds_nul(item, free) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return any(holds_nul(item, free) for item in value)
+    return False
+
+
+def duplicate_key(status: int, constraint: str) -> Refusal:
+    return Refusal(status, f'pq: duplicate key value violates unique constraint "{constraint}"')
+
+
+def limit(count: int) -> None:
+    """Refuse a negative count of rows."""
+    if count < 0:
+        raise Refusal(400, "pq: LIMIT must not be negative")
+
+
+def unparsable(name: str, colony: str) -> bool:
+    """Quirk: a name with a colon is stored, but the record can never be read again (a-foundation 7.5)."""
+    return ":" in name or ":" in colony
+
+
+def like_pattern(pattern: str) -> str:
+    """The regular expression of an SQL LIKE pattern: % any text, _ any character, a backslash makes plain."""
+    parts, plain = [], False
+    for char in pattern:
+        if plain or char not in "%_\\":
+            parts.append(re.escape(char))
+            plain = False
+        elif char == "\\":
+            plain = True
+        else:
+            parts.append(".*" if char == "%" else ".")
+    return "".join(parts)
+
+
+def timestamp(status: int, time: Timestamp) -> None:
+    """Refuse an offset from UTC that the database cannot hold: 16 hours or more."""
+    if abs(time.offset_s) < 16 * 3600:
+        return
+    sign = "-" if time.offset_s < 0 else "+"
+    hours, minutes = divmod(abs(time.offset_s) // 60, 60)
+    local = datetime(1970, 1, 1) + timedelta(seconds=time.ns // 1_000_000_000 + time.offset_s)
+    text = f"{local:%Y-%m-%d %H:%M:%S}{sign}{hours:02d}:{minutes:02d}"
+    raise Refusal(status, f'pq: time zone displacement out of range: "{text}"')

@@ -1,0 +1,183 @@
+"""Every change of a process's state, and nothing else: tables, queues, timers and attributes stay in step.
+
+These are the primitives; what follows from a change (graphs, channels, wake-ups) is in `lifecycle`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, Process
+from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.world import Transition, World
+
+
+# ---------------------------------------------------------------- timers
+def arm(world: World, process: Process, deadline_ns: int) -> None:
+    """Have the release loop look at the process at its first run in a later whole second than the deadline."""
+    second = max(deadline_ns // SECOND_NS + 1, world.next_tick_s())
+    bucket = world.release_ticks.get(second)
+    if bucket is None:
+        bucket = world.add_tick(second)
+    bucket[process.process_id] = process
+    process.timer_s = second
+
+
+def disarm(world: World, process: Process) -> None:
+    bucket = world.release_ticks.get(process.timer_s)
+    if bucket is not None:
+        bucket.pop(process.process_id, None)
+    process.timer_s = 0
+
+
+def arm_wait(world: World, process: Process) -> None:
+    """Arm the waiting limit of a waiting process, if it has one: 0 and -1 mean none."""
+    limit_s = process.spec.maxwaittime
+    if limit_s not in (0, -1):
+        arm(world, process, process.wait_deadline_ns)
+
+
+# ---------------------------------------------------------------- entering and leaving the tables
+def enter(world: World, process: Process, cause: str) -> None:
+    """A new process waits."""
+    process_id = process.process_id
+    world.processes[process_id] = process
+    world.processes_in(process.colony, WAITING)[process_id] = process
+    world.queues.push(process)
+    if process.spec.maxwaittime not in (0, -1):
+        arm(world, process, process.wait_deadline_ns)
+    if world.trace is not None:
+        world.trace.append(Transition(world.now_ns, process_id, -1, WAITING, "", cause))
+
+
+def leave(world: World, process: Process, cause: str) -> None:
+    """A process is removed from all tables, whatever its state."""
+    old = process.state
+    del world.processes[process.process_id]
+    del world.processes_in(process.colony, old)[process.process_id]
+    if old == RUNNING:
+        del world.held_by[process.executor_id][process.process_id]
+    if process.timer_s:
+        disarm(world, process)
+    process.state = REMOVED
+    if old == WAITING:
+        world.queues.forget(process)
+    if world.trace is not None:
+        world.trace.append(Transition(world.now_ns, process.process_id, old, REMOVED, process.executor_id, cause))
+
+
+def _move(world: World, process: Process, state: int, cause: str) -> None:
+    """The one place where a state is written."""
+    old, process_id = process.state, process.process_id
+    del world.processes_in(process.colony, old)[process_id]
+    world.processes_in(process.colony, state)[process_id] = process
+    if old == RUNNING:
+        del world.held_by[process.executor_id][process_id]
+    if process.timer_s:
+        disarm(world, process)
+    process.state = state
+    if process.attributes:
+        set_attribute_states(world, process)
+    if process.graph_id and (graph := world.graphs.get(process.graph_id)) and process_id not in graph.unreachable:
+        graph.counts[old] -= 1
+        graph.counts[state] += 1
+    if world.trace is not None:
+        world.trace.append(Transition(world.now_ns, process_id, old, state, process.executor_id, cause))
+
+
+def set_attribute_states(world: World, process: Process) -> None:
+    """All attributes of a process take its state."""
+    attributes = []
+    for attribute in process.attributes:
+        attribute = msgspec.structs.replace(attribute, state=process.state)
+        world.attributes[attribute.attributeid] = attribute
+        attributes.append(attribute)
+    process.attributes = tuple(attributes)
+
+
+# ---------------------------------------------------------------- the arrows
+def start(world: World, process: Process, executor_id: str) -> None:
+    """WAITING → RUNNING; the process has been taken from its queue."""
+    process.executor_id = executor_id
+    process.is_assigned = True
+    process.started_ns = now_ns = world.now_ns
+    _move(world, process, RUNNING, "assign")
+    held = world.held_by.get(executor_id)
+    if held is None:
+        held = world.held_by[executor_id] = {}
+    held[process.process_id] = process
+    limit_s = process.spec.maxexectime
+    if limit_s > 0:
+        process.exec_deadline_ns = deadline_ns = now_ns + limit_s * SECOND_NS
+        arm(world, process, deadline_ns)
+    elif limit_s != -1:
+        # Quirk: a limit of 0 or below -1 leaves the old deadline, which the next run finds passed.
+        arm(world, process, process.exec_deadline_ns)
+
+
+def succeed(world: World, process: Process) -> None:
+    """RUNNING → SUCCESS, or SUCCESS once more."""
+    process.ended_ns = world.now_ns
+    _move(world, process, SUCCESS, "close")
+
+
+def fail(world: World, process: Process, errors: list[str] | None, cause: str) -> None:
+    """WAITING or RUNNING → FAILED."""
+    was_waiting = process.state == WAITING
+    process.ended_ns = world.now_ns
+    process.errors = errors
+    _move(world, process, FAILED, cause)
+    if was_waiting:
+        world.queues.forget(process)
+
+
+def fail_with_parent(world: World, process: Process) -> None:
+    """Any state → FAILED because another process of the graph failed; only the state changes."""
+    was_waiting = process.state == WAITING
+    _move(world, process, FAILED, "cascade")
+    if was_waiting:
+        world.queues.forget(process)
+
+
+def cancel(world: World, process: Process) -> None:
+    """WAITING or RUNNING → CANCELLED."""
+    was_waiting = process.state == WAITING
+    process.ended_ns = world.now_ns
+    _move(world, process, CANCELLED, "cancel")
+    if was_waiting:
+        world.queues.forget(process)
+
+
+def requeue_after_timeout(world: World, process: Process) -> None:
+    """RUNNING → WAITING: the attempt took too long and another one is left."""
+    process.is_assigned = False
+    process.ended_ns = world.now_ns
+    process.retries += 1
+    if process.spec.maxwaittime > 0:
+        process.wait_deadline_ns = world.now_ns + process.spec.maxwaittime * SECOND_NS
+    _move(world, process, WAITING, "timeout")
+    process.executor_id = ""
+    world.queues.push(process)
+    arm_wait(world, process)
+
+
+def requeue_after_removal(world: World, process: Process) -> None:
+    """RUNNING → WAITING: the executor is no longer there. Quirk: attribute states stay (b-processes 5.7)."""
+    attributes = process.attributes
+    process.is_assigned = False
+    process.started_ns = process.ended_ns = ZERO_TIME_NS
+    process.attributes = ()
+    _move(world, process, WAITING, "executor removed")
+    process.attributes = attributes
+    process.executor_id = ""
+    world.queues.push(process)
+    arm_wait(world, process)
+
+
+def release(world: World, process: Process) -> None:
+    """A waiting process waits for its parents no longer."""
+    process.wait_for_parents = False
+    if process.state == WAITING:
+        world.queues.release(process)
+        if world.trace is not None:
+            world.trace.append(Transition(world.now_ns, process.process_id, WAITING, WAITING, "", "parents succeeded"))

@@ -1,0 +1,160 @@
+"""CPU and memory texts, and numbers as the reference stores them (b-processes 1.4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from math import isfinite
+from typing import Any
+
+from colonysim.core.errors import Refusal
+
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+
+# Longest suffix first, so that a text is never taken for a shorter unit it merely ends with.
+_MEMORY_UNITS = (
+    ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40),
+    ("Ki", 2**10), ("Mi", 2**20), ("Gi", 2**30),
+    ("KB", 10**3), ("Kb", 10**3), ("MB", 10**6), ("Mb", 10**6), ("Gb", 10**9), ("TB", 10**12), ("Tb", 10**12),
+    ("K", 10**3), ("M", 10**6), ("G", 10**9),
+)  # fmt: skip
+
+
+def parse_cpu(text: str) -> int:
+    """Milli-CPU of a text like `500m`.
+
+    Quirk: whatever does not end in a lower-case `m` is 0, without an error (`"2"`, `"1000M"`).
+    """
+    if not text.endswith("m"):
+        return 0
+    number = text[:-1]
+    if not _INTEGER.match(number) or not _INT64_MIN <= int(number) <= _INT64_MAX:
+        raise Refusal(400, "Error converting CPU to int")
+    return int(number)
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of a text like `10Gi`; the empty text is 0.
+
+    Quirk: a unit is found whatever its case but taken off only in its own, so `10gi` fails with the
+    whole text quoted. Where the reference draws lots (`KB` or `Kb`) both spellings are accepted.
+    """
+    if text == "":
+        return 0
+    for unit, factor in _MEMORY_UNITS:
+        if text.endswith(unit):
+            return _wrapped(_parse_int(text[: -len(unit)]) * factor)
+    lowered = text.lower()
+    for unit, _ in _MEMORY_UNITS:
+        if lowered.endswith(unit.lower()):
+            return _parse_int(text)
+    return _parse_int("")
+
+
+def _parse_int(text: str) -> int:
+    if not _INTEGER.match(text):
+        raise _memory_refusal(text, "invalid syntax")
+    value = int(text)
+    if not _INT64_MIN <= value <= _INT64_MAX:
+        raise _memory_refusal(text, "value out of range")
+    return value
+
+
+def _memory_refusal(number: str, reason: str) -> Refusal:
+    return Refusal(400, f"error converting memory to int: strconv.ParseInt: parsing {go_quote(number)}: {reason}")
+
+
+def _wrapped(value: int) -> int:
+    """Quirk: the product wraps around in 64 bits."""
+    return (value + 2**63) % 2**64 - 2**63
+
+
+def format_cpu(milli: int) -> str:
+    return f"{milli}m"
+
+
+def format_memory(size_bytes: int) -> str:
+    """Whole mebibytes, cut toward zero."""
+    mebibytes = abs(size_bytes) >> 20
+    return f"{-mebibytes if size_bytes < 0 else mebibytes}Mi"
+
+
+_SHORT_ESCAPES = {
+    '"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
+}  # fmt: skip
+
+
+def go_quote(text: str) -> str:
+    """The text in double quotes as the reference's error texts show it."""
+    return '"' + "".join(map(_quoted, text)) + '"'
+
+
+def _quoted(char: str) -> str:
+    if char in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[char]
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+MAX_FREE_DEPTH = 200
+"""Free JSON is kept to so many levels; the reference goes to 10,000."""
+
+
+def through_double(value: Any, depth: int = 0) -> Any:
+    """Free JSON as it comes back: every number has passed through a double (b-processes 0).
+
+    Whole numbers are returned as int where they print without an exponent, so that 1.0 and 1 are one
+    value; -0.0 stays a float. The value itself is returned where nothing changes.
+    Refusals: 400 for what is no JSON value, and for what is nested too deep.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is int:
+        return value if -(2**53) <= value <= 2**53 else _whole(_as_double(value))
+    if kind is float:
+        if not isfinite(value):
+            raise Refusal(400, f"{value!r} is not a JSON number")
+        return _whole(value)
+    if depth > MAX_FREE_DEPTH:
+        raise Refusal(400, f"free JSON is kept to a depth of {MAX_FREE_DEPTH} levels")
+    if kind is list or kind is tuple:
+        items = [through_double(item, depth + 1) for item in value]
+        return value if kind is list and _same(items, value) else items
+    if kind is dict:
+        if not all(type(key) is str for key in value):
+            raise Refusal(400, "the keys of a JSON object are strings")
+        items = [through_double(item, depth + 1) for item in value.values()]
+        return value if _same(items, value.values()) else dict(zip(value, items, strict=True))
+    raise Refusal(400, f"{value!r} of type {kind.__name__} is not a JSON value")
+
+
+def _same(items: list[Any], others: Iterable[Any]) -> bool:
+    return all(item is other for item, other in zip(items, others, strict=True))
+
+
+def _as_double(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise Refusal(400, f"{value} is beyond the range of a double") from None
+
+
+def _whole(number: float) -> int | float:
+    """The shortest decimal digits of a whole double below 1e21, filled up with zeros, as an int."""
+    if number == 0:
+        return number if str(number) == "-0.0" else 0
+    if number.is_integer() and abs(number) < 1e21:
+        if abs(number) < 2**53:
+            return int(number)
+        digits, _, exponent = repr(number).replace(".0", "").partition("e")
+        if not exponent:
+            return int(digits)
+        mantissa, _, fraction = digits.partition(".")
+        return int(mantissa + fraction.ljust(int(exponent), "0"))
+    return number

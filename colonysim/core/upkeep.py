@@ -1,0 +1,37 @@
+"""Deleting a colony with all that is in it: a-foundation 7.4."""
+
+from __future__ import annotations
+
+from colonysim.core import channels, recurring, transitions
+from colonysim.core.model import STATES
+from colonysim.core.world import World
+
+
+def drop_colony(world: World, colony: str) -> None:
+    """All of a colony goes, with its executors' records; blueprints and the pause flag stay (a-foundation 7.4)."""
+    for state in STATES:
+        for process in list(world.processes_in(colony, state).values()):
+            transitions.leave(world, process, "colony removed")
+            channels.drop(world, process)
+            for attribute in process.attributes:
+                world.drop_attribute(attribute.attributeid)
+    for attribute in [a for a in world.attributes.values() if a.targetcolonyname == colony]:
+        world.remove_attribute(attribute)
+    del world.by_state[colony]
+    for user in [user for user in world.users.values() if user.colonyname == colony]:
+        world.drop_user(user)
+    for executor in [executor for executor in world.executors.values() if executor.colony == colony]:
+        world.drop_executor(executor)
+    for function in [f for f in world.functions.values() if f.colonyname == colony]:
+        world.drop_function(function)
+    world.keep_logs(lambda log: log.colonyname != colony)
+    for cron in [cron for cron in world.crons.values() if cron.colony == colony]:
+        recurring.remove_cron(world, cron)
+    for generator in [generator for generator in world.generators.values() if generator.colony == colony]:
+        recurring.remove_generator(world, generator)
+    world.files = {i: file for i, file in world.files.items() if file.colonyname != colony}
+    world.snapshots = {i: snapshot for i, snapshot in world.snapshots.items() if snapshot.colony != colony}
+    world.locations = {k: location for k, location in world.locations.items() if k[0] != colony}
+    for graph in [graph for graph in world.graphs.values() if graph.colony == colony]:
+        del world.graphs[graph.graph_id]
+    del world.colonies[colony]

@@ -1,0 +1,241 @@
+"""The state of a server: a value that can be copied, pickled and compared.
+
+Tables are dicts in order of insertion. Nothing here reads a clock or draws from a global source:
+`now_ns` is set from outside and ids are digests of the seed and a counter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from colonysim.core.agenda import Agenda
+from colonysim.core.events import RELEASE_RANK, ReleaseTick
+from colonysim.core.model import (
+    SECOND_NS,
+    STATES,
+    BlueprintChange,
+    Channels,
+    Cron,
+    Executor,
+    Generator,
+    Process,
+    ProcessGraph,
+    Snapshot,
+    Subscriptions,
+)
+from colonysim.core.protocol import NO_REQUEST, Delivery
+from colonysim.core.scheduling import Demand, Queues
+from colonysim.core.settings import STOCK_SERVER_ID, Settings
+from colonysim.core.specs import (
+    Attribute,
+    Blueprint,
+    BlueprintDefinition,
+    Colony,
+    FileSpec,
+    Function,
+    Location,
+    Log,
+    User,
+)
+from colonysim.core.storage import unparsable
+
+_IDS_PER_BATCH: Final = 64
+
+
+class Transition(msgspec.Struct, frozen=True, gc=False):
+    """A process has changed its state; `old` is -1 for a new one."""
+
+    now_ns: int
+    process_id: str
+    old: int
+    new: int
+    executor_id: str
+    cause: str
+
+
+class Assignment(msgspec.Struct, frozen=True, gc=False):
+    """A process has been given to an executor that asked for work."""
+
+    now_ns: int
+    process_id: str
+    demand: Demand
+
+
+class World:
+    """All tables and indexes, the parked requests, the agenda and the ids of one server."""
+
+    def __init__(self, settings: Settings, start_ns: int, server_id: str = STOCK_SERVER_ID) -> None:
+        self.settings = settings
+        self.now_ns = self.started_ns = start_ns
+        self.server_id = server_id
+        self.agenda = Agenda()
+        self.outbox: list[Delivery] = []
+        self.request = NO_REQUEST
+        self.trace: list[Transition | Assignment] | None = None
+
+        self.colonies: dict[str, Colony] = {}
+        self.users: dict[tuple[str, str], User] = {}
+        self.users_by_id: dict[tuple[str, str], list[User]] = {}
+        self.odd_users = 0  # users whose record cannot be read, see access
+        self.executors: dict[tuple[str, str], Executor] = {}
+        self.executors_by_id: dict[str, list[Executor]] = {}
+        self.functions: dict[str, Function] = {}
+        self.functions_of: dict[tuple[str, str], dict[str, None]] = {}
+        self.paused: dict[str, None] = {}
+
+        self.processes: dict[str, Process] = {}
+        self.by_state: dict[str, tuple[dict[str, Process], ...]] = {}
+        self.attributes: dict[str, Attribute] = {}
+        self.attribute_times: dict[str, int] = {}
+        self.logs: list[Log] = []
+        self.logs_of_process: dict[str, list[Log]] = {}
+        self.logs_of_executor: dict[str, list[Log]] = {}
+        self.queues = Queues()
+        self.held_by: dict[str, dict[str, Process]] = {}
+        self.release_ticks: dict[int, dict[str, Process]] = {}
+        self.tick_tickets: dict[int, int] = {}
+        self.retention: tuple[int, int] | None = None
+        self.cleanup: tuple[int, int] | None = None  # its ticket and when it is due
+
+        self.graphs: dict[str, ProcessGraph] = {}
+        self.crons: dict[str, Cron] = {}
+        self.generators: dict[str, Generator] = {}
+        self.stalled: dict[str, None] = {}  # crons and generators whose workflow could not be started
+        self.files: dict[str, FileSpec] = {}
+        self.last_file_number = 0
+        self.snapshots: dict[str, Snapshot] = {}
+        self.locations: dict[tuple[str, str], Location] = {}
+        self.definitions: dict[tuple[str, str], BlueprintDefinition] = {}
+        self.blueprints: dict[tuple[str, str], Blueprint] = {}
+        self.blueprint_history: list[BlueprintChange] = []
+        self.channels: dict[str, Channels] = {}
+        self.channel_streams: dict[int, tuple[str, str]] = {}
+        self.subscriptions = Subscriptions()
+
+        self._phase_ns = start_ns % SECOND_NS
+        self._sweep_ticks_at = 1024
+        self._serial = 0
+        self._ids_drawn = 0
+        self._id_batch = ""
+
+    # ------------------------------------------------------------ ids and counters
+    def new_id(self) -> str:
+        """64 lower-case hex digits that no other call returns."""
+        drawn = self._ids_drawn
+        self._ids_drawn = drawn + 1
+        place = drawn % _IDS_PER_BATCH
+        if place == 0:
+            source = f"{self.settings.seed}/{drawn // _IDS_PER_BATCH}".encode()
+            self._id_batch = hashlib.shake_256(source).hexdigest(32 * _IDS_PER_BATCH)
+        return self._id_batch[64 * place : 64 * place + 64]
+
+    def next_serial(self) -> int:
+        """A number larger than all before it: the order in which things were made."""
+        self._serial = serial = self._serial + 1
+        return serial
+
+    # ------------------------------------------------------------ processes by colony and state
+    def processes_in(self, colony: str, state: int) -> dict[str, Process]:
+        """The processes of a colony in one state, in the order in which they came into it."""
+        tables = self.by_state.get(colony)
+        if tables is None:
+            tables = self.by_state[colony] = tuple({} for _ in STATES)
+        return tables[state]
+
+    # ------------------------------------------------------------ users
+    def add_user(self, user: User) -> None:
+        self.users[user.colonyname, user.name] = user
+        self.users_by_id.setdefault((user.colonyname, user.userid), []).append(user)
+        self.odd_users += unparsable(user.name, user.colonyname)
+
+    def drop_user(self, user: User) -> None:
+        del self.users[user.colonyname, user.name]
+        same_id = self.users_by_id[user.colonyname, user.userid]
+        same_id.remove(user)
+        if not same_id:
+            del self.users_by_id[user.colonyname, user.userid]
+        self.odd_users -= unparsable(user.name, user.colonyname)
+
+    def change_user_ids(self, colony: str, old_id: str, new_id: str) -> None:
+        for user in list(self.users_by_id[colony, old_id]):
+            self.drop_user(user)
+            self.add_user(replace(user, userid=new_id))
+
+    def drop_executor(self, executor: Executor) -> None:
+        del self.executors[executor.colony, executor.name]
+        same_id = self.executors_by_id[executor.executor_id]
+        same_id.remove(executor)
+        if not same_id:
+            del self.executors_by_id[executor.executor_id]
+
+    # ------------------------------------------------------------ functions
+    def functions_named(self, colony: str, executor_name: str, name: str) -> list[Function]:
+        ids = self.functions_of.get((colony, executor_name))
+        return [f for i in ids if (f := self.functions[i]).funcname == name] if ids else []
+
+    def drop_function(self, function: Function) -> None:
+        del self.functions[function.functionid]
+        self.functions_of.get((function.colonyname, function.executorname), {}).pop(function.functionid, None)
+
+    def drop_functions(self, colony: str, executor_name: str) -> None:
+        for function_id in self.functions_of.pop((colony, executor_name), {}):
+            del self.functions[function_id]
+
+    # ------------------------------------------------------------ attributes and logs
+    def drop_attribute(self, attribute_id: str) -> None:
+        self.attributes.pop(attribute_id, None)
+        self.attribute_times.pop(attribute_id, None)
+
+    def remove_attribute(self, attribute: Attribute) -> None:
+        """Drop an attribute, from its process too where that is still there."""
+        self.drop_attribute(attribute.attributeid)
+        if process := self.processes.get(attribute.targetid):
+            process.attributes = tuple(a for a in process.attributes if a.attributeid != attribute.attributeid)
+
+    def add_log(self, log: Log) -> None:
+        self.logs.append(log)
+        if log.processid:
+            self.logs_of_process.setdefault(log.processid, []).append(log)
+        self.logs_of_executor.setdefault(log.executorname, []).append(log)
+
+    def keep_logs(self, wanted: Callable[[Log], bool]) -> None:
+        """Drop all other logs."""
+        logs, self.logs = self.logs, []
+        self.logs_of_process, self.logs_of_executor = {}, {}
+        for log in filter(wanted, logs):
+            self.add_log(log)
+
+    # ------------------------------------------------------------ the release loop's ticks
+    def next_tick_s(self) -> int:
+        """Number of the next run of a loop that runs once a second from the start of the server."""
+        return (self.now_ns - self._phase_ns) // SECOND_NS + 1
+
+    def add_tick(self, second: int) -> dict[str, Process]:
+        """The processes a run of the release loop will look at; the run stands on the agenda from now on."""
+        if len(self.release_ticks) >= self._sweep_ticks_at:
+            for idle in [s for s, bucket in self.release_ticks.items() if not bucket]:
+                self.agenda.cancel(self.tick_tickets[idle])
+                self.take_tick(idle)
+            self._sweep_ticks_at = 2 * len(self.release_ticks) + 1024
+        bucket = self.release_ticks[second] = {}
+        due_ns = second * SECOND_NS + self._phase_ns
+        self.tick_tickets[second] = self.agenda.add(due_ns, ReleaseTick(second), RELEASE_RANK)
+        return bucket
+
+    def take_tick(self, second: int) -> dict[str, Process]:
+        del self.tick_tickets[second]
+        return self.release_ticks.pop(second)
+
+    def next_due(self) -> int | None:
+        """When something will happen of its own accord, or None. Runs with nothing to look at are dropped."""
+        while (event := self.agenda.peek()) and isinstance(event, ReleaseTick):
+            if self.release_ticks[event.second]:
+                break
+            self.agenda.cancel(self.tick_tickets[event.second])
+            self.take_tick(event.second)
+        return self.agenda.next_due()

@@ -1,0 +1,217 @@
+"""The control API under /colonysim/: time, state and history of a simulation, for any language's tests."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from colonysim.core.registry import OPERATIONS
+from colonysim.sim.clock import Mode
+from colonysim.sim.simulation import Simulation, Stuck
+from colonysim.sim.snapshots import BadSnapshot
+from colonysim.wire.times import format_time, zone_of
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
+JSON: Final = "application/json"
+PROMISED: Final = 32  # snapshots kept
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=repr)
+
+
+class Bad(Exception):
+    """What was asked for makes no sense: status and text of the reply."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Advance(msgspec.Struct, forbid_unknown_fields=True):
+    """`seconds` from now, `to` a time (RFC 3339), or `until` `idle`: one of them."""
+
+    seconds: float | None = None
+    to: str | None = None
+    until: str | None = None
+    limit_seconds: float | None = None
+
+
+class SetClock(msgspec.Struct, forbid_unknown_fields=True):
+    mode: Mode | None = None
+    rate: float | None = None
+
+
+class Seed(msgspec.Struct, forbid_unknown_fields=True):
+    seed: int | None = None
+
+
+class Named(msgspec.Struct, forbid_unknown_fields=True):
+    name: str = "default"
+    restore: bool = False
+
+
+class ActorMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """A client that says when it acts and when it waits: while it acts, time does not move on by itself."""
+
+    name: str
+    waits: bool = False
+    gone: bool = False
+
+
+class Control:
+    """All routes of the control API. It answers this machine only, unless `from_anywhere`."""
+
+    def __init__(self, sim: Simulation, *, from_anywhere: bool = False) -> None:
+        self.sim = sim
+        self.from_anywhere = from_anywhere
+        self.snapshots: dict[str, bytes] = {}
+        self.routes: dict[tuple[str, str], Callable[[bytes, dict[str, str]], Any]] = {
+            ("GET", "health"): self._health,
+            ("GET", "clock"): self._clock,
+            ("PUT", "clock"): self._set_clock,
+            ("POST", "clock/advance"): self._advance,
+            ("GET", "clock/why"): self._why,
+            ("POST", "reset"): self._reset,
+            ("POST", "seed"): self._seed,
+            ("GET", "calls"): self._calls,
+            ("GET", "snapshots"): self._list_snapshots,
+            ("POST", "snapshots"): self._snapshot,
+            ("GET", "events"): self._events,
+            ("GET", "coverage"): self._coverage,
+            ("POST", "actors"): self._actor,
+        }
+
+    def answer(self, method: str, path: str, environ: WSGIEnvironment) -> tuple[int, bytes, str]:
+        """Status, body and content type of the reply."""
+        if not self.from_anywhere and not _loopback(environ.get("REMOTE_ADDR", "")):
+            return 403, b'{"error":"the control API answers this machine only"}', JSON
+        name = path.removeprefix("/colonysim").strip("/")
+        if name == "" and method == "GET":
+            return 200, self._page(), "text/html; charset=utf-8"
+        route = self.routes.get((method, name))
+        try:
+            if route is None:
+                raise self._no_route(method, name)
+            body = _read(environ)
+            result = route(body, _query(environ.get("QUERY_STRING", "")))
+        except Bad as bad:
+            return bad.status, _ENCODER.encode({"error": str(bad)}), JSON
+        except (ValueError, msgspec.ValidationError, msgspec.DecodeError, BadSnapshot) as error:
+            return 400, _ENCODER.encode({"error": str(error)}), JSON
+        except Stuck as error:
+            return 409, _ENCODER.encode({"error": str(error)}), JSON
+        return 200, _ENCODER.encode(result), JSON
+
+    def _no_route(self, method: str, name: str) -> Bad:
+        methods = [m for m, n in self.routes if n == name]
+        if methods:
+            return Bad(405, f"/colonysim/{name} takes {' and '.join(methods)}, not {method}")
+        names = ", ".join(sorted({n for _, n in self.routes}))
+        return Bad(404, f"there is no /colonysim/{name}; there are {names}")
+
+    # ------------------------------------------------------------ time
+    def _clock(self, body: bytes, query: dict[str, str]) -> Any:
+        sim = self.sim
+        now_ns = sim.now_ns
+        shown = {"now": format_time(now_ns, zone_of(sim.settings.timezone), exact=True), "now_ns": now_ns}
+        return shown | {"mode": sim.clock.mode.value, "rate": sim.clock.rate}
+
+    def _set_clock(self, body: bytes, query: dict[str, str]) -> Any:
+        wanted = msgspec.json.decode(body or b"{}", type=SetClock)
+        self.sim.set_clock(wanted.mode, wanted.rate)
+        return self._clock(body, query)
+
+    def _advance(self, body: bytes, query: dict[str, str]) -> Any:
+        wanted = msgspec.json.decode(body or b"{}", type=Advance)
+        if wanted.until is not None:
+            if wanted.until != "idle" or wanted.seconds is not None or wanted.to is not None:
+                raise Bad(400, 'advance takes {"seconds": n}, {"to": time} or {"until": "idle", "limit_seconds": n}')
+            self.sim.run_until_idle(wanted.limit_seconds)
+        else:
+            self.sim.advance(wanted.seconds, to=wanted.to)
+        return self._clock(body, query)
+
+    def _why(self, body: bytes, query: dict[str, str]) -> Any:
+        return {"why": self.sim.why()}
+
+    def _actor(self, body: bytes, query: dict[str, str]) -> Any:
+        wanted = msgspec.json.decode(body, type=ActorMessage)
+        self.sim.outside_actor(wanted.name, waits=wanted.waits, gone=wanted.gone)
+        return {}
+
+    # ------------------------------------------------------------ state
+    def _reset(self, body: bytes, query: dict[str, str]) -> Any:
+        wanted = msgspec.json.decode(body or b"{}", type=Seed)
+        self.sim.reset(wanted.seed)
+        return self._clock(body, query)
+
+    def _seed(self, body: bytes, query: dict[str, str]) -> Any:
+        wanted = msgspec.json.decode(body, type=Seed)
+        if wanted.seed is None:
+            raise Bad(400, 'say which seed: {"seed": 7}')
+        self.sim.reset(wanted.seed)
+        return {"seed": wanted.seed}
+
+    def _snapshot(self, body: bytes, query: dict[str, str]) -> Any:
+        wanted = msgspec.json.decode(body or b"{}", type=Named)
+        if wanted.restore:
+            if wanted.name not in self.snapshots:
+                raise Bad(404, f"there is no snapshot named {wanted.name!r}; there are {sorted(self.snapshots)}")
+            self.sim.restore(self.snapshots[wanted.name])
+        else:
+            if len(self.snapshots) >= PROMISED and wanted.name not in self.snapshots:
+                raise Bad(409, f"{PROMISED} snapshots are kept at most; use a name again")
+            self.snapshots[wanted.name] = self.sim.snapshot()
+        return {"name": wanted.name, "bytes": len(self.snapshots[wanted.name])}
+
+    def _list_snapshots(self, body: bytes, query: dict[str, str]) -> Any:
+        return [{"name": name, "bytes": len(frozen)} for name, frozen in self.snapshots.items()]
+
+    # ------------------------------------------------------------ what there is to know
+    def _health(self, body: bytes, query: dict[str, str]) -> Any:
+        return {"ok": not self.sim.problems, "problems": [str(problem) for problem in self.sim.problems]}
+
+    def _calls(self, body: bytes, query: dict[str, str]) -> Any:
+        calls = list(self.sim.calls)
+        after = int(query.get("after", "0"))
+        return [call for call in calls if call.number > after][-int(query.get("limit", "1000")) :]
+
+    def _events(self, body: bytes, query: dict[str, str]) -> Any:
+        """What stands on the agenda next."""
+        with self.sim.locked() as world:
+            world.next_due()
+            entries = world.agenda.entries()[: int(query.get("limit", "100"))]
+        return [{"due_ns": due_ns, "event": type(event).__name__, "about": event} for due_ns, _, event in entries]
+
+    def _coverage(self, body: bytes, query: dict[str, str]) -> Any:
+        return [
+            {"type": row.name, "part": row.part, "access": row.access.name, "pubsub": row.streamed}
+            for row in OPERATIONS.values()
+        ]
+
+    def _page(self) -> bytes:
+        from colonysim.fronts import page
+
+        return page.render(self.sim)
+
+
+def _loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address in ("", "<local>")
+
+
+def _read(environ: WSGIEnvironment) -> bytes:
+    body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or "0"))
+    return body
+
+
+def _query(text: str) -> dict[str, str]:
+    from urllib.parse import parse_qsl
+
+    return dict(parse_qsl(text))

@@ -1,0 +1,54 @@
+"""A simulation that is spoken to in bytes: what the web server and the in-process transport have in common."""
+
+from __future__ import annotations
+
+from colonysim.core.engine import refused
+from colonysim.core.errors import Refusal
+from colonysim.sim.pending import LOST, Pending
+from colonysim.sim.simulation import Simulation
+from colonysim.wire.codec import Codec, Incoming, Outgoing
+from colonysim.wire.times import zone_of
+
+
+class Endpoint:
+    """Requests and replies of `/api` as bytes, for one simulation."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
+        self._codec: Codec | None = None
+        self._settings = sim.settings
+
+    @property
+    def codec(self) -> Codec:
+        """The codec for the simulation's settings, made anew when they have changed."""
+        if self._codec is None or self._settings is not self.sim.settings:
+            self._settings = settings = self.sim.settings
+            self._codec = Codec(zone_of(settings.timezone), settings.verify_signatures)
+        return self._codec
+
+    def begin(self, body: bytes, *, outside: bool) -> tuple[Pending, Incoming] | Outgoing:
+        """Read a request and hand it in; the reply at once where it is refused before it gets there."""
+        codec = self.codec
+        try:
+            incoming = codec.read(body)
+        except Refusal as refusal:
+            self.sim.note_refused(body, refusal)
+            return codec.write(refused(0, refusal))
+        pending = self.sim.begin(incoming.caller_id, incoming.message, has_nul=incoming.has_nul, outside=outside)
+        return pending, incoming
+
+    def finish(self, pending: Pending, incoming: Incoming) -> Outgoing | None:
+        """The reply to an answered request; None where the connection is lost."""
+        answer = pending.answer
+        assert answer is not None
+        return None if answer.status == LOST else self.codec.write(answer, incoming.payload)
+
+    def exchange(self, body: bytes) -> Outgoing | None:
+        """Ask and wait, in this process; None where the connection is lost."""
+        begun = self.begin(body, outside=False)
+        if isinstance(begun, Outgoing):
+            return begun
+        pending, incoming = begun
+        if pending.answer is None:
+            self.sim.wait(pending)
+        return self.finish(pending, incoming)

@@ -1,0 +1,246 @@
+"""The pytest plugin: a fresh simulation for each test, with its fixtures, marker and options.
+
+Everything heavy is imported when a fixture first asks for it: a test run that uses none pays nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from colonysim.fronts.web import WebServer
+    from colonysim.sim.client import ColonyClient, ExecutorClient
+    from colonysim.sim.simulation import Simulation
+
+MARKER: Final = (
+    "colonysim(seed=None, seeds=None, mode='auto', start=None, **settings): how the simulation of a test is set up; "
+    "further keywords are settings of the server"
+)
+OPTIONS: Final = {
+    "seed": "seed of every simulation; by default each test has its own, made from its name",
+    "seeds": "run each test of a simulation with so many seeds",
+    "check_determinism": "run each test of a simulation twice and compare the histories: yes or no",
+    "artifacts": "folder that takes the history of each test that fails",
+    "real": "url of a real Colonies server for the fixture colonysim_url",
+}
+_SIMULATIONS: Final = pytest.StashKey[list[Any]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("colonysim", "a simulated Colonies server")
+    for name, text in OPTIONS.items():
+        key = f"colonysim_{name}"
+        parser.addini(key, text, default="")
+        flag = f"--{key.replace('_', '-')}"
+        if name == "check_determinism":
+            group.addoption(flag, dest=key, action="store_const", const="yes", help=text)
+        else:
+            group.addoption(flag, dest=key, metavar=name.upper(), help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
+
+
+def option(config: pytest.Config, name: str) -> str:
+    """An option's value: from the command line, else the environment, else the ini file, else ""."""
+    key = f"colonysim_{name}"
+    return str(config.getoption(key) or os.environ.get(key.upper()) or config.getini(key) or "")
+
+
+def _number(config: pytest.Config, name: str) -> int | None:
+    text = option(config, name)
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise pytest.UsageError(f"--colonysim-{name} takes a whole number, not {text!r}") from None
+
+
+# ---------------------------------------------------------------- seeds
+def seed_of(node_id: str) -> int:
+    """The seed a test has of itself."""
+    return int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:4])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test once for each seed where several are asked for."""
+    if "colonysim_seed" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("colonysim")
+    seeds = (marker.kwargs.get("seeds") if marker else None) or _number(metafunc.config, "seeds")
+    if seeds:
+        first = _number(metafunc.config, "seed")
+        start = seed_of(metafunc.definition.nodeid) if first is None else first
+        metafunc.parametrize("colonysim_seed", range(start, start + seeds), indirect=True)
+
+
+@pytest.fixture
+def colonysim_seed(request: pytest.FixtureRequest) -> int:
+    """The seed of this test's simulations."""
+    if hasattr(request, "param"):
+        return int(request.param)
+    given = _number(request.config, "seed")
+    if given is not None:
+        return given
+    marker = request.node.get_closest_marker("colonysim")
+    of_marker = marker.kwargs.get("seed") if marker else None
+    return seed_of(request.node.nodeid) if of_marker is None else int(of_marker)
+
+
+# ---------------------------------------------------------------- simulations
+@pytest.fixture
+def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Iterator[Callable[..., Simulation]]:
+    """Makes simulations; keywords are those of `Simulation`. What goes wrong in them fails the test."""
+    from colonysim.sim.simulation import Simulation
+
+    marker = request.node.get_closest_marker("colonysim")
+    of_marker = {
+        name: value
+        for name, value in (marker.kwargs if marker else {}).items()
+        if value is not None and name not in ("seed", "seeds")
+    }
+    made: list[Simulation] = []
+    request.node.stash[_SIMULATIONS] = made
+
+    def make(**settings: Any) -> Simulation:
+        simulation = Simulation(**({"seed": colonysim_seed, "journal": True} | of_marker | settings))
+        made.append(simulation)
+        return simulation
+
+    yield make
+    for simulation in made:
+        simulation.check()
+
+
+@pytest.fixture
+def colonysim(make_colonysim: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
+    """A simulated server with the stock colony `dev`. SDK calls to localhost:50080 reach it without a socket."""
+    from colonysim.fronts.inprocess import intercept
+    from colonysim.sim import stock
+
+    simulation = make_colonysim()
+    stock.install(simulation)
+    for name, value in stock.environment("localhost", stock.PORT, simulation.settings.server_key).items():
+        monkeypatch.setenv(name, value)
+    with intercept(simulation):
+        yield simulation
+
+
+@pytest.fixture
+def colony(colonysim: Simulation) -> ColonyClient:
+    """The stock colony `dev` with its owner and its user, as objects."""
+    from colonysim.sim.client import ColonyClient
+
+    return ColonyClient.stock(colonysim)
+
+
+@pytest.fixture
+def executor_factory(colony: ColonyClient) -> Callable[..., ExecutorClient]:
+    """Adds approved executors to the colony: `executor_factory("cli", name="e1")`."""
+    return colony.add_executor
+
+
+@pytest.fixture
+def colonysim_server(colonysim: Simulation) -> Iterator[WebServer]:
+    """The simulation of `colonysim` on a free port; `url` and `port` tell where."""
+    from colonysim.fronts.web import WebServer
+
+    with WebServer(colonysim) as server:
+        yield server
+    if server.errors:
+        raise server.errors[0]
+
+
+@pytest.fixture
+def colonysim_url(request: pytest.FixtureRequest) -> str:
+    """The url of a server to test with: a simulated one, or the real one given by --colonysim-real."""
+    real = option(request.config, "real")
+    if real:
+        return real.rstrip("/")
+    server: WebServer = request.getfixturevalue("colonysim_server")
+    return server.url
+
+
+# ---------------------------------------------------------------- what is told of a failure
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell the seed of a failed test and how to repeat it."""
+    report = yield
+    simulations = item.stash.get(_SIMULATIONS, [])
+    if report.failed and simulations:
+        report.sections.append(("colonysim", "\n".join(_told(item, simulations))))
+    return report
+
+
+def _told(item: pytest.Item, simulations: list[Simulation]) -> Iterator[str]:
+    folder = option(item.config, "artifacts")
+    for number, simulation in enumerate(simulations):
+        seed = simulation.settings.seed
+        yield f"seed {seed}; repeat with: pytest {item.nodeid!r} --colonysim-seed={seed}"
+        yield f"virtual time {simulation.now:%Y-%m-%d %H:%M:%S.%f} UTC, {len(simulation.calls)} calls; the last ones:"
+        for call in list(simulation.calls)[-20:]:
+            status = "parked" if call.status is None else call.status
+            yield f"  {call.at_ns / 1e9:.6f}  {call.caller_id[:8]:8}  {call.payload_type or 'unreadable'}  {status}"
+        if folder and simulation.journal is not None:
+            path = _write_history(Path(folder), item.nodeid, number, simulation)
+            yield f"history written to {path}"
+
+
+def _write_history(folder: Path, node_id: str, number: int, simulation: Simulation) -> Path:
+    assert simulation.journal is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "".join(char if char.isalnum() or char in "-_." else "_" for char in node_id)
+    path = folder / f"{name}-{number}.jsonl"
+    path.write_bytes(b"\n".join(simulation.journal.lines) + b"\n")
+    return path
+
+
+# ---------------------------------------------------------------- the same history twice
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """With --colonysim-check-determinism: run a test twice, and fail it where its histories differ."""
+    wanted = option(item.config, "check_determinism").lower() in ("yes", "true", "1")
+    if not wanted or "make_colonysim" not in getattr(item, "fixturenames", ()):
+        return None
+    from _pytest.runner import runtestprotocol
+
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    first = runtestprotocol(item, log=False, nextitem=nextitem)
+    lines = _histories(item)
+    reports = first
+    if all(report.passed for report in first):
+        item._initrequest()  # type: ignore[attr-defined]
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        difference = _first_difference(lines, _histories(item))
+        if difference:
+            call = next(report for report in reports if report.when == "call")
+            call.outcome = "failed"
+            call.longrepr = f"the test is not deterministic: run twice with one seed, {difference}"
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def _histories(item: pytest.Item) -> list[bytes]:
+    simulations: list[Simulation] = item.stash.get(_SIMULATIONS, [])
+    return [line for simulation in simulations if simulation.journal for line in simulation.journal.lines]
+
+
+def _first_difference(first: list[bytes], second: list[bytes]) -> str | None:
+    for number, (one, other) in enumerate(zip(first, second, strict=False), 1):
+        if one != other:
+            return f"line {number} of the history was\n  {one.decode()}\nand then\n  {other.decode()}"
+    if len(first) != len(second):
+        return f"the history had {len(first)} lines and then {len(second)}"
+    return None

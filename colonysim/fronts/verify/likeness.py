@@ -1,0 +1,191 @@
+"""When two replies count as the same: names for ids and times, and what is compared how closely."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from colonysim.core.gotypes import parse_timestamp
+
+TOLERANCE: Final = 1.6  # seconds, and for floats; the reference's loops run once a second
+_EXACT_FLOATS: Final = re.compile(r"\.(args|kwargs|in|out|spec|status)\.|\.(long|lat)$")
+_HEX64: Final = re.compile(r"\b[0-9a-f]{64}\b")
+_UUID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d(?::\d\d)?)\Z")
+_NAMED_TIME: Final = re.compile(r"\$\{(time|ns)([+-]\d+\.\d)\}\Z")
+
+Json = Any
+
+
+def decode(text: str) -> dict[str, Json]:
+    """What a reply or frame says: payload type, error flag and body, or its text where it is no envelope."""
+    try:
+        envelope = json.loads(text)
+        payload = base64.b64decode(envelope["payload"]).decode("utf-8", "replace")
+    except (ValueError, KeyError, TypeError):
+        return {"text": text}
+    try:
+        body = json.loads(payload)
+    except ValueError:
+        body = payload
+    return {"payloadtype": envelope.get("payloadtype"), "error": envelope.get("error"), "body": body}
+
+
+def payload_text(text: str) -> str:
+    """The JSON text of a reply's payload as it stands."""
+    return base64.b64decode(json.loads(text)["payload"]).decode()
+
+
+def seconds_of(text: str) -> float:
+    """Seconds since 1970 of a printed time; seconds in an offset, as of year 1, do not count."""
+    parsed = parse_timestamp(re.sub(r"([+-]\d\d:\d\d):\d\d\Z", r"\1", text))
+    if parsed is None:
+        raise ValueError(f"{text!r} is no time")
+    return parsed.ns / 1e9
+
+
+# ---------------------------------------------------------------- names for what differs from run to run
+class Names:
+    """Gives ids and times of one run the names under which they were recorded."""
+
+    def __init__(self, base_s: float) -> None:
+        self.base_s = base_s
+        self.values: dict[str, str] = {}
+        self._others: dict[str, str] = {}
+
+    def normalise(self, value: Json, keep_times: bool = False) -> Json:
+        if isinstance(value, dict):
+            return {self.of(key): self.normalise(item, keep_times) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.normalise(item, keep_times) for item in value]
+        if isinstance(value, str):
+            return self._text(value, keep_times)
+        if isinstance(value, int) and not isinstance(value, bool) and 10**17 < abs(value) < 2**63:
+            return f"${{ns{value / 1e9 - self.base_s:+.1f}}}"
+        return value
+
+    def _text(self, value: str, keep_times: bool) -> str:
+        if _TIME.match(value) and not keep_times:
+            if value.startswith("0001-"):
+                return "${zerotime}"
+            return f"${{time{seconds_of(value) - self.base_s:+.1f}}}"
+        return self.of(value)
+
+    def of(self, text: str) -> str:
+        """The text with all known values, and all ids, under their names."""
+        for name, known in self.values.items():
+            if name != "i" and isinstance(known, str) and len(known) > 7 and known in text:
+                text = text.replace(known, f"${{{name}}}")
+        for pattern in (_HEX64, _UUID):
+            text = pattern.sub(lambda m: self._others.setdefault(m[0], f"${{hash#{len(self._others)}}}"), text)
+        return text
+
+
+# ---------------------------------------------------------------- parts of a reply
+def dig(value: Json, path: str) -> Json:
+    for part in path.split(".") if path else ():
+        value = value[int(part)] if isinstance(value, list) else value[part]
+    return value
+
+
+def pick(body: Json, paths: list[str]) -> Json:
+    """These fields of an object, or of each object of a list; a field that is not there is left out."""
+    if isinstance(body, list):
+        return [pick(item, paths) for item in body]
+    if not isinstance(body, dict):
+        return body
+    picked = {}
+    for path in paths:
+        try:
+            picked[path] = dig(body, path)
+        except (KeyError, IndexError, TypeError, ValueError):
+            continue
+    return picked
+
+
+def wall_clock(value: Json, names: list[str]) -> Json:
+    """These times as month, day, time of day and offset: the same in every year."""
+    if isinstance(value, list):
+        return [wall_clock(item, names) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _yearly(item) if key in names else wall_clock(item, names) for key, item in value.items()}
+
+
+def _yearly(value: Json) -> Json:
+    if isinstance(value, str) and _TIME.match(value) and not value.startswith("0001-"):
+        return f"yearly {value[5:]}"
+    return value
+
+
+# ---------------------------------------------------------------- comparing
+class Likeness:
+    """How closely the replies of one step are compared."""
+
+    def __init__(self, step: dict[str, Json]) -> None:
+        self.ignored: list[str] = step.get("ignore", [])
+        self.unordered: list[str] = step.get("unordered", [])
+        self.tolerance: float = TOLERANCE if step.get("tolerance") is None else step["tolerance"]
+
+    def differences(self, expected: Json, actual: Json, where: str = "") -> Iterator[str]:
+        """Each difference in a line, with the place where it is."""
+        key = where.rsplit(".", 1)[-1]
+        if key in self.ignored or where in self.ignored:
+            return
+        if isinstance(expected, dict) and isinstance(actual, dict):
+            yield from self._in_objects(expected, actual, where)
+        elif isinstance(expected, list) and isinstance(actual, list):
+            if len(expected) != len(actual):
+                yield f"{where}: {len(actual)} items, expected {len(expected)}: {_short(actual)} / {_short(expected)}"
+                return
+            if key in self.unordered:
+                expected, actual = sorted(expected, key=self._order), sorted(actual, key=self._order)
+            for place, (one, other) in enumerate(zip(expected, actual, strict=True)):
+                yield from self.differences(one, other, f"{where}.{place}")
+        elif not self._same(expected, actual, _EXACT_FLOATS.search(where) is not None):
+            yield f"{where}: got {_short(actual)}, expected {_short(expected)}"
+
+    def _in_objects(self, expected: dict[str, Json], actual: dict[str, Json], where: str) -> Iterator[str]:
+        for name in sorted(expected.keys() | actual.keys()):
+            if name in self.ignored:
+                continue
+            if name not in actual:
+                yield f"{where}.{name}: missing, expected {_short(expected[name])}"
+            elif name not in expected:
+                yield f"{where}.{name}: unexpected {_short(actual[name])}"
+            else:
+                yield from self.differences(expected[name], actual[name], f"{where}.{name}")
+
+    def _order(self, value: Json) -> tuple[str, str]:
+        """What is compared exactly decides the order of items, times only where nothing else does."""
+        return json.dumps(self._exact_part(value), sort_keys=True), json.dumps(value, sort_keys=True)
+
+    def _exact_part(self, value: Json) -> Json:
+        if isinstance(value, dict):
+            return {key: self._exact_part(item) for key, item in value.items() if key not in self.ignored}
+        if isinstance(value, list):
+            return [self._exact_part(item) for item in value]
+        inexact = isinstance(value, float) or (isinstance(value, str) and _NAMED_TIME.match(value))
+        return "" if inexact else value
+
+    def _same(self, expected: Json, actual: Json, exact: bool) -> bool:
+        if isinstance(expected, str) and isinstance(actual, str):
+            one, other = _NAMED_TIME.match(expected), _NAMED_TIME.match(actual)
+            if one and other and one[1] == other[1]:
+                return abs(float(one[2]) - float(other[2])) <= self.tolerance
+            return expected == actual
+        if isinstance(expected, bool) or isinstance(actual, bool):
+            return expected is actual
+        if isinstance(expected, (int, float)) and isinstance(actual, (int, float)):
+            if not exact and (isinstance(expected, float) or isinstance(actual, float)):
+                return abs(expected - actual) <= self.tolerance
+            return expected == actual
+        return type(expected) is type(actual) and bool(expected == actual)
+
+
+def _short(value: Json) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 160 else text[:157] + "..."

@@ -1,0 +1,253 @@
+"""What cases are played against: a simulation in this process, or any server over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from colonysim.fronts.inprocess import SimulatedSocket
+from colonysim.fronts.verify.likeness import seconds_of
+from colonysim.fronts.web import Application
+from colonysim.sim.simulation import Simulation
+from colonysim.wire.codec import Outgoing
+
+REPLY_WITHIN_S: Final = 120.0
+
+
+class Reply:
+    """Status, text and headers of an HTTP reply."""
+
+    def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
+        self.status = status
+        self.text = text
+        self.headers = {name.lower(): value for name, value in headers.items()}
+
+
+class Later(Protocol):
+    """A reply that is on its way."""
+
+    def there(self, patience_s: float) -> Reply | None:
+        """The reply, if it comes within so many seconds of real time."""
+
+
+class Socket(Protocol):
+    """A connection to /pubsub."""
+
+    def send(self, body: bytes, binary: bool) -> None: ...
+
+    def receive(self, within_s: float) -> bytes | str | None:
+        """The next message, "" for a closed connection, None for nothing within so many seconds."""
+
+    def close(self) -> None: ...
+
+
+class Target(Protocol):
+    """A server that can be asked, and whose time can be made to pass."""
+
+    def now(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply: ...
+
+    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Later: ...
+
+    def connect(self) -> Socket: ...
+
+
+# ---------------------------------------------------------------- in this process
+class InProcess:
+    """A simulation with a manual clock, without a socket."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
+        self.app = Application(sim, outside=False)
+
+    def now(self) -> float:
+        return self.sim.now_ns / 1e9
+
+    def sleep(self, seconds: float) -> None:
+        self.sim.advance(seconds, settle=False)
+
+    def reset(self) -> None:
+        self.sim.reset()
+
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        sent: list[Any] = []
+
+        def start_response(status: str, items: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+            sent[:] = [int(status.split()[0]), dict(items)]
+            return lambda data: None
+
+        content = b"".join(self.app(_environ(method, path, body or b"", headers), start_response))
+        return Reply(sent[0], content.decode("utf-8", "replace"), sent[1])
+
+    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Later:
+        begun = self.app.endpoint.begin(body, outside=False)
+        return _Begun(self.app, begun)
+
+    def connect(self) -> Socket:
+        return _InProcessSocket(SimulatedSocket(self.app, ConnectionError), self)
+
+
+def _environ(method: str, path: str, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+    from urllib.parse import unquote
+
+    raw, _, query = path.partition("?")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": unquote(raw, "latin-1"),
+        "QUERY_STRING": query,
+        "CONTENT_LENGTH": str(len(body)),
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": "localhost",
+        "wsgi.input": io.BytesIO(body),
+    }
+    return environ | {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
+
+
+class _Begun:
+    def __init__(self, app: Application, begun: Any) -> None:
+        self._app = app
+        self._begun = begun
+
+    def there(self, patience_s: float) -> Reply | None:
+        outgoing: Outgoing | None
+        if isinstance(self._begun, Outgoing):
+            outgoing = self._begun
+        else:
+            pending, incoming = self._begun
+            if pending.answer is None:
+                return None
+            outgoing = self._app.endpoint.finish(pending, incoming)
+        if outgoing is None:
+            raise ConnectionError("the connection was lost")
+        return Reply(outgoing.status, outgoing.body.decode("utf-8", "replace"), {})
+
+
+class _InProcessSocket:
+    def __init__(self, simulated: SimulatedSocket, target: InProcess) -> None:
+        self._simulated = simulated
+        self._target = target
+
+    def send(self, body: bytes, binary: bool) -> None:
+        self._simulated.send(body, 2 if binary else 1)
+        self._target.sleep(0.3)  # nothing acknowledges a subscription: cases were recorded with this pause
+
+    def receive(self, within_s: float) -> bytes | str | None:
+        frame = self._simulated.poll()
+        if frame is None:
+            self._target.sleep(within_s)
+            frame = self._simulated.poll()
+        return frame
+
+    def close(self) -> None:
+        self._simulated.close()
+
+
+# ---------------------------------------------------------------- over HTTP
+class Http:
+    """A server at an address. With `virtual` its clock is moved through the control API, otherwise time is real."""
+
+    def __init__(self, url: str, virtual: bool) -> None:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        if not parts.hostname:
+            raise ValueError(f"{url!r} is no address of a server; write it like http://127.0.0.1:50080")
+        self.host, self.port, self.virtual = parts.hostname, parts.port or 80, virtual
+
+    def now(self) -> float:
+        if not self.virtual:
+            return time.time()
+        return seconds_of(json.loads(self.request("GET", "/colonysim/clock", None, {}).text)["now"])
+
+    def sleep(self, seconds: float) -> None:
+        if not self.virtual:
+            time.sleep(seconds)
+            return
+        time.sleep(0.05)  # let a request that is under way reach the server
+        self._control("/colonysim/clock/advance", {"seconds": seconds})
+
+    def reset(self) -> None:
+        if self.virtual:
+            self._control("/colonysim/reset", {})
+
+    def _control(self, path: str, body: dict[str, Any]) -> None:
+        reply = self.request("POST", path, json.dumps(body).encode(), {})
+        if reply.status != 200:
+            raise RuntimeError(f"{path} answered {reply.status}: {reply.text}")
+
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=REPLY_WITHIN_S)
+        chunked = headers.get("Transfer-Encoding") == "chunked"
+        try:
+            content = iter([body]) if chunked and body is not None else body
+            connection.request(method, path, content, dict(headers), encode_chunked=chunked)
+            reply = connection.getresponse()
+            return Reply(reply.status, reply.read().decode("utf-8", "replace"), dict(reply.headers))
+        finally:
+            connection.close()
+
+    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Later:
+        return _OnItsWay(lambda: self.request(method, path, body, headers))
+
+    def connect(self) -> Socket:
+        return _HttpSocket(self)
+
+
+class _OnItsWay:
+    def __init__(self, ask: Callable[[], Reply]) -> None:
+        self._replies: list[Reply] = []
+        self._thread = threading.Thread(target=lambda: self._replies.append(ask()), daemon=True)
+        self._thread.start()
+        time.sleep(0.15)
+
+    def there(self, patience_s: float) -> Reply | None:
+        self._thread.join(patience_s)
+        return self._replies[0] if self._replies else None
+
+
+class _HttpSocket:
+    def __init__(self, target: Http) -> None:
+        import websocket
+
+        self._errors = websocket
+        self._target = target
+        self._socket = websocket.create_connection(f"ws://{target.host}:{target.port}/pubsub", timeout=10)
+
+    def send(self, body: bytes, binary: bool) -> None:
+        try:
+            self._socket.send(body if binary else body.decode(), 2 if binary else 1)
+        except (self._errors.WebSocketException, OSError):
+            return  # dropped by the server: the next receive says so
+        if self._target.virtual:
+            time.sleep(0.1)
+        self._target.sleep(0.3)  # nothing acknowledges a subscription
+
+    def receive(self, within_s: float) -> bytes | str | None:
+        try:
+            frame = self._receive(min(within_s, 1) if self._target.virtual else within_s)
+            if frame is None and self._target.virtual:
+                self._target.sleep(within_s)
+                frame = self._receive(0.3)
+        except (self._errors.WebSocketConnectionClosedException, ConnectionError):
+            return ""
+        return frame
+
+    def _receive(self, patience_s: float) -> bytes | str | None:
+        self._socket.settimeout(patience_s)
+        try:
+            frame: bytes | str = self._socket.recv()
+        except self._errors.WebSocketTimeoutException:
+            return None
+        return frame
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,140 @@
+"""Who could act before time moves on. Idleness is worked out anew each time, never counted up and down."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+
+OUTSIDE_THRESHOLD_S: Final = 0.020
+"""How long the world outside must have been silent before it counts as waiting, in seconds of real time."""
+
+THREAD_THRESHOLD_S: Final = 0.050
+"""How long a thread of this process must have neither called nor computed before it counts as waiting."""
+
+OWN_THREADS: Final = "colonysim-"
+
+
+class Actor(msgspec.Struct):
+    """A registered actor, or a thread that has called the simulation. `waits_for` is "" while it acts."""
+
+    name: str
+    thread: threading.Thread | None = None  # None for a registered one
+    waits_for: str = ""
+    since_ns: int = 0
+    silent_since: float = 0.0
+    cpu_ns: int = -1
+
+    @property
+    def gone(self) -> bool:
+        return self.thread is not None and not self.thread.is_alive()
+
+    def seems_busy_until(self, now: float) -> float:
+        """Until when a thread outside of the simulation counts as acting: a while after its last sign of life.
+
+        Such a thread may compute, or be blocked by something of its own; processor time tells which.
+        """
+        cpu_ns = _cpu_time_ns(self.thread) if self.thread is not None else -1
+        if cpu_ns != self.cpu_ns:
+            self.cpu_ns, self.silent_since = cpu_ns, now
+        return self.silent_since + THREAD_THRESHOLD_S
+
+
+def _cpu_time_ns(thread: threading.Thread) -> int:
+    """Processor time a thread has used. It must be alive, and stays so while this thread does not let go."""
+    if thread.ident is None or not thread.is_alive() or not hasattr(time, "pthread_getcpuclockid"):
+        return -1
+    return time.clock_gettime_ns(time.pthread_getcpuclockid(thread.ident))
+
+
+class Actors:
+    """All actors of a simulation, and when the world outside was last heard of.
+
+    Threads that were there before the simulation count once they have called it; those that were started
+    later count at once, for they may be about to.
+    """
+
+    def __init__(self, threshold_s: float = OUTSIDE_THRESHOLD_S) -> None:
+        self.threshold_s = threshold_s
+        self.registered: dict[str, Actor] = {}
+        self.threads: dict[int, Actor] = {}
+        self.outside_heard: float | None = None
+        self._bystanders = {id(thread): thread for thread in threading.enumerate()}
+
+    # ------------------------------------------------------------ who is there
+    def this_thread(self) -> Actor:
+        """The actor of the calling thread."""
+        ident = threading.get_ident()
+        actor = self.threads.get(ident)
+        if actor is None or actor.gone:
+            thread = threading.current_thread()
+            actor = self.threads[ident] = Actor(thread.name, thread)
+        return actor
+
+    def _look_around(self) -> None:
+        """Take in the threads that have been started since the simulation was made."""
+        for thread in threading.enumerate():
+            ident = thread.ident
+            if ident is None or id(thread) in self._bystanders or thread.name.startswith(OWN_THREADS):
+                continue
+            known = self.threads.get(ident)
+            if known is None or known.thread is not thread:
+                self.threads[ident] = Actor(thread.name, thread)
+
+    def register(self, name: str) -> Actor:
+        """A named actor: time waits for it until it says that it waits. Errors: ValueError for a name in use."""
+        if name in self.registered:
+            raise ValueError(f"an actor named {name!r} is registered already")
+        actor = self.registered[name] = Actor(name)
+        return actor
+
+    def unregister(self, name: str) -> None:
+        del self.registered[name]
+
+    def hear_outside(self) -> None:
+        """A request has come from outside, or a reply has gone there."""
+        self.outside_heard = time.monotonic()
+
+    # ------------------------------------------------------------ waiting
+    @contextmanager
+    def waiting(self, actor: Actor, what: str, now_ns: int) -> Iterator[None]:
+        """The actor waits for something of the simulation."""
+        actor.waits_for, actor.since_ns = what, now_ns
+        try:
+            yield
+        finally:
+            self.acts(actor)
+
+    def acts(self, actor: Actor) -> None:
+        actor.waits_for = ""
+        actor.silent_since = time.monotonic()
+
+    def idle_in(self, but: Actor | None = None) -> float | None:
+        """Seconds of real time until nobody is left who could act: 0 now, None while a registered actor acts."""
+        for actor in self.registered.values():
+            if not actor.waits_for and actor is not but:
+                return None
+        self._look_around()
+        now = time.monotonic()
+        wait_s = 0.0
+        for ident, actor in list(self.threads.items()):
+            if actor.gone:
+                del self.threads[ident]
+            elif not actor.waits_for and actor is not but:
+                wait_s = max(wait_s, actor.seems_busy_until(now) - now)
+        if self.outside_heard is not None:
+            wait_s = max(wait_s, self.outside_heard + self.threshold_s - now)
+        return wait_s
+
+    def busy(self) -> list[Actor]:
+        """Those who are not waiting."""
+        actors = [*self.registered.values(), *self.threads.values()]
+        return [actor for actor in actors if not actor.waits_for and not actor.gone]
+
+    def parked(self) -> list[Actor]:
+        actors = [*self.registered.values(), *self.threads.values()]
+        return [actor for actor in actors if actor.waits_for and not actor.gone]

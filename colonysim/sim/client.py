@@ -1,0 +1,368 @@
+"""A typed client for tests: colonies, users, executors and processes as objects, without bytes in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from colonysim import identity
+from colonysim.core.model import Executor, Process, ProcessState
+from colonysim.core.operations.assignment import AssignProcess, PauseAssignments, ResumeAssignments
+from colonysim.core.operations.attributes import AddAttribute
+from colonysim.core.operations.channels import ChannelAppend, ChannelRead
+from colonysim.core.operations.closing import CloseFailed, CloseSuccessful, SetOutput
+from colonysim.core.operations.colonies import AddColony, GetColonyStats
+from colonysim.core.operations.executors import AddExecutor, ApproveExecutor, GetExecutor, RemoveExecutor
+from colonysim.core.operations.functions import AddFunction
+from colonysim.core.operations.logs import AddLog, GetLogs
+from colonysim.core.operations.processes import (
+    CancelProcess,
+    GetProcess,
+    GetProcesses,
+    RemoveProcess,
+    SubmitFuncSpec,
+)
+from colonysim.core.operations.users import AddUser
+from colonysim.core.operations.workflows import CancelProcessGraph, GetProcessGraph, SubmitWorkflow
+from colonysim.core.protocol import Failure, Message
+from colonysim.core.replies import GraphReply, Statistics
+from colonysim.core.specs import (
+    Attribute,
+    Colony,
+    Conditions,
+    ExecutorSpec,
+    Function,
+    FunctionSpec,
+    Log,
+    User,
+    WorkflowSpec,
+)
+from colonysim.identity import Identity
+from colonysim.sim import stock
+from colonysim.sim.simulation import Simulation
+
+
+class Refused(Exception):
+    """The server said no: `status` and `text` are those of the reply."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"{status} {text}")
+        self.status = status
+        self.text = text
+
+
+def function_spec(colony: str, funcname: str, args: Sequence[Any] = (), /, **fields: Any) -> FunctionSpec:
+    """A function spec from the fields of the spec and of its conditions, under their names on the wire.
+
+    Limits that are not given are -1, which is no limit. Errors: TypeError for a name that is no field.
+    """
+    given: dict[str, Any] = {"maxwaittime": -1, "maxexectime": -1, "maxretries": -1, "executortype": "cli"}
+    given |= fields
+    conditions: dict[str, Any] = {name: given.pop(name) for name in Conditions.__struct_fields__ if name in given}
+    for name in given:
+        if name not in FunctionSpec.__struct_fields__:
+            known = ", ".join((*FunctionSpec.__struct_fields__, *Conditions.__struct_fields__))
+            raise TypeError(f"a function spec has no field {name!r}; it has {known}")
+    conditions["colonyname"] = colony
+    return FunctionSpec(funcname=funcname, args=list(args), conditions=Conditions(**conditions), **given)
+
+
+class Caller:
+    """Somebody who calls a simulated server under one identity."""
+
+    def __init__(self, sim: Simulation, who: Identity) -> None:
+        self.sim = sim
+        self.identity = who
+
+    @property
+    def id(self) -> str:
+        return self.identity.id
+
+    @property
+    def private_key(self) -> str:
+        """For SDK code that signs."""
+        return self.identity.private_key
+
+    def ask(self, message: Message) -> Any:
+        """The body of the reply. Errors: Refused."""
+        answer = self.sim.call(self.id, message)
+        if answer.status == 200 and answer.payload_type:
+            return answer.body
+        body = answer.body
+        raise Refused(answer.status, body.message if isinstance(body, Failure) else "the server gave no answer")
+
+
+class ProcessHandle:
+    """A process, seen by somebody. Its attributes are asked for each time."""
+
+    def __init__(self, caller: Caller, process_id: str) -> None:
+        self.caller = caller
+        self.id = process_id
+
+    @property
+    def picture(self) -> Process:
+        """The process as it is now. Errors: Refused where it is gone."""
+        process: Process = self.caller.ask(GetProcess(processid=self.id))
+        return process
+
+    @property
+    def state(self) -> ProcessState:
+        return ProcessState(self.picture.state)
+
+    @property
+    def spec(self) -> FunctionSpec:
+        return self.picture.spec
+
+    @property
+    def args(self) -> list[Any]:
+        return list(self.spec.args or ())
+
+    @property
+    def input(self) -> list[Any]:
+        return list(self.picture.input or ())
+
+    @property
+    def output(self) -> list[Any]:
+        return list(self.picture.output)
+
+    @property
+    def errors(self) -> list[str]:
+        return list(self.picture.errors or ())
+
+    @property
+    def retries(self) -> int:
+        return self.picture.retries
+
+    def cancel(self) -> None:
+        self.caller.ask(CancelProcess(processid=self.id))
+
+    def remove(self) -> None:
+        self.caller.ask(RemoveProcess(processid=self.id))
+
+    def logs(self, count: int = 100) -> list[str]:
+        """What its executors have written, oldest first."""
+        logs: Sequence[Log] | None = self.caller.ask(GetLogs(processid=self.id, count=count))
+        return [log.message for log in logs or ()]
+
+    def say(self, channel: str, payload: bytes, sequence: int = 0, type: str = "") -> None:
+        """Append to a channel."""
+        self.caller.ask(
+            ChannelAppend(processid=self.id, name=channel, sequence=sequence, payload=payload, payloadtype=type)
+        )
+
+    def hear(self, channel: str, skip: int = 0) -> list[bytes]:
+        """What stands in a channel, without the first so many entries."""
+        entries = self.caller.ask(ChannelRead(processid=self.id, name=channel, afterseq=skip))
+        return [entry.payload or b"" for entry in entries]
+
+    def __repr__(self) -> str:
+        return f"<process {self.id[:8]}>"
+
+
+class AssignedProcess(ProcessHandle):
+    """A process in the hands of its executor."""
+
+    def close(self, out: Sequence[Any] = ()) -> None:
+        """Close it as successful, with an output."""
+        self.caller.ask(CloseSuccessful(processid=self.id, out=list(out)))
+
+    def fail(self, *errors: str) -> None:
+        """Close it as failed, with error texts."""
+        self.caller.ask(CloseFailed(processid=self.id, errors=list(errors)))
+
+    def set_output(self, out: Sequence[Any]) -> None:
+        self.caller.ask(SetOutput(processid=self.id, out=list(out)))
+
+    def log(self, text: str) -> None:
+        self.caller.ask(AddLog(processid=self.id, message=text))
+
+    def add_attribute(self, key: str, value: str, attribute_type: int = 1) -> Attribute:
+        sent = Attribute(targetid=self.id, attributetype=attribute_type, key=key, value=value)
+        attribute: Attribute = self.caller.ask(AddAttribute(attribute=sent))
+        return attribute
+
+
+class GraphHandle:
+    """A workflow under way, seen by somebody."""
+
+    def __init__(self, caller: Caller, graph_id: str) -> None:
+        self.caller = caller
+        self.id = graph_id
+
+    @property
+    def picture(self) -> GraphReply:
+        reply: GraphReply = self.caller.ask(GetProcessGraph(processgraphid=self.id))
+        return reply
+
+    @property
+    def state(self) -> ProcessState:
+        return ProcessState(self.picture.graph.state)
+
+    @property
+    def processes(self) -> dict[str, ProcessHandle]:
+        """The processes by their node names."""
+        nodes = self.picture.nodes
+        return {node.label: ProcessHandle(self.caller, node.process_id) for node in nodes}
+
+    def cancel(self) -> None:
+        self.caller.ask(CancelProcessGraph(processgraphid=self.id))
+
+
+class Member(Caller):
+    """A user or an executor of a colony."""
+
+    def __init__(self, sim: Simulation, who: Identity, colony: str, name: str) -> None:
+        super().__init__(sim, who)
+        self.colony = colony
+        self.name = name
+
+    def submit(self, funcname: str, args: Sequence[Any] = (), /, **fields: Any) -> ProcessHandle:
+        """Submit a function call: see `function_spec` for the fields. Errors: Refused."""
+        return self.submit_spec(function_spec(self.colony, funcname, args, **fields))
+
+    def submit_spec(self, spec: FunctionSpec) -> ProcessHandle:
+        process: Process = self.ask(SubmitFuncSpec(spec=spec))
+        return ProcessHandle(self, process.process_id)
+
+    def submit_workflow(self, nodes: dict[str, dict[str, Any]]) -> GraphHandle:
+        """Submit a workflow: node name → fields of its spec; `after` lists the names it depends on."""
+        specs = []
+        for name, fields in nodes.items():
+            given = dict(fields)
+            given.setdefault("dependencies", list(given.pop("after", ())))
+            funcname, args = given.pop("funcname", name), given.pop("args", ())
+            specs.append(function_spec(self.colony, funcname, args, nodename=name, **given))
+        workflow = WorkflowSpec(colonyname=self.colony, functionspecs=specs)
+        reply: GraphReply = self.ask(SubmitWorkflow(spec=workflow))
+        return GraphHandle(self, reply.graph.graph_id)
+
+    def process(self, process_id: str) -> ProcessHandle:
+        return ProcessHandle(self, process_id)
+
+    def processes(self, state: ProcessState = ProcessState.WAITING, count: int = 100) -> list[ProcessHandle]:
+        """Processes in one state, in the order in which the server lists them."""
+        found = self.ask(GetProcesses(colonyname=self.colony, state=state, count=count))
+        return [ProcessHandle(self, process.process_id) for process in found or ()]
+
+    def statistics(self) -> Statistics:
+        statistics: Statistics = self.ask(GetColonyStats(colonyname=self.colony))
+        return statistics
+
+    def __repr__(self) -> str:
+        return f"<{self.__class__.__name__.removesuffix('Client').lower()} {self.name} of {self.colony}>"
+
+
+class UserClient(Member):
+    """A user of a colony."""
+
+
+class ExecutorClient(Member):
+    """An executor of a colony."""
+
+    def assign(self, timeout_s: int = -1, *, cpu: str = "", mem: str = "") -> AssignedProcess | None:
+        """Ask for a process and wait for one, in virtual time; None when there is none.
+
+        A negative timeout means one try. Errors: Refused, but not for having nothing.
+        """
+        message = AssignProcess(colonyname=self.colony, timeout=timeout_s, availablecpu=cpu, availablemem=mem)
+        try:
+            reply = self.ask(message)
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+        return AssignedProcess(self, reply.process.process_id)
+
+    def add_function(self, funcname: str) -> Function:
+        fun = Function(executorname=self.name, colonyname=self.colony, funcname=funcname)
+        function: Function = self.ask(AddFunction(fun=fun))
+        return function
+
+    @property
+    def picture(self) -> Executor:
+        executor: Executor = self.ask(GetExecutor(colonyname=self.colony, executorname=self.name))
+        return executor
+
+
+class ColonyClient(Caller):
+    """A colony and the key of its owner, with a user of it who submits unless somebody else does."""
+
+    def __init__(self, sim: Simulation, owner: Identity, name: str, user: UserClient) -> None:
+        super().__init__(sim, owner)
+        self.name = name
+        self.user = user
+        self._made: dict[str, int] = {}
+
+    @classmethod
+    def create(cls, sim: Simulation, name: str = "dev") -> Self:
+        """A new colony with one user. Errors: Refused where the name is taken."""
+        owner = identity.derived(sim.settings.seed, f"colony/{name}")
+        Caller(sim, Identity("", sim.world.server_id)).ask(AddColony(colony=Colony(colonyid=owner.id, name=name)))
+        user = UserClient(sim, identity.derived(sim.settings.seed, f"user/{name}/user"), name, "user")
+        colony = cls(sim, owner, name, user)
+        colony.ask(AddUser(user=User(colonyname=name, userid=user.id, name="user")))
+        return colony
+
+    @classmethod
+    def stock(cls, sim: Simulation) -> Self:
+        """The colony of the stock development environment, which must be installed."""
+        user = UserClient(sim, stock.USER_IDENTITY, stock.COLONY, stock.USER)
+        return cls(sim, stock.COLONY_OWNER, stock.COLONY, user)
+
+    def add_user(self, name: str) -> UserClient:
+        """Errors: Refused where the name is taken."""
+        user = UserClient(self.sim, self._key("user", name), self.name, name)
+        self.ask(AddUser(user=User(colonyname=self.name, userid=user.id, name=name)))
+        return user
+
+    def add_executor(
+        self, executor_type: str = "cli", name: str | None = None, *, approve: bool = True, location: str = ""
+    ) -> ExecutorClient:
+        """An executor of a type, approved unless told otherwise. Adding a name again replaces the old one."""
+        if name is None:
+            number = self._made[executor_type] = self._made.get(executor_type, 0) + 1
+            name = f"{executor_type}-{number}"
+        executor = ExecutorClient(self.sim, self._key("executor", name), self.name, name)
+        spec = ExecutorSpec(
+            executorid=executor.id,
+            executortype=executor_type,
+            executorname=name,
+            colonyname=self.name,
+            locationname=location,
+        )
+        self.ask(AddExecutor(executor=spec))
+        if approve:
+            self.ask(ApproveExecutor(colonyname=self.name, executorname=name))
+        return executor
+
+    def remove_executor(self, executor: ExecutorClient) -> None:
+        """Unregister it; what it runs waits again."""
+        self.ask(RemoveExecutor(colonyname=self.name, executorname=executor.name))
+
+    def pause(self) -> None:
+        """Give out nothing until `resume`."""
+        self.ask(PauseAssignments(colonyname=self.name))
+
+    def resume(self) -> None:
+        self.ask(ResumeAssignments(colonyname=self.name))
+
+    # What its user can do, under the colony's name for short.
+    def submit(self, funcname: str, args: Sequence[Any] = (), /, **fields: Any) -> ProcessHandle:
+        """Submit a function call as the colony's user: see `function_spec` for the fields."""
+        return self.user.submit(funcname, args, **fields)
+
+    def submit_workflow(self, nodes: dict[str, dict[str, Any]]) -> GraphHandle:
+        """Submit a workflow as the colony's user."""
+        return self.user.submit_workflow(nodes)
+
+    def processes(self, state: ProcessState = ProcessState.WAITING, count: int = 100) -> list[ProcessHandle]:
+        return self.user.processes(state, count)
+
+    def statistics(self) -> Statistics:
+        return self.user.statistics()
+
+    def _key(self, kind: str, name: str) -> Identity:
+        return identity.derived(self.sim.settings.seed, f"{kind}/{self.name}/{name}")
+
+    def __repr__(self) -> str:
+        return f"<colony {self.name}>"

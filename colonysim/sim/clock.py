@@ -1,0 +1,85 @@
+"""Virtual time: how it moves, and what it has to do with the time of this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+
+from colonysim.core.gotypes import parse_timestamp
+
+SECOND_NS: Final = 1_000_000_000
+
+
+class Mode(StrEnum):
+    """How virtual time moves."""
+
+    MANUAL = "manual"  # only when it is told to
+    AUTO = "auto"  # to the next due time when nobody is left who could act before it
+    SCALED = "scaled"  # with real time, `rate` times as fast
+    REAL = "real"  # with real time
+
+
+class Clock:
+    """The mode, and for modes bound to real time the point where both times met."""
+
+    def __init__(self, mode: Mode, rate: float, now_ns: int, read_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._read_ns = read_ns
+        self.set(mode, rate, now_ns)
+
+    def set(self, mode: Mode, rate: float, now_ns: int) -> None:
+        """Go on from `now_ns` in another mode. Errors: ValueError for a rate that is not positive."""
+        if rate <= 0:
+            raise ValueError(f"the clock's rate must be greater than 0, not {rate}")
+        self.mode = mode
+        self.rate = rate if mode is Mode.SCALED else 1.0
+        self._met_virtual_ns, self._met_real_ns = now_ns, self._read_ns()
+
+    @property
+    def follows_real_time(self) -> bool:
+        return self.mode in (Mode.REAL, Mode.SCALED)
+
+    def virtual_now(self) -> int:
+        """What virtual time it is by real time; only for modes that follow it."""
+        passed_ns = self._read_ns() - self._met_real_ns
+        if self.rate == 1.0:
+            return self._met_virtual_ns + passed_ns
+        return self._met_virtual_ns + int(passed_ns * self.rate)
+
+    def real_seconds(self, virtual_ns: int) -> float:
+        """How long a span of virtual time takes."""
+        return virtual_ns / SECOND_NS / self.rate
+
+
+def real_now_ns() -> int:
+    """Seconds since 1970 on this machine, in nanoseconds."""
+    return time.time_ns()
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since 1970 of an RFC 3339 text or `now`. Errors: ValueError with an example."""
+    if text == "now":
+        return real_now_ns()
+    parsed = parse_timestamp(text)
+    if parsed is None:
+        raise ValueError(f"{text!r} is no RFC 3339 time; write it like 2026-01-01T00:00:00Z, or 'now'")
+    return parsed.ns
+
+
+def show_time(time_ns: int) -> str:
+    """A time for people, UTC."""
+    whole, fraction = divmod(time_ns, SECOND_NS)
+    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{text}.{fraction:09d}".rstrip("0").rstrip(".") if fraction else text
+
+
+def show_span(span_ns: int) -> str:
+    """A span of time for people."""
+    seconds = span_ns / SECOND_NS
+    if abs(seconds) < 120:
+        return f"{seconds:.3f}".rstrip("0").rstrip(".") + " s"
+    if abs(seconds) < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h" if abs(seconds) < 172_800 else f"{seconds / 86_400:.1f} days"

@@ -1,0 +1,244 @@
+"""What must hold whatever happens: checked from the outside, after each step, on books of its own.
+
+The checks read the core's trace of transitions, never its queues, and so find what the queues get wrong.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+import msgspec
+from sortedcontainers import SortedList
+
+from colonysim.core.model import (
+    CANCELLED,
+    FAILED,
+    REMOVED,
+    RUNNING,
+    SUCCESS,
+    WAITING,
+    Process,
+    ProcessState,
+)
+from colonysim.core.scheduling import MAX_COUNT, Demand, order_of
+from colonysim.core.world import Assignment, Transition, World
+from colonysim.sim.clock import show_time
+
+NEW: Final = -1
+_NAMES: Final = {NEW: "NEW", REMOVED: "REMOVED"} | {state.value: state.name for state in ProcessState}
+
+LEGAL: Final[dict[int, tuple[int, ...]]] = {
+    NEW: (WAITING,),
+    WAITING: (WAITING, RUNNING, FAILED, CANCELLED, REMOVED),  # WAITING once more: parents succeeded
+    RUNNING: (SUCCESS, FAILED, CANCELLED, WAITING, REMOVED),
+    SUCCESS: (SUCCESS, FAILED, REMOVED),  # closed once more; failed with its graph
+    FAILED: (REMOVED,),
+    CANCELLED: (FAILED, REMOVED),
+}
+"""The arrows a process may take (b-processes 5.1, c-workflows 3.3)."""
+
+_LOOK_AT_CLASSES: Final = 32  # so many other classes of waiting processes are compared at each assignment
+
+Class = tuple[tuple[str, ...], str, int, int, int, int]
+"""Names, location, CPU, memory, storage and the largest count: processes alike in these are interchangeable."""
+
+Pool = dict[Class, "SortedList[tuple[int, int, str]]"]
+
+
+class InvariantViolation(AssertionError):
+    """The simulation did what it must never do. The text tells the story of the process."""
+
+
+class _Book(msgspec.Struct):
+    """What the checks know of one process."""
+
+    process: Process
+    state: int
+    story: list[Transition]
+    holder: str = ""
+    listed: bool = False  # among those that wait for an executor
+    order: tuple[int, int] = (0, 0)
+
+
+class Invariants:
+    """One pass over the trace: one holder, legal arrows, conditions, order, retries, conservation."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.books: dict[str, _Book] = {}
+        self.pools: dict[tuple[str, str], Pool] = {}
+        self.submitted = self.removed = 0
+        for process in world.processes.values():
+            self._enter(process, process.state)
+        self.submitted = len(self.books)
+        world.trace = []
+
+    def check(self) -> None:
+        """Look at what has happened since the last time. Errors: InvariantViolation."""
+        trace = self.world.trace
+        if not trace:
+            return
+        self.world.trace = []
+        for entry in trace:
+            if isinstance(entry, Transition):
+                self._transition(entry)
+            else:
+                self._assignment(entry)
+        self._conservation()
+
+    # ------------------------------------------------------------ one process
+    def _transition(self, step: Transition) -> None:
+        if step.old == NEW:
+            self.submitted += 1
+            process = self.world.processes.get(step.process_id)
+            if process is None:  # came and went within one step
+                self.removed += 1
+                return
+            self._enter(process, WAITING).story.append(step)
+            return
+        book = self.books.get(step.process_id)
+        if book is None:
+            return  # came and went within one step
+        book.story.append(step)
+        if book.state != step.old:
+            raise self._violation(step.process_id, f"went from {_NAMES[step.old]}, but was {_NAMES[book.state]}")
+        if step.new not in LEGAL[step.old]:
+            raise self._violation(step.process_id, f"must not go from {_NAMES[step.old]} to {_NAMES[step.new]}")
+        if book.listed:
+            self._unlist(step, book)
+        book.state = step.new
+        if step.new == WAITING and not book.process.wait_for_parents:
+            self._list(book)
+        self._holder(step, book)
+        self._retries(book.process)
+        if step.new == REMOVED:
+            self.removed += 1
+            del self.books[step.process_id]
+
+    def _holder(self, step: Transition, book: _Book) -> None:
+        if step.new == RUNNING:
+            if book.holder:
+                raise self._violation(step.process_id, f"has two holders, {book.holder} and {step.executor_id}")
+            book.holder = step.executor_id
+        elif step.old == RUNNING:
+            if book.holder != step.executor_id:
+                raise self._violation(step.process_id, f"left {step.executor_id}, but was held by {book.holder}")
+            book.holder = ""
+
+    def _retries(self, process: Process) -> None:
+        limit = process.spec.maxretries
+        if -1 < limit < process.retries:
+            raise self._violation(process.process_id, f"has been retried {process.retries} times of {limit}")
+
+    def _enter(self, process: Process, state: int) -> _Book:
+        book = _Book(process, state, [], process.executor_id if state == RUNNING else "")
+        self.books[process.process_id] = book
+        if state == WAITING and not process.wait_for_parents:
+            self._list(book)
+        return book
+
+    # ------------------------------------------------------------ who waits
+    def _list(self, book: _Book) -> None:
+        process = book.process
+        book.listed, book.order = True, order_of(process)
+        pool = self.pools.setdefault((process.colony, process.spec.conditions.executortype), {})
+        kind = _class_of(process)
+        if kind not in pool:
+            pool[kind] = SortedList()
+        pool[kind].add((*book.order, process.process_id))
+
+    def _unlist(self, step: Transition, book: _Book) -> None:
+        """It waits no longer. If it was taken, it must have been the first of its class."""
+        book.listed = False
+        pool = self.pools[book.process.colony, book.process.spec.conditions.executortype]
+        kind = _class_of(book.process)
+        alike = pool[kind]
+        entry = (*book.order, step.process_id)
+        if step.new == RUNNING and alike[0] != entry:
+            raise self._violation(step.process_id, f"was taken before {alike[0][2]}, which stood in front of it")
+        alike.remove(entry)
+        if not alike:
+            del pool[kind]
+
+    # ------------------------------------------------------------ who gets what
+    def _assignment(self, entry: Assignment) -> None:
+        process = self.world.processes.get(entry.process_id)
+        if process is None:
+            return
+        problem = unfit(process, entry.demand, self.world.settings.exclusive_assign)
+        if problem:
+            raise self._violation(entry.process_id, f"was given to {entry.demand.name}, {problem}")
+        for parent_id in process.parents:
+            parent = self.world.processes.get(parent_id)
+            if parent is not None and parent.state != SUCCESS:
+                raise self._violation(entry.process_id, f"was started before its parent {parent_id} succeeded")
+
+        self._nobody_before(process, entry.demand)
+
+    def _nobody_before(self, process: Process, demand: Demand) -> None:
+        """None of the other classes has a process in front that the executor should have had instead."""
+        pool = self.pools.get((process.colony, process.spec.conditions.executortype), {})
+        order = order_of(process)
+        for alike in islice(pool.values(), _LOOK_AT_CLASSES):
+            time_ns, serial, other_id = alike[0]
+            if (time_ns, serial) < order:
+                other = self.world.processes.get(other_id)
+                if other is not None and not unfit(other, demand, self.world.settings.exclusive_assign):
+                    what = f"was given to {demand.name}, who should have had {other_id} first"
+                    raise self._violation(process.process_id, what)
+
+    def _conservation(self) -> None:
+        present = sum(len(table) for tables in self.world.by_state.values() for table in tables)
+        if present != len(self.world.processes) or present != self.submitted - self.removed:
+            text = (
+                f"processes are lost or doubled: {self.submitted} submitted, {self.removed} removed, "
+                f"{present} in the tables of states, {len(self.world.processes)} known by id"
+            )
+            raise InvariantViolation(text)
+
+    # ------------------------------------------------------------ telling
+    def _violation(self, process_id: str, what: str) -> InvariantViolation:
+        return InvariantViolation(f"process {process_id} {what}\n{self.story(process_id)}")
+
+    def story(self, process_id: str) -> str:
+        """The life of a process in lines."""
+        book = self.books.get(process_id)
+        if book is None or not book.story:
+            return "  nothing is known of it"
+        return "\n".join(
+            f"  {show_time(step.now_ns)}  {_NAMES[step.old]} → {_NAMES[step.new]}  {step.cause}"
+            + (f" by {step.executor_id}" if step.executor_id else "")
+            for step in book.story
+        )
+
+
+def _class_of(process: Process) -> Class:
+    conditions, resources = process.spec.conditions, process.resources
+    most = max(conditions.nodes, conditions.processes, conditions.processespernode)
+    names = tuple(conditions.executornames or ())
+    location = conditions.locationname.lower()
+    return names, location, resources.cpu_milli, resources.memory_bytes, resources.storage_bytes, most
+
+
+def unfit(process: Process, demand: Demand, exclusive: bool = True) -> str | None:
+    """Why this executor may not have this process, by b-processes 4.3; None where it may."""
+    conditions, resources = process.spec.conditions, process.resources
+    names = conditions.executornames or []
+    if process.colony != demand.colony:
+        return f"which asked for work in {demand.colony!r}, not in {process.colony!r}"
+    if conditions.executortype != demand.executor_type:
+        return f"an executor of type {demand.executor_type!r}, not {conditions.executortype!r}"
+    if names and demand.name not in names and (exclusive or names != ["*"]):
+        return f"not one of {', '.join(names)}"
+    if conditions.locationname and conditions.locationname.lower() != demand.location.lower():
+        return f"at {demand.location!r}, not at {conditions.locationname!r}"
+    if demand.cpu_milli is not None and resources.cpu_milli > demand.cpu_milli:
+        return f"with {demand.cpu_milli}m of CPU, not {resources.cpu_milli}m"
+    if demand.memory_bytes is not None and resources.memory_bytes > demand.memory_bytes:
+        return f"with {demand.memory_bytes} bytes of memory, not {resources.memory_bytes}"
+    if exclusive and resources.storage_bytes > 0:
+        return "although it asks for storage"
+    if max(conditions.nodes, conditions.processes, conditions.processespernode) > MAX_COUNT:
+        return f"although it asks for more than {MAX_COUNT} nodes or processes"
+    return None

@@ -1,0 +1,103 @@
+"""Requests under way and open streams."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from colonysim.core.protocol import Answer, Delivery, Hangup, Message
+
+LOST: Final = 0
+"""Status of an answer that never comes: the connection is lost."""
+
+
+class Call(msgspec.Struct):
+    """What was asked, by whom, and what came of it. `status` is None while the request is parked."""
+
+    number: int
+    at_ns: int
+    caller_id: str
+    payload_type: str
+    message: Message | bytes  # the body as it came, where it could not be read
+    status: int | None = None
+    body: Any = None
+    answered_ns: int | None = None
+
+
+class Waiter:
+    """Something that is waited for. `event` is set when it may be there, or when it is time to look around."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        self._event: threading.Event | None = None
+
+    @property
+    def event(self) -> threading.Event:
+        if self._event is None:
+            self._event = threading.Event()
+        return self._event
+
+    @property
+    def done(self) -> bool:
+        raise TypeError("a waiter knows when it is done")
+
+    def wake(self) -> None:
+        if self._event is not None:
+            self._event.set()
+
+
+class Pending(Waiter):
+    """A request under way. `answer` is None until it comes."""
+
+    __slots__ = ("answer", "call", "ticket")
+
+    def __init__(self, ticket: int, call: Call) -> None:
+        super().__init__()
+        self.ticket = ticket
+        self.call = call
+        self.answer: Answer | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.answer is not None
+
+    def deliver(self, answer: Answer) -> None:
+        self.answer = answer
+        self.wake()
+
+
+class Stream:
+    """An open connection that takes pushes; `deliver` is called with each, under the simulation's lock."""
+
+    __slots__ = ("deliver", "number")
+
+    def __init__(self, number: int, deliver: Callable[[Delivery], None]) -> None:
+        self.number = number
+        self.deliver = deliver
+
+
+class Inbox(Waiter):
+    """What has been delivered on streams and not been taken yet; `closed` once the server has hung up."""
+
+    __slots__ = ("closed", "items")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: deque[Delivery] = deque()
+        self.closed = False
+
+    @property
+    def done(self) -> bool:
+        return bool(self.items) or self.closed
+
+    def deliver(self, delivery: Delivery) -> None:
+        if isinstance(delivery, Hangup):
+            self.closed = True
+        else:
+            self.items.append(delivery)
+        self.wake()

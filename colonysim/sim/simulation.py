@@ -1,0 +1,510 @@
+"""The one entrance to a simulated server: requests, time, snapshots, and what there is to know of it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from colonysim import identity
+from colonysim.core import engine
+from colonysim.core.errors import Refusal
+from colonysim.core.model import SECOND_NS
+from colonysim.core.protocol import Answer, Delivery, Hangup, Message, Request
+from colonysim.core.registry import BY_MESSAGE
+from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
+from colonysim.core.world import World
+from colonysim.sim import snapshots, why
+from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
+from colonysim.sim.clock import Clock, Mode, parse_time
+from colonysim.sim.invariants import Invariants, InvariantViolation
+from colonysim.sim.journal import Journal
+from colonysim.sim.pending import LOST, Call, Pending, Stream, Waiter
+
+STUCK_AFTER_S: Final = 5.0
+CALLS_KEPT: Final = 10_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Stuck(RuntimeError):
+    """Nothing can ever happen any more, or nothing has for a while. The text says who waits for what."""
+
+
+class Simulation:
+    """A Colonies server in memory, with a clock.
+
+    `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
+    fields of Settings. `invariants` are checked after each step; `journal` keeps the history.
+    Errors: ValueError for settings that make no sense, with what would.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        mode: Mode | str = Mode.AUTO,
+        rate: float = 1.0,
+        invariants: bool = True,
+        journal: bool = False,
+        threshold_s: float = OUTSIDE_THRESHOLD_S,
+        **overrides: Any,
+    ) -> None:
+        self.settings = (settings or Settings()).overridden(**overrides)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._settling = 0
+        self._tickets = 0
+        self._steps = 0
+        self._streams: dict[int, Stream] = {}
+        self._pending: dict[int, Pending] = {}
+        self._waiters: dict[int, Waiter] = {}
+        self._pumper: threading.Event | None = None
+        self._planned_ns: int | None = None  # when the one who moves time will look again, if it follows real time
+        self._asleep = False  # it will not look again unless it is told to
+        self._check = invariants
+        self._keep_journal = journal
+        self.actors = Actors(threshold_s)
+        self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
+        self.problems: list[BaseException] = []
+        self.clock = Clock(Mode(mode), rate, 0)
+        self._initial: bytes | None = None
+        self._begin_world(self._new_world())
+        self.actors.acts(self.actors.this_thread())
+
+    def _new_world(self) -> World:
+        settings = self.settings
+        stock = settings.server_key == STOCK_SERVER_KEY
+        server_id = STOCK_SERVER_ID if stock else identity.identity(settings.server_key).id
+        return World(settings, parse_time(settings.start), server_id)
+
+    def _begin_world(self, world: World) -> None:
+        self.world = world
+        self.invariants = Invariants(world) if self._check else None
+        self.journal = Journal() if self._keep_journal else None
+        self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
+
+    # ------------------------------------------------------------ requests
+    def call(self, caller_id: str, message: Message, *, has_nul: bool = False) -> Answer:
+        """Ask, and wait for the answer in virtual time. Errors: Stuck, InvariantViolation."""
+        pending = self.begin(caller_id, message, has_nul=has_nul)
+        return pending.answer or self.wait(pending)
+
+    def begin(
+        self, caller_id: str, message: Message, *, has_nul: bool = False, stream: int = 0, outside: bool = False
+    ) -> Pending:
+        """Ask, without waiting. `outside`: on behalf of somebody who is not in this process."""
+        if outside:
+            self.actors.hear_outside()
+        else:
+            self.actors.acts(self.actors.this_thread())
+        with self._lock:
+            if self.clock.follows_real_time:
+                self._catch_up()
+            self._tickets = ticket = self._tickets + 1
+            world = self.world
+            call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
+            self._pending[ticket] = pending = Pending(ticket, call)
+            self.calls.append(call)
+            if self.journal is not None:
+                self.journal.asked(world.now_ns, ticket, caller_id, message)
+            self._after(engine.handle(world, Request(ticket, caller_id, message, has_nul, stream)))
+            if stream and pending.answer is None:
+                del self._pending[ticket]  # a subscription has no answer of its own
+            while world.agenda.may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
+                pass
+            self._nudge()
+        return pending
+
+    def wait(self, pending: Pending) -> Answer:
+        """Wait for the answer to a request; in this process time moves on while all wait. Errors: Stuck."""
+        call = pending.call
+        try:
+            self.wait_for(pending, f"{call.payload_type} of {call.caller_id[:8]}")
+        except Stuck:
+            self.abandon(pending)
+            raise
+        assert pending.answer is not None
+        return pending.answer
+
+    def wait_for(self, waiter: Waiter, what: str) -> None:
+        """Wait until the waiter is done, moving time for all who wait if nobody else does. Errors: Stuck."""
+        actor = self.actors.this_thread()
+        steps = self._steps
+        self._waiters[id(waiter)] = waiter
+        with self.actors.waiting(actor, what, self.world.now_ns):
+            try:
+                while not waiter.done:
+                    wait_s = self._take_turn(waiter)
+                    if not waiter.done and not waiter.event.wait(wait_s) and wait_s == STUCK_AFTER_S:
+                        self._complain(steps)
+                        steps = self._steps
+            finally:
+                del self._waiters[id(waiter)]
+                self._give_up_turn(waiter)
+
+    def wait_outside(self, pending: Pending) -> Answer:
+        """Wait on behalf of somebody outside, where another thread moves time (see `driven`)."""
+        event = pending.event
+        while (answer := pending.answer) is None:
+            event.wait()
+        self.actors.hear_outside()
+        return answer
+
+    def abandon(self, pending: Pending) -> None:
+        """The client of a parked request has hung up; it gives its place free."""
+        with self._lock:
+            if pending.ticket in self._pending:
+                engine.abandon(self.world, pending.ticket)
+                self._answer(Answer(pending.ticket, LOST, "", None))
+
+    def open_stream(self, deliver: Callable[[Delivery], None]) -> Stream:
+        """A connection for pushes; requests name it by its number."""
+        with self._lock:
+            self._tickets += 1
+            stream = self._streams[self._tickets] = Stream(self._tickets, deliver)
+        return stream
+
+    def close_stream(self, stream: Stream) -> None:
+        """The client has gone."""
+        with self._lock:
+            if self._streams.pop(stream.number, None) is not None:
+                engine.close_stream(self.world, stream.number)
+
+    # ------------------------------------------------------------ one step and what follows
+    def _after(self, deliveries: list[Delivery]) -> None:
+        """Deliver what a step gave out, write it down, and check that all is well."""
+        self._steps += 1
+        world = self.world
+        if self.journal is not None and deliveries:
+            self.journal.told(world.now_ns, deliveries)
+        for delivery in deliveries:
+            if isinstance(delivery, Answer):
+                self._answer(delivery)
+            elif stream := self._streams.get(delivery.stream):
+                if isinstance(delivery, Hangup):
+                    del self._streams[stream.number]
+                stream.deliver(delivery)
+        if self._settling:
+            self._changed.notify_all()
+        if self.invariants is not None:
+            try:
+                self.invariants.check()
+            except InvariantViolation as violation:
+                self.problems.append(violation)
+                raise
+
+    def _answer(self, answer: Answer) -> None:
+        pending = self._pending.pop(answer.ticket, None)
+        if pending is None:
+            return
+        call = pending.call
+        call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
+        pending.deliver(answer)
+
+    def _fire(self, until_ns: int) -> bool | None:
+        """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
+        deliveries = engine.fire_due(self.world, until_ns)
+        if deliveries is None:
+            return None
+        self._after(deliveries)
+        return bool(deliveries)
+
+    # ------------------------------------------------------------ time
+    @property
+    def now_ns(self) -> int:
+        """Virtual time, nanoseconds since 1970 UTC."""
+        if self.clock.follows_real_time:
+            with self._lock:
+                self._catch_up()
+        return self.world.now_ns
+
+    @property
+    def now(self) -> datetime:
+        """Virtual time, UTC, to the microsecond."""
+        return _EPOCH + timedelta(microseconds=self.now_ns // 1000)
+
+    def advance(
+        self,
+        seconds: float | timedelta | None = None,
+        *,
+        to: datetime | str | None = None,
+        until: Callable[[], bool] | None = None,
+        settle: bool = True,
+    ) -> None:
+        """Move time: by seconds, to a time, or until something is true (looked at after each event).
+
+        Everything that falls due on the way happens at its time. Whoever gets an answer by that may act
+        before time moves on, unless `settle` is False. Errors: ValueError for a time that is past, or
+        where the clock follows real time; Stuck where `until` never becomes true.
+        """
+        if self.clock.follows_real_time:
+            raise ValueError(
+                f"the clock is {self.clock.mode.value}: it moves by itself; set it to manual or auto first"
+            )
+        actor = self.actors.this_thread()
+        with self._lock:
+            target_ns = self._target(seconds, to, until)
+            while until is None or not until():
+                told = self._fire(target_ns)
+                if told is None:
+                    if until is not None and seconds is None and to is None:
+                        raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
+                    break
+                if told and settle:
+                    self._settle(actor)
+            else:
+                target_ns = self.world.now_ns
+            self.world.now_ns = max(self.world.now_ns, target_ns)
+            if self.journal is not None:
+                self.journal.moved(self.world.now_ns)
+            self._nudge()
+
+    def _target(
+        self, seconds: float | timedelta | None, to: datetime | str | None, until: Callable[[], bool] | None
+    ) -> int:
+        now_ns = self.world.now_ns
+        if seconds is not None and to is not None:
+            raise ValueError("advance takes seconds or a time, not both")
+        if to is not None:
+            target_ns = parse_time(to) if isinstance(to, str) else (to - _EPOCH) // timedelta(microseconds=1) * 1000
+        elif seconds is not None:
+            span_s = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+            target_ns = now_ns + round(span_s * SECOND_NS)
+        elif until is not None:
+            return now_ns + 100 * 365 * 86_400 * SECOND_NS
+        else:
+            raise ValueError("say how far to advance: seconds, to=time or until=condition")
+        if target_ns < now_ns:
+            raise ValueError("time does not go back: advance to a later time than now")
+        return target_ns
+
+    def run_until_idle(self, limit_s: float | None = None) -> None:
+        """Let everything happen that is still to come, within the limit.
+
+        Errors: ValueError where crons would go on for ever and there is no limit.
+        """
+        if limit_s is None and self.world.crons:
+            raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
+        deadline_ns = None if limit_s is None else self.now_ns + round(limit_s * SECOND_NS)
+        while (due_ns := self._next_due()) is not None and (deadline_ns is None or due_ns <= deadline_ns):
+            self.advance(until=lambda due_ns=due_ns: self.world.now_ns >= due_ns)  # type: ignore[misc]
+
+    def _next_due(self) -> int | None:
+        with self._lock:
+            return self.world.next_due()
+
+    def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
+        """Go on in another mode or at another rate. Errors: ValueError."""
+        new_mode = Mode(mode) if mode is not None else self.clock.mode
+        with self._lock:
+            if self.clock.follows_real_time:
+                self._catch_up()
+            self.clock.set(new_mode, rate if rate is not None else self.clock.rate, self.world.now_ns)
+            self._planned_ns = None
+            if self._pumper is not None:
+                self._pumper.set()
+
+    def _catch_up(self) -> None:
+        """Bring virtual time to what real time says, with all that falls due on the way."""
+        now_ns = self.clock.virtual_now()
+        while self._fire(now_ns) is not None:
+            pass
+        self.world.now_ns = max(self.world.now_ns, now_ns)
+
+    def _settle(self, but: Actor) -> None:
+        """Wait until whoever was told something has acted on it."""
+        self._settling += 1
+        try:
+            while True:
+                idle_s = self.actors.idle_in(but)
+                if idle_s == 0.0:
+                    return
+                steps = self._steps
+                if not self._changed.wait(STUCK_AFTER_S if idle_s is None else idle_s) and idle_s is None:
+                    if steps == self._steps:
+                        raise Stuck(f"a registered actor neither acts nor waits\n{self.why()}")
+        finally:
+            self._settling -= 1
+
+    # ------------------------------------------------------------ who moves time while all wait
+    def pump(self) -> float | None:
+        """Let time pass as the mode says: seconds of real time until it should be called again, None for never."""
+        with self._lock:
+            wait_s = self._pump()
+            self._asleep = wait_s is None
+            return wait_s
+
+    def _pump(self) -> float | None:
+        mode = self.clock.mode
+        if mode is Mode.MANUAL:
+            return None
+        if mode is not Mode.AUTO:
+            self._catch_up()
+            self._planned_ns = self.world.next_due()
+            return None if self._planned_ns is None else self.clock.real_seconds(self._planned_ns - self.world.now_ns)
+        while self._pending or self._streams:
+            idle_s = self.actors.idle_in()
+            if idle_s != 0.0:
+                return idle_s
+            due_ns = self.world.next_due()
+            if due_ns is None or self._fire(due_ns) is None:
+                return None
+        return None
+
+    def _take_turn(self, waiter: Waiter) -> float:
+        """One of those who wait moves time for all: how long to wait before the next look."""
+        with self._lock:
+            waiter.event.clear()
+            if waiter.done:
+                return 0.0
+            if self._pumper not in (None, waiter.event):
+                return STUCK_AFTER_S
+            self._pumper = waiter.event
+            wait_s = self._pump()
+            self._asleep = wait_s is None
+            if wait_s is None and not waiter.done:
+                if not self.actors.busy() and self.actors.outside_heard is None:
+                    raise Stuck(f"nothing can ever happen any more\n{self.why()}")
+                return STUCK_AFTER_S
+            return wait_s or 0.0
+
+    def _give_up_turn(self, waiter: Waiter) -> None:
+        with self._lock:
+            if self._pumper is waiter.event:
+                self._pumper = None
+                for other in list(self._waiters.values()):
+                    other.event.set()
+
+    def _nudge(self) -> None:
+        """Something has changed that the one who moves time may have to know."""
+        if self._pumper is None or self.clock.mode is Mode.MANUAL:
+            return
+        if self.clock.follows_real_time:
+            due_ns = self.world.next_due()
+            if due_ns is None or (self._planned_ns is not None and due_ns >= self._planned_ns):
+                return
+        elif not self._asleep:
+            return  # it looks around soon enough
+        self._asleep = False
+        self._pumper.set()
+
+    @contextmanager
+    def driven(self, event: threading.Event) -> Iterator[None]:
+        """Somebody else moves time from now on: calls `pump` when asked, and when the event is set."""
+        with self._lock:
+            self._pumper = event
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._pumper is event:
+                    self._pumper = None
+
+    def _complain(self, steps: int) -> None:
+        if steps == self._steps and self.clock.mode in (Mode.MANUAL, Mode.AUTO):
+            raise Stuck(f"nothing has happened for {STUCK_AFTER_S:.0f} s of real time\n{self.why()}")
+
+    def why(self) -> str:
+        """Which actor acts, who waits for what and since when, and what is due next."""
+        return why.explain(self.world, self.clock, self.actors, list(self._pending.values()))
+
+    @contextmanager
+    def locked(self) -> Iterator[World]:
+        """The world, for a look at it while nothing else happens. Look, do not touch."""
+        with self._lock:
+            yield self.world
+
+    def note_refused(self, body: bytes, refusal: Refusal) -> None:
+        """Keep a request that was refused before it could be read."""
+        with self._lock:
+            self._tickets += 1
+            now_ns = self.world.now_ns
+            call = Call(self._tickets, now_ns, "", "", body[:2000], refusal.status, refusal.text, now_ns)
+            self.calls.append(call)
+
+    def outside_actor(self, name: str, *, waits: bool, gone: bool = False) -> None:
+        """A client outside says whether it acts or waits; while it acts time does not move on by itself."""
+        with self._lock:
+            if gone:
+                self.actors.registered.pop(name, None)
+            else:
+                actor = self.actors.registered.get(name) or self.actors.register(name)
+                actor.waits_for = "whatever comes" if waits else ""
+                actor.since_ns = self.world.now_ns
+            self._nudge()
+
+    @contextmanager
+    def actor(self, name: str) -> Iterator[Actor]:
+        """A named actor in this thread: time does not move on by itself while it acts."""
+        with self._lock:
+            actor = self.actors.register(name)
+        try:
+            yield actor
+        finally:
+            with self._lock:
+                self.actors.unregister(name)
+                self._nudge()
+
+    def check(self) -> None:
+        """Raise the first problem that has come up in any thread, if there is one."""
+        with self._lock:
+            if self.problems:
+                raise self.problems[0]
+
+    # ------------------------------------------------------------ state
+    def mark_initial(self) -> None:
+        """From now on `reset` comes back to here."""
+        with self._lock:
+            self._initial = snapshots.freeze(self.world)
+
+    def reset(self, seed: int | None = None) -> None:
+        """Back to the state after start-up; whoever waits loses the connection."""
+        with self._lock:
+            self._lose_everybody()
+            if seed is not None:
+                self.settings = msgspec.structs.replace(self.settings, seed=seed)
+                self._initial = None
+            world = self._new_world() if self._initial is None else snapshots.thaw(self._initial)
+            self.calls.clear()
+            self.problems.clear()
+            self._begin_world(world)
+
+    def snapshot(self) -> bytes:
+        """The whole state as bytes."""
+        with self._lock:
+            return snapshots.freeze(self.world)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go back to a snapshot; whoever waits loses the connection. Errors: BadSnapshot."""
+        world = snapshots.thaw(snapshot)
+        with self._lock:
+            self._lose_everybody()
+            self.settings = world.settings
+            self._begin_world(world)
+
+    def fork(self) -> Simulation:
+        """Another simulation that goes on from this state on its own."""
+        other = Simulation(
+            self.settings,
+            mode=self.clock.mode,
+            rate=self.clock.rate,
+            invariants=self._check,
+            journal=self._keep_journal,
+            threshold_s=self.actors.threshold_s,
+        )
+        other.restore(self.snapshot())
+        return other
+
+    def _lose_everybody(self) -> None:
+        for pending in list(self._pending.values()):
+            engine.abandon(self.world, pending.ticket)
+            self._answer(Answer(pending.ticket, LOST, "", None))
+        for stream in list(self._streams.values()):
+            engine.close_stream(self.world, stream.number)
+            stream.deliver(Hangup(stream.number))
+        self._streams.clear()

@@ -1,0 +1,51 @@
+"""The stock development environment: a colony and a user under the keys that published tutorials use."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from colonysim.core.operations.colonies import AddColony
+from colonysim.core.operations.users import AddUser
+from colonysim.core.specs import Colony, User
+from colonysim.identity import Identity
+from colonysim.sim.simulation import Simulation
+
+PORT: Final = 50080
+COLONY: Final = "dev"
+USER: Final = "myuser"
+COLONY_OWNER: Final = Identity(
+    "ba949fa134981372d6da62b6a56f336ab4d843b22c02a4257dcf7d0d73097514",
+    "4787a5071856a4acf702b2ffcea422e3237a679c681314113d86139461290cf4",
+)
+USER_IDENTITY: Final = Identity(
+    "ddf7f7791208083b6a9ed975a72684f6406a269cfa36f1b1c32045c0a71fff05",
+    "3fc05cf3df4b494e95d6a3d297a34f19938f7daa7422ab0d4f794454133341ac",
+)
+
+
+def install(sim: Simulation) -> None:
+    """Add the colony and the user to a fresh server; `reset` comes back to here."""
+    owner = sim.world.server_id
+    steps = (
+        (owner, AddColony(colony=Colony(colonyid=COLONY_OWNER.id, name=COLONY))),
+        (COLONY_OWNER.id, AddUser(user=User(colonyname=COLONY, userid=USER_IDENTITY.id, name=USER))),
+    )
+    for caller_id, message in steps:
+        answer = sim.call(caller_id, message)
+        if not answer.ok:
+            raise ValueError(f"the stock environment cannot be set up here: {answer.body.message}")
+    sim.mark_initial()
+
+
+def environment(host: str, port: int, server_key: str) -> dict[str, str]:
+    """The variables that SDKs and the command-line tool read."""
+    return {
+        "COLONIES_TLS": "false",
+        "COLONIES_SERVER_TLS": "false",
+        "COLONIES_SERVER_HOST": host,
+        "COLONIES_SERVER_PORT": str(port),
+        "COLONIES_SERVER_PRVKEY": server_key,
+        "COLONIES_COLONY_NAME": COLONY,
+        "COLONIES_COLONY_PRVKEY": COLONY_OWNER.private_key,
+        "COLONIES_PRVKEY": USER_IDENTITY.private_key,
+    }

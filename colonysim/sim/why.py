@@ -1,0 +1,55 @@
+"""Why nothing happens: what everybody is doing, in words."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+from colonysim.core.world import World
+from colonysim.sim.actors import Actors
+from colonysim.sim.clock import Clock, show_span, show_time
+from colonysim.sim.pending import Pending
+
+_SHOWN: Final = 8
+
+
+def explain(world: World, clock: Clock, actors: Actors, pending: list[Pending]) -> str:
+    """Which actors act, who waits for what and since when, and what is due next."""
+    lines = [f"the clock is {clock.mode.value} and stands at {show_time(world.now_ns)} UTC"]
+    lines += (f"  {actor.name} acts" for actor in actors.busy())
+    for actor in actors.parked():
+        lines.append(f"  {actor.name} waits for {actor.waits_for}, for {show_span(world.now_ns - actor.since_ns)}")
+    calls = [request.call for request in pending]
+    for call in islice(calls, _SHOWN):
+        who = name_of(world, call.caller_id)
+        lines.append(f"  parked: {call.payload_type} of {who}, for {show_span(world.now_ns - call.at_ns)}")
+    if len(calls) > _SHOWN:
+        lines.append(f"  and {len(calls) - _SHOWN} more parked requests")
+    lines += _due(world)
+    if clock.mode.value == "manual":
+        lines.append("time moves only by advance(); mode='auto' lets it move when all wait")
+    return "\n".join(lines)
+
+
+def _due(world: World) -> list[str]:
+    world.next_due()
+    entries = world.agenda.entries()
+    if not entries:
+        return ["  nothing is due, ever"]
+    lines = [
+        f"  due in {show_span(due_ns - world.now_ns)}: {type(event).__name__}"
+        for due_ns, _, event in islice(entries, _SHOWN)
+    ]
+    if len(entries) > _SHOWN:
+        lines.append(f"  and {len(entries) - _SHOWN} more")
+    return lines
+
+
+def name_of(world: World, caller_id: str) -> str:
+    """What to call a caller: the name of the executor or user, or the beginning of the id."""
+    if records := world.executors_by_id.get(caller_id):
+        return records[0].name
+    for (_, user_id), users in world.users_by_id.items():
+        if user_id == caller_id:
+            return users[0].name
+    return caller_id[:8] or "nobody"

@@ -1,0 +1,67 @@
+"""Who signed a payload, and why a signature is none (a-foundation 3.2 to 3.4)."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha3_256
+from typing import Final
+
+from colonysim.core.errors import Refusal
+from colonysim.identity import id_of
+
+GROUP_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+FIELD_SIZE: Final = 2**256 - 2**32 - 977
+_HALF_ORDER: Final = GROUP_ORDER // 2
+_HEX: Final = re.compile(r"[0-9a-fA-F]{130}\Z")
+_HEX_BYTES: Final = frozenset(b"0123456789abcdefABCDEF")
+
+
+def recover(payload: str, signature: str) -> str:
+    """The id of whoever signed a payload. Refusals: 403 with the reference's texts."""
+    if not _HEX.match(signature):
+        raise _bad_hex(signature)
+    raw = bytes.fromhex(signature)
+    r, s, v = raw[:32], raw[32:64], raw[64]
+    _check_numbers(int.from_bytes(r), int.from_bytes(s), v)
+    import coincurve
+
+    digest = sha3_256(payload.encode("utf-8", "surrogatepass")).digest()
+    try:
+        public = coincurve.PublicKey.from_signature_and_message(r + s + bytes((v & 3,)), digest, hasher=None)
+    except Exception:  # the library raises a bare Exception for a point that is not on the curve
+        raise _unrecoverable("not for a valid curve point") from None
+    if int.from_bytes(s) > _HALF_ORDER:
+        raise Refusal(403, "Failed verify signature: Signature s value is over half the order")
+    return id_of(public)
+
+
+def _check_numbers(r: int, s: int, v: int) -> None:
+    if v > 7:
+        code = (v + 27) % 256
+        raise _unrecoverable(f"public key recovery code {code} is not in the valid range [27, 34]")
+    if r >= GROUP_ORDER:
+        raise _unrecoverable("R >= group order")
+    if r == 0:
+        raise _unrecoverable("R is 0")
+    if s >= GROUP_ORDER:
+        raise _unrecoverable("S >= group order")
+    if s == 0:
+        raise _unrecoverable("S is 0")
+    if v & 2 and r + GROUP_ORDER >= FIELD_SIZE:
+        raise _unrecoverable("signature R + N >= P")
+
+
+def _unrecoverable(reason: str) -> Refusal:
+    return Refusal(403, f"Failed to recover public key: invalid signature: {reason}")
+
+
+def _bad_hex(signature: str) -> Refusal:
+    raw = signature.encode("utf-8", "surrogatepass")
+    for byte in raw:
+        if byte not in _HEX_BYTES:
+            char = chr(byte)
+            shown = f" '{char}'" if char.isprintable() else ""
+            return Refusal(403, f"encoding/hex: invalid byte: U+{byte:04X}{shown}")
+    if len(raw) % 2:
+        return Refusal(403, "encoding/hex: odd length hex string")
+    return Refusal(403, "Invalid signature length")

@@ -1,0 +1,54 @@
+"""Every recorded case, in this process and over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from colonysim.fronts.verify import player
+from colonysim.fronts.verify.targets import Http, InProcess, Target
+from colonysim.fronts.web import WebServer
+from colonysim.sim.simulation import Simulation
+
+CASES = sorted((Path(__file__).parent / "cases").rglob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def simulation() -> Simulation:
+    return Simulation(mode="manual", timezone="Europe/Stockholm")
+
+
+@pytest.fixture(scope="module")
+def in_process(simulation: Simulation) -> Target:
+    return InProcess(simulation)
+
+
+@pytest.fixture(scope="module")
+def over_http(simulation: Simulation) -> Iterator[Target]:
+    with WebServer(simulation) as server:
+        yield Http(server.url, virtual=True)
+    assert server.errors == []
+
+
+def _id(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def test_there_are_cases() -> None:
+    assert len(CASES) >= 294
+
+
+@pytest.mark.parametrize("path", CASES, ids=_id)
+def test_case_in_process(path: Path, simulation: Simulation, in_process: Target) -> None:
+    in_process.reset()
+    assert list(player.play(player.load(path), in_process)) == []
+    simulation.check()
+
+
+@pytest.mark.parametrize("path", CASES, ids=_id)
+def test_case_over_http(path: Path, simulation: Simulation, over_http: Target) -> None:
+    over_http.reset()
+    assert list(player.play(player.load(path), over_http)) == []
+    simulation.check()
