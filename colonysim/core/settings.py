@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
@@ -43,13 +45,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     build_time: str = ""
     """`buildtime` of getserverinfomsg; empty for the current time."""
 
+    @classmethod
+    def from_texts(cls, texts: dict[str, str], base: Settings | None = None) -> Settings:
+        """Settings with fields given as texts, as an environment or a command line has them. Errors: ValueError."""
+        settings = base or cls()
+        unknown = [name for name in texts if name not in cls.__struct_fields__]
+        if unknown:
+            return settings.overridden(**{unknown[0]: None})  # says which there are
+        return _converted({**msgspec.structs.asdict(settings), **texts}, strict=False)
+
     def overridden(self, **fields: Any) -> Settings:
         """The settings with some fields replaced. Errors: ValueError that names the field and what would do."""
         for name in fields:
             if name not in self.__struct_fields__:
                 known = ", ".join(self.__struct_fields__)
                 raise ValueError(f"there is no setting {name!r}; the settings are {known}")
-        try:
-            return msgspec.convert({**msgspec.structs.asdict(self), **fields}, Settings)
-        except msgspec.ValidationError as error:
-            raise ValueError(f"bad settings: {error}") from None
+        return _converted({**msgspec.structs.asdict(self), **fields}, strict=True)
+
+
+def _converted(fields: dict[str, Any], strict: bool) -> Settings:
+    """Settings of checked values. Errors: ValueError."""
+    try:
+        settings = msgspec.convert(fields, Settings, strict=strict)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"bad settings: {error}") from None
+    try:
+        ZoneInfo(settings.timezone)
+    except (KeyError, OSError, ValueError):
+        name = settings.timezone
+        raise ValueError(f"unknown time zone {name!r}; use an IANA name such as 'Europe/Stockholm' or 'UTC'") from None
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", settings.server_key):
+        raise ValueError("server_key must be a private key of 64 hex digits")
+    return settings

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha3_256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from colonysim import identity
 from colonysim.core.settings import STOCK_SERVER_KEY

@@ -83,7 +83,9 @@ class InProcess:
     def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
         sent: list[Any] = []
 
-        def start_response(status: str, items: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+        def start_response(
+            status: str, items: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], object]:
             sent[:] = [int(status.split()[0]), dict(items)]
             return lambda data: None
 

@@ -1,0 +1,5 @@
+"""`python -m colonysim`."""
+
+from colonysim.fronts.cli import main
+
+main()

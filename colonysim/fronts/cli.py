@@ -1,0 +1,270 @@
+"""The command line: colonysim dev, serve, verify, coverage."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import colonysim
+from colonysim.core.settings import Settings
+from colonysim.sim.clock import Mode
+
+if TYPE_CHECKING:
+    from colonysim.fronts.web import WebServer
+    from colonysim.sim.simulation import Simulation
+
+app = typer.Typer(
+    name="colonysim",
+    help="A deterministic in-memory Colonies server, with a clock you own.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+out = Console(width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
+
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.", envvar="COLONYSIM_HOST")]
+Timezone = Annotated[str, typer.Option(help="IANA zone of printed times and cron expressions.")]
+Seed = Annotated[int, typer.Option(help="All chance comes from it.", envvar="COLONYSIM_SEED")]
+Setting = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the server; see --settings for all."),
+]
+State = Annotated[Path | None, typer.Option(help="File the state is read from at the start and written to at the end.")]
+Anywhere = Annotated[bool, typer.Option("--control-from-anywhere", help="Let other machines use the control API.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON in place of tables.")]
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+def _fail(text: str, status: int = 2) -> NoReturn:
+    """Say what is wrong, and leave."""
+    err.print(f"colonysim: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(status)
+
+
+def _settings(given: Iterable[str] | None, **fields: Any) -> Settings:
+    """The settings of the environment, then of the options."""
+    try:
+        settings = Settings.from_texts(
+            {
+                name.removeprefix("COLONYSIM_").lower(): value
+                for name, value in os.environ.items()
+                if name.startswith("COLONYSIM_")
+                and name.removeprefix("COLONYSIM_").lower() in Settings.__struct_fields__
+            }
+        )
+        pairs = {}
+        for text in given or ():
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise ValueError(f"--set takes NAME=VALUE, such as --set timezone=Europe/Stockholm, not {text!r}")
+            pairs[name.strip()] = value.strip()
+        settings = Settings.from_texts(pairs, settings)
+        return settings.overridden(**{name: value for name, value in fields.items() if value is not None})
+    except ValueError as error:
+        _fail(str(error))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"colonysim {colonysim.__version__}", highlight=False)
+        raise typer.Exit
+
+
+def _list_settings(wanted: bool) -> None:
+    if not wanted:
+        return
+    table = Table("setting", "default", "environment", box=None)
+    for field in msgspec.structs.fields(Settings):
+        table.add_row(field.name, str(field.default), f"COLONYSIM_{field.name.upper()}")
+    out.print(table)
+    raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    settings: Annotated[
+        bool, typer.Option("--settings", callback=_list_settings, is_eager=True, help="List the server's settings.")
+    ] = False,
+) -> None:
+    """A deterministic in-memory Colonies server, with a clock you own."""
+
+
+# ---------------------------------------------------------------- serving
+@app.command()
+def dev(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", envvar="COLONYSIM_PORT")] = 50080,
+    timezone: Timezone = "Europe/Stockholm",
+    seed: Seed = 0,
+    executor: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="Add an executor of this type that closes what it gets.")
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Output of that executor, a JSON list; else its arguments.")
+    ] = None,
+    takes: Annotated[float, typer.Option(help="Seconds that executor takes for each process.")] = 0.0,
+    state: State = None,
+    setting: Setting = None,
+    control_from_anywhere: Anywhere = False,
+) -> None:
+    """The stock development environment in real time: a ready server with the colony `dev` and the user `myuser`."""
+    from colonysim.fronts import echo
+    from colonysim.sim import stock
+
+    try:
+        output = echo.parse_answer(answer)
+    except ValueError as error:
+        _fail(str(error))
+    settings = _settings(setting, timezone=timezone, seed=seed, start="now")
+    sim = _simulation(settings, Mode.REAL, 1.0, state, install=True)
+    with _server(sim, host, port, control_from_anywhere) as server:
+        for name, value in stock.environment(host, server.port, settings.server_key).items():
+            out.print(f"export {name}={value}", highlight=False, soft_wrap=True)
+        out.print(f"# colonysim on {server.url}, page at {server.url}/colonysim/, Ctrl-C to stop", highlight=False)
+        if executor is not None:
+            echo.EchoExecutor(sim, executor, output, takes).start()
+            out.print(f"# executor {echo.NAME} of type {executor} closes what it gets", highlight=False)
+        _until_signal()
+    _save(sim, state)
+
+
+@app.command()
+def serve(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.", envvar="COLONYSIM_PORT")] = 0,
+    clock: Annotated[Mode, typer.Option(help="How time moves.", envvar="COLONYSIM_CLOCK")] = Mode.AUTO,
+    rate: Annotated[float, typer.Option(help="How fast, for --clock scaled.")] = 1.0,
+    timezone: Timezone = "UTC",
+    seed: Seed = 0,
+    start: Annotated[
+        str | None, typer.Option(help="Time at the beginning: RFC 3339, or `now` (as with --clock real).")
+    ] = None,
+    stock: Annotated[bool, typer.Option("--stock", help="With the colony `dev` and the user `myuser`.")] = False,
+    state: State = None,
+    setting: Setting = None,
+    control_from_anywhere: Anywhere = False,
+) -> None:
+    """A server for test suites in any language. Prints one line of JSON with its url, seed and pid."""
+    start = start or ("now" if clock is Mode.REAL else None)
+    settings = _settings(setting, timezone=timezone, seed=seed, start=start)
+    sim = _simulation(settings, clock, rate, state, install=stock)
+    with _server(sim, host, port, control_from_anywhere) as server:
+        line = {"url": server.url, "seed": seed, "pid": os.getpid()}
+        print(msgspec.json.encode(line).decode(), flush=True)
+        _until_signal()
+    _save(sim, state)
+
+
+def _simulation(settings: Settings, mode: Mode, rate: float, state: Path | None, install: bool) -> Simulation:
+    from colonysim.sim import stock
+    from colonysim.sim.simulation import Simulation
+
+    try:
+        sim = Simulation(settings, mode=mode, rate=rate)
+        if state is not None and state.exists():
+            sim.restore(state.read_bytes())
+        elif install:
+            stock.install(sim)
+        sim.mark_initial()
+    except (OSError, ValueError) as error:
+        _fail(f"{state}: {error}" if state is not None and state.exists() else str(error))
+    return sim
+
+
+def _server(sim: Simulation, host: str, port: int, control_from_anywhere: bool) -> WebServer:
+    from colonysim.fronts.web import WebServer
+
+    try:
+        return WebServer(sim, host, port, control_from_anywhere=control_from_anywhere)
+    except OSError as error:
+        _fail(error.strerror or str(error))
+
+
+def _until_signal() -> None:
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
+
+
+def _save(sim: Simulation, state: Path | None) -> None:
+    """Write the state beside its place first, so that a crash leaves the old one."""
+    if state is None:
+        return
+    try:
+        fresh = state.with_name(state.name + ".new")
+        fresh.write_bytes(sim.snapshot())
+        fresh.replace(state)
+    except OSError as error:
+        _fail(f"the state could not be written: {error}")
+
+
+# ---------------------------------------------------------------- verifying
+@app.command()
+def verify(
+    cases: Annotated[list[Path], typer.Argument(help="Case files, or folders of them.")],
+    url: Annotated[
+        str | None, typer.Option(help="A server to play against; else a simulation in this process.")
+    ] = None,
+    real: Annotated[
+        bool, typer.Option("--real", help="That server's time is real: wait, and leave its clock alone.")
+    ] = False,
+    timezone: Timezone = "Europe/Stockholm",
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print every difference, and what passed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play recorded conversations and compare the answers: does a server still tell the truth?"""
+    from colonysim.fronts.verify import report
+    from colonysim.fronts.verify.player import BadCase
+
+    if real and url is None:
+        _fail("--real needs the server's address: --url http://127.0.0.1:50080")
+    try:
+        results = report.run(cases, url, virtual=not real, timezone=timezone, progress=not as_json, console=err)
+    except (BadCase, ValueError, OSError) as error:
+        _fail(str(error))
+    if as_json:
+        print(msgspec.json.encode(results).decode())
+    else:
+        report.show(results, out, verbose)
+    if any(result.differences for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def coverage(
+    cases: Annotated[list[Path] | None, typer.Argument(help="Case files or folders, to count what they test.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/coverage.md.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What is served: every message type with its rule, and what recorded cases test of it."""
+    from colonysim.fronts.verify import census
+    from colonysim.fronts.verify.player import BadCase
+
+    try:
+        rows = census.take(cases or [])
+    except (BadCase, OSError) as error:
+        _fail(str(error))
+    if as_json:
+        print(msgspec.json.encode(rows).decode())
+    elif markdown:
+        sys.stdout.write(census.as_markdown(rows))
+    else:
+        out.print(census.as_table(rows))

@@ -1,0 +1,96 @@
+"""Playing many cases, with progress, and a summary of what they showed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from colonysim.fronts.verify import player
+from colonysim.fronts.verify.targets import Http, InProcess, Target
+from colonysim.sim.simulation import Simulation
+
+_SHOWN: Final = 3
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One case, and every difference in a line."""
+
+    case: str
+    group: str
+    differences: list[str]
+
+
+def files(paths: Iterable[Path]) -> list[Path]:
+    """All case files of files and folders. Errors: BadCase where there are none."""
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise player.BadCase(f"{path} does not exist")
+        found += sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    if not found:
+        raise player.BadCase("there are no cases: give files or folders of *.json")
+    return found
+
+
+def run(
+    paths: Iterable[Path],
+    url: str | None,
+    *,
+    virtual: bool,
+    timezone: str,
+    progress: bool,
+    console: Console,
+) -> list[Result]:
+    """Play all cases against a server, or against a simulation in this process. Errors: BadCase, OSError."""
+    found = files(paths)
+    if url is None:
+        target: Target = InProcess(Simulation(mode="manual", timezone=timezone))
+    else:
+        target = Http(url, virtual)
+        target.now()  # is anybody there?
+    results = []
+    with Progress(console=console, disable=not progress or not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("playing", total=len(found))
+        for path in found:
+            bar.update(task, description=path.stem[:40].ljust(40))
+            results.append(Result(path.stem, path.parent.name, _play(path, target)))
+            bar.advance(task)
+    return results
+
+
+def _play(path: Path, target: Target) -> list[str]:
+    try:
+        target.reset()
+        return list(player.play(player.load(path), target))
+    except player.BadCase:
+        raise
+    except Exception as error:  # a case that breaks must not hide the others
+        return [f"{type(error).__name__}: {error}"]
+
+
+def show(results: list[Result], console: Console, verbose: bool) -> None:
+    """What failed, and a table by folder."""
+    for result in results:
+        if result.differences:
+            console.print(f"FAIL {result.group}/{result.case}", style="red", highlight=False)
+            shown = result.differences if verbose else result.differences[:_SHOWN]
+            for line in shown:
+                console.print(f"     {line}", highlight=False, markup=False, soft_wrap=True)
+            if len(shown) < len(result.differences):
+                console.print(f"     and {len(result.differences) - len(shown)} more, see -v", highlight=False)
+        elif verbose:
+            console.print(f"ok   {result.group}/{result.case}", highlight=False)
+    passed = Counter(result.group for result in results if not result.differences)
+    failed = Counter(result.group for result in results if result.differences)
+    table = Table("cases", "passed", "failed", box=None)
+    for group in sorted(passed | failed):
+        table.add_row(group, str(passed[group]), str(failed[group]))
+    table.add_row("all", str(passed.total()), str(failed.total()), style="bold")
+    console.print(table)
