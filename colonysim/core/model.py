@@ -26,6 +26,8 @@ DAY_NS: Final = 86_400 * SECOND_NS
 
 
 class ProcessState(IntEnum):
+    """The states of a process and of a graph, by the numbers that stand on the wire."""
+
     WAITING = 0
     RUNNING = 1
     SUCCESS = 2

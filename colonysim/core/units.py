@@ -149,12 +149,10 @@ def _whole(number: float) -> int | float:
     """The shortest decimal digits of a whole double below 1e21, filled up with zeros, as an int."""
     if number == 0:
         return number if str(number) == "-0.0" else 0
-    if number.is_integer() and abs(number) < 1e21:
-        if abs(number) < 2**53:
-            return int(number)
-        digits, _, exponent = repr(number).replace(".0", "").partition("e")
-        if not exponent:
-            return int(digits)
-        mantissa, _, fraction = digits.partition(".")
-        return int(mantissa + fraction.ljust(int(exponent), "0"))
-    return number
+    if not number.is_integer() or abs(number) >= 1e21:
+        return number
+    mantissa, _, exponent = repr(number).partition("e")
+    if not exponent:
+        return int(number)
+    digits, _, fraction = mantissa.partition(".")
+    return int(digits + fraction.ljust(int(exponent), "0"))

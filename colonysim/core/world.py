@@ -126,13 +126,20 @@ class World:
     # ------------------------------------------------------------ ids and counters
     def new_id(self) -> str:
         """64 lower-case hex digits that no other call returns."""
-        drawn = self._ids_drawn
-        self._ids_drawn = drawn + 1
-        place = drawn % _IDS_PER_BATCH
+        place = self._ids_drawn % _IDS_PER_BATCH
         if place == 0:
-            source = f"{self.settings.seed}/{drawn // _IDS_PER_BATCH}".encode()
-            self._id_batch = hashlib.shake_256(source).hexdigest(32 * _IDS_PER_BATCH)
+            self._draw_ids()
+        self._ids_drawn += 1
         return self._id_batch[64 * place : 64 * place + 64]
+
+    def _draw_ids(self) -> None:
+        source = f"{self.settings.seed}/{self._ids_drawn // _IDS_PER_BATCH}".encode()
+        self._id_batch = hashlib.shake_256(source).hexdigest(32 * _IDS_PER_BATCH)
+
+    def reseed(self, seed: int) -> None:
+        """Draw all further ids from another seed."""
+        self.settings = replace(self.settings, seed=seed)
+        self._draw_ids()
 
     def next_serial(self) -> int:
         """A number larger than all before it: the order in which things were made."""

@@ -150,6 +150,7 @@ class Session:
     # ------------------------------------------------------------ out
     def _deliver(self, delivery: Delivery, binary: bool) -> None:
         """Called by the simulation: nothing here may wait."""
+        self.sim.actors.hear_outside()
         if isinstance(delivery, Push):
             self._frame(self.codec.write_push(delivery), binary)
         elif isinstance(delivery, Hangup):

@@ -33,6 +33,11 @@ class Actor(msgspec.Struct):
     def gone(self) -> bool:
         return self.thread is not None and not self.thread.is_alive()
 
+    def acts(self) -> None:
+        """It waits for nothing any more."""
+        self.waits_for = ""
+        self.silent_since = time.monotonic()
+
     def seems_busy_until(self, now: float) -> float:
         """Until when a thread outside of the simulation counts as acting: a while after its last sign of life.
 
@@ -107,11 +112,7 @@ class Actors:
         try:
             yield
         finally:
-            self.acts(actor)
-
-    def acts(self, actor: Actor) -> None:
-        actor.waits_for = ""
-        actor.silent_since = time.monotonic()
+            actor.acts()
 
     def idle_in(self, but: Actor | None = None) -> float | None:
         """Seconds of real time until nobody is left who could act: 0 now, None while a registered actor acts."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from colonysim.core.gotypes import parse_timestamp
 
 SECOND_NS: Final = 1_000_000_000
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FOR_EVER_NS: Final = 100 * 365 * 86_400 * SECOND_NS
 
 
 class Mode(StrEnum):
@@ -51,6 +53,25 @@ class Clock:
     def real_seconds(self, virtual_ns: int) -> float:
         """How long a span of virtual time takes."""
         return virtual_ns / SECOND_NS / self.rate
+
+    def target(self, now_ns: int, seconds: float | timedelta | None, to: datetime | str | None, open_end: bool) -> int:
+        """The time to advance to, said in one of several ways. Errors: ValueError, see Simulation.advance."""
+        if self.follows_real_time:
+            raise ValueError(f"the clock is {self.mode.value}: it moves by itself; set it to manual or auto first")
+        if seconds is not None and to is not None:
+            raise ValueError("advance takes seconds or a time, not both")
+        if to is not None:
+            target_ns = parse_time(to) if isinstance(to, str) else (to - EPOCH) // timedelta(microseconds=1) * 1000
+        elif seconds is not None:
+            span_s = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+            target_ns = now_ns + round(span_s * SECOND_NS)
+        elif open_end:
+            return now_ns + _FOR_EVER_NS
+        else:
+            raise ValueError("say how far to advance: seconds, to=time or until=condition")
+        if target_ns < now_ns:
+            raise ValueError("time does not go back: advance to a later time than now")
+        return target_ns
 
 
 def real_now_ns() -> int:

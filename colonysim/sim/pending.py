@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.protocol import Answer, Delivery, Hangup, Message
+from colonysim.sim.actors import Actor
 
 LOST: Final = 0
 """Status of an answer that never comes: the connection is lost."""
@@ -29,12 +30,17 @@ class Call(msgspec.Struct):
 
 
 class Waiter:
-    """Something that is waited for. `event` is set when it may be there, or when it is time to look around."""
+    """Something that is waited for. `event` is set when it may be there, or when it is time to look around.
 
-    __slots__ = ("_event",)
+    `actor` is who waits for it in this process; it acts from the moment it is told, not only when its thread
+    gets to run.
+    """
+
+    __slots__ = ("_event", "actor")
 
     def __init__(self) -> None:
         self._event: threading.Event | None = None
+        self.actor: Actor | None = None
 
     @property
     def event(self) -> threading.Event:
@@ -47,6 +53,8 @@ class Waiter:
         raise TypeError("a waiter knows when it is done")
 
     def wake(self) -> None:
+        if self.actor is not None:
+            self.actor.acts()
         if self._event is not None:
             self._event.set()
 
@@ -54,10 +62,11 @@ class Waiter:
 class Pending(Waiter):
     """A request under way. `answer` is None until it comes."""
 
-    __slots__ = ("answer", "call", "ticket")
+    __slots__ = ("answer", "call", "outside", "ticket")
 
-    def __init__(self, ticket: int, call: Call) -> None:
+    def __init__(self, ticket: int, call: Call, outside: bool = False) -> None:
         super().__init__()
+        self.outside = outside
         self.ticket = ticket
         self.call = call
         self.answer: Answer | None = None

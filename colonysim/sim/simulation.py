@@ -6,10 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
-
-import msgspec
 
 from colonysim import identity
 from colonysim.core import engine
@@ -21,14 +19,13 @@ from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
 from colonysim.core.world import World
 from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
-from colonysim.sim.clock import Clock, Mode, parse_time
+from colonysim.sim.clock import EPOCH, Clock, Mode, parse_time
 from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal
 from colonysim.sim.pending import LOST, Call, Pending, Stream, Waiter
 
 STUCK_AFTER_S: Final = 5.0
 CALLS_KEPT: Final = 10_000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Stuck(RuntimeError):
@@ -74,7 +71,7 @@ class Simulation:
         self.clock = Clock(Mode(mode), rate, 0)
         self._initial: bytes | None = None
         self._begin_world(self._new_world())
-        self.actors.acts(self.actors.this_thread())
+        self.actors.this_thread().acts()
 
     def _new_world(self) -> World:
         settings = self.settings
@@ -101,14 +98,14 @@ class Simulation:
         if outside:
             self.actors.hear_outside()
         else:
-            self.actors.acts(self.actors.this_thread())
+            self.actors.this_thread().acts()
         with self._lock:
             if self.clock.follows_real_time:
                 self._catch_up()
             self._tickets = ticket = self._tickets + 1
             world = self.world
             call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
-            self._pending[ticket] = pending = Pending(ticket, call)
+            self._pending[ticket] = pending = Pending(ticket, call, outside)
             self.calls.append(call)
             if self.journal is not None:
                 self.journal.asked(world.now_ns, ticket, caller_id, message)
@@ -136,6 +133,7 @@ class Simulation:
         actor = self.actors.this_thread()
         steps = self._steps
         self._waiters[id(waiter)] = waiter
+        waiter.actor = actor
         with self.actors.waiting(actor, what, self.world.now_ns):
             try:
                 while not waiter.done:
@@ -144,6 +142,7 @@ class Simulation:
                         self._complain(steps)
                         steps = self._steps
             finally:
+                waiter.actor = None
                 del self._waiters[id(waiter)]
                 self._give_up_turn(waiter)
 
@@ -152,7 +151,6 @@ class Simulation:
         event = pending.event
         while (answer := pending.answer) is None:
             event.wait()
-        self.actors.hear_outside()
         return answer
 
     def abandon(self, pending: Pending) -> None:
@@ -204,6 +202,8 @@ class Simulation:
             return
         call = pending.call
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
+        if pending.outside:
+            self.actors.hear_outside()
         pending.deliver(answer)
 
     def _fire(self, until_ns: int) -> bool | None:
@@ -226,7 +226,7 @@ class Simulation:
     @property
     def now(self) -> datetime:
         """Virtual time, UTC, to the microsecond."""
-        return _EPOCH + timedelta(microseconds=self.now_ns // 1000)
+        return EPOCH + timedelta(microseconds=self.now_ns // 1000)
 
     def advance(
         self,
@@ -242,13 +242,9 @@ class Simulation:
         before time moves on, unless `settle` is False. Errors: ValueError for a time that is past, or
         where the clock follows real time; Stuck where `until` never becomes true.
         """
-        if self.clock.follows_real_time:
-            raise ValueError(
-                f"the clock is {self.clock.mode.value}: it moves by itself; set it to manual or auto first"
-            )
         actor = self.actors.this_thread()
         with self._lock:
-            target_ns = self._target(seconds, to, until)
+            target_ns = self.clock.target(self.world.now_ns, seconds, to, until is not None)
             while until is None or not until():
                 told = self._fire(target_ns)
                 if told is None:
@@ -263,25 +259,6 @@ class Simulation:
             if self.journal is not None:
                 self.journal.moved(self.world.now_ns)
             self._nudge()
-
-    def _target(
-        self, seconds: float | timedelta | None, to: datetime | str | None, until: Callable[[], bool] | None
-    ) -> int:
-        now_ns = self.world.now_ns
-        if seconds is not None and to is not None:
-            raise ValueError("advance takes seconds or a time, not both")
-        if to is not None:
-            target_ns = parse_time(to) if isinstance(to, str) else (to - _EPOCH) // timedelta(microseconds=1) * 1000
-        elif seconds is not None:
-            span_s = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
-            target_ns = now_ns + round(span_s * SECOND_NS)
-        elif until is not None:
-            return now_ns + 100 * 365 * 86_400 * SECOND_NS
-        else:
-            raise ValueError("say how far to advance: seconds, to=time or until=condition")
-        if target_ns < now_ns:
-            raise ValueError("time does not go back: advance to a later time than now")
-        return target_ns
 
     def run_until_idle(self, limit_s: float | None = None) -> None:
         """Let everything happen that is still to come, within the limit.
@@ -466,10 +443,10 @@ class Simulation:
         """Back to the state after start-up; whoever waits loses the connection."""
         with self._lock:
             self._lose_everybody()
-            if seed is not None:
-                self.settings = msgspec.structs.replace(self.settings, seed=seed)
-                self._initial = None
             world = self._new_world() if self._initial is None else snapshots.thaw(self._initial)
+            if seed is not None:
+                world.reseed(seed)
+            self.settings = world.settings
             self.calls.clear()
             self.problems.clear()
             self._begin_world(world)
