@@ -1,0 +1,153 @@
+"""The queues against linear search, in shapes that reach their corners."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from colonysim.core.model import CANCELLED, RUNNING, WAITING, Process, Resources
+from colonysim.core.scheduling import Demand, Queues, order_of
+from colonysim.core.specs import Conditions, FunctionSpec
+
+
+def _process(serial: int, **given: object) -> Process:
+    names = given.get("names") or None
+    conditions = Conditions(
+        colonyname="c", executortype="t", executornames=names, locationname=str(given.get("location", ""))
+    )
+    priority = int(str(given.get("priority", 0)))
+    spec = FunctionSpec(priority=priority, conditions=conditions)
+    submitted = int(str(given.get("submitted", serial)))
+    resources = Resources(int(str(given.get("cpu", 0))), int(str(given.get("memory", 0))))
+    return Process(f"p{serial}", serial, "c", spec, "", "", submitted - priority * 100, submitted, resources)
+
+
+@dataclass
+class Naive:
+    """All that waits, in one list."""
+
+    waiting: list[Process] = field(default_factory=list)
+
+    def first_for(self, demand: Demand) -> Process | None:
+        def fits(process: Process) -> bool:
+            conditions = process.spec.conditions
+            return (
+                demand.fits(process.resources.cpu_milli, process.resources.memory_bytes)
+                and (not conditions.executornames or demand.name in conditions.executornames)
+                and (not conditions.locationname or conditions.locationname.lower() == demand.location.lower())
+            )
+
+        return min(filter(fits, self.waiting), key=order_of, default=None)
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("push"),
+            st.fixed_dictionaries(
+                {
+                    "priority": st.integers(-3, 3),
+                    "names": st.sampled_from([[], [], ["a"], ["a", "b"], ["b"]]),
+                    "location": st.sampled_from(["", "", "X", "x"]),
+                    "cpu": st.integers(0, 9),
+                    "memory": st.integers(0, 3),
+                }
+            ),
+        ),
+        st.tuples(st.just("take"), st.tuples(st.sampled_from("abc"), st.sampled_from(["", "x", "X"]), st.none() | st.integers(0, 9), st.none() | st.integers(0, 3))),
+        st.tuples(st.just("back"), st.integers(0, 30)),
+        st.tuples(st.just("cancel"), st.integers(0, 30)),
+    ),
+    max_size=60,
+)  # fmt: skip
+
+
+@given(steps)
+@hypothesis_settings(max_examples=300)
+def test_the_same_process_as_by_linear_search(history: list[tuple[str, object]]) -> None:
+    queues, naive, taken, serial = Queues(), Naive(), [], 0
+    for kind, given_ in history:
+        if kind == "push":
+            serial += 1
+            process = _process(serial, **given_)  # type: ignore[arg-type]
+            queues.push(process)
+            naive.waiting.append(process)
+        elif kind == "take":
+            name, location, cpu, memory = given_  # type: ignore[misc]
+            demand = Demand("c", name, "t", name, location, cpu, memory)
+            expected = naive.first_for(demand)
+            found = queues.take(demand)
+            assert found is expected
+            if found is not None:
+                found.state = RUNNING
+                naive.waiting.remove(found)
+                taken.append(found)
+        elif kind == "back" and taken:
+            process = taken.pop(int(str(given_)) % len(taken))
+            process.state = WAITING
+            queues.push(process)
+            naive.waiting.append(process)
+        elif kind == "cancel" and naive.waiting:
+            process = naive.waiting.pop(int(str(given_)) % len(naive.waiting))
+            process.state = CANCELLED
+            queues.forget(process)
+        assert len(queues) == len(naive.waiting)
+    assert queues.first(1000) == sorted(naive.waiting, key=order_of)
+
+
+def test_a_process_that_comes_back_stands_where_it_stood() -> None:
+    queues = Queues()
+    first, second, third = (_process(serial) for serial in (1, 2, 3))
+    for process in (first, second, third):
+        queues.push(process)
+    anybody = Demand("c", "e", "t", "e", "")
+    for process in (first, second):
+        assert queues.take(anybody) is process
+    queues.push(second)
+    queues.push(first)
+    assert [queues.take(anybody) for _ in range(4)] == [first, second, third, None]
+
+
+def test_husks_are_cleared_away() -> None:
+    queues = Queues()
+    processes = [_process(serial) for serial in range(1000)]
+    for process in processes:
+        queues.push(process)
+    for process in processes[1:]:
+        process.state = CANCELLED
+        queues.forget(process)
+    (run,) = queues.pools["c", "t"].runs.values()
+    assert len(run.fifo) < 100
+    assert queues.take(Demand("c", "e", "t", "e", "")) is processes[0]
+
+
+def test_empty_runs_are_cleared_away() -> None:
+    queues = Queues()
+    anybody = Demand("c", "e", "t", "e", "")
+    for serial in range(5000):
+        queues.push(_process(serial, cpu=serial))
+        taken = queues.take(anybody)
+        assert taken is not None
+        taken.state = RUNNING
+    assert len(queues.pools["c", "t"].runs) < 200
+
+
+@pytest.mark.parametrize("count", [3, 50])
+def test_many_sorts_of_demands_are_told_apart(count: int) -> None:
+    """With few runs they are looked at one by one, with many through a heap: the same answers."""
+    queues = Queues()
+    processes = [_process(serial, cpu=count - serial) for serial in range(count)]
+    for process in processes:
+        queues.push(process)
+    small = Demand("c", "e", "t", "e", "", cpu_milli=1)
+    assert queues.take(small) is processes[-1]
+    processes[-1].state = RUNNING
+    assert queues.take(small) is None
+    large = Demand("c", "e", "t", "e", "")
+    for process in processes[:-1]:
+        assert queues.take(large) is process
+        process.state = RUNNING
