@@ -1,0 +1,350 @@
+"""Time, waiting, snapshots and what is told of them."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from colonysim import BadSnapshot, ColonyClient, Mode, ProcessState, Refused, Simulation, Stuck
+from colonysim.core.operations.assignment import AssignProcess
+from colonysim.sim import snapshots
+from colonysim.sim.pending import LOST
+
+
+def _colony(sim: Simulation) -> ColonyClient:
+    return ColonyClient.create(sim, "c")
+
+
+# ---------------------------------------------------------------- moving time by hand
+def test_time_begins_where_it_is_told() -> None:
+    assert Simulation().now == datetime(2026, 1, 1, tzinfo=UTC)
+    assert Simulation(start="2031-05-06T07:08:09+02:00").now == datetime(2031, 5, 6, 5, 8, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("step", "seconds"), [(1.5, 1.5), (timedelta(minutes=2), 120.0), (10**7, 1e7), (0, 0.0)])
+def test_advance_by_a_span(step: float | timedelta, seconds: float) -> None:
+    sim = Simulation(mode="manual")
+    before = sim.now
+    sim.advance(step)
+    assert (sim.now - before).total_seconds() == seconds
+
+
+def test_advance_to_a_time() -> None:
+    sim = Simulation(mode="manual")
+    sim.advance(to="2026-02-01T00:00:00+01:00")
+    assert sim.now == datetime(2026, 1, 31, 23, tzinfo=UTC)
+    sim.advance(to=datetime(2026, 3, 1, tzinfo=UTC))
+    assert sim.now == datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_advance_until_something_is_true() -> None:
+    sim = Simulation(mode="manual")
+    process = _colony(sim).submit("f", maxwaittime=60)
+    sim.advance(until=lambda: not sim.world.processes_in("c", 0))
+    assert sim.now == datetime(2026, 1, 1, 0, 1, 1, tzinfo=UTC)
+    assert process.state is ProcessState.FAILED
+
+
+def test_advance_until_something_that_never_comes_is_told() -> None:
+    with pytest.raises(Stuck, match="nothing is due, ever"):
+        Simulation(mode="manual").advance(until=lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({}, "say how far"),
+        ({"seconds": -1}, "time does not go back"),
+        ({"seconds": 1, "to": "2027-01-01T00:00:00Z"}, "not both"),
+        ({"to": "tomorrow"}, "no RFC 3339 time"),
+    ],
+)
+def test_advance_nowhere(given: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Simulation(mode="manual").advance(**given)  # type: ignore[arg-type]
+
+
+def test_real_time_is_not_moved_by_hand() -> None:
+    with pytest.raises(ValueError, match="the clock is real"):
+        Simulation(mode="real").advance(1)
+
+
+def test_run_until_idle_ends_with_the_last_event() -> None:
+    sim = Simulation(mode="manual")
+    process = _colony(sim).submit("f", maxwaittime=30)
+    sim.run_until_idle()
+    assert process.state is ProcessState.FAILED
+    assert sim.now == datetime(2026, 1, 1, 0, 0, 31, tzinfo=UTC)
+
+
+def test_run_until_idle_stops_at_its_limit() -> None:
+    sim = Simulation(mode="manual")
+    process = _colony(sim).submit("f", maxwaittime=30)
+    sim.run_until_idle(limit_s=10)
+    assert process.state is ProcessState.WAITING
+
+
+def test_an_idle_year_has_no_events() -> None:
+    sim = Simulation(mode="manual", retention=True)
+    colony = _colony(sim)
+    colony.add_executor("cli")
+    steps = sim._steps
+    sim.advance(timedelta(days=365))
+    assert sim._steps == steps
+
+
+# ---------------------------------------------------------------- time that moves while all wait
+def test_a_lone_caller_waits_in_no_time() -> None:
+    sim = Simulation()
+    executor = _colony(sim).add_executor("cli")
+    before = sim.now
+    assert executor.assign(timeout_s=500) is None
+    assert sim.now - before == timedelta(seconds=500)
+
+
+def test_what_falls_due_meanwhile_happens_at_its_time() -> None:
+    sim = Simulation()
+    colony = _colony(sim)
+    one, other = colony.add_executor("cli"), colony.add_executor("cli")
+    colony.submit("f", maxexectime=100)
+    one.assign()
+    started = sim.now
+    again = other.assign(timeout_s=1000)
+    assert again is not None
+    assert again.retries == 1
+    assert timedelta(seconds=100) < sim.now - started <= timedelta(seconds=102)
+
+
+def test_a_thread_that_has_just_been_started_is_waited_for() -> None:
+    sim = Simulation()
+    colony = _colony(sim)
+    executor = colony.add_executor("cli")
+    made: list[str] = []
+    thread = threading.Thread(target=lambda: made.append(colony.submit("f").id))
+    thread.start()
+    got = executor.assign(timeout_s=100)
+    thread.join()
+    assert got is not None
+    assert made == [got.id]
+    assert sim.now == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_registered_actor_holds_time_while_it_acts() -> None:
+    sim = Simulation()
+    executor = _colony(sim).add_executor("cli")
+    ended: list[datetime] = []
+    with sim.actor("careful"):
+        pending = sim.begin(executor.id, AssignProcess(colonyname="c", timeout=5))
+        thread = threading.Thread(target=lambda: ended.append(sim.wait(pending) and sim.now))  # type: ignore[func-returns-value]
+        thread.start()
+        thread.join(timeout=0.3)
+        assert ended == []
+        assert "careful acts" in sim.why()
+    thread.join()
+    assert ended == [datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC)]
+
+
+def test_two_threads_talk_through_the_simulation() -> None:
+    """A loop of an executor and a client that waits for it; all sixty minutes of it at once."""
+    sim = Simulation()
+    colony = _colony(sim)
+    executor = colony.add_executor("cli")
+
+    def work() -> None:
+        while (process := executor.assign(timeout_s=1200)) is not None:
+            process.close(process.args)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    handles = [colony.submit("f", [number]) for number in range(50)]
+    thread.join()
+    assert [handle.output for handle in handles] == [[number] for number in range(50)]
+    assert sim.now >= datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
+
+
+def test_waiting_by_a_manual_clock_that_nobody_moves_is_told_at_once() -> None:
+    sim = Simulation(mode="manual")
+    executor = _colony(sim).add_executor("cli")
+    with pytest.raises(Stuck, match="time moves only by advance") as stuck:
+        executor.assign(timeout_s=5)
+    assert "assignprocessmsg" in str(stuck.value)
+    assert "PollOver" in str(stuck.value)
+
+
+def test_waiting_while_another_thread_moves_the_clock() -> None:
+    sim = Simulation(mode="manual")
+    executor = _colony(sim).add_executor("cli")
+    pending = sim.begin(executor.id, AssignProcess(colonyname="c", timeout=5))
+    sim.advance(5)
+    assert sim.wait(pending).status == 404
+
+
+def test_whoever_is_woken_on_the_way_may_act_before_time_goes_on() -> None:
+    """An executor that polls every ten seconds polls six times in a minute."""
+    sim = Simulation(mode="manual")
+    executor = _colony(sim).add_executor("cli")
+    polled: list[datetime] = []
+    stop = threading.Event()
+
+    def loop() -> None:
+        while not stop.is_set():
+            polled.append(sim.now)
+            executor.assign(timeout_s=10)
+
+    thread = threading.Thread(target=loop)
+    with sim.actor("main"):  # or the thread would be told that all wait and nobody moves the clock
+        thread.start()
+        while not sim.world.queues.polls:
+            thread.join(0.001)
+        sim.actors.registered["main"].waits_for = "its turn"
+        sim.advance(60)
+        stop.set()
+        sim.advance(10)
+    thread.join()
+    assert [(time - polled[0]).total_seconds() for time in polled[:7]] == [0, 10, 20, 30, 40, 50, 60]
+
+
+# ---------------------------------------------------------------- real and scaled time
+def test_scaled_time_passes_by_itself() -> None:
+    sim = Simulation(mode="scaled", rate=100_000)
+    executor = _colony(sim).add_executor("cli")
+    before = sim.now
+    assert executor.assign(timeout_s=3600) is None
+    assert sim.now - before >= timedelta(hours=1)
+
+
+def test_changing_the_mode_goes_on_from_now() -> None:
+    sim = Simulation(mode="manual")
+    sim.advance(100)
+    sim.set_clock(Mode.AUTO)
+    assert sim.now == datetime(2026, 1, 1, 0, 1, 40, tzinfo=UTC)
+    with pytest.raises(ValueError, match="rate must be greater than 0"):
+        sim.set_clock("scaled", rate=-1)
+
+
+# ---------------------------------------------------------------- state
+def test_a_fork_goes_its_own_way() -> None:
+    sim = Simulation(mode="manual")
+    colony = _colony(sim)
+    process = colony.submit("f")
+    fork = sim.fork()
+    process.cancel()
+    assert fork.world.processes[process.id].state == ProcessState.WAITING
+    fork.advance(100)
+    assert sim.now == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_fork_draws_the_same_ids() -> None:
+    sim = Simulation(mode="manual")
+    colony = _colony(sim)
+    colony.submit("f")
+    fork = sim.fork()
+    other = ColonyClient(fork, colony.identity, "c", type(colony.user)(fork, colony.user.identity, "c", "user"))
+    assert colony.submit("g").id == other.submit("g").id
+
+
+def test_a_snapshot_brings_everything_back() -> None:
+    sim = Simulation(mode="manual")
+    colony = _colony(sim)
+    executor = colony.add_executor("cli")
+    first, second = colony.submit("f", maxexectime=5), colony.submit("g")
+    running = executor.assign()
+    assert running is not None
+    snapshot = sim.snapshot()
+    running.close(["x"])
+    second.cancel()
+    sim.advance(100)
+    sim.restore(snapshot)
+    assert (first.state, second.state) == (ProcessState.RUNNING, ProcessState.WAITING)
+    assert sim.snapshot() == snapshot
+    sim.advance(10)
+    assert (first.state, first.retries) == (ProcessState.WAITING, 1)
+
+
+def test_whoever_waits_loses_the_connection_when_the_state_is_replaced() -> None:
+    sim = Simulation(mode="manual")
+    executor = _colony(sim).add_executor("cli")
+    pending = sim.begin(executor.id, AssignProcess(colonyname="c", timeout=5))
+    snapshot = sim.snapshot()
+    sim.restore(snapshot)
+    assert pending.answer is not None
+    assert pending.answer.status == LOST
+    assert not sim.world.queues.polls
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (lambda frozen: b"", "no state of colonysim"),
+        (lambda frozen: frozen[:-1] + bytes([frozen[-1] ^ 1]), "damaged"),
+        (lambda frozen: frozen[:100], "damaged"),
+    ],
+)
+def test_a_bad_snapshot_is_refused_and_changes_nothing(spoil: object, text: str) -> None:
+    sim = Simulation(mode="manual")
+    _colony(sim)
+    before = sim.snapshot()
+    with pytest.raises(BadSnapshot, match=text):
+        sim.restore(spoil(before))  # type: ignore[operator]
+    assert sim.snapshot() == before
+
+
+def test_a_snapshot_cannot_run_code() -> None:
+    import hashlib
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return __import__("os").system, ("true",)
+
+    body = pickle.dumps(Evil())
+    with pytest.raises(BadSnapshot, match="must not hold"):
+        snapshots.thaw(snapshots.MAGIC + hashlib.sha256(body).digest() + body)
+
+
+def test_reset_goes_back_to_the_start() -> None:
+    sim = Simulation(mode="manual", seed=5)
+    _colony(sim)
+    sim.advance(10)
+    sim.reset()
+    assert sim.world.colonies == {}
+    assert sim.now == datetime(2026, 1, 1, tzinfo=UTC)
+    _colony(sim)
+    sim.mark_initial()
+    sim.advance(10)
+    sim.reset()
+    assert list(sim.world.colonies) == ["c"]
+
+
+# ---------------------------------------------------------------- what is told
+def test_calls_tell_what_was_asked_and_answered() -> None:
+    sim = Simulation(mode="manual")
+    colony = _colony(sim)
+    process = colony.submit("f")
+    with pytest.raises(Refused):
+        colony.ask(type(process.caller.sim.calls[-1].message)(spec=None))  # type: ignore[operator]
+    submit, refused = list(sim.calls)[-2:]
+    assert (submit.payload_type, submit.caller_id, submit.status) == ("submitfuncspecmsg", colony.user.id, 200)
+    assert (refused.status, refused.body.message) == (
+        400,
+        "Failed to submit process spec, msg.FunctionSpec is nil",
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"colour": "red"}, "there is no setting 'colour'; the settings are seed"),
+        ({"seed": "x"}, "bad settings: Expected `int`, got `str` - at `\\$.seed`"),
+        ({"timezone": "Atlantis"}, "unknown time zone 'Atlantis'"),
+        ({"start": "soon"}, "no RFC 3339 time"),
+        ({"server_key": "ff"}, "64 hex digits"),
+        ({"cleanup_interval_s": 0}, "cleanup_interval_s"),
+        ({"mode": "slow"}, "'slow' is not a valid Mode"),
+    ],
+)
+def test_bad_settings_are_told_with_the_fix(settings: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Simulation(**settings)  # type: ignore[arg-type]
