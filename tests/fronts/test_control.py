@@ -1,0 +1,117 @@
+"""The control API."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from colonysim import ColonyClient, ProcessState, Simulation, WebServer
+from colonysim.fronts.control import Control
+
+
+@pytest.fixture
+def ask(server: WebServer) -> Any:
+    def ask(method: str, path: str, body: Any = None) -> Any:
+        reply = requests.request(method, f"{server.url}/colonysim/{path}", json=body)
+        assert reply.headers["Content-Type"] == "application/json"
+        return reply.json() | {"status": reply.status_code} if isinstance(reply.json(), dict) else reply.json()
+
+    return ask
+
+
+def test_the_clock(ask: Any) -> None:
+    assert ask("GET", "clock") == {
+        "now": "2026-01-01T00:00:00Z",
+        "now_ns": 1767225600000000000,
+        "mode": "manual",
+        "rate": 1.0,
+        "status": 200,
+    }
+    assert ask("POST", "clock/advance", {"seconds": 1.5})["now"] == "2026-01-01T00:00:01.5Z"
+    assert ask("POST", "clock/advance", {"to": "2026-02-01T00:00:00Z"})["now"] == "2026-02-01T00:00:00Z"
+    assert ask("PUT", "clock", {"mode": "scaled", "rate": 2})["mode"] == "scaled"
+    assert ask("PUT", "clock", {"mode": "manual"})["mode"] == "manual"
+
+
+def test_advancing_until_nothing_is_to_come(ask: Any, sim: Simulation) -> None:
+    process = ColonyClient.stock(sim).submit("f", maxwaittime=30)
+    assert ask("POST", "clock/advance", {"until": "idle"})["now"] == "2026-01-01T00:00:31Z"
+    assert process.state is ProcessState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "text"),
+    [
+        ("POST", "clock/advance", {}, 400, "say how far to advance"),
+        ("POST", "clock/advance", {"seconds": -1}, 400, "time does not go back"),
+        ("POST", "clock/advance", {"hours": 1}, 400, "unknown field `hours`"),
+        ("POST", "clock/advance", {"until": "tea"}, 400, '{"until": "idle"'),
+        ("PUT", "clock", {"mode": "slow"}, 400, "Invalid enum value 'slow'"),
+        ("PUT", "clock", {"mode": "scaled", "rate": 0}, 400, "rate must be greater than 0"),
+        ("GET", "clock/advance", None, 405, "takes POST, not GET"),
+        ("GET", "cl0ck", None, 404, "there are actors, calls, clock"),
+        ("POST", "snapshots", {"name": "x", "restore": True}, 404, "no snapshot named 'x'"),
+        ("POST", "seed", {}, 400, 'say which seed: {"seed": 7}'),
+    ],
+)
+def test_bad_requests_are_told_with_the_fix(
+    ask: Any, method: str, path: str, body: Any, status: int, text: str
+) -> None:
+    reply = ask(method, path, body)
+    assert reply["status"] == status
+    assert text in reply["error"]
+
+
+def test_reset_and_seed(ask: Any, sim: Simulation) -> None:
+    ColonyClient.stock(sim).submit("f")
+    ask("POST", "reset")
+    assert sim.world.processes == {}
+    assert list(sim.world.colonies) == ["dev"]
+    ask("POST", "seed", {"seed": 9})
+    assert sim.settings.seed == 9
+    assert list(sim.world.colonies) == ["dev"]
+
+
+def test_snapshots(ask: Any, sim: Simulation) -> None:
+    colony = ColonyClient.stock(sim)
+    process = colony.submit("f")
+    ask("POST", "snapshots", {"name": "before"})
+    process.cancel()
+    ask("POST", "snapshots", {"name": "before", "restore": True})
+    assert process.state is ProcessState.WAITING
+    assert [snapshot["name"] for snapshot in ask("GET", "snapshots")] == ["before"]
+
+
+def test_calls_events_and_coverage(ask: Any, sim: Simulation) -> None:
+    ColonyClient.stock(sim).submit("f", maxwaittime=5)
+    calls = ask("GET", "calls?limit=1")
+    assert [(call["payload_type"], call["status"]) for call in calls] == [("submitfuncspecmsg", 200)]
+    assert ask("GET", f"calls?after={calls[0]['number']}") == []
+    assert [event["event"] for event in ask("GET", "events")] == ["ReleaseTick"]
+    assert len(ask("GET", "coverage")) == 99
+
+
+def test_why_and_health(ask: Any) -> None:
+    assert "the clock is manual" in ask("GET", "clock/why")["why"]
+    assert ask("GET", "health") == {"ok": True, "problems": [], "status": 200}
+
+
+def test_the_page_for_people(server: WebServer, sim: Simulation) -> None:
+    ColonyClient.stock(sim).submit("<script>")
+    page = requests.get(f"{server.url}/colonysim/")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "submitfuncspecmsg" in page.text
+    assert "<script>" not in page.text
+
+
+def test_other_machines_are_turned_away(sim: Simulation) -> None:
+    environ = {"REMOTE_ADDR": "192.0.2.7", "QUERY_STRING": ""}
+    assert Control(sim).answer("GET", "/colonysim/clock", environ)[0] == 403
+    allowed = Control(sim, from_anywhere=True)
+    import io
+
+    status, body, _ = allowed.answer("GET", "/colonysim/clock", environ | {"wsgi.input": io.BytesIO()})
+    assert (status, json.loads(body)["mode"]) == (200, "manual")

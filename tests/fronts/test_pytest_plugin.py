@@ -1,0 +1,186 @@
+"""The plugin as its users meet it: tests of tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ECHO = """
+def test_echo(colony):
+    executor = colony.add_executor("cli")
+    process = colony.submit("echo", ["hello"])
+    assigned = executor.assign(timeout_s=60)
+    assigned.close(assigned.args)
+    assert process.output == ["hello"]
+"""
+
+
+def test_a_test_in_a_few_lines(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(ECHO)
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=1)
+
+
+def test_tests_do_not_see_each_other(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_one(colony):
+            colony.submit("f")
+
+        def test_other(colony, colonysim):
+            assert colonysim.world.processes == {}
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
+
+
+def test_fixtures_together(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os, requests
+
+        def test_all(colonysim, colony, executor_factory, colonysim_server, colonysim_url, make_colonysim):
+            assert executor_factory("cli", name="e").name == "e"
+            assert requests.get(colonysim_url + "/health").status_code == 200
+            assert colonysim_url == colonysim_server.url
+            assert requests.get("http://localhost:50080/health").status_code == 200
+            assert os.environ["COLONIES_COLONY_NAME"] == "dev"
+            other = make_colonysim(mode="manual", timezone="Europe/Stockholm")
+            assert other.world.colonies == {}
+            assert other.settings.seed == colonysim.settings.seed
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=1)
+
+
+def test_the_marker_sets_up_the_simulation(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.colonysim(seed=7, mode="manual", start="2030-01-01T00:00:00Z", exclusive_assign=False)
+        def test_it(colonysim):
+            assert colonysim.settings.seed == 7
+            assert colonysim.clock.mode == "manual"
+            assert colonysim.now.year == 2030
+            assert colonysim.settings.exclusive_assign is False
+
+        @pytest.mark.colonysim(seeds=3)
+        def test_thrice(colonysim, colonysim_seed):
+            assert colonysim.settings.seed == colonysim_seed
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:randomly", "--strict-markers").assert_outcomes(passed=4)
+
+
+def test_a_failure_tells_seed_command_and_last_calls(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_f="""
+        def test_it(colony):
+            colony.submit("f")
+            assert False
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-artifacts", "kept")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*seed *; repeat with: pytest 'test_f.py::test_it' --colonysim-seed=*",
+            "*submitfuncspecmsg*200",
+            "*history written*",
+        ]
+    )
+    (history,) = Path(pytester.path, "kept").iterdir()
+    assert b'"type":"submitfuncspecmsg"' in history.read_bytes()
+
+
+@pytest.mark.parametrize("way", ["option", "environment", "ini"])
+def test_options_three_ways(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    pytester.makepyfile("def test_it(colonysim):\n    assert colonysim.settings.seed == 4711\n")
+    args = ["-p", "no:randomly"]
+    if way == "option":
+        args += ["--colonysim-seed", "4711"]
+    elif way == "environment":
+        monkeypatch.setenv("COLONYSIM_SEED", "4711")
+    else:
+        pytester.makeini("[pytest]\ncolonysim_seed = 4711\n")
+    pytester.runpytest_subprocess(*args).assert_outcomes(passed=1)
+
+
+def test_a_seed_that_is_no_number_is_told(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(ECHO)
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-seed=x")
+    result.stdout.fnmatch_lines(["*--colonysim-seed takes a whole number, not 'x'*"])
+
+
+def test_histories_are_compared(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        ECHO
+        + """
+import os
+def test_chance(colony):
+    colony.submit(os.urandom(8).hex())
+"""
+    )
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-check-determinism")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*run twice with one seed, line * of the history was*"])
+
+
+def test_violated_invariants_fail_a_test_that_did_not_look(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_it(colony, colonysim):
+            process = colony.submit("f")
+            del colonysim.world.processes_in("dev", 0)[process.id]
+            try:
+                colony.submit("g")
+            except AssertionError:
+                pass
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*processes are lost or doubled*"])
+
+
+def test_errors_in_server_threads_fail_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import requests
+
+        def test_it(colonysim_server, monkeypatch):
+            def broken(*args):
+                raise ZeroDivisionError("planted")
+            monkeypatch.setattr(colonysim_server.app, "_api", broken)
+            assert requests.post(colonysim_server.url + "/api").status_code == 500
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*ZeroDivisionError: planted*"])
+
+
+def test_with_xdist_and_in_random_order(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(ECHO, test_more=ECHO.replace("test_echo", "test_echo_too"))
+    pytester.runpytest_subprocess("-n", "2").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-p", "randomly").assert_outcomes(passed=2)
+
+
+def test_without_fixtures_nothing_heavy_is_imported(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it():
+            assert "colonysim.fronts.pytest_plugin" in sys.modules
+            assert not {"msgspec", "coincurve", "werkzeug", "colonysim.core.engine"} & set(sys.modules)
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:hypothesispytest").assert_outcomes(passed=1)
+
+
+def test_a_real_server_in_place_of_the_simulated_one(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(colonysim_url):\n    assert colonysim_url == 'http://elsewhere:1'\n")
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-real", "http://elsewhere:1/")
+    result.assert_outcomes(passed=1)

@@ -1,0 +1,263 @@
+"""What happens on the connection: a-foundation 1."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from colonysim import ColonyClient, Simulation, WebServer
+from colonysim.core.errors import Refusal
+from colonysim.core.registry import OPERATIONS
+
+from .conftest import Wire, opened, signed
+
+GET_COLONY = signed("getcolonymsg", {"colonyname": "dev"})
+
+
+def test_a_connection_is_kept(wire: Wire) -> None:
+    for _ in range(3):
+        wire.post(GET_COLONY)
+        status, headers, body = wire.reply()
+        assert status == "HTTP/1.1 200 OK"
+        assert "connection" not in headers
+        assert opened(body)["name"] == "dev"
+
+
+def test_requests_sent_at_once_are_answered_in_order(wire: Wire) -> None:
+    for kind in ("getcolonymsg", "getusersmsg", "getcolonymsg"):
+        wire.post(signed(kind, {"colonyname": "dev"}))
+    assert [type(opened(wire.reply()[2])) for _ in range(3)] == [dict, list, dict]
+
+
+def test_connection_close_is_honoured(wire: Wire) -> None:
+    wire.post(GET_COLONY, "Connection: close")
+    assert wire.reply()[1]["connection"] == "close"
+    assert wire.closed()
+
+
+def test_http_1_0_is_kept_only_where_asked(server: WebServer) -> None:
+    for header, kept in (("", False), ("Connection: keep-alive\r\n", True)):
+        with Wire(server) as wire:
+            wire.send(f"GET /health HTTP/1.0\r\n{header}\r\n".encode())
+            status, headers, _ = wire.reply()
+            assert status == "HTTP/1.1 200 OK"
+            assert headers["connection"] == ("keep-alive" if kept else "close")
+
+
+def test_replies_have_a_date_and_no_server(wire: Wire) -> None:
+    wire.post(GET_COLONY)
+    assert set(wire.reply()[1]) == {"date", "content-type", "content-length"}
+
+
+def test_longer_replies_come_in_chunks(wire: Wire, sim: Simulation) -> None:
+    colony = ColonyClient.stock(sim)
+    for number in range(20):
+        colony.add_user(f"user {number}")
+    wire.post(signed("getusersmsg", {"colonyname": "dev"}))
+    _, headers, body = wire.reply()
+    assert headers["transfer-encoding"] == "chunked"
+    assert "content-length" not in headers
+    assert len(opened(body)) == 21
+
+
+def test_a_chunked_request_is_read(wire: Wire) -> None:
+    half = len(GET_COLONY) // 2
+    wire.send(b"POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for part in (GET_COLONY[:half], GET_COLONY[half:], b""):
+        wire.send(b"%x\r\n%b\r\n" % (len(part), part))
+    assert opened(wire.reply()[2])["name"] == "dev"
+    wire.post(GET_COLONY)
+    assert opened(wire.reply()[2])["name"] == "dev"
+
+
+def test_bad_chunks_are_told(wire: Wire) -> None:
+    wire.send(b"POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    status, _, body = wire.reply()
+    assert status.startswith("HTTP/1.1 400")
+    assert opened(body)["message"] == "invalid byte in chunk length"
+
+
+def test_a_body_that_ends_too_soon_is_told(wire: Wire) -> None:
+    wire.send(b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{}")
+    wire.socket.shutdown(socket.SHUT_WR)
+    status, _, body = wire.reply()
+    assert status.startswith("HTTP/1.1 400")
+    assert opened(body)["message"] == "unexpected EOF"
+
+
+def test_expect_100_continue_is_answered(wire: Wire) -> None:
+    wire.send(b"POST /api HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(GET_COLONY))
+    assert wire.reply()[0] == "HTTP/1.1 100 Continue"
+    wire.send(GET_COLONY)
+    assert opened(wire.reply()[2])["name"] == "dev"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /health HTTP/1.1\r\n\r\n", "400 Bad Request: missing required Host header"),
+        (b"nonsense\r\n\r\n", "400 Bad Request"),
+        (b"GET /health FTP/1.1\r\n\r\n", "400 Bad Request"),
+        (
+            b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+            "431 Request Header Fields Too Large",
+        ),
+    ],
+)
+def test_what_is_no_http_is_refused_and_the_connection_closed(
+    server: WebServer, request_bytes: bytes, status: str
+) -> None:
+    with Wire(server) as wire:
+        wire.send(request_bytes)
+        line, headers, body = wire.reply()
+        assert line == f"HTTP/1.1 {status}"
+        assert headers["content-type"] == "text/plain; charset=utf-8"
+        assert body.decode() == status
+
+
+def test_any_method_is_answered(wire: Wire) -> None:
+    for method in ("BREW", "PATCH", "DELETE", "TRACE"):
+        wire.send(f"{method} /api HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        status, _, body = wire.reply()
+        assert (status, body) == ("HTTP/1.1 404 Not Found", b"404 page not found")
+
+
+def test_a_head_request_has_no_body(wire: Wire) -> None:
+    wire.send(b"HEAD /api HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert wire.reader.readline() == b"HTTP/1.1 404 Not Found\r\n"
+    while wire.reader.readline().strip():
+        pass
+    assert wire.reply()[0] == "HTTP/1.1 200 OK"
+
+
+# ---------------------------------------------------------------- long polls
+def _poll(key: str, timeout_s: int = 1000) -> bytes:
+    return signed("assignprocessmsg", {"colonyname": "dev", "timeout": timeout_s}, key)
+
+
+def _wait_for(sim: Simulation, parked: int) -> None:
+    while len(sim.world.queues.polls) != parked:
+        threading.Event().wait(0.001)
+
+
+def test_five_hundred_polls_starve_nobody_and_all_wake(server: WebServer, sim: Simulation) -> None:
+    colony = ColonyClient.stock(sim)
+    executor = colony.add_executor("cli")
+    wires = [Wire(server) for _ in range(500)]
+    body = _poll(executor.private_key)
+    for wire in wires:
+        wire.post(body)
+    _wait_for(sim, 500)
+    with Wire(server) as other:
+        other.post(GET_COLONY)
+        assert opened(other.reply()[2])["name"] == "dev"
+        for _ in range(500):
+            other.post(
+                signed("submitfuncspecmsg", {"spec": {"conditions": {"colonyname": "dev", "executortype": "cli"}}})
+            )
+            assert other.reply()[0] == "HTTP/1.1 200 OK"
+    got = {opened(wire.reply()[2])["processid"] for wire in wires}
+    assert len(got) == 500
+    for wire in wires:
+        wire.close()
+
+
+def test_who_hangs_up_gives_the_place_free(server: WebServer, sim: Simulation) -> None:
+    colony = ColonyClient.stock(sim)
+    executor = colony.add_executor("cli")
+    with Wire(server) as gone:
+        gone.post(_poll(executor.private_key))
+        _wait_for(sim, 1)
+    _wait_for(sim, 0)
+    process = colony.submit("f")
+    assert process.state == 0
+
+
+def test_a_poll_ends_by_the_moved_clock(server: WebServer, sim: Simulation, wire: Wire) -> None:
+    executor = ColonyClient.stock(sim).add_executor("cli")
+    wire.post(_poll(executor.private_key, 10))
+    _wait_for(sim, 1)
+    sim.advance(10)
+    assert opened(wire.reply()[2]) == {"status": 404, "message": "No process available for assignment"}
+
+
+def test_stopping_closes_every_connection(sim: Simulation) -> None:
+    server = WebServer(sim).start()
+    executor = ColonyClient.stock(sim).add_executor("cli")
+    idle, parked = Wire(server), Wire(server)
+    parked.post(_poll(executor.private_key))
+    _wait_for(sim, 1)
+    server.stop()
+    assert idle.closed()
+    assert parked.closed()
+    idle.close()
+    parked.close()
+    with pytest.raises(OSError, match="refused"):
+        Wire(server)
+
+
+def test_a_taken_port_is_told(server: WebServer, sim: Simulation) -> None:
+    with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{server.port}: .*; choose another port"):
+        WebServer(sim, port=server.port)
+
+
+def test_a_server_is_started_once(server: WebServer) -> None:
+    with pytest.raises(RuntimeError, match="has been started already"):
+        server.start()
+
+
+def test_time_goes_on_by_itself_when_all_wait(sim: Simulation) -> None:
+    sim.set_clock("auto")
+    executor = ColonyClient.stock(sim).add_executor("cli")
+    before = sim.now
+    with WebServer(sim) as server, Wire(server) as wire:
+        wire.post(_poll(executor.private_key, 3600))
+        assert wire.reply()[0] == "HTTP/1.1 404 Not Found"
+    assert (sim.now - before).total_seconds() == 3600
+
+
+def test_a_client_that_says_it_acts_holds_time(sim: Simulation) -> None:
+    sim.set_clock("auto")
+    executor = ColonyClient.stock(sim).add_executor("cli")
+    sim.outside_actor("careful", waits=False)
+    with WebServer(sim) as server, Wire(server) as wire, Wire(server) as control:
+        wire.post(_poll(executor.private_key, 60))
+        _wait_for(sim, 1)
+        wire.socket.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            wire.socket.recv(1)
+        wire.socket.settimeout(20)
+        message = b'{"name":"careful","waits":true}'
+        control.send(
+            b"POST /colonysim/actors HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(message), message)
+        )
+        assert control.reply()[0] == "HTTP/1.1 200 OK"
+        wire.reader.close()
+        wire.reader = wire.socket.makefile("rb")
+        assert wire.reply()[0] == "HTTP/1.1 404 Not Found"
+
+
+def test_errors_in_server_threads_are_kept_for_the_test(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    from msgspec.structs import replace
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    row = OPERATIONS["getcolonymsg"]
+    monkeypatch.setitem(OPERATIONS, "getcolonymsg", row)
+    from colonysim.core import registry
+
+    monkeypatch.setitem(registry.BY_MESSAGE, row.message, replace(row, serve=broken))
+    with WebServer(sim) as server, Wire(server) as wire:
+        wire.post(GET_COLONY)
+        assert wire.reply()[0] == "HTTP/1.1 500 Internal Server Error"
+    assert [type(error) for error in server.errors] == [ZeroDivisionError]
+
+
+def test_a_refusal_is_no_error_of_the_server(server: WebServer, wire: Wire) -> None:
+    wire.post(b"nonsense")
+    assert wire.reply()[0] == "HTTP/1.1 400 Bad Request"
+    assert server.errors == []
+    assert issubclass(Refusal, Exception)
