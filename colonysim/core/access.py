@@ -47,34 +47,29 @@ def of_target(_: Any, target: Any) -> str:
 
 
 # ---------------------------------------------------------------- the three checks
-def is_member(world: World, caller_id: str, colony: str, approved: bool = True) -> bool:
-    """Whether a caller is an executor (approved, where that is asked) or a user of a colony."""
+def _is_executor(world: World, caller_id: str, colony: str, approved: bool) -> bool:
     records = world.executors_by_id.get(caller_id)
-    if records:
-        executor = records[0]  # Quirk: an id in two colonies counts in the first one only
-        if executor.colony == colony and (executor.state == APPROVED or not approved):
-            return True
-    return (colony, caller_id) in world.users_by_id
+    if not records:
+        return False
+    executor = records[0]  # Quirk: an id in two colonies counts in the first one only
+    if executor.colony != colony or (approved and executor.state != APPROVED):
+        return False
+    return not (world.odd_names and unparsable(executor.name, colony))
 
 
 def require_member(world: World, caller_id: str, colony: str, approved: bool = True) -> None:
-    if is_member(world, caller_id, colony, approved):
-        if world.odd_users and _reads_odd_user(world, caller_id, colony, approved):
-            raise Refusal(403, "Failed to parse User name")
+    """Refuse whoever is neither an executor (approved, where that is asked) nor a user of a colony: 403."""
+    if _is_executor(world, caller_id, colony, approved):
+        return
+    if users := world.users_by_id.get((colony, caller_id)):
+        if world.odd_names and any(unparsable(user.name, colony) for user in users):
+            raise Refusal(403, "Failed to parse User name")  # Quirk: found, but not to be read
         return
     if "\0" in colony:
         raise Refusal(403, NUL_TEXT)
     if colony not in world.colonies:
         raise Refusal(403, f"Colony with name <{colony}> does not exists")
     raise Refusal(403, f"Access denied, not a member of Colony with name <{colony}>")
-
-
-def _reads_odd_user(world: World, caller_id: str, colony: str, approved: bool) -> bool:
-    """Quirk: a user whose name holds a colon is found, but cannot be read."""
-    records = world.executors_by_id.get(caller_id)
-    if records and records[0].colony == colony and (records[0].state == APPROVED or not approved):
-        return False
-    return any(unparsable(user.name, colony) for user in world.users_by_id[colony, caller_id])
 
 
 def require_owner(world: World, caller_id: str, colony: str) -> None:
@@ -144,7 +139,9 @@ def member_or_owner(of: ColonyOf = named) -> Rule:
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
         colony = of(message, target)
-        if not is_member(world, caller_id, colony):
+        try:
+            require_member(world, caller_id, colony)
+        except Refusal:
             require_owner(world, caller_id, colony)
 
     return Rule("member or colony owner", check)

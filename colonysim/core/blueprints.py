@@ -52,7 +52,7 @@ def check(world: World, blueprint: Blueprint) -> None:
     if definition is None:
         raise Refusal(400, f"BlueprintDefinition for kind '{blueprint.kind}' not found in namespace '{colony}'")
     if definition.spec.schema is not None:
-        problem = next(_problems(definition.spec.schema, blueprint.spec or {}), None)
+        problem = next(_problems(definition.spec.schema, through_double(blueprint.spec or {})), None)
         if problem:
             raise Refusal(400, f"blueprint validation failed: {problem}")
 
@@ -60,6 +60,30 @@ def check(world: World, blueprint: Blueprint) -> None:
 def plain(blueprint: Blueprint) -> Blueprint:
     """The blueprint with its free JSON as it comes back from the storage."""
     return replace(blueprint, spec=through_double(blueprint.spec), status=through_double(blueprint.status) or None)
+
+
+def canonical(spec: dict[str, Any] | None) -> bytes:
+    """The text by which two specs are compared: 2 and 2.0 are one value, 1 and true are not."""
+    return msgspec.json.encode(through_double(spec or {}), order="deterministic")
+
+
+def plain_schema(schema: Schema) -> Schema:
+    """A schema with the free JSON in it as it comes back from the storage."""
+    return replace(schema, properties=_plain_properties(schema.properties))
+
+
+def _plain_properties(properties: dict[str, SchemaProperty] | None) -> dict[str, SchemaProperty] | None:
+    return properties and {name: _plain_property(prop) for name, prop in properties.items()}
+
+
+def _plain_property(prop: SchemaProperty) -> SchemaProperty:
+    return replace(
+        prop,
+        enum=through_double(prop.enum),
+        default=through_double(prop.default),
+        properties=_plain_properties(prop.properties),
+        items=prop.items and _plain_property(prop.items),
+    )
 
 
 # ---------------------------------------------------------------- schema
@@ -218,7 +242,7 @@ def add_cron(world: World, blueprint: Blueprint, handler: Handler, initiator: In
         random=False,
         next_run_ns=ZERO_TIME_NS,
         last_run_ns=ZERO_TIME_NS,
-        workflow_text=msgspec.json.encode(workflow).decode(),
+        workflow_text="",
         previous_graph_id="",
         wait_for_previous=True,
         workflow=workflow,

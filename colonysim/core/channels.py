@@ -11,6 +11,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.events import STREAM_RANK, SubscriptionOver
 from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Channel, Channels, Entry, Process
 from colonysim.core.protocol import Push, Unblock
+from colonysim.core.trace import Appended
 from colonysim.core.world import World
 
 MAX_CHANNELS: Final = 100
@@ -29,6 +30,13 @@ def assigned(world: World, process: Process) -> None:
     if channels := world.channels.get(process.process_id):
         for channel in channels.by_name.values():
             channel.executor_id = process.executor_id
+
+
+def forsake(world: World, process: Process) -> None:
+    """A process has been removed. Quirk: whoever is subscribed goes on waiting until the time is up."""
+    channels = world.channels.get(process.process_id)
+    if channels is not None and not any(channel.listeners for channel in channels.by_name.values()):
+        del world.channels[process.process_id]
 
 
 def drop(world: World, process: Process) -> None:
@@ -54,7 +62,7 @@ def find(world: World, process: Process, name: str) -> Channel | None:
     return world.channels[process.process_id].by_name[name]
 
 
-def append(world: World, process: Process, channel: Channel, entry: Entry) -> None:
+def append(world: World, process: Process, name: str, channel: Channel, entry: Entry) -> None:
     """Put an entry in its place and push it to every subscriber.
 
     Refusals: 500 where the process has used up its rate, or the log is full (which costs a token as well).
@@ -68,6 +76,7 @@ def append(world: World, process: Process, channel: Channel, entry: Entry) -> No
     while place and entry.stands_before(log[place - 1]):
         place -= 1
     log.insert(place, entry)
+    world.note(Appended(process.process_id, name, entry.sender_id, entry.sequence))
     for stream in channel.listeners:
         world.outbox.append(Push(stream, "subscribechannelmsg", (entry,)))
 
@@ -85,8 +94,11 @@ def unsubscribe(world: World, stream: int) -> bool:
     if place is None:
         return False
     process_id, name = place
-    timer = world.channels[process_id].by_name[name].listeners.pop(stream)
+    channels = world.channels[process_id]
+    timer = channels.by_name[name].listeners.pop(stream)
     world.agenda.cancel(timer)
+    if process_id not in world.processes and not any(channel.listeners for channel in channels.by_name.values()):
+        del world.channels[process_id]
     return True
 
 

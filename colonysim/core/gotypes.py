@@ -10,12 +10,12 @@ import base64
 import binascii
 import re
 import types
-from calendar import monthrange, timegm
 from functools import cache
 from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 
+from colonysim.core.civil import Civil, days_in, seconds_of
 from colonysim.core.errors import Refusal, Silence
 from colonysim.core.gojson import JsonError, Number, Object, kind_of, scan
 from colonysim.core.protocol import Message
@@ -23,7 +23,9 @@ from colonysim.core.specs import Timestamp, WorkflowSpec
 from colonysim.core.units import MAX_FREE_DEPTH
 
 _INTEGER: Final = re.compile(r"-?[0-9]+\Z")
-_INT_RANGE: Final = range(-(2**63), 2**63)
+_INT64: Final = range(-(2**63), 2**63)
+_UINT8: Final = range(256)
+_LONGEST_INTEGER: Final = 20  # digits and sign of what fits 64 bits
 
 
 class Shape(NamedTuple):
@@ -158,9 +160,8 @@ class _Filler:
     def _int(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
         if not isinstance(value, Number):
             return self.wrong(value, shape, path)
-        if not _INTEGER.match(value.text) or int(value.text) not in _INT_RANGE:
-            return self.wrong(value, shape, path, f" {value.text}")
-        return int(value.text)
+        whole = _whole(value.text, _INT64)
+        return self.wrong(value, shape, path, f" {value.text}") if whole is None else whole
 
     def _float(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
         if not isinstance(value, Number):
@@ -192,9 +193,10 @@ class _Filler:
             return 0
         if not isinstance(item, Number):
             return self.wrong(item, shape._replace(go_name="uint8"), path)
-        if not _INTEGER.match(item.text) or int(item.text) not in range(256):
+        whole = _whole(item.text, _UINT8)
+        if whole is None:
             return self.wrong(item, shape._replace(go_name="uint8"), path, f" {item.text}")
-        return int(item.text)
+        return whole
 
     def _struct(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
         if not isinstance(value, Object):
@@ -243,6 +245,14 @@ class _Filler:
         return []
 
 
+def _whole(text: str, allowed: range) -> int | None:
+    """The integer a number's text is; None where it is none or too large."""
+    if len(text) > _LONGEST_INTEGER or not _INTEGER.match(text):
+        return None
+    value = int(text)
+    return value if value in allowed else None
+
+
 def _fold(key: str) -> str:
     return key.lower().replace("\u017f", "s")
 
@@ -286,8 +296,10 @@ def parse_timestamp(text: str) -> Timestamp | None:
     match = _RFC3339.match(text)
     if match is None:
         return None
-    year, month, day, hour, minute, second = (int(match[i]) for i in range(1, 7))
-    if not 1 <= month <= 12 or not 1 <= day <= _days(year, month) or hour > 23 or minute > 59 or second > 59:
+    reading = Civil(*(int(match[i]) for i in range(1, 7)))
+    if not 1 <= reading.month <= 12 or not 1 <= reading.day <= days_in(reading.year, reading.month):
+        return None
+    if reading.hour > 23 or reading.minute > 59 or reading.second > 59:
         return None
     fraction_ns = int((match[7] or "0")[:9].ljust(9, "0"))
     offset_s = 0
@@ -296,13 +308,7 @@ def parse_timestamp(text: str) -> Timestamp | None:
         if hours > 24 or minutes > 59:
             return None
         offset_s = (hours * 3600 + minutes * 60) * (-1 if match[8] == "-" else 1)
-    cycles, year = divmod(year - 1970, 400)  # dates repeat every 400 years of 146,097 days
-    seconds = timegm((1970 + year, month, day, hour, minute, second)) + cycles * 146_097 * 86_400
-    return Timestamp((seconds - offset_s) * 1_000_000_000 + fraction_ns, offset_s)
-
-
-def _days(year: int, month: int) -> int:
-    return monthrange(year + 2000 if year < 1 else year, month)[1]
+    return Timestamp((seconds_of(reading) - offset_s) * 1_000_000_000 + fraction_ns, offset_s)
 
 
 def workflow(text: str) -> WorkflowSpec:

@@ -7,6 +7,7 @@ as much as the process has children; the answers are those of the walk.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -18,6 +19,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.intake import Initiator
 from colonysim.core.model import CANCELLED, FAILED, RUNNING, STATES, SUCCESS, WAITING, Process, ProcessGraph
 from colonysim.core.specs import FunctionSpec, WorkflowSpec
+from colonysim.core.trace import Settled
 from colonysim.core.world import World
 
 UNKNOWN_DEPENDENCY = (
@@ -85,9 +87,8 @@ def enter(world: World, graph: ProcessGraph, processes: list[Process]) -> None:
     graph.members = {process.process_id: None for process in processes}
     for process in processes:
         intake.enter(world, process, "submit")
-    reached = {process.process_id for process in walk(world, graph)}
-    graph.unreachable = {i: None for i in graph.members if i not in reached}
-    graph.counts = [len(reached), *(0 for _ in STATES[1:])]
+    graph.counts = [len(processes), *(0 for _ in STATES[1:])]
+    graph.has_islands = sum(1 for _ in walk(world, graph)) < len(processes)
 
 
 # ---------------------------------------------------------------- looking at one
@@ -107,8 +108,7 @@ def walk(world: World, graph: ProcessGraph) -> Iterator[Process]:
         stack.extend(reversed(process.children))
 
 
-def _state_of(graph: ProcessGraph) -> int:
-    counts = graph.counts
+def _state_of(counts: list[int]) -> int:
     if counts[FAILED]:
         return FAILED
     if counts[CANCELLED]:
@@ -121,12 +121,37 @@ def _state_of(graph: ProcessGraph) -> int:
 def settle(world: World, graph: ProcessGraph, state: int | None = None) -> None:
     """Store the graph's state. Quirk: the end time moves each time a graph at its end is looked at again."""
     if state is None:
-        state = _state_of(graph)
+        state = _evaluated(world, graph) if graph.has_islands else _state_of(graph.counts)
     if graph.state == WAITING and state == RUNNING:
         graph.started_ns = world.now_ns
     if state in (SUCCESS, FAILED, CANCELLED):
         graph.ended_ns = world.now_ns
     graph.state = state
+    world.note(Settled(graph.graph_id, state))
+
+
+def _evaluated(world: World, graph: ProcessGraph) -> int:
+    """The state of a graph with islands, by the reference's walk: c-workflows 3.2, word for word.
+
+    What no root leads to may fail and pull down what it is a parent of, and a new child may build a bridge.
+    """
+    reached = list(walk(world, graph))
+    for process in reached:
+        parents = [world.processes[parent] for parent in process.parents if parent in world.processes]
+        if any(parent.state == FAILED for parent in parents):
+            _fail_all(world, reached)
+        if process.wait_for_parents and all(parent.state == SUCCESS for parent in parents):
+            transitions.release(world, process)
+    counts = [0 for _ in STATES]
+    for process in reached:
+        counts[process.state] += 1
+    return _state_of(counts)
+
+
+def _fail_all(world: World, processes: list[Process]) -> None:
+    for process in processes:
+        if process.state != FAILED:
+            transitions.fail_with_parent(world, process)
 
 
 # ---------------------------------------------------------------- what follows from one process
@@ -140,26 +165,22 @@ def on_assigned(world: World, process: Process) -> None:
 
 
 def on_succeeded(world: World, process: Process, again: bool) -> list[Process]:
-    """A process of a graph has succeeded; the children that were released by it, in their order."""
-    graph = world.graphs.get(process.graph_id)
-    released = [] if again else _release_children(world, process)
-    if graph:
-        settle(world, graph)
-    return released
+    """A process of a graph has succeeded: release the children that waited for it alone.
 
-
-def _release_children(world: World, process: Process) -> list[Process]:
-    released = []
-    for child_id in process.children:
-        child = world.processes.get(child_id)
-        if child is None:
+    Returns those that are signalled, in their order. Quirk: also children that wait for other parents still.
+    """
+    children = []
+    for child_id, times in Counter(process.children).items():
+        if (child := world.processes.get(child_id)) is None:
             continue
-        child.pending_parents -= 1
-        if not child.pending_parents and child.wait_for_parents:
-            transitions.release(world, child)
-            if child.state == WAITING:
-                released.append(child)
-    return released
+        children.append(child)
+        if not again:
+            child.pending_parents -= times
+            if not child.pending_parents and child.wait_for_parents:
+                transitions.release(world, child)
+    if graph := world.graphs.get(process.graph_id):
+        settle(world, graph)
+    return [child for child in children if child.state == WAITING]
 
 
 def on_failed(world: World, process: Process) -> None:
@@ -167,10 +188,8 @@ def on_failed(world: World, process: Process) -> None:
     graph = world.graphs.get(process.graph_id)
     if graph is None:
         return
-    if process.children and process.process_id not in graph.unreachable:
-        for member in list(walk(world, graph)):
-            if member.state != FAILED:
-                transitions.fail_with_parent(world, member)
+    if process.children and not graph.has_islands:
+        _fail_all(world, list(walk(world, graph)))
     settle(world, graph)
 
 
@@ -185,11 +204,12 @@ def cancel(world: World, graph: ProcessGraph) -> None:
 
 def remove(world: World, graph: ProcessGraph) -> None:
     """Remove a graph with all its processes, whatever they are doing, and their attributes."""
-    for process_id in graph.members:
+    for process_id in list(graph.members):
         if process := world.processes.get(process_id):
             transitions.leave(world, process, "remove")
             for attribute in process.attributes:
                 world.drop_attribute(attribute.attributeid)
+            channels.forsake(world, process)
     del world.graphs[graph.graph_id]
 
 

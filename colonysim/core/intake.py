@@ -11,11 +11,13 @@ from colonysim.core import channels, storage, transitions
 from colonysim.core.errors import Refusal
 from colonysim.core.model import DAY_NS, ENV, NO_RESOURCES, SECOND_NS, Process, Resources
 from colonysim.core.specs import Attribute, FunctionSpec
-from colonysim.core.units import parse_cpu, parse_memory, through_double
+from colonysim.core.units import parse_cpu, parse_memory, through_double, wrapped
 from colonysim.core.world import World
 
 PRIORITY_STEP_NS: Final = DAY_NS
 """One step of priority is worth a day in the queue."""
+_LARGE_PRIORITY: Final = 80_000  # from here on the time may leave 64 bits; only workflows come so far
+_NOT_STORED_AS_TEXT: Final = ("args", "kwargs", "fs", "cpu", "mem", "storage")
 
 
 class Initiator(NamedTuple):
@@ -38,17 +40,17 @@ def initiator_of(world: World, caller_id: str, colony: str) -> Initiator | None:
 
 
 def require_home(world: World, caller_id: str, colony: str) -> None:
-    """Refuse an executor that wants to have workflows started in another colony than its own: 403."""
+    """Refuse an executor that wants to have workflows started in another colony than its own: 403.
+
+    Without a name they are started in the colony "", where nobody is, as in the reference.
+    """
     records = world.executors_by_id.get(caller_id)
-    if records and records[0].colony != colony and (colony, caller_id) not in world.users_by_id:
+    if colony and records and records[0].colony != colony and (colony, caller_id) not in world.users_by_id:
         raise Refusal(403, f"Access denied, not a member of Colony with name <{colony}>")
 
 
-def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initiator) -> Process:
-    """A waiting process of a spec, in no table yet.
-
-    Refusals: 400 for resources that cannot be read, then for what the storage refuses.
-    """
+def check(world: World, spec: FunctionSpec) -> Resources:
+    """What a process of a spec asks for. Refusals: 400 for what cannot be read, then for what cannot be stored."""
     resources = _resources(spec)
     conditions = spec.conditions
     storage.int32(
@@ -56,8 +58,17 @@ def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initia
         conditions.nodes, conditions.processes, conditions.processespernode,
     )  # fmt: skip
     if world.request.has_nul:
-        storage.text(400, spec, free=("args", "kwargs"))
+        storage.text(400, spec, free=_NOT_STORED_AS_TEXT)
+    return resources
+
+
+def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initiator) -> Process:
+    """A waiting process of a spec, in no table yet. Refusals: as for `check`."""
+    resources = check(world, spec)
     now_ns = world.now_ns
+    priority_time_ns = now_ns - spec.priority * PRIORITY_STEP_NS
+    if not -_LARGE_PRIORITY < spec.priority < _LARGE_PRIORITY:
+        priority_time_ns = wrapped(priority_time_ns)
     process = Process(
         world.new_id(),
         world.next_serial(),
@@ -65,7 +76,7 @@ def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initia
         _with_plain_json(spec),
         initiator[0],
         initiator[1],
-        now_ns - spec.priority * PRIORITY_STEP_NS,
+        priority_time_ns,
         now_ns,
         resources,
     )

@@ -11,8 +11,10 @@ from colonysim.core.events import ReleaseTick
 from colonysim.core.model import RUNNING, SECOND_NS, SUCCESS, WAITING, Process
 from colonysim.core.protocol import Answer
 from colonysim.core.replies import AssignReply
-from colonysim.core.scheduling import Demand, order_of
-from colonysim.core.world import Assignment, World
+from colonysim.core.scheduling import Demand, Poll, order_of
+from colonysim.core.storage import to_microseconds
+from colonysim.core.trace import Assignment
+from colonysim.core.world import World
 
 WAITED_TOO_LONG: Final = "Maximum waiting time limit exceeded"
 RAN_TOO_LONG: Final = "Maximum execution time limit exceeded"
@@ -39,19 +41,33 @@ def announce(world: World, process: Process) -> None:
 
 
 def _wake(world: World, process: Process) -> None:
-    """Let parked assign calls try again, longest parked first, until the process is taken."""
+    """Let parked assign calls try again, longest parked first, until the process is taken.
+
+    Where nobody can take it, one who hears of it tries all the same, as in the reference: that marks it as
+    alive, shows it a pause, or gives it what has come to wait without a signal.
+    """
     queues = world.queues
-    while process.state == WAITING and (poll := queues.waiter(process)):
-        if process.colony in world.paused:
-            queues.unpark(poll.ticket)
-            poll.met_pause = True
-            queues.park(poll)
-            return
-        queues.unpark(poll.ticket)
+    if process.colony not in world.paused:
+        while process.state == WAITING and (poll := queues.waiter(process)):
+            try_again(world, poll)
+    if process.state == WAITING and (poll := queues.waiter(process) or queues.bystander(process)):
+        try_again(world, poll)
+
+
+def try_again(world: World, poll: Poll) -> None:
+    """A parked assign call looks once more whether there is something for it."""
+    paused = poll.demand.colony in world.paused
+    if paused:
+        registration.heard_from(world, poll.demand.executor_id)
+    elif reply := take(world, poll.demand):
+        world.queues.unpark(poll.ticket)
         world.agenda.cancel(poll.timer)
-        reply = take(world, poll.demand)
-        assert reply is not None
         world.outbox.append(Answer(poll.ticket, 200, ASSIGN, reply))
+        return
+    if poll.met_pause != paused:
+        world.queues.unpark(poll.ticket)
+        poll.met_pause = paused
+        world.queues.park(poll)
 
 
 # ---------------------------------------------------------------- running
@@ -76,7 +92,7 @@ def take(world: World, demand: Demand) -> AssignReply | None:
         picture.exec_deadline_ns = deadline_ns  # Quirk: the deadline of the attempt before
     reply = AssignReply(picture, exclusive)
     if world.subscriptions:
-        subscriptions.publish(world, picture)
+        subscriptions.publish(world, picture, reply)
     return reply
 
 
@@ -88,8 +104,11 @@ def succeed(world: World, process: Process, output: list[Any]) -> None:
         process.output = output
     transitions.succeed(world, process)
     counted = _count_call(world, process)
-    retention.expect(world, process.submitted_ns)
-    released = graphs.on_succeeded(world, process, again) if process.graph_id else []
+    graph = world.graphs.get(process.graph_id)
+    retention.expect(world, graph.submitted_ns if graph else process.submitted_ns)
+    if process.graph_id:
+        for child in graphs.on_succeeded(world, process, again):
+            announce(world, child)
     if process.process_id in world.channels:
         channels.drop(world, process)
     if stale is not None:
@@ -97,8 +116,6 @@ def succeed(world: World, process: Process, output: list[Any]) -> None:
         # Quirk: the event shows the process before output and end time are stored, unless it was read
         # again for the statistics of a registered function (d-realtime-and-data 2.5).
         subscriptions.publish(world, process.copy() if counted else stale)
-    for child in released:
-        announce(world, child)
 
 
 def fail(world: World, process: Process, errors: list[str] | None, cause: str = "close") -> None:
@@ -123,7 +140,7 @@ def cancel(world: World, process: Process) -> None:
 def remove(world: World, process: Process, attributes: bool = True) -> None:
     """Remove a single process, and its attributes; its logs stay."""
     transitions.leave(world, process, "remove")
-    channels.drop(world, process)
+    channels.forsake(world, process)
     if attributes:
         for attribute in process.attributes:
             world.drop_attribute(attribute.attributeid)
@@ -133,24 +150,30 @@ def remove(world: World, process: Process, attributes: bool = True) -> None:
 def release_tick(world: World, tick: ReleaseTick) -> None:
     """The release loop: execution deadlines by start, then waiting deadlines by queue order."""
     bucket = world.take_tick(tick.second)
-    running = sorted((p for p in bucket.values() if p.state == RUNNING), key=_started)
-    waiting = sorted((p for p in bucket.values() if p.state == WAITING), key=order_of)
-    for process in running:
+    for process in sorted((p for p in bucket.values() if p.state == RUNNING), key=_started):
         if process.state == RUNNING:  # not failed by another one's end a moment ago
             _out_of_time(world, process)
+    # Those that have just come back wait too, and a limit below zero has passed whenever it is looked at.
+    waiting = sorted((p for p in bucket.values() if p.state == WAITING and _waits_too_long(world, p)), key=order_of)
     if not waiting:
         return
+    seen: dict[str, Any] = dict.fromkeys(process.process_id for process in waiting)
     if len(world.queues) > SCAN_LIMIT:
-        seen = {process.process_id for process in world.queues.first(SCAN_LIMIT)}
-    else:
-        seen = {process.process_id for process in waiting}
+        seen = dict.fromkeys(process.process_id for process in world.queues.first(SCAN_LIMIT))
     for process in waiting:
         if process.state != WAITING:
             continue
         if process.process_id in seen:
             fail(world, process, [WAITED_TOO_LONG], "waited too long")
         else:
-            transitions.arm_wait(world, process)
+            transitions.arm_again(world, process)
+
+
+def _waits_too_long(world: World, process: Process) -> bool:
+    """Whether a waiting process has a limit that passed in an earlier whole second."""
+    if process.spec.maxwaittime in (0, -1):
+        return False
+    return world.now_ns // SECOND_NS > to_microseconds(process.wait_deadline_ns) // SECOND_NS
 
 
 def _started(process: Process) -> tuple[int, int]:
@@ -181,8 +204,8 @@ def _count_call(world: World, process: Process) -> bool:
     if not functions:
         return False
     first = functions[0]
-    waited_s = (_microseconds(process.started_ns) - _microseconds(process.submitted_ns)) / SECOND_NS
-    ran_s = (process.ended_ns - _microseconds(process.started_ns)) / SECOND_NS
+    waited_s = (to_microseconds(process.started_ns) - to_microseconds(process.submitted_ns)) / SECOND_NS
+    ran_s = (process.ended_ns - to_microseconds(process.started_ns)) / SECOND_NS
     for function in functions:  # Quirk: computed from the first, written to all
         world.functions[function.functionid] = replace(
             function,
@@ -195,8 +218,3 @@ def _count_call(world: World, process: Process) -> bool:
             avgexectime=(first.avgexectime + ran_s) / 2 if first.avgexectime > 0 else ran_s,
         )
     return True
-
-
-def _microseconds(time_ns: int) -> int:
-    """A time as the storage keeps it: rounded to the nearest microsecond."""
-    return (time_ns + 500) // 1000 * 1000

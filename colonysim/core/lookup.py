@@ -32,9 +32,16 @@ def executor(status: int, text: str) -> Callable[[World, str, Any], Executor]:
             if world.request.has_nul:
                 storage.text(400, message.colonyname, message.executorname)
             raise Refusal(status, text)
+        require_readable(found)
         return found
 
     return find
+
+
+def require_readable(executor: Executor) -> None:
+    """Quirk: an executor with a colon in its name is there and cannot be read (a-foundation 7.5): 400."""
+    if storage.unparsable(executor.name, executor.colony):
+        raise Refusal(400, "Failed to parse Executor name")
 
 
 def known_colony(world: World, _: str, message: Any) -> None:

@@ -124,7 +124,11 @@ class Process(Record, gc=False):
 
 
 class ProcessGraph(Record):
-    """A workflow under way: c-workflows 1.2. `counts` are those of its reachable processes by state."""
+    """A workflow under way: c-workflows 1.2.
+
+    `counts` are the numbers of its processes by state. `has_islands`: some of them no root leads to, which
+    do not count and are not looked at.
+    """
 
     graph_id: str
     serial: int
@@ -137,13 +141,16 @@ class ProcessGraph(Record):
     started_ns: int = ZERO_TIME_NS
     ended_ns: int = ZERO_TIME_NS
     members: dict[str, None] = {}
-    unreachable: dict[str, None] = {}
     counts: list[int] = []
+    has_islands: bool = False
 
 
 # ---------------------------------------------------------------- crons and generators
 class Cron(Record):
-    """A workflow to be started again and again: c-workflows 6.1. `workflow_text` is kept as it was sent."""
+    """A workflow to be started again and again: c-workflows 6.1.
+
+    `workflow_text` is kept as it was sent; it is "" where nobody sent one.
+    """
 
     cron_id: str
     initiator_id: str

@@ -16,6 +16,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.events import CRON_RANK, GENERATOR_RANK, CronCheck, GeneratorCheck
 from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator, Process, ProcessGraph
 from colonysim.core.specs import ZERO_TIME_NS, WorkflowSpec
+from colonysim.core.trace import CronArmed, CronRan, Fired, Gone, Held, Packed
 from colonysim.core.world import World
 
 CHECK_DELAY_NS: Final = 1_000_000
@@ -39,6 +40,7 @@ def add_cron(world: World, cron: Cron) -> None:
 def remove_cron(world: World, cron: Cron) -> None:
     world.agenda.cancel(cron.timer)
     del world.crons[cron.cron_id]
+    world.note(Gone(cron.cron_id))
 
 
 def _arm_cron(world: World, cron: Cron) -> None:
@@ -47,24 +49,25 @@ def _arm_cron(world: World, cron: Cron) -> None:
     due_ns = _next_look(world, world.settings.cron_checker_period_ms, after_ns)
     world.agenda.cancel(cron.timer)
     cron.timer = world.agenda.add(due_ns, CronCheck(cron.cron_id), CRON_RANK)
+    world.note(CronArmed(world.now_ns, cron.cron_id, cron.next_run_ns))
 
 
 def check_cron(world: World, event: CronCheck) -> None:
     cron = world.crons[event.cron_id]
     if cron.next_run_ns == ZERO_TIME_NS:
+        cron.last_run_ns, cron.previous_graph_id = ZERO_TIME_NS, ""
         next_ns = next_run(world, cron)
         if next_ns is not None:  # never: the reference looks on and on, and nothing comes of it
             cron.next_run_ns = next_ns
-            cron.last_run_ns, cron.previous_graph_id = ZERO_TIME_NS, ""
             _arm_cron(world, cron)
     else:
         run_cron(world, cron)
 
 
-def run_cron(world: World, cron: Cron) -> None:
+def run_cron(world: World, cron: Cron, asked: bool = False) -> None:
     """Start the cron's workflow, unless it has to wait for the one before or cannot be made.
 
-    Missed runs are not made up: the next one is computed from now.
+    Missed runs are not made up: the next one is computed from now. `asked`: somebody wants it now.
     """
     if cron.wait_for_previous and (previous := world.graphs.get(cron.previous_graph_id)):
         if previous.state not in (SUCCESS, FAILED):  # Quirk: a cancelled one is waited for until it is removed
@@ -77,13 +80,19 @@ def run_cron(world: World, cron: Cron) -> None:
     cron.next_run_ns = next_run(world, cron) or ZERO_TIME_NS
     cron.last_run_ns = world.now_ns
     cron.previous_graph_id = graph.graph_id
+    world.note(CronRan(world.now_ns, cron.cron_id, asked))
     _arm_cron(world, cron)
 
 
 def _look_again(world: World, cron: Cron) -> None:
     """Nothing can be started now: look again when something has changed that may matter."""
     world.agenda.cancel(cron.timer)
-    world.stalled[cron.cron_id] = None
+    _hold(world, cron.cron_id)
+
+
+def _hold(world: World, source_id: str) -> None:
+    world.stalled[source_id] = None
+    world.note(Held(source_id))
 
 
 def reconsider(world: World) -> None:
@@ -93,6 +102,7 @@ def reconsider(world: World) -> None:
         if cron := world.crons.get(source_id):
             _arm_cron(world, cron)
         elif generator := world.generators.get(source_id):
+            world.note(Packed(world.now_ns, source_id, 0))
             arm_generator(world, generator)
 
 
@@ -115,6 +125,7 @@ def add_generator(world: World, generator: Generator) -> None:
 def remove_generator(world: World, generator: Generator) -> None:
     world.agenda.cancel(generator.timer)
     del world.generators[generator.generator_id]
+    world.note(Gone(generator.generator_id))
 
 
 def pack(world: World, generator: Generator, argument: str) -> None:
@@ -122,6 +133,7 @@ def pack(world: World, generator: Generator, argument: str) -> None:
     if generator.first_pack_ns == ZERO_TIME_NS:
         generator.first_pack_ns = world.now_ns
     generator.queue.append(argument)
+    world.note(Packed(world.now_ns, generator.generator_id, 1))
     arm_generator(world, generator)
 
 
@@ -151,10 +163,11 @@ def check_generator(world: World, event: GeneratorCheck) -> None:
     size = generator.trigger if len(generator.queue) >= generator.trigger else len(generator.queue)
     for _ in range(len(generator.queue) // size):
         if start(world, generator, _with_args(generator.workflow, generator.queue[:size])) is None:
-            world.stalled[generator.generator_id] = None
+            _hold(world, generator.generator_id)
             return
         generator.queue = generator.queue[size:]
         generator.last_run_ns = world.now_ns
+        world.note(Fired(generator.generator_id, size))
     arm_generator(world, generator)
 
 

@@ -13,6 +13,7 @@ def add(world: World, executor: Executor) -> None:
     """Put a new record into the tables."""
     world.executors[executor.colony, executor.name] = executor
     world.executors_by_id.setdefault(executor.executor_id, []).append(executor)
+    world.odd_names += storage.unparsable(executor.name, executor.colony)
     expect_cleanup(world, executor.last_heard_ns)
 
 
@@ -38,6 +39,7 @@ def first(world: World, executor_id: str) -> Executor:
 def set_state(world: World, executor_id: str, state: int) -> None:
     for executor in world.executors_by_id[executor_id]:
         executor.state = state
+        expect_cleanup(world, executor.last_heard_ns)
 
 
 def change_id(world: World, executor: Executor, executor_id: str) -> None:
@@ -90,15 +92,15 @@ def cleanup(world: World, _: Cleanup) -> None:
     """Unregister every executor that is not unregistered yet and was last heard of too long ago."""
     world.cleanup = None
     if any(storage.unparsable(e.name, e.colony) for e in world.executors.values()):
-        return  # Quirk: one such name stops the clean-up of the whole server
+        return  # Quirk: one such name stops the clean-up of the whole server, until its colony is removed
     limit_ns = world.now_ns - world.settings.stale_executor_duration_s * SECOND_NS
-    heard: list[int] = []
     for executor in world.executors.values():
-        if executor.state == UNREGISTERED or executor.last_heard_ns == ZERO_TIME_NS:
-            continue
-        if executor.last_heard_ns < limit_ns:
+        if executor.state != UNREGISTERED and ZERO_TIME_NS != executor.last_heard_ns < limit_ns:
             unregister(world, executor)
-        else:
-            heard.append(executor.last_heard_ns)
-    if heard:
-        expect_cleanup(world, min(heard))
+    plan_cleanup(world)
+
+
+def plan_cleanup(world: World) -> None:
+    """See to it that the clean-up runs for the executor that was heard of first."""
+    heard = (e.last_heard_ns for e in world.executors.values() if e.state != UNREGISTERED)
+    expect_cleanup(world, min((ns for ns in heard if ns != ZERO_TIME_NS), default=ZERO_TIME_NS))

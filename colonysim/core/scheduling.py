@@ -240,6 +240,7 @@ class Queues:
         self.pools: dict[tuple[str, str], Pool] = {}
         self.held: dict[str, Process] = {}  # waiting, but for nobody: blocked by parents, or asking too much
         self.polls: dict[int, Poll] = {}
+        self.parked: dict[str, dict[str, dict[int, Poll]]] = {}  # by executor type and location, of all colonies
         self.pause_polls: dict[str, dict[int, Poll]] = {}
         self._runs_made = 0
 
@@ -296,6 +297,7 @@ class Queues:
     def park(self, poll: Poll) -> None:
         demand = poll.demand
         self.polls[poll.ticket] = poll
+        self.parked.setdefault(demand.executor_type, {}).setdefault(demand.location, {})[poll.ticket] = poll
         if poll.met_pause:
             self.pause_polls.setdefault(demand.colony, {})[poll.ticket] = poll
             return
@@ -310,6 +312,10 @@ class Queues:
         if poll is None:
             return None
         demand = poll.demand
+        by_location = self.parked[demand.executor_type]
+        _drop(by_location, demand.location, ticket)
+        if not by_location:
+            del self.parked[demand.executor_type]
         if poll.met_pause:
             _drop(self.pause_polls, demand.colony, ticket)
             return poll
@@ -336,6 +342,21 @@ class Queues:
             candidates = chain.from_iterable(polls.values() for polls in named)
         fitting = [poll for poll in candidates if _wakes(process, poll.demand)]
         return min(fitting, key=_ticket, default=None)
+
+    def bystander(self, process: Process) -> Poll | None:
+        """The call parked longest among those that hear of a process, whether they can take it or not.
+
+        Quirk: a signal carries type and location alone. Where the process has a location, it goes to those at
+        a place of that very name, else to those without one; where it has none, to any.
+        """
+        by_location = self.parked.get(process.spec.conditions.executortype)
+        if not by_location:
+            return None
+        location = process.spec.conditions.locationname
+        if location:
+            polls = by_location.get(location) or by_location.get("")
+            return next(iter(polls.values())) if polls else None
+        return min((next(iter(polls.values())) for polls in by_location.values()), key=_ticket)
 
     # ------------------------------------------------------------ keys
     def _names(self, process: Process) -> tuple[str, ...] | None:

@@ -22,11 +22,23 @@ ZERO_TIME_NS: Final = -62_135_596_800_000_000_000
 """0001-01-01T00:00:00Z, the unset time, in nanoseconds since 1970."""
 
 
-class Timestamp(msgspec.Struct, frozen=True, gc=False):
-    """A time a client sent, in nanoseconds since 1970 UTC, and its offset from UTC."""
+class Timestamp:
+    """A time a client sent, in nanoseconds since 1970 UTC, and its offset from UTC.
 
-    ns: int = ZERO_TIME_NS
-    offset_s: int = 0
+    Not a Struct, so that no JSON object is taken for one: it is made from text alone. Never changed.
+    """
+
+    __slots__ = ("ns", "offset_s")
+
+    def __init__(self, ns: int = ZERO_TIME_NS, offset_s: int = 0) -> None:
+        self.ns = ns
+        self.offset_s = offset_s
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Timestamp) and (self.ns, self.offset_s) == (other.ns, other.offset_s)
+
+    def __repr__(self) -> str:
+        return f"Timestamp(ns={self.ns}, offset_s={self.offset_s})"
 
 
 UNSET_TIME: Final = Timestamp()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from colonysim.core.civil import civil
 from colonysim.core.errors import NUL_TEXT, Refusal
 from colonysim.core.specs import Timestamp
 
@@ -55,6 +55,11 @@ def unparsable(name: str, colony: str) -> bool:
     return ":" in name or ":" in colony
 
 
+def to_microseconds(time_ns: int) -> int:
+    """A time as it comes back: rounded to the nearest microsecond."""
+    return (time_ns + 500) // 1000 * 1000
+
+
 def like_pattern(pattern: str) -> str:
     """The regular expression of an SQL LIKE pattern: % any text, _ any character, a backslash makes plain."""
     parts, plain = [], False
@@ -75,6 +80,10 @@ def timestamp(status: int, time: Timestamp) -> None:
         return
     sign = "-" if time.offset_s < 0 else "+"
     hours, minutes = divmod(abs(time.offset_s) // 60, 60)
-    local = datetime(1970, 1, 1) + timedelta(seconds=time.ns // 1_000_000_000 + time.offset_s)
-    text = f"{local:%Y-%m-%d %H:%M:%S}{sign}{hours:02d}:{minutes:02d}"
+    seconds, fraction_ns = divmod(time.ns, 1_000_000_000)
+    year, month, day, hour, minute, second = civil(seconds + time.offset_s)
+    era = "" if year > 0 else " BC"
+    clock = f"{year or 1:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}"
+    fraction = f".{fraction_ns:09d}".rstrip("0") if fraction_ns else ""
+    text = f"{clock}{fraction}{sign}{hours:02d}:{minutes:02d}{era}"
     raise Refusal(status, f'pq: time zone displacement out of range: "{text}"')

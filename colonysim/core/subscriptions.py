@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from colonysim.core.events import STREAM_RANK, StreamOver
 from colonysim.core.model import SECOND_NS, Process, Subscription
@@ -22,20 +22,21 @@ def subscribe(world: World, stream: int, executor_type: str, state: int, process
         world.subscriptions.general.append(subscription)
 
 
-def publish(world: World, picture: Process) -> None:
+def publish(world: World, picture: Process, shown: Any = None) -> None:
     """A process has come into its state: tell all who wait for this process and one who waits for its type.
 
-    `picture` is what they get to see; it must not change any more.
+    `picture` is what they get to see, in the form of `shown` where that is given; it must not change any more.
     """
+    body = shown or picture
     subscriptions = world.subscriptions
     executor_type, state = picture.spec.conditions.executortype, picture.state
     for subscription in subscriptions.of_process.get(picture.process_id, ()):
         if subscription.executor_type == executor_type and subscription.state == state:
-            world.outbox.append(Push(subscription.stream, PUSH_TYPE, picture))
+            world.outbox.append(Push(subscription.stream, PUSH_TYPE, body))
     for place, subscription in enumerate(subscriptions.general):
         if _matches(subscription, executor_type, state, picture.spec.conditions.locationname):
             subscriptions.general.append(subscriptions.general.pop(place))
-            world.outbox.append(Push(subscription.stream, PUSH_TYPE, picture))
+            world.outbox.append(Push(subscription.stream, PUSH_TYPE, body))
             return
 
 

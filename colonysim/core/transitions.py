@@ -9,18 +9,37 @@ import msgspec
 
 from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, Process
 from colonysim.core.specs import ZERO_TIME_NS
-from colonysim.core.world import Transition, World
+from colonysim.core.storage import to_microseconds
+from colonysim.core.trace import Transition
+from colonysim.core.world import World
 
 
 # ---------------------------------------------------------------- timers
 def arm(world: World, process: Process, deadline_ns: int) -> None:
     """Have the release loop look at the process at its first run in a later whole second than the deadline."""
-    second = max(deadline_ns // SECOND_NS + 1, world.next_tick_s())
+    second = max(to_microseconds(deadline_ns) // SECOND_NS + 1, world.next_tick_s())
+    _arm_at(world, process, second)
+
+
+def _arm_at(world: World, process: Process, second: int) -> None:
     bucket = world.release_ticks.get(second)
     if bucket is None:
         bucket = world.add_tick(second)
     bucket[process.process_id] = process
     process.timer_s = second
+
+
+def arm_again(world: World, process: Process) -> None:
+    """The loop has not got as far as this waiting process: have it look again once another waits no longer."""
+    world.out_of_sight[process.process_id] = process
+
+
+def _come_in_sight(world: World) -> None:
+    """Fewer processes wait: the loop may get further at its next run."""
+    hidden, world.out_of_sight = world.out_of_sight, {}
+    for process in hidden.values():
+        if process.state == WAITING:
+            _arm_at(world, process, world.next_tick_s())
 
 
 def disarm(world: World, process: Process) -> None:
@@ -62,6 +81,11 @@ def leave(world: World, process: Process, cause: str) -> None:
     process.state = REMOVED
     if old == WAITING:
         world.queues.forget(process)
+    if graph := world.graphs.get(process.graph_id):
+        graph.members.pop(process.process_id, None)
+        graph.counts[old] -= 1
+    if world.out_of_sight:
+        _come_in_sight(world)
     if world.trace is not None:
         world.trace.append(Transition(world.now_ns, process.process_id, old, REMOVED, process.executor_id, cause))
 
@@ -78,9 +102,11 @@ def _move(world: World, process: Process, state: int, cause: str) -> None:
     process.state = state
     if process.attributes:
         set_attribute_states(world, process)
-    if process.graph_id and (graph := world.graphs.get(process.graph_id)) and process_id not in graph.unreachable:
+    if process.graph_id and (graph := world.graphs.get(process.graph_id)):
         graph.counts[old] -= 1
         graph.counts[state] += 1
+    if world.out_of_sight:
+        _come_in_sight(world)
     if world.trace is not None:
         world.trace.append(Transition(world.now_ns, process_id, old, state, process.executor_id, cause))
 

@@ -29,9 +29,10 @@ def parse_cpu(text: str) -> int:
     if not text.endswith("m"):
         return 0
     number = text[:-1]
-    if not _INTEGER.match(number) or not _INT64_MIN <= int(number) <= _INT64_MAX:
+    value = _int64(number) if _INTEGER.match(number) else None
+    if value is None:
         raise Refusal(400, "Error converting CPU to int")
-    return int(number)
+    return value
 
 
 def parse_memory(text: str) -> int:
@@ -44,7 +45,7 @@ def parse_memory(text: str) -> int:
         return 0
     for unit, factor in _MEMORY_UNITS:
         if text.endswith(unit):
-            return _wrapped(_parse_int(text[: -len(unit)]) * factor)
+            return wrapped(_parse_int(text[: -len(unit)]) * factor)
     lowered = text.lower()
     for unit, _ in _MEMORY_UNITS:
         if lowered.endswith(unit.lower()):
@@ -55,18 +56,27 @@ def parse_memory(text: str) -> int:
 def _parse_int(text: str) -> int:
     if not _INTEGER.match(text):
         raise _memory_refusal(text, "invalid syntax")
-    value = int(text)
-    if not _INT64_MIN <= value <= _INT64_MAX:
+    value = _int64(text)
+    if value is None:
         raise _memory_refusal(text, "value out of range")
     return value
+
+
+def _int64(digits: str) -> int | None:
+    """The value of decimal digits, None where it does not fit 64 bits, however long they are."""
+    significant = digits.lstrip("+-").lstrip("0")
+    if len(significant) > 19:
+        return None
+    value = -int(significant or "0") if digits.startswith("-") else int(significant or "0")
+    return value if _INT64_MIN <= value <= _INT64_MAX else None
 
 
 def _memory_refusal(number: str, reason: str) -> Refusal:
     return Refusal(400, f"error converting memory to int: strconv.ParseInt: parsing {go_quote(number)}: {reason}")
 
 
-def _wrapped(value: int) -> int:
-    """Quirk: the product wraps around in 64 bits."""
+def wrapped(value: int) -> int:
+    """Quirk: products wrap around in 64 bits."""
     return (value + 2**63) % 2**64 - 2**63
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from colonysim.core import channels, recurring, transitions
+from colonysim.core import channels, recurring, registration, transitions
 from colonysim.core.model import STATES
 from colonysim.core.world import World
 
@@ -12,7 +12,7 @@ def drop_colony(world: World, colony: str) -> None:
     for state in STATES:
         for process in list(world.processes_in(colony, state).values()):
             transitions.leave(world, process, "colony removed")
-            channels.drop(world, process)
+            channels.forsake(world, process)
             for attribute in process.attributes:
                 world.drop_attribute(attribute.attributeid)
     for attribute in [a for a in world.attributes.values() if a.targetcolonyname == colony]:
@@ -22,6 +22,7 @@ def drop_colony(world: World, colony: str) -> None:
         world.drop_user(user)
     for executor in [executor for executor in world.executors.values() if executor.colony == colony]:
         world.drop_executor(executor)
+    registration.plan_cleanup(world)
     for function in [f for f in world.functions.values() if f.colonyname == colony]:
         world.drop_function(function)
     world.keep_logs(lambda log: log.colonyname != colony)

@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
+from colonysim.core import trace
 from colonysim.core.agenda import Agenda
 from colonysim.core.events import RELEASE_RANK, ReleaseTick
 from colonysim.core.model import (
@@ -29,7 +29,7 @@ from colonysim.core.model import (
     Subscriptions,
 )
 from colonysim.core.protocol import NO_REQUEST, Delivery
-from colonysim.core.scheduling import Demand, Queues
+from colonysim.core.scheduling import Queues
 from colonysim.core.settings import STOCK_SERVER_ID, Settings
 from colonysim.core.specs import (
     Attribute,
@@ -47,25 +47,6 @@ from colonysim.core.storage import unparsable
 _IDS_PER_BATCH: Final = 64
 
 
-class Transition(msgspec.Struct, frozen=True, gc=False):
-    """A process has changed its state; `old` is -1 for a new one."""
-
-    now_ns: int
-    process_id: str
-    old: int
-    new: int
-    executor_id: str
-    cause: str
-
-
-class Assignment(msgspec.Struct, frozen=True, gc=False):
-    """A process has been given to an executor that asked for work."""
-
-    now_ns: int
-    process_id: str
-    demand: Demand
-
-
 class World:
     """All tables and indexes, the parked requests, the agenda and the ids of one server."""
 
@@ -76,12 +57,12 @@ class World:
         self.agenda = Agenda()
         self.outbox: list[Delivery] = []
         self.request = NO_REQUEST
-        self.trace: list[Transition | Assignment] | None = None
+        self.trace: list[trace.Entry] | None = None
 
         self.colonies: dict[str, Colony] = {}
         self.users: dict[tuple[str, str], User] = {}
         self.users_by_id: dict[tuple[str, str], list[User]] = {}
-        self.odd_users = 0  # users whose record cannot be read, see access
+        self.odd_names = 0  # users and executors whose record cannot be read, see storage.unparsable
         self.executors: dict[tuple[str, str], Executor] = {}
         self.executors_by_id: dict[str, list[Executor]] = {}
         self.functions: dict[str, Function] = {}
@@ -95,10 +76,11 @@ class World:
         self.logs: list[Log] = []
         self.logs_of_process: dict[str, list[Log]] = {}
         self.logs_of_executor: dict[str, list[Log]] = {}
-        self.queues = Queues()
+        self.queues = Queues(settings.exclusive_assign)
         self.held_by: dict[str, dict[str, Process]] = {}
         self.release_ticks: dict[int, dict[str, Process]] = {}
         self.tick_tickets: dict[int, int] = {}
+        self.out_of_sight: dict[str, Process] = {}  # past their waiting limit, but too far back in the queue
         self.retention: tuple[int, int] | None = None
         self.cleanup: tuple[int, int] | None = None  # its ticket and when it is due
 
@@ -146,6 +128,11 @@ class World:
         self._serial = serial = self._serial + 1
         return serial
 
+    def note(self, entry: trace.Entry) -> None:
+        """Write down what has happened, where books are kept."""
+        if self.trace is not None:
+            self.trace.append(entry)
+
     # ------------------------------------------------------------ processes by colony and state
     def processes_in(self, colony: str, state: int) -> dict[str, Process]:
         """The processes of a colony in one state, in the order in which they came into it."""
@@ -158,7 +145,7 @@ class World:
     def add_user(self, user: User) -> None:
         self.users[user.colonyname, user.name] = user
         self.users_by_id.setdefault((user.colonyname, user.userid), []).append(user)
-        self.odd_users += unparsable(user.name, user.colonyname)
+        self.odd_names += unparsable(user.name, user.colonyname)
 
     def drop_user(self, user: User) -> None:
         del self.users[user.colonyname, user.name]
@@ -166,7 +153,7 @@ class World:
         same_id.remove(user)
         if not same_id:
             del self.users_by_id[user.colonyname, user.userid]
-        self.odd_users -= unparsable(user.name, user.colonyname)
+        self.odd_names -= unparsable(user.name, user.colonyname)
 
     def change_user_ids(self, colony: str, old_id: str, new_id: str) -> None:
         for user in list(self.users_by_id[colony, old_id]):
@@ -175,6 +162,7 @@ class World:
 
     def drop_executor(self, executor: Executor) -> None:
         del self.executors[executor.colony, executor.name]
+        self.odd_names -= unparsable(executor.name, executor.colony)
         same_id = self.executors_by_id[executor.executor_id]
         same_id.remove(executor)
         if not same_id:
@@ -205,6 +193,12 @@ class World:
             process.attributes = tuple(a for a in process.attributes if a.attributeid != attribute.attributeid)
 
     def add_log(self, log: Log) -> None:
+        """Keep a log, a nanosecond after the last one where the clock stands still: `since` must not miss it."""
+        if self.logs and log.timestamp <= self.logs[-1].timestamp:
+            log = replace(log, timestamp=self.logs[-1].timestamp + 1)
+        self._keep_log(log)
+
+    def _keep_log(self, log: Log) -> None:
         self.logs.append(log)
         if log.processid:
             self.logs_of_process.setdefault(log.processid, []).append(log)
@@ -215,7 +209,7 @@ class World:
         logs, self.logs = self.logs, []
         self.logs_of_process, self.logs_of_executor = {}, {}
         for log in filter(wanted, logs):
-            self.add_log(log)
+            self._keep_log(log)
 
     # ------------------------------------------------------------ the release loop's ticks
     def next_tick_s(self) -> int:

@@ -163,7 +163,7 @@ def _decode_fast(row: Operation, payload: bytes) -> Message | None:
         message: Message = reader.decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if reader.has_free_json and b"-0" in payload:
+    if reader.has_doubles and b"-0" in payload:
         return None
     if reader.merging and (b"\\u00" in payload or any(payload.count(key) > 1 for key in reader.merging)):
         if _repeats_a_key(payload):
@@ -172,36 +172,36 @@ def _decode_fast(row: Operation, payload: bytes) -> Message | None:
 
 
 class _Reader(msgspec.Struct, frozen=True):
-    """A message type's decoder, the keys whose repetition means a merge, and whether it holds free JSON."""
+    """A message type's decoder, the keys whose repetition means a merge, and whether -0 is not 0 in it."""
 
     decoder: Any
     merging: tuple[bytes, ...]
-    has_free_json: bool
+    has_doubles: bool
 
 
 @cache
 def _reader(name: str) -> _Reader:
     message = OPERATIONS[name].message
     merging: dict[str, None] = {}
-    free = _survey(message, merging)
+    doubles = _survey(message, merging)
     keys = tuple(f'"{key}"'.encode() for key in merging)
-    return _Reader(msgspec.json.Decoder(message), keys, free)
+    return _Reader(msgspec.json.Decoder(message), keys, doubles)
 
 
 def _survey(cls: type[msgspec.Struct], merging: dict[str, None], seen: tuple[type, ...] = ()) -> bool:
-    """Collect the keys of objects, maps and lists of objects; whether any field holds free JSON."""
-    free = False
+    """Collect the keys of objects, maps and lists of objects; whether any field takes a double, free JSON included."""
+    doubles = False
     for name, shape in gotypes.shapes_of(cls).items():
         while shape.kind in ("list", "map"):
             if shape.kind == "map" or shape.inner.kind in ("struct", "map"):
                 merging[name] = None
             shape = shape.inner
-        free |= shape.kind == "any"
+        doubles |= shape.kind in ("any", "float")
         if shape.kind == "struct":
             merging[name] = None
             if shape.inner not in seen:
-                free |= _survey(shape.inner, merging, (*seen, shape.inner))
-    return free
+                doubles |= _survey(shape.inner, merging, (*seen, shape.inner))
+    return doubles
 
 
 class _Repeated(Exception):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from colonysim.core.civil import civil
 from colonysim.core.errors import Refusal
+from colonysim.core.specs import Timestamp
+from colonysim.core.storage import to_microseconds
 
 _SECOND_NS: Final = 1_000_000_000
-_YEAR_10000: Final = 253_402_300_800
-_DAYS_PER_CYCLE: Final = 146_097  # days in 400 years
 YEAR_ERROR: Final = (
     "json: error calling MarshalJSON for type time.Time: Time.MarshalJSON: year outside of range [0,9999]"
 )
@@ -21,24 +22,36 @@ def zone_of(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
-def fixed_zone(offset_s: int) -> tzinfo:
-    return timezone(timedelta(seconds=offset_s)) if offset_s else UTC
-
-
 def format_time(time_ns: int, zone: tzinfo, *, exact: bool = False) -> str:
-    """A time as text: to the microsecond, rounded as the database does, or `exact` to the nanosecond."""
+    """A time as text: to the microsecond, rounded as the database does, or `exact` to the nanosecond.
+
+    Refusals: 500 for years the reference cannot print.
+    """
     if not exact:
-        time_ns = (time_ns + 500) // 1000 * 1000
+        time_ns = to_microseconds(time_ns)
     seconds, nanoseconds = divmod(time_ns, _SECOND_NS)
-    fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
     try:
         local = datetime.fromtimestamp(seconds, zone)
     except (OverflowError, ValueError):
-        return _far_time(seconds, fraction, zone)
-    offset = local.utcoffset()
-    if not offset:
-        return f"{local:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + fraction + "Z"
-    return f"{local:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + fraction + _offset_text(offset)
+        near = datetime(1, 1, 3) if seconds < 0 else datetime(9999, 12, 29)
+        return _format(time_ns, near.replace(tzinfo=zone).utcoffset() or timedelta(0))
+    fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
+    return f"{local:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + fraction + _offset_text(local.utcoffset() or timedelta(0))
+
+
+def format_sent_time(time: Timestamp) -> str:
+    """A time that a client has sent, with the offset it came with, to the nanosecond."""
+    return _format(time.ns, timedelta(seconds=time.offset_s))
+
+
+def _format(time_ns: int, offset: timedelta) -> str:
+    """A time of any year."""
+    seconds, nanoseconds = divmod(time_ns, _SECOND_NS)
+    year, month, day, hour, minute, second = civil(seconds + int(offset.total_seconds()))
+    if not 0 <= year <= 9999:
+        raise Refusal(500, YEAR_ERROR)
+    fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}{fraction}{_offset_text(offset)}"
 
 
 def wall_clock(time_ns: int, zone: tzinfo) -> str:
@@ -52,17 +65,3 @@ def _offset_text(offset: timedelta) -> str:
     minutes = abs(int(offset.total_seconds())) // 60
     sign = "-" if offset < timedelta(0) else "+"
     return f"{sign}{minutes // 60:02d}:{minutes % 60:02d}" if minutes else "Z"
-
-
-def _far_time(seconds: int, fraction: str, zone: tzinfo) -> str:
-    """A time that lies outside of Python's years 1 to 9999 in its zone."""
-    near = datetime(1, 1, 3) if seconds < 0 else datetime(9999, 12, 29)
-    offset = near.replace(tzinfo=zone).utcoffset() or timedelta(0)
-    local = seconds + int(offset.total_seconds())
-    if local >= _YEAR_10000:
-        raise Refusal(500, YEAR_ERROR)
-    moved = datetime(1970, 1, 1) + timedelta(days=_DAYS_PER_CYCLE, seconds=local)
-    if moved.year < 400:
-        raise Refusal(500, YEAR_ERROR)
-    text = f"{moved.year - 400:04d}{moved:-%m-%dT%H:%M:%S}"
-    return text + fraction + (_offset_text(offset) if offset else "Z")

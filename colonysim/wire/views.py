@@ -18,7 +18,7 @@ from colonysim.core import model, replies, specs
 from colonysim.core.protocol import Empty, Failure
 from colonysim.core.units import format_cpu, format_memory
 from colonysim.wire.numbers import NO_ITEMS, NO_PAIRS, free, number
-from colonysim.wire.times import fixed_zone, format_time, wall_clock
+from colonysim.wire.times import format_sent_time, format_time, wall_clock
 
 _ENCODER: Final = msgspec.json.Encoder()
 _HTML: Final = re.compile("[<>&]|\u2028|\u2029".encode())
@@ -155,7 +155,7 @@ def _process(views: Views, process: model.Process) -> dict[str, Any]:
         "execdeadline": time(process.exec_deadline_ns),
         "retries": process.retries,
         "attributes": process.attributes,
-        "spec": _spec(process),
+        "spec": _spec_of(process),
         "waitforparents": process.wait_for_parents,
         "parents": process.parents,
         "children": process.children,
@@ -166,9 +166,12 @@ def _process(views: Views, process: model.Process) -> dict[str, Any]:
     }
 
 
-def _spec(process: model.Process) -> dict[str, Any]:
-    spec = process.spec
+def _spec_of(process: model.Process) -> dict[str, Any]:
     environment = {a.key: a.value for a in process.attributes if a.attributetype == model.ENV}
+    return _spec(process.spec, process.resources, environment)
+
+
+def _spec(spec: specs.FunctionSpec, resources: model.Resources, environment: dict[str, str]) -> dict[str, Any]:
     shown = {
         "nodename": spec.nodename,
         "funcname": spec.funcname,
@@ -178,7 +181,7 @@ def _spec(process: model.Process) -> dict[str, Any]:
         "maxwaittime": spec.maxwaittime,
         "maxexectime": spec.maxexectime,
         "maxretries": spec.maxretries,
-        "conditions": _conditions(spec.conditions, process.resources),
+        "conditions": _conditions(spec.conditions, resources),
         "label": spec.label,
         "fs": spec.fs or specs.NO_FILESYSTEM,
         "env": free(environment) if environment else NO_PAIRS,
@@ -250,6 +253,12 @@ def _node(node: replies.GraphNode) -> Any:
     }
 
 
+def _workflow(workflow: specs.WorkflowSpec) -> dict[str, Any]:
+    """A workflow that the server made itself, as a client would have sent it."""
+    nodes = [_spec(node, model.NO_RESOURCES, node.env or {}) for node in workflow.functionspecs or ()]
+    return {"colonyname": workflow.colonyname, "functionspecs": nodes}
+
+
 def _cron(views: Views, reply: replies.CronReply) -> Any:
     cron = reply.cron
     return {
@@ -263,7 +272,7 @@ def _cron(views: Views, reply: replies.CronReply) -> Any:
         "random": cron.random,
         "nextrun": views.time(cron.next_run_ns),
         "lastrun": views.time(cron.last_run_ns),
-        "workflowspec": cron.workflow_text,
+        "workflowspec": cron.workflow_text or _ENCODER.encode(_workflow(cron.workflow)).decode(),
         "prevprocessgraphid": cron.previous_graph_id,
         "waitforprevprocessgraph": cron.wait_for_previous,
         "checkerperiod": reply.checker_period_ms,
@@ -357,7 +366,7 @@ def _metadata(metadata: specs.Metadata) -> dict[str, Any]:
 
 
 def _as_sent(time: specs.Timestamp) -> str:
-    return format_time(time.ns, fixed_zone(time.offset_s), exact=True)
+    return format_sent_time(time)
 
 
 def _blueprint(views: Views, blueprint: specs.Blueprint) -> Any:

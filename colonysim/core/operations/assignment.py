@@ -105,13 +105,7 @@ def resume_assignments(world: World, caller: str, message: ResumeAssignments, _:
     """The calls that were parked because of the pause try again, in the order in which they came."""
     world.paused.pop(message.colonyname, None)
     for poll in list(world.queues.pause_polls.get(message.colonyname, {}).values()):
-        world.queues.unpark(poll.ticket)
-        if reply := lifecycle.take(world, poll.demand):
-            world.agenda.cancel(poll.timer)
-            world.outbox.append(Answer(poll.ticket, 200, ASSIGN, reply))
-        else:
-            poll.met_pause = False
-            world.queues.park(poll)
+        lifecycle.try_again(world, poll)
     return EMPTY
 
 

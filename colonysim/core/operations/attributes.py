@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from colonysim.core import intake, storage
+from colonysim.core import intake, retention, storage
 from colonysim.core.access import holder, member, of_target, running
 from colonysim.core.errors import Refusal
-from colonysim.core.model import Process
+from colonysim.core.model import SUCCESS, Process
 from colonysim.core.protocol import Message
 from colonysim.core.registry import operation
 from colonysim.core.specs import Attribute
@@ -48,6 +48,8 @@ def add_attribute(world: World, caller: str, message: AddAttribute, process: Pro
     if attribute.attributeid in world.attributes:
         raise storage.duplicate_key(400, "prod_attributes_pkey")
     intake.add_attribute(world, process, attribute)
+    if attribute.state == SUCCESS:
+        retention.expect(world, world.now_ns)
     return attribute
 
 

@@ -30,6 +30,8 @@ def _colony(message: Any, _: Any) -> str:
 def _named(world: World, colony: str, name: str) -> Blueprint:
     blueprint = world.blueprints.get((colony, name))
     if blueprint is None:
+        if world.request.has_nul:
+            storage.text(500, colony, name)
         raise Refusal(404, "Blueprint not found")
     return blueprint
 
@@ -94,6 +96,8 @@ class GetBlueprints(Message, frozen=True):
 @operation("getblueprintsmsg", GetBlueprints, "Failed to get blueprints", access=member_or_owner(_namespace))
 def get_blueprints(world: World, caller: str, message: GetBlueprints, _: None) -> Any:
     """By name. Quirk: without a kind the location is ignored; with one its case is."""
+    if world.request.has_nul:
+        storage.text(500, message)
     found = [b for (colony, _), b in sorted(world.blueprints.items()) if colony == message.namespace]
     if message.kind:
         found = [blueprint for blueprint in found if blueprint.kind == message.kind]
@@ -122,12 +126,14 @@ def update_blueprint(world: World, caller: str, message: UpdateBlueprint, _: Non
     key = colony, name = sent.metadata.colonyname, sent.metadata.name
     old = world.blueprints.get(key)
     if old is None:
+        if world.request.has_nul:
+            storage.text(500, colony, name)
         raise Refusal(404, f"blueprint '{name}' not found in namespace '{colony}'")
     blueprints.check(world, sent)
     if world.request.has_nul:
         storage.text(500, sent, free=("spec", "status"))
     new = blueprints.plain(sent)
-    changed = message.forcegeneration or (new.spec or {}) != (old.spec or {})
+    changed = message.forcegeneration or blueprints.canonical(new.spec) != blueprints.canonical(old.spec)
     metadata = replace(sent.metadata, generation=old.metadata.generation + changed)
     reply = replace(new, blueprintid=old.blueprintid, metadata=metadata)
     stored = replace(reply, spec=reply.spec or {})
@@ -169,6 +175,8 @@ def _by_id(world: World, caller: str, message: GetBlueprintHistory) -> Blueprint
     for blueprint in world.blueprints.values():
         if blueprint.blueprintid == message.blueprintid:
             return blueprint
+    if world.request.has_nul:
+        storage.text(500, message.blueprintid)
     raise Refusal(404, "Blueprint not found")
 
 

@@ -52,7 +52,7 @@ def append(world: World, caller: str, message: ChannelAppend, process: Process) 
         message.payload,
         message.payloadtype or "data",
     )
-    channels.append(world, process, channel, entry)
+    channels.append(world, process, message.name, channel, entry)
     return EMPTY
 
 

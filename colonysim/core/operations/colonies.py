@@ -84,6 +84,8 @@ class GetColonyStats(Message, frozen=True):
 
 def _known_colony(world: World, caller: str, message: GetColonyStats) -> None:
     if message.colonyname not in world.colonies:
+        if world.request.has_nul:
+            storage.text(500, message.colonyname)
         raise Refusal(400, f"Colony with name <{message.colonyname}> not found")
 
 

@@ -45,6 +45,8 @@ def add_cron(world: World, caller: str, message: AddCron, _: None) -> CronReply:
     if any(cron.colony == spec.colonyname and cron.name == spec.name for cron in world.crons.values()):
         raise Refusal(400, f"Cron with name <{spec.name}> in Colony <{spec.colonyname}> already exists")
     storage.int32(400, spec.interval)
+    storage.timestamp(400, spec.nextrun)
+    storage.timestamp(400, spec.lastrun)
     if world.request.has_nul:
         storage.text(400, spec)
     cron = Cron(
@@ -123,7 +125,7 @@ class RunCron(Message, frozen=True):
 def run_cron(world: World, caller: str, message: RunCron, cron: Cron) -> CronReply:
     """Start the workflow now. The reply shows the cron from before the run."""
     before = CronReply(cron.copy())
-    recurring.run_cron(world, cron)
+    recurring.run_cron(world, cron, asked=True)
     return before
 
 

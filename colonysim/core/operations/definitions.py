@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from colonysim.core import lookup, storage
+from colonysim.core import blueprints, lookup, storage
 from colonysim.core.access import colony_owner, member_or_owner
 from colonysim.core.errors import Refusal
 from colonysim.core.protocol import EMPTY, Empty, Message
@@ -41,6 +41,8 @@ def add_definition(world: World, caller: str, message: AddBlueprintDefinition, _
         raise storage.duplicate_key(500, "prod_blueprintdefinitions_colony_name_name_key")
     if world.request.has_nul:
         storage.text(500, definition)
+    if schema := definition.spec.schema:
+        definition = replace(definition, spec=replace(definition.spec, schema=blueprints.plain_schema(schema)))
     stored = replace(definition, blueprintdefinitionid=given_id or world.new_id())
     world.definitions[key] = stored
     return stored
@@ -60,6 +62,8 @@ class GetBlueprintDefinition(Message, frozen=True):
 def get_definition(world: World, caller: str, message: GetBlueprintDefinition, _: None) -> BlueprintDefinition:
     definition = world.definitions.get((message.colonyname, message.name))
     if definition is None:
+        if world.request.has_nul:
+            storage.text(500, message.colonyname, message.name)
         raise Refusal(404, "Blueprint definition not found")
     return definition
 
@@ -102,6 +106,8 @@ def remove_definition(world: World, caller: str, message: RemoveBlueprintDefinit
     colony, name = message.namespace, message.name
     definition = world.definitions.get((colony, name))
     if definition is None:
+        if world.request.has_nul:
+            storage.text(500, colony, name)
         raise Refusal(404, f"BlueprintDefinition '{name}' not found in namespace '{colony}'")
     kind = definition.spec.names.kind
     count = sum(c == colony and blueprint.kind == kind for (c, _), blueprint in world.blueprints.items())

@@ -39,6 +39,8 @@ def add_executor(world: World, caller: str, message: AddExecutor, _: None) -> Ex
     spec = message.executor
     assert spec is not None
     known = world.executors.get((spec.colonyname, spec.executorname))
+    if known is not None:
+        lookup.require_readable(known)
     if known is not None and not world.settings.allow_reregister:
         raise Refusal(400, f"Executor with name <{spec.executorname}> in Colony <{spec.colonyname}> already exists")
     if world.request.has_nul:
@@ -62,7 +64,7 @@ def _record(world: World, spec: ExecutorSpec) -> Executor:
         colony=spec.colonyname,
         require_func_reg=spec.requirefuncreg,
         commissioned_ns=world.now_ns,
-        last_heard_ns=spec.lastheardfromtime.ns,
+        last_heard_ns=storage.to_microseconds(spec.lastheardfromtime.ns),
         location=spec.locationname,
         capabilities=spec.capabilities,
         allocations=spec.allocations,
@@ -165,6 +167,7 @@ def _executor_by_id(world: World, caller: str, message: GetExecutorById) -> Exec
         if world.request.has_nul:
             storage.text(400, message.executorid)
         raise Refusal(404, "Failed to get executor by ID, executor is nil")
+    lookup.require_readable(records[0])
     return records[0]
 
 
@@ -186,6 +189,7 @@ def _itself(world: World, caller: str, colony: str, name: str, refusal: str) -> 
     executor = world.executors.get((colony, name))
     if executor is None:
         raise Refusal(400, f"Executor with name <{name}> does not exist")
+    lookup.require_readable(executor)
     if executor.executor_id != caller:
         raise Refusal(400, refusal)
     return executor

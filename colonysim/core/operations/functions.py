@@ -43,9 +43,10 @@ def add_function(world: World, caller: str, message: AddFunction, _: None) -> Fu
         raise Refusal(400, f"Failed to add function, Executor with name <{function.executorname}> does not exist")
     if executor.executor_id != caller:
         raise Refusal(403, "Not allowed to add a function to another executor")
+    lookup.require_readable(executor)
     storage.int32(500, function.counter)
     if world.request.has_nul:
-        storage.text(500, function)
+        storage.text(500, function, free=("locationname",))  # the executor's is stored
     if function.functionid in world.functions:
         raise storage.duplicate_key(500, "prod_functions_pkey")
     stored = replace(function, functionid=function.functionid or world.new_id(), locationname=executor.location)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from colonysim.core import lookup, retention, storage
 from colonysim.core.access import holder, member, of_target, running
-from colonysim.core.errors import NUL_TEXT, DoubleRefusal, Refusal
+from colonysim.core.errors import NUL_TEXT, DoubleRefusal, Refusal, Silence
 from colonysim.core.lookup import or_null
 from colonysim.core.model import APPROVED, DAY_NS, Process
 from colonysim.core.protocol import EMPTY, Empty, Message
@@ -43,13 +43,15 @@ class AddLog(Message, frozen=True):
     & holder("Failed to add log, not allowed to add log, only the assigned Executor may att logs"),
 )
 def add_log(world: World, caller: str, message: AddLog, process: Process) -> Empty:
-    name = world.executors_by_id[caller][0].name
+    records = world.executors_by_id.get(caller)
+    if not records:
+        raise Silence(500)  # a user who holds a process, or an executor under its old id: the reference faults
     _write(
         world,
         Log(
             processid=process.process_id,
             colonyname=process.colony,
-            executorname=name,
+            executorname=records[0].name,
             message=message.message,
             timestamp=world.now_ns,
         ),

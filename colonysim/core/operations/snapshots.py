@@ -63,6 +63,8 @@ class GetSnapshot(Message, frozen=True):
 def get_snapshot(world: World, caller: str, message: GetSnapshot, _: None) -> Snapshot:
     """By id where one is given, else by name."""
     colony = message.colonyname
+    if world.request.has_nul:
+        storage.text(500, message.snapshotid or message.name)
     if message.snapshotid:
         snapshot = world.snapshots.get(message.snapshotid)
         if snapshot is None or snapshot.colony != colony:
@@ -101,6 +103,8 @@ class RemoveSnapshot(Message, frozen=True):
 @operation("removesnapshotmsg", RemoveSnapshot, "Failed to remove snapshot", access=member())
 def remove_snapshot(world: World, caller: str, message: RemoveSnapshot, _: None) -> Empty:
     """What is not there is removed all the same."""
+    if world.request.has_nul:
+        storage.text(500, message.snapshotid or message.name)
     if message.snapshotid:
         snapshot = world.snapshots.get(message.snapshotid)
     elif message.name:

@@ -166,7 +166,6 @@ class AddChild(Message, frozen=True):
     childprocessid: str = ""
     insert: bool = False
     spec: FunctionSpec | None = None
-    nodename: str = ""  # sent by pycolonies, ignored
 
 
 def _colony_of_child(message: AddChild, _: None) -> str:
@@ -200,6 +199,7 @@ def add_child(world: World, caller: str, message: AddChild, _: None) -> Process:
         raise Refusal(400, f"Process with Id {parent.process_id} does not belong to a processgraph")
     if message.processgraphid != parent.graph_id:
         raise Refusal(400, "Failed to add child to processgraph, the parent process is part of another processgraph")
+    intake.check(world, spec)
     before = None
     if message.childprocessid and not message.insert:
         before = world.processes.get(message.childprocessid)

@@ -1,7 +1,4 @@
-"""What must hold whatever happens: checked from the outside, after each step, on books of its own.
-
-The checks read the core's trace of transitions, never its queues, and so find what the queues get wrong.
-"""
+"""Processes: one holder, legal arrows, conditions, order, retries, parents first, nothing lost."""
 
 from __future__ import annotations
 
@@ -22,8 +19,10 @@ from colonysim.core.model import (
     ProcessState,
 )
 from colonysim.core.scheduling import MAX_COUNT, Demand, order_of
-from colonysim.core.world import Assignment, Transition, World
+from colonysim.core.trace import Assignment, Transition
+from colonysim.core.world import World
 from colonysim.sim.clock import show_time
+from colonysim.sim.invariants.violation import InvariantViolation
 
 NEW: Final = -1
 _NAMES: Final = {NEW: "NEW", REMOVED: "REMOVED"} | {state.value: state.name for state in ProcessState}
@@ -46,10 +45,6 @@ Class = tuple[tuple[str, ...], str, int, int, int, int]
 Pool = dict[Class, "SortedList[tuple[int, int, str]]"]
 
 
-class InvariantViolation(AssertionError):
-    """The simulation did what it must never do. The text tells the story of the process."""
-
-
 class _Book(msgspec.Struct):
     """What the checks know of one process."""
 
@@ -58,11 +53,12 @@ class _Book(msgspec.Struct):
     story: list[Transition]
     holder: str = ""
     listed: bool = False  # among those that wait for an executor
+    blocked: bool = False  # by parents that have not succeeded
     order: tuple[int, int] = (0, 0)
 
 
-class Invariants:
-    """One pass over the trace: one holder, legal arrows, conditions, order, retries, conservation."""
+class ProcessBooks:
+    """What is known of each process, and who waits in which order."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -70,32 +66,19 @@ class Invariants:
         self.pools: dict[tuple[str, str], Pool] = {}
         self.submitted = self.removed = 0
         for process in world.processes.values():
-            self._enter(process, process.state)
+            self._enter(process, process.state, process.wait_for_parents)
         self.submitted = len(self.books)
-        world.trace = []
-
-    def check(self) -> None:
-        """Look at what has happened since the last time. Errors: InvariantViolation."""
-        trace = self.world.trace
-        if not trace:
-            return
-        self.world.trace = []
-        for entry in trace:
-            if isinstance(entry, Transition):
-                self._transition(entry)
-            else:
-                self._assignment(entry)
-        self._conservation()
 
     # ------------------------------------------------------------ one process
-    def _transition(self, step: Transition) -> None:
+    def moved(self, step: Transition) -> None:
+        """A process has come into a state."""
         if step.old == NEW:
             self.submitted += 1
             process = self.world.processes.get(step.process_id)
             if process is None:  # came and went within one step
                 self.removed += 1
                 return
-            self._enter(process, WAITING).story.append(step)
+            self._enter(process, WAITING, bool(process.parents)).story.append(step)
             return
         book = self.books.get(step.process_id)
         if book is None:
@@ -108,13 +91,23 @@ class Invariants:
         if book.listed:
             self._unlist(step, book)
         book.state = step.new
-        if step.new == WAITING and not book.process.wait_for_parents:
+        if step.old == step.new == WAITING:
+            self._released(step, book)
+        if step.new == WAITING and not book.blocked:
             self._list(book)
         self._holder(step, book)
         self._retries(book.process)
         if step.new == REMOVED:
             self.removed += 1
             del self.books[step.process_id]
+
+    def _released(self, step: Transition, book: _Book) -> None:
+        """It waits for its parents no longer: all of them must have succeeded."""
+        book.blocked = False
+        for parent_id in book.process.parents:
+            parent = self.books.get(parent_id)
+            if parent is not None and parent.state != SUCCESS:
+                raise self._violation(step.process_id, f"was released before its parent {parent_id} succeeded")
 
     def _holder(self, step: Transition, book: _Book) -> None:
         if step.new == RUNNING:
@@ -131,10 +124,11 @@ class Invariants:
         if -1 < limit < process.retries:
             raise self._violation(process.process_id, f"has been retried {process.retries} times of {limit}")
 
-    def _enter(self, process: Process, state: int) -> _Book:
+    def _enter(self, process: Process, state: int, blocked: bool) -> _Book:
         book = _Book(process, state, [], process.executor_id if state == RUNNING else "")
         self.books[process.process_id] = book
-        if state == WAITING and not process.wait_for_parents:
+        book.blocked = blocked
+        if state == WAITING and not book.blocked:
             self._list(book)
         return book
 
@@ -162,18 +156,16 @@ class Invariants:
             del pool[kind]
 
     # ------------------------------------------------------------ who gets what
-    def _assignment(self, entry: Assignment) -> None:
+    def assigned(self, entry: Assignment) -> None:
+        """An executor has been given a process."""
         process = self.world.processes.get(entry.process_id)
         if process is None:
             return
         problem = unfit(process, entry.demand, self.world.settings.exclusive_assign)
         if problem:
             raise self._violation(entry.process_id, f"was given to {entry.demand.name}, {problem}")
-        for parent_id in process.parents:
-            parent = self.world.processes.get(parent_id)
-            if parent is not None and parent.state != SUCCESS:
-                raise self._violation(entry.process_id, f"was started before its parent {parent_id} succeeded")
-
+        if self.books[entry.process_id].blocked:
+            raise self._violation(entry.process_id, "was started before its parents succeeded")
         self._nobody_before(process, entry.demand)
 
     def _nobody_before(self, process: Process, demand: Demand) -> None:
@@ -188,7 +180,8 @@ class Invariants:
                     what = f"was given to {demand.name}, who should have had {other_id} first"
                     raise self._violation(process.process_id, what)
 
-    def _conservation(self) -> None:
+    def conserved(self) -> None:
+        """Submitted = present + removed, by all tables."""
         present = sum(len(table) for tables in self.world.by_state.values() for table in tables)
         if present != len(self.world.processes) or present != self.submitted - self.removed:
             text = (
