@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from colonysim.core.model import ProcessState
     from colonysim.core.settings import Settings
     from colonysim.fronts.inprocess import intercept
-    from colonysim.fronts.web import WebServer
+    from colonysim.fronts.servers import WebServer
     from colonysim.sim.client import (
         AssignedProcess,
         ColonyClient,
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
         function_spec,
     )
     from colonysim.sim.clock import Mode
+    from colonysim.sim.driver import Stuck
     from colonysim.sim.invariants import InvariantViolation
-    from colonysim.sim.simulation import Simulation, Stuck
+    from colonysim.sim.simulation import Simulation
     from colonysim.sim.snapshots import BadSnapshot
 
 __version__ = "0.1.0"
@@ -38,9 +39,9 @@ _HOMES = {
     "Refused": "sim.client",
     "Settings": "core.settings",
     "Simulation": "sim.simulation",
-    "Stuck": "sim.simulation",
+    "Stuck": "sim.driver",
     "UserClient": "sim.client",
-    "WebServer": "fronts.web",
+    "WebServer": "fronts.servers",
     "function_spec": "sim.client",
     "intercept": "fronts.inprocess",
 }

@@ -20,7 +20,7 @@ from colonysim.core.settings import Settings
 from colonysim.sim.clock import Mode
 
 if TYPE_CHECKING:
-    from colonysim.fronts.web import WebServer
+    from colonysim.fronts.servers import WebServer
     from colonysim.sim.simulation import Simulation
 
 app = typer.Typer(
@@ -189,7 +189,7 @@ def _simulation(settings: Settings, mode: Mode, rate: float, state: Path | None,
 
 
 def _server(sim: Simulation, host: str, port: int, control_from_anywhere: bool) -> WebServer:
-    from colonysim.fronts.web import WebServer
+    from colonysim.fronts.servers import WebServer
 
     try:
         return WebServer(sim, host, port, control_from_anywhere=control_from_anywhere)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from colonysim.core.registry import OPERATIONS
+from colonysim.fronts.http1 import HttpRequest
 from colonysim.sim.clock import Mode
-from colonysim.sim.simulation import Simulation, Stuck
+from colonysim.sim.driver import Stuck
+from colonysim.sim.simulation import Simulation
 from colonysim.sim.snapshots import BadSnapshot
 from colonysim.wire.times import format_time, zone_of
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
 
 JSON: Final = "application/json"
 PROMISED: Final = 32  # snapshots kept
@@ -85,9 +84,10 @@ class Control:
             ("POST", "actors"): self._actor,
         }
 
-    def answer(self, method: str, path: str, environ: WSGIEnvironment) -> tuple[int, bytes, str]:
+    def answer(self, request: HttpRequest) -> tuple[int, bytes, str]:
         """Status, body and content type of the reply."""
-        if not self.from_anywhere and not _loopback(environ.get("REMOTE_ADDR", "")):
+        method, path = request.method, request.path
+        if not self.from_anywhere and not _loopback(request.remote):
             return 403, b'{"error":"the control API answers this machine only"}', JSON
         name = path.removeprefix("/colonysim").strip("/")
         if name == "" and method == "GET":
@@ -96,8 +96,7 @@ class Control:
         try:
             if route is None:
                 raise self._no_route(method, name)
-            body = _read(environ)
-            result = route(body, _query(environ.get("QUERY_STRING", "")))
+            result = route(request.body, _query(request.query))
         except Bad as bad:
             return bad.status, _ENCODER.encode({"error": str(bad)}), JSON
         except (ValueError, msgspec.ValidationError, msgspec.DecodeError, BadSnapshot) as error:
@@ -204,11 +203,6 @@ def _loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return address in ("", "<local>")
-
-
-def _read(environ: WSGIEnvironment) -> bytes:
-    body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or "0"))
-    return body
 
 
 def _query(text: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
+from colonysim.core.protocol import Answer, Push
 from colonysim.sim.pending import LOST, Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Codec, Incoming, Outgoing
@@ -42,6 +43,12 @@ class Endpoint:
         answer = pending.answer
         assert answer is not None
         return None if answer.status == LOST else self.codec.write(answer, incoming.payload)
+
+    def frame(self, delivery: Push | Answer) -> bytes:
+        """What is sent on a stream."""
+        if isinstance(delivery, Push):
+            return self.codec.write_push(delivery)
+        return self.codec.write(delivery).body
 
     def exchange(self, body: bytes) -> Outgoing | None:
         """Ask and wait, in this process; None where the connection is lost."""

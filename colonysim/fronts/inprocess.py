@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from colonysim import identity
-from colonysim.core.engine import refused
-from colonysim.core.errors import Refusal
-from colonysim.core.protocol import Push, Unblock
-from colonysim.fronts.web import Application, HangUp
-from colonysim.sim.pending import Inbox, Stream
+from colonysim.core.protocol import Answer, Hangup, Push
+from colonysim.fronts import web
+from colonysim.fronts.http1 import REASONS, HttpRequest
+from colonysim.fronts.pubsub import read_request
+from colonysim.fronts.web import Application, Parked
+from colonysim.sim.connections import Asked, Connection, HangUp
+from colonysim.sim.pending import Inbox
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.stock import PORT
-from colonysim.wire.codec import Dropped
+from colonysim.wire.codec import Incoming
 
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+_HERE: Final = "127.0.0.1"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -67,37 +71,29 @@ def _patch_requests(patches: ExitStack, application: Application, matches: Calla
             return real(self, request, *args, **kwargs)
         try:
             return _exchange(application, request)
-        except HangUp:
+        except web.HangUp:
             raise requests.exceptions.ConnectionError("the connection was lost", request=request) from None
 
     _replace(patches, requests.adapters.HTTPAdapter, "send", send)
 
 
 def _exchange(application: Application, request: Any) -> Any:
-    """One request of `requests` through the WSGI application."""
+    """One request of `requests`, answered by the application."""
     import requests
 
     parts = urlsplit(request.url)
-    body = _bytes_of(request.body)
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": request.method,
-        "PATH_INFO": parts.path or "/",
-        "QUERY_STRING": parts.query,
-        "CONTENT_LENGTH": str(len(body)),
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_HOST": parts.netloc,
-        "wsgi.input": io.BytesIO(body),
-    }
-    environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in request.headers.items()}
+    headers = {name.lower(): value for name, value in request.headers.items()} | {"host": parts.netloc}
+    asked = HttpRequest(
+        request.method, unquote(parts.path) or "/", parts.query, headers, body=_bytes_of(request.body), remote=_HERE
+    )
+    reply = application.respond(asked)
+    if isinstance(reply, Parked):
+        application.sim.wait(reply.pending)
+        reply = application.finish(reply)
+    content = b"" if request.method == "HEAD" else reply.body
     response = requests.Response()
-
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
-        response.status_code = int(status.split()[0])
-        response.reason = status.partition(" ")[2]
-        response.headers.update(headers)
-        return lambda data: None
-
-    content = b"".join(application(environ, start_response))
+    response.status_code, response.reason = reply.status, REASONS.get(reply.status, "")
+    response.headers.update(reply.headers)
     response.url, response.request, response.encoding = request.url, request, "utf-8"
     response.raw = io.BytesIO(content)
     response._content = content
@@ -115,27 +111,29 @@ def _bytes_of(body: Any) -> bytes:
 
 
 # ---------------------------------------------------------------- websockets
-class SimulatedSocket:
+class SimulatedSocket(Connection):
     """What `websocket.create_connection` gives inside `intercept`: send, recv and close, in virtual time."""
 
     def __init__(self, application: Application, closed_error: type[Exception]) -> None:
+        super().__init__(outside=False)
         self.sim = application.sim
-        self.codec = application.endpoint.codec
-        self.connected = True
+        self.endpoint = application.endpoint
         self._closed_error = closed_error
         self._inbox = Inbox()
-        self._frames: list[str | bytes] = []
-        self._streams: list[tuple[Stream, bool]] = []
-        self._blocked_by = 0
-        self._queued: list[tuple[bytes, bool]] = []
+        self._sent: deque[tuple[bytes, bool]] = deque()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server has not hung up, as far as has been read."""
+        return not self.closed
 
     def send(self, payload: str | bytes, opcode: int = 1) -> int:
         """Send a request; it is read when no channel subscription is in the way."""
-        body = payload.encode() if isinstance(payload, str) else payload
-        if not self.connected:
+        if self.closed:
             raise self._closed_error("the connection is closed")
-        self._queued.append((body, opcode == 2))
-        self._read_requests()
+        body = payload.encode() if isinstance(payload, str) else payload
+        self._sent.append((body, opcode == 2))
+        self.sim.serve(self)
         return len(body)
 
     def send_binary(self, payload: bytes) -> int:
@@ -144,29 +142,26 @@ class SimulatedSocket:
     def recv(self) -> str | bytes:
         """The next frame, however long it takes in virtual time. Errors: as the real one's for a lost connection."""
         while True:
-            self._take_deliveries()
-            if self._frames:
-                return self._frames.pop(0)
-            if self._inbox.closed or not self.connected:
-                self.close()
-                raise self._closed_error("Connection to remote host was lost.")
-            self.sim.wait_for(self._inbox, "a message on /pubsub")
+            if (frame := self.poll()) is not None:
+                if frame == "":
+                    raise self._closed_error("Connection to remote host was lost.")
+                return frame
+            self.sim.driver.wait_for(self._inbox, "a message on /pubsub")
 
     def poll(self) -> str | bytes | None:
         """The next frame if there is one, "" where the connection is closed, None where nothing has come."""
-        self._take_deliveries()
-        if self._frames:
-            return self._frames.pop(0)
-        return "" if self._inbox.closed else None
+        if not self._inbox.items:
+            return "" if self.closed else None
+        delivery, binary = self._inbox.items.popleft()
+        body = self.endpoint.frame(delivery)
+        return body if binary else body.decode()
 
     def settimeout(self, timeout: float | None) -> None:
         """Accepted and ignored: time outs of the client would be real time."""
 
     def close(self, *args: Any, **kwargs: Any) -> None:
-        self.connected = False
-        for stream, _ in self._streams:
-            self.sim.close_stream(stream)
-        self._streams.clear()
+        self.sim.close_connection(self)
+        self._inbox.closed = True
 
     def __enter__(self) -> SimulatedSocket:
         return self
@@ -174,42 +169,25 @@ class SimulatedSocket:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read_requests(self) -> None:
-        while self._queued and not self._blocked_by:
-            body, binary = self._queued.pop(0)
-            try:
-                incoming = self.codec.read_streamed(body)
-            except Refusal as refusal:
-                self._frame(self.codec.write(refused(0, refusal)).body, binary)
-                continue
-            except Dropped:
-                self._inbox.closed = True
-                return
-            if incoming is None:
-                continue
-            stream = self.sim.open_stream(self._inbox.deliver)
-            self._streams.append((stream, binary))
-            pending = self.sim.begin(
-                incoming.caller_id, incoming.message, has_nul=incoming.has_nul, stream=stream.number
-            )
-            if pending.answer is not None:
-                self._frame(self.codec.write(pending.answer).body, binary)
-                self.sim.close_stream(stream)
-            elif pending.call.payload_type == "subscribechannelmsg":
-                self._blocked_by = stream.number
+    # ------------------------------------------------------------ for the simulation
+    def next_request(self) -> Asked | HangUp | None:
+        while self._sent:
+            body, binary = self._sent.popleft()
+            asked = read_request(self.endpoint.codec, body)
+            if isinstance(asked, Answer):
+                self.deliver(asked, binary)
+            elif isinstance(asked, Incoming):
+                return Asked(asked.caller_id, asked.message, asked.has_nul, binary)
+            elif asked is not None:
+                return asked
+        return None
 
-    def _take_deliveries(self) -> None:
-        while self._inbox.items:
-            delivery = self._inbox.items.popleft()
-            if isinstance(delivery, Push):
-                binary = next((binary for s, binary in self._streams if s.number == delivery.stream), False)
-                self._frame(self.codec.write_push(delivery), binary)
-            elif isinstance(delivery, Unblock) and delivery.stream == self._blocked_by:
-                self._blocked_by = 0
-                self._read_requests()
-
-    def _frame(self, body: bytes, binary: bool) -> None:
-        self._frames.append(body if binary else body.decode())
+    def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:
+        if isinstance(delivery, Hangup):
+            self._inbox.closed = True
+        else:
+            self._inbox.items.append((delivery, binary))
+        self._inbox.wake()
 
 
 def _patch_websocket(patches: ExitStack, application: Application, matches: Callable[[str], bool]) -> None:

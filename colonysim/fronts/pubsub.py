@@ -1,182 +1,141 @@
-"""The WebSocket front: subscriptions on /pubsub (d-realtime-and-data 2.1, 2.2)."""
+"""The WebSocket front: subscriptions on /pubsub (d-realtime-and-data 2.1, 2.2), without sockets."""
 
 from __future__ import annotations
 
-import queue
-import socket
-import threading
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import (
-    AcceptConnection,
-    BytesMessage,
-    CloseConnection,
-    Ping,
-    Request,
-    TextMessage,
-)
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+from wsproto.frame_protocol import FrameDecoder, FrameProtocol, Opcode, ParseFailed
+from wsproto.utilities import generate_accept_token
 
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
-from colonysim.core.protocol import Delivery, Hangup, Push
-from colonysim.fronts.hangups import HangupWatch
-from colonysim.sim.pending import Stream
-from colonysim.sim.simulation import Simulation
-from colonysim.wire.codec import Codec, Dropped
+from colonysim.core.protocol import Answer, Hangup, Push
+from colonysim.fronts.endpoint import Endpoint
+from colonysim.fronts.http1 import HttpRequest
+from colonysim.sim.connections import HANG_UP, Asked, Connection, HangUp
+from colonysim.wire.codec import Codec, Dropped, Incoming
 
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIEnvironment
-
-READ_BYTES: Final = 65_536
+PATH: Final = "/pubsub"
+_CLOSE_CODES: Final = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 
 
-def is_handshake(environ: WSGIEnvironment) -> bool:
-    """Whether a GET asks for a WebSocket of the one version that is spoken."""
-    tokens = environ.get("HTTP_CONNECTION", "").lower().replace(" ", "").split(",")
+def is_handshake(request: HttpRequest) -> bool:
+    """Whether a request asks for a WebSocket of the one version that is spoken."""
+    headers = request.headers
+    tokens = [token.strip() for token in headers.get("connection", "").lower().split(",")]
     return (
-        environ["REQUEST_METHOD"] == "GET"
+        request.method == "GET"
+        and request.path == PATH
         and "upgrade" in tokens
-        and environ.get("HTTP_UPGRADE", "").lower() == "websocket"
-        and environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13"
-        and bool(environ.get("HTTP_SEC_WEBSOCKET_KEY"))
+        and headers.get("upgrade", "").lower() == "websocket"
+        and headers.get("sec-websocket-version") == "13"
+        and bool(headers.get("sec-websocket-key"))
     )
 
 
-class Session:
-    """One WebSocket connection. Requests are read one by one; pushes go out by a thread of their own.
+def read_request(codec: Codec, body: bytes) -> Incoming | HangUp | Answer | None:
+    """The request in a message; an answer where it is refused, None where it is ignored."""
+    try:
+        return codec.read_streamed(body)
+    except Refusal as refusal:
+        return refused(0, refusal)
+    except Dropped:
+        return HANG_UP
 
-    Every request gets a stream of the simulation, so that its pushes come as it came, text or binary.
+
+class _Frame(NamedTuple):
+    """A whole message or a control frame."""
+
+    opcode: Opcode
+    payload: bytes
+
+
+class Session(Connection):
+    """One WebSocket connection of a client outside: bytes in, bytes out.
+
+    `write` must not wait; `drop` closes the connection once all is written. Messages, pings and close frames
+    wait for their turn behind a channel subscription, pushes do not.
     """
 
-    def __init__(self, sim: Simulation, codec: Codec, connection: socket.socket, hangups: HangupWatch | None) -> None:
-        self.sim = sim
-        self.codec = codec
-        self.connection = connection
-        self.hangups = hangups
-        self._protocol = WSConnection(ConnectionType.SERVER)
-        self._protocol_lock = threading.Lock()
-        self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._free = threading.Event()
-        self._streams: list[Stream] = []
-        self._parts: list[str | bytes] = []
-        self._open = True
+    def __init__(self, endpoint: Endpoint, write: Callable[[bytes], None], drop: Callable[[], None]) -> None:
+        super().__init__(outside=True)
+        self.endpoint = endpoint
+        self.sim = endpoint.sim
+        self._write = write
+        self._drop = drop
+        self._decoder = FrameDecoder(client=False)
+        self._encoder = FrameProtocol(client=False, extensions=[])
+        self._kind: Opcode | None = None  # of the message that is coming in
+        self._parts: list[bytes] = []
+        self._frames: deque[_Frame | HangUp] = deque()
 
-    def run(self, environ: WSGIEnvironment) -> None:
-        """Speak until one side goes."""
-        self.connection.settimeout(None)
-        headers = [
-            (name.removeprefix("HTTP_").replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in environ.items()
-            if name.startswith("HTTP_") and name not in ("HTTP_SEC_WEBSOCKET_EXTENSIONS", "HTTP_SEC_WEBSOCKET_PROTOCOL")
-        ]
-        self._protocol.initiate_upgrade_connection(headers, "/pubsub")
-        writer = threading.Thread(target=self._write, name="colonysim-pushes", daemon=True)
-        writer.start()
+    def open(self, request: HttpRequest) -> None:
+        """Answer the handshake."""
+        token = generate_accept_token(request.headers["sec-websocket-key"].encode("latin-1")).decode()
+        lines = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
+        self._write("\r\n".join((*lines, f"Sec-WebSocket-Accept: {token}\r\n\r\n")).encode("latin-1"))
+
+    def receive(self, data: bytes) -> None:
+        """Bytes have come from the client."""
         try:
-            self._handle_events()
-            while self._open and (data := self.connection.recv(READ_BYTES)):
-                with self._protocol_lock:
-                    self._protocol.receive_data(data)
-                self._handle_events()
-        except (OSError, Dropped, RemoteProtocolError, LocalProtocolError):
-            pass  # the connection ends without a word, as the reference's does
-        finally:
-            self._drop()
-            for stream in self._streams:
-                self.sim.close_stream(stream)
-            writer.join()
+            self._decoder.receive_bytes(data)
+            while frame := self._decoder.process_buffer():
+                payload = bytes(frame.payload) if isinstance(frame.payload, (bytes, bytearray)) else b""
+                self._take(frame.opcode, payload, frame.frame_finished and frame.message_finished)
+        except ParseFailed:
+            self._frames.append(HANG_UP)  # not a word, as the reference
+        self.sim.serve(self)
 
-    # ------------------------------------------------------------ in
-    def _handle_events(self) -> None:
-        with self._protocol_lock:
-            events = list(self._protocol.events())
-        for event in events:
-            if isinstance(event, Request):
-                self._send(AcceptConnection())
-            elif isinstance(event, (TextMessage, BytesMessage)):
-                self._parts.append(event.data if isinstance(event.data, str) else bytes(event.data))
-                if event.message_finished:
-                    self._message(isinstance(event, BytesMessage))
-            elif isinstance(event, Ping):
-                self._send(event.response())
-            elif isinstance(event, CloseConnection):
-                self._send(CloseConnection(code=event.code))
-                self._out.put(None)
-                self._open = False
-                return
+    def lost(self) -> None:
+        """The client has gone."""
+        self.sim.close_connection(self)
 
-    def _message(self, binary: bool) -> None:
-        """One request; a channel subscription keeps the next one waiting until it is over."""
-        parts, self._parts = self._parts, []
-        body = b"".join(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part for part in parts)
-        try:
-            incoming = self.codec.read_streamed(body)
-        except Refusal as refusal:
-            self._refuse(refusal, binary)
+    def _take(self, opcode: Opcode, payload: bytes, finished: bool) -> None:
+        if opcode.iscontrol():
+            self._frames.append(_Frame(opcode, payload))
             return
-        if incoming is None:
-            return
-        self._free.clear()
-        stream = self.sim.open_stream(lambda delivery: self._deliver(delivery, binary))
-        self._streams.append(stream)
-        pending = self.sim.begin(
-            incoming.caller_id, incoming.message, has_nul=incoming.has_nul, stream=stream.number, outside=True
-        )
-        if pending.answer is not None:
-            self._frame(self.codec.write(pending.answer).body, binary)
-            self.sim.close_stream(stream)
-            self._streams.remove(stream)
-        elif pending.call.payload_type == "subscribechannelmsg":
-            self._wait_until_free()
+        if (opcode is Opcode.CONTINUATION) is (self._kind is None):
+            raise ParseFailed("a continuation of nothing, or a message within another")
+        self._kind = self._kind or opcode
+        self._parts.append(payload)
+        if finished:
+            self._frames.append(_Frame(self._kind, b"".join(self._parts)))
+            self._kind, self._parts = None, []
 
-    def _wait_until_free(self) -> None:
-        gone = threading.Event()
+    # ------------------------------------------------------------ for the simulation
+    def next_request(self) -> Asked | HangUp | None:
+        while self._frames:
+            frame = self._frames.popleft()
+            if isinstance(frame, HangUp):
+                return frame
+            if frame.opcode is Opcode.PING:
+                self._write(bytes(self._encoder.pong(frame.payload)))
+            elif frame.opcode is Opcode.CLOSE:
+                return self._goodbye(frame.payload)
+            elif frame.opcode is not Opcode.PONG:
+                binary = frame.opcode is Opcode.BINARY
+                asked = read_request(self.endpoint.codec, frame.payload)
+                if isinstance(asked, Answer):
+                    self.deliver(asked, binary)
+                elif isinstance(asked, Incoming):
+                    return Asked(asked.caller_id, asked.message, asked.has_nul, binary)
+                elif asked is not None:
+                    return asked
+        return None
 
-        def hung_up() -> None:
-            gone.set()
-            self._free.set()
+    def _goodbye(self, payload: bytes) -> HangUp:
+        """Answer a close frame with its own code and no reason; one that must not be sent with nothing."""
+        code = int.from_bytes(payload[:2]) if payload else None
+        if code is None or (len(payload) >= 2 and code in _CLOSE_CODES):
+            self._write(bytes(self._encoder.close(code)))
+        return HANG_UP
 
-        with self.hangups.watching(self.connection, hung_up) if self.hangups else nullcontext():
-            self._free.wait()
-        if gone.is_set():
-            raise Dropped
-
-    def _refuse(self, refusal: Refusal, binary: bool) -> None:
-        self._frame(self.codec.write(refused(0, refusal)).body, binary)
-
-    # ------------------------------------------------------------ out
-    def _deliver(self, delivery: Delivery, binary: bool) -> None:
-        """Called by the simulation: nothing here may wait."""
+    def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:
         self.sim.actors.hear_outside()
-        if isinstance(delivery, Push):
-            self._frame(self.codec.write_push(delivery), binary)
-        elif isinstance(delivery, Hangup):
+        if isinstance(delivery, Hangup):
             self._drop()
         else:
-            self._free.set()
-
-    def _frame(self, body: bytes, binary: bool) -> None:
-        self._send(BytesMessage(data=body) if binary else TextMessage(data=body.decode()))
-
-    def _send(self, event: object) -> None:
-        with self._protocol_lock:
-            try:
-                self._out.put(self._protocol.send(event))  # type: ignore[arg-type]
-            except LocalProtocolError:
-                pass  # the other side has said goodbye meanwhile
-
-    def _drop(self) -> None:
-        self._open = False
-        self._free.set()
-        self._out.put(None)
-
-    def _write(self) -> None:
-        try:
-            while (data := self._out.get()) is not None:
-                self.connection.sendall(data)
-            self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # nobody is there any more
+            body = self.endpoint.frame(delivery)
+            self._write(bytes(self._encoder.send_data(body if binary else body.decode())))

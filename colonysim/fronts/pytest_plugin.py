@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from colonysim.fronts.web import WebServer
+    from colonysim.fronts.servers import WebServer
     from colonysim.sim.client import ColonyClient, ExecutorClient
     from colonysim.sim.simulation import Simulation
 
@@ -151,7 +151,7 @@ def executor_factory(colony: ColonyClient) -> Callable[..., ExecutorClient]:
 @pytest.fixture
 def colonysim_server(colonysim: Simulation) -> Iterator[WebServer]:
     """The simulation of `colonysim` on a free port; `url` and `port` tell where."""
-    from colonysim.fronts.web import WebServer
+    from colonysim.fronts.servers import WebServer
 
     with WebServer(colonysim) as server:
         yield server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, Self
 
 from colonysim import identity
@@ -37,6 +38,7 @@ from colonysim.core.specs import (
     User,
     WorkflowSpec,
 )
+from colonysim.core.storage import holds_nul
 from colonysim.identity import Identity
 from colonysim.sim import stock
 from colonysim.sim.simulation import Simulation
@@ -57,14 +59,14 @@ def function_spec(colony: str, funcname: str, args: Sequence[Any] = (), /, **fie
     Limits that are not given are -1, which is no limit. Errors: TypeError for a name that is no field.
     """
     given: dict[str, Any] = {"maxwaittime": -1, "maxexectime": -1, "maxretries": -1, "executortype": "cli"}
-    given |= fields
+    given |= deepcopy(fields)  # what the caller changes later is not the server's affair
     conditions: dict[str, Any] = {name: given.pop(name) for name in Conditions.__struct_fields__ if name in given}
     for name in given:
         if name not in FunctionSpec.__struct_fields__:
             known = ", ".join((*FunctionSpec.__struct_fields__, *Conditions.__struct_fields__))
             raise TypeError(f"a function spec has no field {name!r}; it has {known}")
     conditions["colonyname"] = colony
-    return FunctionSpec(funcname=funcname, args=list(args), conditions=Conditions(**conditions), **given)
+    return FunctionSpec(funcname=funcname, args=deepcopy(list(args)), conditions=Conditions(**conditions), **given)
 
 
 class Caller:
@@ -85,7 +87,7 @@ class Caller:
 
     def ask(self, message: Message) -> Any:
         """The body of the reply. Errors: Refused."""
-        answer = self.sim.call(self.id, message)
+        answer = self.sim.call(self.id, message, has_nul=holds_nul(message))
         if answer.status == 200 and answer.payload_type:
             return answer.body
         body = answer.body
@@ -115,15 +117,15 @@ class ProcessHandle:
 
     @property
     def args(self) -> list[Any]:
-        return list(self.spec.args or ())
+        return deepcopy(list(self.spec.args or ()))
 
     @property
     def input(self) -> list[Any]:
-        return list(self.picture.input or ())
+        return deepcopy(list(self.picture.input or ()))
 
     @property
     def output(self) -> list[Any]:
-        return list(self.picture.output)
+        return deepcopy(list(self.picture.output))
 
     @property
     def errors(self) -> list[str]:
@@ -164,14 +166,14 @@ class AssignedProcess(ProcessHandle):
 
     def close(self, out: Sequence[Any] = ()) -> None:
         """Close it as successful, with an output."""
-        self.caller.ask(CloseSuccessful(processid=self.id, out=list(out)))
+        self.caller.ask(CloseSuccessful(processid=self.id, out=deepcopy(list(out))))
 
     def fail(self, *errors: str) -> None:
         """Close it as failed, with error texts."""
         self.caller.ask(CloseFailed(processid=self.id, errors=list(errors)))
 
     def set_output(self, out: Sequence[Any]) -> None:
-        self.caller.ask(SetOutput(processid=self.id, out=list(out)))
+        self.caller.ask(SetOutput(processid=self.id, out=deepcopy(list(out))))
 
     def log(self, text: str) -> None:
         self.caller.ask(AddLog(processid=self.id, message=text))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.protocol import Answer, Delivery, Hangup, Message
+from colonysim.core.protocol import Answer, Message, Push
 from colonysim.sim.actors import Actor
 
 LOST: Final = 0
@@ -60,12 +60,16 @@ class Waiter:
 
 
 class Pending(Waiter):
-    """A request under way. `answer` is None until it comes."""
+    """A request under way. `answer` is None until it comes.
 
-    __slots__ = ("answer", "call", "outside", "ticket")
+    `told` is called when it comes, under the simulation's lock and in whatever thread brings it.
+    """
+
+    __slots__ = ("answer", "call", "outside", "ticket", "told")
 
     def __init__(self, ticket: int, call: Call, outside: bool = False) -> None:
         super().__init__()
+        self.told: Callable[[], None] | None = None
         self.outside = outside
         self.ticket = ticket
         self.call = call
@@ -78,35 +82,20 @@ class Pending(Waiter):
     def deliver(self, answer: Answer) -> None:
         self.answer = answer
         self.wake()
-
-
-class Stream:
-    """An open connection that takes pushes; `deliver` is called with each, under the simulation's lock."""
-
-    __slots__ = ("deliver", "number")
-
-    def __init__(self, number: int, deliver: Callable[[Delivery], None]) -> None:
-        self.number = number
-        self.deliver = deliver
+        if self.told is not None:
+            self.told()
 
 
 class Inbox(Waiter):
-    """What has been delivered on streams and not been taken yet; `closed` once the server has hung up."""
+    """What has been delivered on a connection and not been taken yet; `closed` once the server has hung up."""
 
     __slots__ = ("closed", "items")
 
     def __init__(self) -> None:
         super().__init__()
-        self.items: deque[Delivery] = deque()
+        self.items: deque[tuple[Push | Answer, bool]] = deque()
         self.closed = False
 
     @property
     def done(self) -> bool:
         return bool(self.items) or self.closed
-
-    def deliver(self, delivery: Delivery) -> None:
-        if isinstance(delivery, Hangup):
-            self.closed = True
-        else:
-            self.items.append(delivery)
-        self.wake()

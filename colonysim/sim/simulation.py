@@ -13,23 +13,20 @@ from colonysim import identity
 from colonysim.core import engine
 from colonysim.core.errors import Refusal
 from colonysim.core.model import SECOND_NS
-from colonysim.core.protocol import Answer, Delivery, Hangup, Message, Request
+from colonysim.core.protocol import Answer, Delivery, Message, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
 from colonysim.core.world import World
 from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
 from colonysim.sim.clock import EPOCH, Clock, Mode, parse_time
+from colonysim.sim.connections import Asked, Connection, Connections
+from colonysim.sim.driver import Driven, Driver, Stuck
 from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal
-from colonysim.sim.pending import LOST, Call, Pending, Stream, Waiter
+from colonysim.sim.pending import LOST, Call, Pending
 
-STUCK_AFTER_S: Final = 5.0
 CALLS_KEPT: Final = 10_000
-
-
-class Stuck(RuntimeError):
-    """Nothing can ever happen any more, or nothing has for a while. The text says who waits for what."""
 
 
 class Simulation:
@@ -53,25 +50,34 @@ class Simulation:
     ) -> None:
         self.settings = (settings or Settings()).overridden(**overrides)
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._settling = 0
         self._tickets = 0
-        self._steps = 0
-        self._streams: dict[int, Stream] = {}
+        self._connections = Connections(
+            self._ask_on,
+            lambda stream: engine.close_stream(self.world, stream),
+            lambda stream: stream in self.world.channel_streams,
+            self._new_ticket,
+        )
         self._pending: dict[int, Pending] = {}
-        self._waiters: dict[int, Waiter] = {}
-        self._pumper: threading.Event | None = None
-        self._planned_ns: int | None = None  # when the one who moves time will look again, if it follows real time
-        self._asleep = False  # it will not look again unless it is told to
         self._check = invariants
         self._keep_journal = journal
         self.actors = Actors(threshold_s)
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self.problems: list[BaseException] = []
         self.clock = Clock(Mode(mode), rate, 0)
+        self.driver = Driver(self._driven(), self._lock, self.clock, self.actors)
         self._initial: bytes | None = None
         self._begin_world(self._new_world())
         self.actors.this_thread().acts()
+
+    def _driven(self) -> Driven:
+        return Driven(
+            fire=self._fire,
+            catch_up=self._catch_up,
+            now_ns=lambda: self.world.now_ns,
+            next_due=lambda: self.world.next_due(),
+            anybody_waits=lambda: bool(self._pending or self._connections),
+            why=self.why,
+        )
 
     def _new_world(self) -> World:
         settings = self.settings
@@ -91,67 +97,91 @@ class Simulation:
         pending = self.begin(caller_id, message, has_nul=has_nul)
         return pending.answer or self.wait(pending)
 
-    def begin(
-        self, caller_id: str, message: Message, *, has_nul: bool = False, stream: int = 0, outside: bool = False
-    ) -> Pending:
+    def begin(self, caller_id: str, message: Message, *, has_nul: bool = False, outside: bool = False) -> Pending:
         """Ask, without waiting. `outside`: on behalf of somebody who is not in this process."""
+        self._hear(outside)
+        with self._lock:
+            if self.clock.follows_real_time:
+                self._catch_up()
+            pending = self._ask(caller_id, message, has_nul, 0, outside)
+            self._fire_at_once()
+        return pending
+
+    def serve(self, connection: Connection) -> None:
+        """Something has come on a connection: take it up, as far as it goes."""
+        self._hear(connection.outside)
+        with self._lock:
+            if self.clock.follows_real_time:
+                self._catch_up()
+            self._connections.serve(connection)
+            self._fire_at_once()
+
+    def close_connection(self, connection: Connection) -> None:
+        """The client has gone."""
+        with self._lock:
+            self._connections.lose(connection)
+
+    def _hear(self, outside: bool) -> None:
         if outside:
             self.actors.hear_outside()
         else:
             self.actors.this_thread().acts()
-        with self._lock:
-            if self.clock.follows_real_time:
-                self._catch_up()
-            self._tickets = ticket = self._tickets + 1
-            world = self.world
-            call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
-            self._pending[ticket] = pending = Pending(ticket, call, outside)
-            self.calls.append(call)
-            if self.journal is not None:
-                self.journal.asked(world.now_ns, ticket, caller_id, message)
+
+    def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
+        ticket, world = self._new_ticket(), self.world
+        call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
+        self._pending[ticket] = pending = Pending(ticket, call, outside)
+        self.calls.append(call)
+        if self.journal is not None:
+            self.journal.asked(world.now_ns, ticket, caller_id, message)
+        try:
             self._after(engine.handle(world, Request(ticket, caller_id, message, has_nul, stream)))
-            if stream and pending.answer is None:
-                del self._pending[ticket]  # a subscription has no answer of its own
-            while world.agenda.may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
-                pass
-            self._nudge()
+        except BaseException:
+            self._pending.pop(ticket, None)
+            raise
+        if stream:
+            self._pending.pop(ticket, None)  # a subscription has no answer of its own
         return pending
+
+    def _ask_on(self, asked: Asked, stream: int, outside: bool) -> Answer | None:
+        return self._ask(asked.caller_id, asked.message, asked.has_nul, stream, outside).answer
+
+    def _fire_at_once(self) -> None:
+        """Let happen what a request has brought about for this very moment."""
+        world = self.world
+        while world.agenda.may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
+            pass
+        self.driver.nudge()
+
+    def _new_ticket(self) -> int:
+        self._tickets = ticket = self._tickets + 1
+        return ticket
 
     def wait(self, pending: Pending) -> Answer:
         """Wait for the answer to a request; in this process time moves on while all wait. Errors: Stuck."""
         call = pending.call
         try:
-            self.wait_for(pending, f"{call.payload_type} of {call.caller_id[:8]}")
+            self.driver.wait_for(pending, f"{call.payload_type} of {call.caller_id[:8]}")
         except Stuck:
             self.abandon(pending)
             raise
         assert pending.answer is not None
         return pending.answer
 
-    def wait_for(self, waiter: Waiter, what: str) -> None:
-        """Wait until the waiter is done, moving time for all who wait if nobody else does. Errors: Stuck."""
-        actor = self.actors.this_thread()
-        steps = self._steps
-        self._waiters[id(waiter)] = waiter
-        waiter.actor = actor
-        with self.actors.waiting(actor, what, self.world.now_ns):
-            try:
-                while not waiter.done:
-                    wait_s = self._take_turn(waiter)
-                    if not waiter.done and not waiter.event.wait(wait_s) and wait_s == STUCK_AFTER_S:
-                        self._complain(steps)
-                        steps = self._steps
-            finally:
-                waiter.actor = None
-                del self._waiters[id(waiter)]
-                self._give_up_turn(waiter)
-
-    def wait_outside(self, pending: Pending) -> Answer:
+    @staticmethod
+    def wait_outside(pending: Pending) -> None:
         """Wait on behalf of somebody outside, where another thread moves time (see `driven`)."""
         event = pending.event
-        while (answer := pending.answer) is None:
+        while pending.answer is None:
             event.wait()
-        return answer
+
+    def when_answered(self, pending: Pending, told: Callable[[], None]) -> bool:
+        """Call `told` when the answer comes, in whatever thread brings it; False if it is there already."""
+        with self._lock:
+            if pending.answer is not None:
+                return False
+            pending.told = told
+        return True
 
     def abandon(self, pending: Pending) -> None:
         """The client of a parked request has hung up; it gives its place free."""
@@ -160,35 +190,18 @@ class Simulation:
                 engine.abandon(self.world, pending.ticket)
                 self._answer(Answer(pending.ticket, LOST, "", None))
 
-    def open_stream(self, deliver: Callable[[Delivery], None]) -> Stream:
-        """A connection for pushes; requests name it by its number."""
-        with self._lock:
-            self._tickets += 1
-            stream = self._streams[self._tickets] = Stream(self._tickets, deliver)
-        return stream
-
-    def close_stream(self, stream: Stream) -> None:
-        """The client has gone."""
-        with self._lock:
-            if self._streams.pop(stream.number, None) is not None:
-                engine.close_stream(self.world, stream.number)
-
     # ------------------------------------------------------------ one step and what follows
     def _after(self, deliveries: list[Delivery]) -> None:
         """Deliver what a step gave out, write it down, and check that all is well."""
-        self._steps += 1
         world = self.world
         if self.journal is not None and deliveries:
             self.journal.told(world.now_ns, deliveries)
         for delivery in deliveries:
             if isinstance(delivery, Answer):
                 self._answer(delivery)
-            elif stream := self._streams.get(delivery.stream):
-                if isinstance(delivery, Hangup):
-                    del self._streams[stream.number]
-                stream.deliver(delivery)
-        if self._settling:
-            self._changed.notify_all()
+            elif free := self._connections.deliver(delivery):
+                self._connections.serve(free)
+        self.driver.stepped()
         if self.invariants is not None:
             try:
                 self.invariants.check()
@@ -252,13 +265,13 @@ class Simulation:
                         raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
                     break
                 if told and settle:
-                    self._settle(actor)
+                    self.driver.settle(actor)
             else:
                 target_ns = self.world.now_ns
             self.world.now_ns = max(self.world.now_ns, target_ns)
             if self.journal is not None:
                 self.journal.moved(self.world.now_ns)
-            self._nudge()
+            self.driver.nudge()
 
     def run_until_idle(self, limit_s: float | None = None) -> None:
         """Let everything happen that is still to come, within the limit.
@@ -282,9 +295,7 @@ class Simulation:
             if self.clock.follows_real_time:
                 self._catch_up()
             self.clock.set(new_mode, rate if rate is not None else self.clock.rate, self.world.now_ns)
-            self._planned_ns = None
-            if self._pumper is not None:
-                self._pumper.set()
+            self.driver.replan()
 
     def _catch_up(self) -> None:
         """Bring virtual time to what real time says, with all that falls due on the way."""
@@ -292,99 +303,6 @@ class Simulation:
         while self._fire(now_ns) is not None:
             pass
         self.world.now_ns = max(self.world.now_ns, now_ns)
-
-    def _settle(self, but: Actor) -> None:
-        """Wait until whoever was told something has acted on it."""
-        self._settling += 1
-        try:
-            while True:
-                idle_s = self.actors.idle_in(but)
-                if idle_s == 0.0:
-                    return
-                steps = self._steps
-                if not self._changed.wait(STUCK_AFTER_S if idle_s is None else idle_s) and idle_s is None:
-                    if steps == self._steps:
-                        raise Stuck(f"a registered actor neither acts nor waits\n{self.why()}")
-        finally:
-            self._settling -= 1
-
-    # ------------------------------------------------------------ who moves time while all wait
-    def pump(self) -> float | None:
-        """Let time pass as the mode says: seconds of real time until it should be called again, None for never."""
-        with self._lock:
-            wait_s = self._pump()
-            self._asleep = wait_s is None
-            return wait_s
-
-    def _pump(self) -> float | None:
-        mode = self.clock.mode
-        if mode is Mode.MANUAL:
-            return None
-        if mode is not Mode.AUTO:
-            self._catch_up()
-            self._planned_ns = self.world.next_due()
-            return None if self._planned_ns is None else self.clock.real_seconds(self._planned_ns - self.world.now_ns)
-        while self._pending or self._streams:
-            idle_s = self.actors.idle_in()
-            if idle_s != 0.0:
-                return idle_s
-            due_ns = self.world.next_due()
-            if due_ns is None or self._fire(due_ns) is None:
-                return None
-        return None
-
-    def _take_turn(self, waiter: Waiter) -> float:
-        """One of those who wait moves time for all: how long to wait before the next look."""
-        with self._lock:
-            waiter.event.clear()
-            if waiter.done:
-                return 0.0
-            if self._pumper not in (None, waiter.event):
-                return STUCK_AFTER_S
-            self._pumper = waiter.event
-            wait_s = self._pump()
-            self._asleep = wait_s is None
-            if wait_s is None and not waiter.done:
-                if not self.actors.busy() and self.actors.outside_heard is None:
-                    raise Stuck(f"nothing can ever happen any more\n{self.why()}")
-                return STUCK_AFTER_S
-            return wait_s or 0.0
-
-    def _give_up_turn(self, waiter: Waiter) -> None:
-        with self._lock:
-            if self._pumper is waiter.event:
-                self._pumper = None
-                for other in list(self._waiters.values()):
-                    other.event.set()
-
-    def _nudge(self) -> None:
-        """Something has changed that the one who moves time may have to know."""
-        if self._pumper is None or self.clock.mode is Mode.MANUAL:
-            return
-        if self.clock.follows_real_time:
-            due_ns = self.world.next_due()
-            if due_ns is None or (self._planned_ns is not None and due_ns >= self._planned_ns):
-                return
-        elif not self._asleep:
-            return  # it looks around soon enough
-        self._asleep = False
-        self._pumper.set()
-
-    @contextmanager
-    def driven(self, event: threading.Event) -> Iterator[None]:
-        """Somebody else moves time from now on: calls `pump` when asked, and when the event is set."""
-        with self._lock:
-            self._pumper = event
-        try:
-            yield
-        finally:
-            with self._lock:
-                if self._pumper is event:
-                    self._pumper = None
-
-    def _complain(self, steps: int) -> None:
-        if steps == self._steps and self.clock.mode in (Mode.MANUAL, Mode.AUTO):
-            raise Stuck(f"nothing has happened for {STUCK_AFTER_S:.0f} s of real time\n{self.why()}")
 
     def why(self) -> str:
         """Which actor acts, who waits for what and since when, and what is due next."""
@@ -399,9 +317,8 @@ class Simulation:
     def note_refused(self, body: bytes, refusal: Refusal) -> None:
         """Keep a request that was refused before it could be read."""
         with self._lock:
-            self._tickets += 1
             now_ns = self.world.now_ns
-            call = Call(self._tickets, now_ns, "", "", body[:2000], refusal.status, refusal.text, now_ns)
+            call = Call(self._new_ticket(), now_ns, "", "", body[:2000], refusal.status, refusal.text, now_ns)
             self.calls.append(call)
 
     def outside_actor(self, name: str, *, waits: bool, gone: bool = False) -> None:
@@ -413,7 +330,7 @@ class Simulation:
                 actor = self.actors.registered.get(name) or self.actors.register(name)
                 actor.waits_for = "whatever comes" if waits else ""
                 actor.since_ns = self.world.now_ns
-            self._nudge()
+            self.driver.nudge()
 
     @contextmanager
     def actor(self, name: str) -> Iterator[Actor]:
@@ -425,7 +342,7 @@ class Simulation:
         finally:
             with self._lock:
                 self.actors.unregister(name)
-                self._nudge()
+                self.driver.nudge()
 
     def check(self) -> None:
         """Raise the first problem that has come up in any thread, if there is one."""
@@ -481,7 +398,4 @@ class Simulation:
         for pending in list(self._pending.values()):
             engine.abandon(self.world, pending.ticket)
             self._answer(Answer(pending.ticket, LOST, "", None))
-        for stream in list(self._streams.values()):
-            engine.close_stream(self.world, stream.number)
-            stream.deliver(Hangup(stream.number))
-        self._streams.clear()
+        self._connections.hang_up_all()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from colonysim import WebServer
 from colonysim.fronts.verify import player
 from colonysim.fronts.verify.targets import Http, InProcess, Target
-from colonysim.fronts.web import WebServer
 from colonysim.sim.simulation import Simulation
 
 CASES = sorted((Path(__file__).parent / "cases").rglob("*.json"))

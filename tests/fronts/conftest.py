@@ -21,9 +21,16 @@ def sim() -> Simulation:
     return simulation
 
 
+@pytest.fixture(params=["werkzeug", "asyncio"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Both servers serve the same and pass the same tests."""
+    kind: str = request.param
+    return kind
+
+
 @pytest.fixture
-def server(sim: Simulation) -> Iterator[WebServer]:
-    with WebServer(sim) as server:
+def server(sim: Simulation, kind: str) -> Iterator[WebServer]:
+    with WebServer(sim, kind=kind) as server:
         yield server
     assert server.errors == []
 

@@ -10,6 +10,7 @@ import requests
 
 from colonysim import ColonyClient, ProcessState, Simulation, WebServer
 from colonysim.fronts.control import Control
+from colonysim.fronts.http1 import HttpRequest
 
 
 @pytest.fixture
@@ -108,10 +109,7 @@ def test_the_page_for_people(server: WebServer, sim: Simulation) -> None:
 
 
 def test_other_machines_are_turned_away(sim: Simulation) -> None:
-    environ = {"REMOTE_ADDR": "192.0.2.7", "QUERY_STRING": ""}
-    assert Control(sim).answer("GET", "/colonysim/clock", environ)[0] == 403
-    allowed = Control(sim, from_anywhere=True)
-    import io
-
-    status, body, _ = allowed.answer("GET", "/colonysim/clock", environ | {"wsgi.input": io.BytesIO()})
+    request = HttpRequest("GET", "/colonysim/clock", "", {}, remote="192.0.2.7")
+    assert Control(sim).answer(request)[0] == 403
+    status, body, _ = Control(sim, from_anywhere=True).answer(request)
     assert (status, json.loads(body)["mode"]) == (200, "manual")

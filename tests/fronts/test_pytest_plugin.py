@@ -152,7 +152,7 @@ def test_errors_in_server_threads_fail_the_test(pytester: pytest.Pytester) -> No
         def test_it(colonysim_server, monkeypatch):
             def broken(*args):
                 raise ZeroDivisionError("planted")
-            monkeypatch.setattr(colonysim_server.app, "_api", broken)
+            monkeypatch.setattr(colonysim_server.app, "_route", broken)
             assert requests.post(colonysim_server.url + "/api").status_code == 500
         """
     )

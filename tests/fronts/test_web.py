@@ -42,7 +42,7 @@ def test_http_1_0_is_kept_only_where_asked(server: WebServer) -> None:
         with Wire(server) as wire:
             wire.send(f"GET /health HTTP/1.0\r\n{header}\r\n".encode())
             status, headers, _ = wire.reply()
-            assert status == "HTTP/1.1 200 OK"
+            assert status == "HTTP/1.0 200 OK"
             assert headers["connection"] == ("keep-alive" if kept else "close")
 
 
@@ -72,11 +72,57 @@ def test_a_chunked_request_is_read(wire: Wire) -> None:
     assert opened(wire.reply()[2])["name"] == "dev"
 
 
-def test_bad_chunks_are_told(wire: Wire) -> None:
-    wire.send(b"POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+def test_chunks_may_have_extensions_and_fields_behind_them(wire: Wire) -> None:
+    head = b"POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    wire.send(head + b"%x;foo=bar\r\n%b\r\n0\r\nX-T: 1\r\n\r\n" % (len(GET_COLONY), GET_COLONY))
+    assert opened(wire.reply()[2])["name"] == "dev"
+
+
+@pytest.mark.parametrize("size", [b"zz", b"+5", b"0x5", b"1_0", b"", b"11111111111111111"])
+def test_bad_chunks_are_told(wire: Wire, size: bytes) -> None:
+    wire.send(b"POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n" % size)
+    status, headers, body = wire.reply()
+    assert status.startswith("HTTP/1.1 400")
+    assert headers["connection"] == "close"
+    assert opened(body)["message"] == "invalid byte in chunk length"
+
+
+@pytest.mark.parametrize("part", [b"", b"5\r\nhel", b"5\r\nhello\r\n", b"a00000000\r\nhello", b"5\r\nhello\r\n0\r\n"])
+def test_chunks_that_end_too_soon_are_told(wire: Wire, part: bytes) -> None:
+    wire.send(b"POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + part)
+    wire.socket.shutdown(socket.SHUT_WR)
     status, _, body = wire.reply()
     assert status.startswith("HTTP/1.1 400")
-    assert opened(body)["message"] == "invalid byte in chunk length"
+    assert opened(body)["message"] == "unexpected EOF"
+
+
+def test_many_and_long_headers_and_queries_are_taken(wire: Wire) -> None:
+    headers = [f"X-{number}: {'x' * 600}" for number in range(150)]
+    wire.post(GET_COLONY, *headers, "X-Long: " + "x" * 70_000)
+    assert opened(wire.reply()[2])["name"] == "dev"
+    wire.send(b"GET /health?" + b"q" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert wire.reply()[0] == "HTTP/1.1 200 OK"
+
+
+def test_paths_are_unquoted_and_case_sensitive(wire: Wire) -> None:
+    for target, status in {
+        "/%68ealth": 200, "/health?a=1": 200, "http://elsewhere/health": 200, "/Health": 404, "//health": 404,
+        "/health#f": 404, "*": 404, "/health/x": 404,
+    }.items():  # fmt: skip
+        wire.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert wire.reply()[0].split()[1] == str(status), target
+
+
+def test_a_request_that_comes_byte_by_byte_is_read(wire: Wire) -> None:
+    request = b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(GET_COLONY), GET_COLONY)
+    for place in range(len(request)):
+        wire.send(request[place : place + 1])
+    assert opened(wire.reply()[2])["name"] == "dev"
+
+
+def test_bare_line_feeds_and_folded_headers_are_read(wire: Wire) -> None:
+    wire.send(b"GET /health HTTP/1.1\nHost: x\nX-Folded: a\n b\n\n")
+    assert wire.reply()[0] == "HTTP/1.1 200 OK"
 
 
 def test_a_body_that_ends_too_soon_is_told(wire: Wire) -> None:
@@ -100,8 +146,28 @@ def test_expect_100_continue_is_answered(wire: Wire) -> None:
         (b"GET /health HTTP/1.1\r\n\r\n", "400 Bad Request: missing required Host header"),
         (b"nonsense\r\n\r\n", "400 Bad Request"),
         (b"GET /health FTP/1.1\r\n\r\n", "400 Bad Request"),
+        (b"GET /health\r\nHost: x\r\n\r\n", "400 Bad Request"),
+        (b"\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request"),
+        (b"GET  /health HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request"),
+        (b"GET\t/health\tHTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request"),
+        (b" GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request"),
+        (b"POST api HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request"),
+        (b"POST /api%zz HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request"),
+        (b"G@T /api HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request"),
+        (b"GET /health HTTP/2.0\r\nHost: x\r\n\r\n", "505 HTTP Version Not Supported: unsupported protocol version"),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n", "400 Bad Request"),
+        (b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n", "400 Bad Request"),
+        (b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", "400 Bad Request"),
+        (b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\n", "400 Bad Request"),
+        (b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 5, 5\r\n\r\n", "400 Bad Request"),
+        (b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n", "400 Bad Request"),
+        (b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", "400 Bad Request"),
         (
-            b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+            b"POST /api HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+            "501 Not Implemented: unsupported transfer encoding",
+        ),
+        (
+            b"GET /health HTTP/1.1\r\nHost: x\r\n" + (b"X: " + b"x" * 20_000 + b"\r\n") * 60 + b"\r\n",
             "431 Request Header Fields Too Large",
         ),
     ],
@@ -183,8 +249,8 @@ def test_a_poll_ends_by_the_moved_clock(server: WebServer, sim: Simulation, wire
     assert opened(wire.reply()[2]) == {"status": 404, "message": "No process available for assignment"}
 
 
-def test_stopping_closes_every_connection(sim: Simulation) -> None:
-    server = WebServer(sim).start()
+def test_stopping_closes_every_connection(sim: Simulation, kind: str) -> None:
+    server = WebServer(sim, kind=kind).start()
     executor = ColonyClient.stock(sim).add_executor("cli")
     idle, parked = Wire(server), Wire(server)
     parked.post(_poll(executor.private_key))
@@ -208,21 +274,21 @@ def test_a_server_is_started_once(server: WebServer) -> None:
         server.start()
 
 
-def test_time_goes_on_by_itself_when_all_wait(sim: Simulation) -> None:
+def test_time_goes_on_by_itself_when_all_wait(sim: Simulation, kind: str) -> None:
     sim.set_clock("auto")
     executor = ColonyClient.stock(sim).add_executor("cli")
     before = sim.now
-    with WebServer(sim) as server, Wire(server) as wire:
+    with WebServer(sim, kind=kind) as server, Wire(server) as wire:
         wire.post(_poll(executor.private_key, 3600))
         assert wire.reply()[0] == "HTTP/1.1 404 Not Found"
     assert (sim.now - before).total_seconds() == 3600
 
 
-def test_a_client_that_says_it_acts_holds_time(sim: Simulation) -> None:
+def test_a_client_that_says_it_acts_holds_time(sim: Simulation, kind: str) -> None:
     sim.set_clock("auto")
     executor = ColonyClient.stock(sim).add_executor("cli")
     sim.outside_actor("careful", waits=False)
-    with WebServer(sim) as server, Wire(server) as wire, Wire(server) as control:
+    with WebServer(sim, kind=kind) as server, Wire(server) as wire, Wire(server) as control:
         wire.post(_poll(executor.private_key, 60))
         _wait_for(sim, 1)
         wire.socket.settimeout(0.2)
@@ -239,7 +305,9 @@ def test_a_client_that_says_it_acts_holds_time(sim: Simulation) -> None:
         assert wire.reply()[0] == "HTTP/1.1 404 Not Found"
 
 
-def test_errors_in_server_threads_are_kept_for_the_test(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_in_server_threads_are_kept_for_the_test(
+    sim: Simulation, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from msgspec.structs import replace
 
     def broken(*_: object) -> None:
@@ -250,7 +318,7 @@ def test_errors_in_server_threads_are_kept_for_the_test(sim: Simulation, monkeyp
     from colonysim.core import registry
 
     monkeypatch.setitem(registry.BY_MESSAGE, row.message, replace(row, serve=broken))
-    with WebServer(sim) as server, Wire(server) as wire:
+    with WebServer(sim, kind=kind) as server, Wire(server) as wire:
         wire.post(GET_COLONY)
         assert wire.reply()[0] == "HTTP/1.1 500 Internal Server Error"
     assert [type(error) for error in server.errors] == [ZeroDivisionError]

@@ -1,0 +1,297 @@
+"""HTTP/1.1 without sockets: bytes to requests and replies to bytes, as the reference's server reads and writes.
+
+What it says to odd request lines, headers and bodies can be observed (a-foundation 1.2, 1.3), and no library
+at hand says the same; so both servers share this one reader.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator
+from email.utils import formatdate
+from typing import Final, TypeVar
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+PLAIN: Final = "text/plain; charset=utf-8"
+MAX_HEAD_BYTES: Final = 1_048_576 + 4096
+CHUNKED_FROM_BYTES: Final = 2049
+REASONS: Final = {
+    100: "Continue", 101: "Switching Protocols", 200: "OK", 204: "No Content", 301: "Moved Permanently",
+    307: "Temporary Redirect", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+    408: "Request Timeout", 409: "Conflict", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+    501: "Not Implemented", 503: "Service Unavailable", 505: "HTTP Version Not Supported",
+}  # fmt: skip
+
+HEADER_TIMEOUT_S: Final = 10.0
+IDLE_TIMEOUT_S: Final = 120.0
+
+T = TypeVar("T")
+Headers = list[tuple[str, str]]
+Waiting = Generator[None, None, T]
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_VERSION: Final = re.compile(r"HTTP/([0-9])\.([0-9])\Z")
+_DIGITS: Final = re.compile(r"[0-9]{1,18}\Z")
+_CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,16}\Z")
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9a-fA-F]{2})")
+_ABSOLUTE: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*://([^/?#]*)(.*)\Z", re.DOTALL)
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_SHORT_BODY: Final = "unexpected EOF"
+_BAD_CHUNK: Final = "invalid byte in chunk length"
+
+
+class HttpRequest(msgspec.Struct):
+    """One request. Header names are in small letters; `path` is unquoted; `problem` is what is wrong with the body."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    minor: int = 1
+    keep: bool = True
+    body: bytes = b""
+    problem: str = ""
+    remote: str = ""
+
+
+class Reply(msgspec.Struct):
+    """Status, headers and body of a reply."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = []
+
+
+class BadRequest(Exception):
+    """What has come is no HTTP. `line` is status and reason, and the body of the reply."""
+
+    def __init__(self, status: int, detail: str = "") -> None:
+        self.line = f"{status} {REASONS[status]}" + (f": {detail}" if detail else "")
+        super().__init__(self.line)
+
+    def reply(self) -> bytes:
+        """All there is to say before the connection is closed."""
+        head = f"HTTP/1.1 {self.line}\r\nContent-Type: {PLAIN}\r\nConnection: close\r\n\r\n"
+        return (head + self.line).encode("latin-1")
+
+
+class HttpReader:
+    """The requests of one connection, in order. Feed it bytes, then ask for the next request.
+
+    `write` is called with what has to be said before a body is sent (100 Continue).
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._ended = False
+        self._steps = self._read()
+        self.in_head = False
+        """Whether part of a head has come and the rest has not."""
+        self.in_body = False
+        self.to_say = b""
+        """What has to be written before more can come; whoever writes it clears it."""
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the other side; none means that no more will come."""
+        if data:
+            self._buffer += data
+        else:
+            self._ended = True
+
+    def next(self) -> HttpRequest | None:
+        """The next request, or None until more bytes have come. Errors: BadRequest, after which all is over."""
+        return next(self._steps)
+
+    @property
+    def left_over(self) -> bytes:
+        """What came behind the last request: the beginning of another protocol."""
+        return bytes(self._buffer)
+
+    def _read(self) -> Generator[HttpRequest | None, None, None]:
+        while True:
+            while (end := self._head_end()) is None:
+                self.in_head = bool(self._buffer)
+                yield None
+            self.in_head = False
+            head = bytes(self._buffer[: end[0]])
+            del self._buffer[: end[1]]
+            request, length = parse_head(head)
+            self.in_body = length != 0
+            if length and request.headers.get("expect", "").lower() == "100-continue":
+                self.to_say = _CONTINUE
+            if length < 0:
+                yield from self._chunks(request)
+            elif length:
+                yield from self._body(request, length)
+            self.in_body = False
+            yield request
+
+    def _head_end(self) -> tuple[int, int] | None:
+        """Where a head ends and what follows begins."""
+        buffer = self._buffer
+        found = buffer.find(b"\r\n\r\n")
+        if found >= 0:
+            return found, found + 4
+        if buffer.startswith((b"\r", b"\n")):
+            raise BadRequest(400)
+        bare = re.search(rb"\n\r?\n", buffer) if b"\n" in buffer else None
+        if bare is not None:
+            return bare.start(), bare.end()
+        if len(buffer) > MAX_HEAD_BYTES:
+            raise BadRequest(431)
+        return None
+
+    def _body(self, request: HttpRequest, length: int) -> Waiting[None]:
+        while len(self._buffer) < length:
+            if self._ended:
+                request.problem, request.keep = _SHORT_BODY, False
+                return
+            yield None
+        request.body = bytes(self._buffer[:length])
+        del self._buffer[:length]
+
+    # ------------------------------------------------------------ chunks
+    def _chunks(self, request: HttpRequest) -> Waiting[None]:
+        parts: list[bytes] = []
+        while True:
+            line = yield from self._line(request)
+            if line is None:
+                return
+            size_text = line.partition(b";")[0].rstrip(b" \t")
+            if not _CHUNK_SIZE.match(size_text):
+                request.problem, request.keep = _BAD_CHUNK, False
+                return
+            size = int(size_text, 16)
+            if not size:
+                break
+            while len(self._buffer) < size + 2:
+                if self._ended:
+                    request.problem, request.keep = _SHORT_BODY, False
+                    return
+                yield None
+            if self._buffer[size : size + 2] != b"\r\n":
+                request.problem, request.keep = "malformed chunked encoding", False
+                return
+            parts.append(bytes(self._buffer[:size]))
+            del self._buffer[: size + 2]
+        while trailer := (yield from self._line(request)):
+            del trailer  # fields behind the body are read over
+        request.body = b"".join(parts)
+
+    def _line(self, request: HttpRequest) -> Waiting[bytes | None]:
+        """A line without its end; None, with the problem noted, where none comes."""
+        while (end := self._buffer.find(b"\n")) < 0:
+            if self._ended or len(self._buffer) > MAX_HEAD_BYTES:
+                request.problem, request.keep = _SHORT_BODY if self._ended else _BAD_CHUNK, False
+                return None
+            yield None
+        line = bytes(self._buffer[:end]).rstrip(b"\r")
+        del self._buffer[: end + 1]
+        return line
+
+
+# ---------------------------------------------------------------- heads
+def parse_head(head: bytes) -> tuple[HttpRequest, int]:
+    """A request without its body, and the body's length: -1 where it comes in chunks. Errors: BadRequest."""
+    if len(head) > MAX_HEAD_BYTES:
+        raise BadRequest(431)
+    lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
+    words = lines[0].split(" ")
+    version = _VERSION.match(words[2]) if len(words) == 3 else None
+    if version is None or not _TOKEN.match(words[0]):
+        raise BadRequest(400)
+    if version[1] != "1":
+        raise BadRequest(505, "unsupported protocol version")
+    headers = _headers(lines)
+    path, query = _target(words[1], headers)
+    minor = int(version[2])
+    if minor and "host" not in headers:
+        raise BadRequest(400, "missing required Host header")
+    tokens = headers.get("connection", "").lower()
+    if tokens not in ("", "close", "keep-alive"):
+        tokens = " ".join(token.strip() for token in tokens.split(",") if token.strip() in ("close", "keep-alive"))
+    keep = "close" not in tokens if minor else "keep-alive" in tokens
+    return HttpRequest(words[0], path, query, headers, minor, keep), _length(headers)
+
+
+def _headers(lines: list[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    name = ""
+    for line in lines[1:]:
+        if line[:1] in (" ", "\t") and name:
+            headers[name] += " " + line.strip()
+            continue
+        name, colon, value = line.partition(":")
+        if not colon or not _TOKEN.match(name):
+            raise BadRequest(400)
+        name, value = name.lower(), value.strip(" \t")
+        if name not in headers:
+            headers[name] = value
+        elif name != "content-length":
+            headers[name] += ", " + value
+        elif headers[name] != value:
+            raise BadRequest(400)
+    return headers
+
+
+def _target(target: str, headers: dict[str, str]) -> tuple[str, str]:
+    """Path and query of a request's target. One with a host of its own speaks to that."""
+    if absolute := _ABSOLUTE.match(target):
+        headers["host"], target = absolute[1], absolute[2]
+    elif not target.startswith("/") and target != "*":
+        raise BadRequest(400)
+    path, _, query = target.partition("?")
+    if "%" in path:
+        if _BAD_ESCAPE.search(path):
+            raise BadRequest(400)
+        path = unquote_to_bytes(path).decode("utf-8", "replace")
+    elif not path.isascii():
+        path = path.encode("latin-1").decode("utf-8", "replace")
+    return path, query
+
+
+def _length(headers: dict[str, str]) -> int:
+    coding = headers.get("transfer-encoding")
+    if coding is not None:
+        if coding.lower() != "chunked":
+            raise BadRequest(501, "unsupported transfer encoding")
+        return -1
+    length = headers.get("content-length", "0")
+    if not _DIGITS.match(length):
+        raise BadRequest(400)
+    return int(length)
+
+
+# ---------------------------------------------------------------- replies
+def render(reply: Reply, request: HttpRequest) -> bytes:
+    """The bytes of a reply, in one piece. Longer bodies go out in chunks, as the reference sends them."""
+    status, body = reply.status, reply.body
+    lines = [f"HTTP/1.{min(request.minor, 1)} {status} {REASONS.get(status, 'Unknown')}", f"Date: {_date()}"]
+    lines += (f"{name}: {value}" for name, value in reply.headers)
+    bodiless = request.method == "HEAD" or status in (204, 304)
+    if len(body) >= CHUNKED_FROM_BYTES and request.minor:
+        lines.append("Transfer-Encoding: chunked")
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    elif not bodiless:
+        lines.append(f"Content-Length: {len(body)}")
+    if not request.keep:
+        lines.append("Connection: close")
+    elif not request.minor:
+        lines.append("Connection: keep-alive")
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    return head if bodiless else head + body
+
+
+_dates: Final[dict[int, str]] = {}
+
+
+def _date() -> str:
+    """The time of this machine as HTTP writes it; made once a second."""
+    second = int(time.time())
+    if second not in _dates:
+        _dates.clear()
+        _dates[second] = formatdate(second, usegmt=True)
+    return _dates.get(second) or formatdate(second, usegmt=True)

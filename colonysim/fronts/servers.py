@@ -1,0 +1,95 @@
+"""Servers that put a simulation on a port: one with a thread for each connection, one with a loop for all."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from enum import StrEnum
+from typing import Protocol
+
+from colonysim.fronts.web import Application, listen, url_of
+from colonysim.sim.actors import OWN_THREADS
+from colonysim.sim.simulation import Simulation
+
+
+class ServerKind(StrEnum):
+    """Which loop serves the connections. Both serve the same application and pass the same tests."""
+
+    WERKZEUG = "werkzeug"  # a thread for each connection, on werkzeug's WSGI server
+    ASYNCIO = "asyncio"  # one thread for all connections, several times as fast
+
+
+class Loop(Protocol):
+    """What serves a listening socket. `errors` are those of its threads."""
+
+    errors: list[BaseException]
+
+    def run(self) -> None:
+        """Serve until `stop` is called from another thread."""
+
+    def stop(self) -> None:
+        """Close every connection and make `run` return."""
+
+
+class WebServer:
+    """A simulation on a port of this machine. Port 0 takes a free one.
+
+    Errors: OSError that names the address where the port is taken; ValueError for an unknown kind.
+    """
+
+    def __init__(
+        self,
+        sim: Simulation,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        kind: ServerKind | str = ServerKind.WERKZEUG,
+        control_from_anywhere: bool = False,
+    ) -> None:
+        self.sim = sim
+        self.kind = ServerKind(kind)
+        self.app = Application(sim, control_from_anywhere=control_from_anywhere)
+        self._listener = listen(host, port)
+        self.host, self.port = host, self._listener.getsockname()[1]
+        self._loop = _loop(self.kind, self.app, self._listener)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        return url_of(self.host, self.port)
+
+    @property
+    def errors(self) -> list[BaseException]:
+        """What went wrong in the server's threads."""
+        return self._loop.errors
+
+    def start(self) -> WebServer:
+        """Serve in a thread of its own. Errors: RuntimeError where it is running already."""
+        if self._thread is not None:
+            raise RuntimeError(f"the server on {self.url} has been started already")
+        self._thread = threading.Thread(target=self._loop.run, name=f"{OWN_THREADS}server", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Close the port and every connection."""
+        if self._thread is not None:
+            self._loop.stop()
+            self._thread.join()
+        self._listener.close()
+
+    def __enter__(self) -> WebServer:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _loop(kind: ServerKind, app: Application, listener: socket.socket) -> Loop:
+    if kind is ServerKind.ASYNCIO:
+        from colonysim.fronts.loop import AsyncioLoop
+
+        return AsyncioLoop(app, listener)
+    from colonysim.fronts.threaded import ThreadedLoop
+
+    return ThreadedLoop(app, listener)

@@ -1,0 +1,119 @@
+"""Connections that stay open: requests come in one at a time, and pushes go out (d-realtime-and-data 2.2)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from colonysim.core.protocol import Answer, Delivery, Hangup, Message, Push
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request on a connection, and whether it came, and wants its pushes, in binary."""
+
+    caller_id: str
+    message: Message
+    has_nul: bool = False
+    binary: bool = False
+
+
+class HangUp:
+    """What a connection has to say last: the client goes, or has sent what ends the connection."""
+
+
+HANG_UP: Final = HangUp()
+
+
+class Connection(ABC):
+    """One client's connection: a source of requests and a sink for what the server sends.
+
+    Both are called under the simulation's lock and must not wait. `streams` are its subscriptions that are
+    open, `blocked_by` the channel subscription that keeps its further requests waiting.
+    """
+
+    def __init__(self, *, outside: bool) -> None:
+        self.outside = outside
+        self.closed = False
+        self.blocked_by = 0
+        self.streams: dict[int, bool] = {}
+
+    @abstractmethod
+    def next_request(self) -> Asked | HangUp | None:
+        """The next request that has come; None where there is none yet."""
+
+    @abstractmethod
+    def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:
+        """Take what the server sends. After a Hangup nothing more comes."""
+
+
+class Connections:
+    """All connections with open subscriptions, by the numbers of those. Called under the simulation's lock.
+
+    `ask` serves a request under a stream number and gives the answer, None where it has subscribed. `forget`
+    ends a subscription in the core, `is_open` asks the core for a channel subscription.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Asked, int, bool], Answer | None],
+        forget: Callable[[int], None],
+        is_open: Callable[[int], bool],
+        new_number: Callable[[], int],
+    ) -> None:
+        self._ask, self._forget, self._is_open, self._new_number = ask, forget, is_open, new_number
+        self._by_stream: dict[int, Connection] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_stream)
+
+    def serve(self, connection: Connection) -> None:
+        """Take up what has come, until nothing is left or a channel subscription is in the way."""
+        while not connection.closed and not self._is_open(connection.blocked_by):
+            asked = connection.next_request()
+            if asked is None:
+                return
+            if isinstance(asked, HangUp):
+                self.hang_up(connection)
+                return
+            number = connection.blocked_by = self._new_number()
+            self._by_stream[number] = connection
+            connection.streams[number] = asked.binary
+            answer = self._ask(asked, number, connection.outside)
+            if answer is not None:
+                del self._by_stream[number], connection.streams[number]
+                connection.deliver(answer, asked.binary)
+
+    def deliver(self, delivery: Delivery) -> Connection | None:
+        """Pass on what the core sends; the connection that may go on with its next request, if any."""
+        if isinstance(delivery, Answer) or (connection := self._by_stream.get(delivery.stream)) is None:
+            return None
+        if isinstance(delivery, Push):
+            connection.deliver(delivery, connection.streams[delivery.stream])
+            return None
+        if isinstance(delivery, Hangup):
+            self.hang_up(connection)
+            return None
+        del self._by_stream[delivery.stream], connection.streams[delivery.stream]
+        return connection
+
+    def hang_up(self, connection: Connection) -> None:
+        """The server drops a connection with all its subscriptions."""
+        if not connection.closed:
+            self.lose(connection)
+            connection.deliver(Hangup(0), False)
+
+    def lose(self, connection: Connection) -> None:
+        """The client has gone."""
+        connection.closed = True
+        for number in connection.streams:
+            self._forget(number)
+            del self._by_stream[number]
+        connection.streams.clear()
+
+    def hang_up_all(self) -> None:
+        """The server goes."""
+        for connection in dict.fromkeys(self._by_stream.values()):
+            self.hang_up(connection)

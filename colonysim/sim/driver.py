@@ -1,0 +1,182 @@
+"""Who moves time while all wait: one of those who wait, or a server on behalf of those outside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple, Protocol
+
+from colonysim.sim.actors import Actor, Actors
+from colonysim.sim.clock import Clock, Mode
+from colonysim.sim.pending import Waiter
+
+STUCK_AFTER_S: Final = 5.0
+
+
+class Stuck(RuntimeError):
+    """Nothing can ever happen any more, or nothing has for a while. The text says who waits for what."""
+
+
+class Settable(Protocol):
+    """Something that can be told to look around: an event, or a loop's way to be woken."""
+
+    def set(self) -> None: ...
+
+
+class Driven(NamedTuple):
+    """What a driver needs of its simulation, all to be called under the lock.
+
+    `fire` lets the next event happen that is due by then: whether it told anybody, None if there is none.
+    """
+
+    fire: Callable[[int], bool | None]
+    catch_up: Callable[[], None]
+    now_ns: Callable[[], int]
+    next_due: Callable[[], int | None]
+    anybody_waits: Callable[[], bool]
+    why: Callable[[], str]
+
+
+class Driver:
+    """Lets one at a time move time, when nobody is left who could act before.
+
+    `_moving` is the event of whoever does so at present; it is set when there is something to look at.
+    """
+
+    def __init__(self, driven: Driven, lock: threading.Lock, clock: Clock, actors: Actors) -> None:
+        self._driven = driven
+        self._lock = lock
+        self._clock = clock
+        self._actors = actors
+        self._changed = threading.Condition(lock)
+        self._settling = 0
+        self._steps = 0
+        self._waiters: dict[int, Waiter] = {}
+        self._moving: Settable | None = None
+        self._planned_ns: int | None = None  # when it will look again, if it follows real time
+        self._asleep = False  # it will not look again unless it is told to
+
+    def stepped(self) -> None:
+        """Something has happened."""
+        self._steps += 1
+        if self._settling:
+            self._changed.notify_all()
+
+    def nudge(self) -> None:
+        """Something has changed that the one who moves time may have to know."""
+        if self._moving is None or self._clock.mode is Mode.MANUAL:
+            return
+        if self._clock.follows_real_time:
+            due_ns = self._driven.next_due()
+            if due_ns is None or (self._planned_ns is not None and due_ns >= self._planned_ns):
+                return
+        elif not self._asleep:
+            return  # it looks around soon enough
+        self._asleep = False
+        self._moving.set()
+
+    def replan(self) -> None:
+        """The clock goes in another way from now on."""
+        self._planned_ns = None
+        if self._moving is not None:
+            self._moving.set()
+
+    def settle(self, but: Actor) -> None:
+        """Wait until whoever was told something has acted on it. Errors: Stuck."""
+        self._settling += 1
+        try:
+            while True:
+                idle_s = self._actors.idle_in(but)
+                if idle_s == 0.0:
+                    return
+                steps = self._steps
+                if not self._changed.wait(STUCK_AFTER_S if idle_s is None else idle_s) and idle_s is None:
+                    if steps == self._steps:
+                        raise Stuck(f"a registered actor neither acts nor waits\n{self._driven.why()}")
+        finally:
+            self._settling -= 1
+
+    # ------------------------------------------------------------ moving time
+    def pump(self) -> float | None:
+        """Let time pass as the mode says: seconds of real time until it should be called again, None for never."""
+        with self._lock:
+            wait_s = self._pump()
+            self._asleep = wait_s is None
+            return wait_s
+
+    def _pump(self) -> float | None:
+        mode, driven = self._clock.mode, self._driven
+        if mode is Mode.MANUAL:
+            return None
+        if mode is not Mode.AUTO:
+            driven.catch_up()
+            self._planned_ns = driven.next_due()
+            return None if self._planned_ns is None else self._clock.real_seconds(self._planned_ns - driven.now_ns())
+        while driven.anybody_waits():
+            idle_s = self._actors.idle_in()
+            if idle_s != 0.0:
+                return idle_s
+            due_ns = driven.next_due()
+            if due_ns is None or driven.fire(due_ns) is None:
+                return None
+        return None
+
+    @contextmanager
+    def taken_over(self, event: Settable) -> Iterator[None]:
+        """Somebody else moves time from now on: calls `pump` when asked, and when the event is set."""
+        with self._lock:
+            self._moving = event
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._moving is event:
+                    self._moving = None
+
+    # ------------------------------------------------------------ waiting in this process
+    def wait_for(self, waiter: Waiter, what: str) -> None:
+        """Wait until the waiter is done, moving time for all who wait if nobody else does. Errors: Stuck."""
+        actor = self._actors.this_thread()
+        steps = self._steps
+        self._waiters[id(waiter)] = waiter
+        waiter.actor = actor
+        with self._actors.waiting(actor, what, self._driven.now_ns()):
+            try:
+                while not waiter.done:
+                    wait_s = self._take_turn(waiter)
+                    if not waiter.done and not waiter.event.wait(wait_s) and wait_s == STUCK_AFTER_S:
+                        self._complain(steps)
+                        steps = self._steps
+            finally:
+                waiter.actor = None
+                del self._waiters[id(waiter)]
+                self._give_up_turn(waiter)
+
+    def _take_turn(self, waiter: Waiter) -> float:
+        """One of those who wait moves time for all: how long to wait before the next look."""
+        with self._lock:
+            waiter.event.clear()
+            if waiter.done:
+                return 0.0
+            if self._moving not in (None, waiter.event):
+                return STUCK_AFTER_S
+            self._moving = waiter.event
+            wait_s = self._pump()
+            self._asleep = wait_s is None
+            if wait_s is None and not waiter.done:
+                if not self._actors.busy() and self._actors.outside_heard is None:
+                    raise Stuck(f"nothing can ever happen any more\n{self._driven.why()}")
+                return STUCK_AFTER_S
+            return wait_s or 0.0
+
+    def _give_up_turn(self, waiter: Waiter) -> None:
+        with self._lock:
+            if self._moving is waiter.event:
+                self._moving = None
+                for other in list(self._waiters.values()):
+                    other.event.set()
+
+    def _complain(self, steps: int) -> None:
+        if steps == self._steps and self._clock.mode in (Mode.MANUAL, Mode.AUTO):
+            raise Stuck(f"nothing has happened for {STUCK_AFTER_S:.0f} s of real time\n{self._driven.why()}")
