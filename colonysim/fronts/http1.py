@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from email.utils import formatdate
 from typing import Final, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -215,6 +215,15 @@ def parse_head(head: bytes) -> tuple[HttpRequest, int]:
         tokens = " ".join(token.strip() for token in tokens.split(",") if token.strip() in ("close", "keep-alive"))
     keep = "close" not in tokens if minor else "keep-alive" in tokens
     return HttpRequest(words[0], path, query, headers, minor, keep), _length(headers)
+
+
+def request_to(
+    method: str, target: str, headers: Mapping[str, str], body: bytes = b"", remote: str = "127.0.0.1"
+) -> HttpRequest:
+    """A request that comes without a connection. Errors: BadRequest for a target that is none."""
+    fields = {"host": "localhost"} | {name.lower(): value for name, value in headers.items()}
+    path, query = _target(target, fields)
+    return HttpRequest(method, path, query, fields, body=body, remote=remote)
 
 
 def _headers(lines: list[str]) -> dict[str, str]:

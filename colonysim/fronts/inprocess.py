@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from colonysim import identity
 from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.fronts import web
-from colonysim.fronts.http1 import REASONS, HttpRequest
+from colonysim.fronts.http1 import REASONS, request_to
 from colonysim.fronts.pubsub import read_request
 from colonysim.fronts.web import Application, Parked
 from colonysim.sim.connections import Asked, Connection, HangUp
@@ -28,7 +28,6 @@ from colonysim.sim.stock import PORT
 from colonysim.wire.codec import Incoming
 
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
-_HERE: Final = "127.0.0.1"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -81,12 +80,7 @@ def _exchange(application: Application, request: Any) -> Any:
     """One request of `requests`, answered by the application."""
     import requests
 
-    parts = urlsplit(request.url)
-    headers = {name.lower(): value for name, value in request.headers.items()} | {"host": parts.netloc}
-    asked = HttpRequest(
-        request.method, unquote(parts.path) or "/", parts.query, headers, body=_bytes_of(request.body), remote=_HERE
-    )
-    reply = application.respond(asked)
+    reply = application.respond(request_to(request.method, request.url, request.headers, _bytes_of(request.body)))
     if isinstance(reply, Parked):
         application.sim.wait(reply.pending)
         reply = application.finish(reply)

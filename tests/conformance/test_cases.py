@@ -25,9 +25,9 @@ def in_process(simulation: Simulation) -> Target:
     return InProcess(simulation)
 
 
-@pytest.fixture(scope="module")
-def over_http(simulation: Simulation) -> Iterator[Target]:
-    with WebServer(simulation) as server:
+@pytest.fixture(scope="module", params=["werkzeug", "asyncio"])
+def over_http(request: pytest.FixtureRequest, simulation: Simulation) -> Iterator[Target]:
+    with WebServer(simulation, kind=request.param) as server:
         yield Http(server.url, virtual=True)
     assert server.errors == []
 

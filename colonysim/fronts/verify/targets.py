@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+from colonysim.fronts.http1 import request_to
 from colonysim.fronts.inprocess import SimulatedSocket
 from colonysim.fronts.verify.likeness import seconds_of
-from colonysim.fronts.web import Application
+from colonysim.fronts.web import Application, Parked
 from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Outgoing
 
 REPLY_WITHIN_S: Final = 120.0
+_PUSHED_WITHIN_S: Final = 0.3
+_ON_THE_WAY_S: Final = 0.15  # so long a message that leaves no trace may be under way
 
 
 class Reply:
@@ -81,16 +84,12 @@ class InProcess:
         self.sim.reset()
 
     def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
-        sent: list[Any] = []
-
-        def start_response(
-            status: str, items: list[tuple[str, str]], exc_info: Any = None
-        ) -> Callable[[bytes], object]:
-            sent[:] = [int(status.split()[0]), dict(items)]
-            return lambda data: None
-
-        content = b"".join(self.app(_environ(method, path, body or b"", headers), start_response))
-        return Reply(sent[0], content.decode("utf-8", "replace"), sent[1])
+        reply = self.app.respond(request_to(method, path, headers, body or b""))
+        if isinstance(reply, Parked):
+            self.sim.wait(reply.pending)
+            reply = self.app.finish(reply)
+        content = b"" if method == "HEAD" else reply.body
+        return Reply(reply.status, content.decode("utf-8", "replace"), dict(reply.headers))
 
     def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Later:
         begun = self.app.endpoint.begin(body, outside=False)
@@ -98,22 +97,6 @@ class InProcess:
 
     def connect(self) -> Socket:
         return _InProcessSocket(SimulatedSocket(self.app, ConnectionError), self)
-
-
-def _environ(method: str, path: str, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-    from urllib.parse import unquote
-
-    raw, _, query = path.partition("?")
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": method,
-        "PATH_INFO": unquote(raw, "latin-1"),
-        "QUERY_STRING": query,
-        "CONTENT_LENGTH": str(len(body)),
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_HOST": "localhost",
-        "wsgi.input": io.BytesIO(body),
-    }
-    return environ | {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
 
 
 class _Begun:
@@ -174,7 +157,6 @@ class Http:
         if not self.virtual:
             time.sleep(seconds)
             return
-        time.sleep(0.05)  # let a request that is under way reach the server
         self._control("/colonysim/clock/advance", {"seconds": seconds})
 
     def reset(self) -> None:
@@ -198,7 +180,26 @@ class Http:
             connection.close()
 
     def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Later:
-        return _OnItsWay(lambda: self.request(method, path, body, headers))
+        with self.arriving():
+            return _OnItsWay(lambda: self.request(method, path, body, headers))
+
+    @contextmanager
+    def arriving(self) -> Iterator[None]:
+        """Let what is sent inside reach the server before time moves on."""
+        if not self.virtual:
+            yield
+            time.sleep(_ON_THE_WAY_S)
+            return
+        before = self._calls()
+        yield
+        patient_until = time.monotonic() + _ON_THE_WAY_S
+        while self._calls() == before and time.monotonic() < patient_until:
+            time.sleep(0.001)
+
+    def _calls(self) -> int:
+        """The number of the last request the server has heard."""
+        calls = json.loads(self.request("GET", "/colonysim/calls?limit=1", None, {}).text)
+        return calls[0]["number"] if calls else 0
 
     def connect(self) -> Socket:
         return _HttpSocket(self)
@@ -209,7 +210,6 @@ class _OnItsWay:
         self._replies: list[Reply] = []
         self._thread = threading.Thread(target=lambda: self._replies.append(ask()), daemon=True)
         self._thread.start()
-        time.sleep(0.15)
 
     def there(self, patience_s: float) -> Reply | None:
         self._thread.join(patience_s)
@@ -226,19 +226,21 @@ class _HttpSocket:
 
     def send(self, body: bytes, binary: bool) -> None:
         try:
-            self._socket.send(body if binary else body.decode(), 2 if binary else 1)
+            with self._target.arriving():
+                self._socket.send(body if binary else body.decode(), 2 if binary else 1)
         except (self._errors.WebSocketException, OSError):
             return  # dropped by the server: the next receive says so
-        if self._target.virtual:
-            time.sleep(0.1)
         self._target.sleep(0.3)  # nothing acknowledges a subscription
 
     def receive(self, within_s: float) -> bytes | str | None:
         try:
-            frame = self._receive(min(within_s, 1) if self._target.virtual else within_s)
-            if frame is None and self._target.virtual:
+            if not self._target.virtual:
+                return self._receive(within_s)
+            self._target.now()  # once this is answered, what was to be pushed has been
+            frame = self._receive(_PUSHED_WITHIN_S)
+            if frame is None:
                 self._target.sleep(within_s)
-                frame = self._receive(0.3)
+                frame = self._receive(_PUSHED_WITHIN_S)
         except (self._errors.WebSocketConnectionClosedException, ConnectionError):
             return ""
         return frame
