@@ -149,3 +149,66 @@ def test_ten_thousand_polls_cost_a_submit_nothing_more(colony: ColonyClient) -> 
     process = colony.submit("f", executortype="t")
     assert got(polls[0]) == process.id
     assert sum(each.answer is None for each in polls) == 9_999
+
+
+# ---------------------------------------------------------------- signals that nobody can use
+def test_a_signal_gives_one_who_cannot_take_it_another_try(sim: Simulation, colony: ColonyClient) -> None:
+    """What has come to wait without a signal is found then (b-processes 4.4)."""
+    first, second = colony.add_executor("t", "e1"), colony.add_executor("t", "e2")
+    process = colony.submit("f", executortype="t", executornames=["e1", "e2"])
+    second.assign()
+    waiting = poll(first)
+    colony.remove_executor(second)
+    assert got(waiting) is None
+    colony.submit("g", executortype="t", executornames=["e3"])
+    assert got(waiting) == process.id
+
+
+def test_a_signal_marks_one_who_cannot_take_it_as_alive(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("t")
+    poll(executor, availablecpu="100m")
+    sim.advance(7)
+    colony.submit("f", executortype="t", cpu="200m")
+    assert executor.picture.last_heard_ns == sim.now_ns
+
+
+@pytest.mark.parametrize("names", [None, ["e1"], ["e3"]])
+def test_a_signal_shows_the_pause_to_one_who_waits(
+    sim: Simulation, colony: ColonyClient, names: list[str] | None
+) -> None:
+    executor = colony.add_executor("t", "e1")
+    waiting = poll(executor, 10)
+    sim.advance(1)
+    colony.pause()
+    colony.submit("f", executortype="t", executornames=names)
+    assert executor.picture.last_heard_ns == sim.now_ns
+    sim.advance(9)
+    assert got(waiting) == 408
+
+
+def test_a_signal_of_another_colony_is_heard(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("t")
+    poll(executor)
+    sim.advance(1)
+    ColonyClient.create(sim, "other").submit("f", executortype="t")
+    assert executor.picture.last_heard_ns == sim.now_ns
+
+
+def test_a_signal_with_a_location_is_heard_there_or_by_one_without(sim: Simulation, colony: ColonyClient) -> None:
+    away, nowhere = colony.add_executor("t", location="yard"), colony.add_executor("t")
+    for executor in (away, nowhere):
+        poll(executor)
+    sim.advance(1)
+    colony.submit("f", executortype="t", locationname="hall")
+    assert nowhere.picture.last_heard_ns == sim.now_ns
+    assert away.picture.last_heard_ns != sim.now_ns
+
+
+# ---------------------------------------------------------------- the distributed mode
+@pytest.mark.parametrize("spec", [{"executornames": ["*"]}, {"storage": "1Ki"}])
+def test_without_exclusive_assignment_stars_and_storage_are_served(spec: dict[str, object]) -> None:
+    for exclusive in (True, False):
+        colony = ColonyClient.create(Simulation(mode="manual", exclusive_assign=exclusive), "c")
+        executor = colony.add_executor("t")
+        colony.submit("f", executortype="t", **spec)
+        assert (executor.assign() is None) is exclusive

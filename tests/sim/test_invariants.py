@@ -180,3 +180,136 @@ def test_they_can_be_left_out() -> None:
     world: World = sim.world
     assert world.trace is None
     assert sim.invariants is None
+
+
+# ---------------------------------------------------------------- graphs
+def test_a_child_before_its_parents(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workflow's processes are not held back."""
+    executor = colony.add_executor("t")
+    monkeypatch.setattr(Queues, "_run_key", lambda self, process, key=Queues._run_key: key(self, process))
+    held = Queues.push
+
+    def push(self: Queues, process: Process) -> None:
+        process.wait_for_parents = False
+        held(self, process)
+
+    monkeypatch.setattr(Queues, "push", push)
+    nodes = {"a": {"executortype": "u"}, "b": {"executortype": "t", "after": ["a"]}}
+    colony.submit_workflow(nodes)
+    _expect("was started before its parents succeeded", executor.assign, colony.sim)
+
+
+def test_a_child_released_by_the_first_of_two_parents(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = colony.add_executor("t")
+    fields = {"executortype": "t"}
+    colony.submit_workflow({"a": fields, "b": fields, "c": fields | {"after": ["a", "b"]}})
+    for process in colony.sim.world.processes.values():
+        process.pending_parents = min(process.pending_parents, 1)
+    first = executor.assign()
+    assert first is not None
+    _expect("was released before its parent", first.close, colony.sim)
+
+
+def test_a_graph_that_miscounts(colony: ColonyClient) -> None:
+    executor = colony.add_executor("t")
+    graph = colony.submit_workflow({"a": {"executortype": "t"}, "b": {"executortype": "t"}})
+    colony.sim.world.graphs[graph.id].counts[WAITING] = 1
+    _expect("counts .*; its processes are 1 WAITING, 1 RUNNING", executor.assign, colony.sim)
+
+
+def test_a_success_with_a_process_that_is_none(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from colonysim.core import graphs
+
+    executor = colony.add_executor("t")
+    colony.submit_workflow({"a": {"executortype": "t"}, "b": {"executortype": "t"}})
+    monkeypatch.setattr(graphs, "_state_of", lambda counts: 2)
+    _expect("is a success with 2 processes that are none", executor.assign, colony.sim)
+
+
+# ---------------------------------------------------------------- crons and generators
+def _cron(colony: ColonyClient, interval_s: int) -> None:
+    from colonysim.core.operations.crons import AddCron
+    from colonysim.core.specs import CronSpec
+
+    workflow = '{"colonyname":"c","functionspecs":[{"nodename":"n"}]}'
+    spec = CronSpec(colonyname="c", name="x", interval=interval_s, workflowspec=workflow)
+    colony.user.ask(AddCron(cron=spec))
+
+
+def test_a_cron_that_skips(colony: ColonyClient) -> None:
+    _cron(colony, 10)
+    colony.sim.advance(2)
+    (cron,) = colony.sim.world.crons.values()
+    colony.sim.world.agenda.cancel(cron.timer)
+    colony.sim.advance(3600)
+    _expect("should have run by", lambda: colony.submit("f"), colony.sim)
+
+
+def test_a_cron_that_doubles(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from colonysim.core import recurring
+
+    _cron(colony, 10)
+    run = recurring.run_cron
+
+    def twice(*args: object, **kwargs: object) -> None:
+        run(*args, **kwargs)  # type: ignore[arg-type]
+        run(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recurring, "run_cron", twice)
+    _expect("ran .* before its time", lambda: colony.sim.advance(20), colony.sim)
+
+
+def test_a_cron_that_runs_too_early(colony: ColonyClient) -> None:
+    from colonysim.core.events import CRON_RANK, CronCheck
+
+    _cron(colony, 10)
+    colony.sim.advance(2)
+    world = colony.sim.world
+    (cron,) = world.crons.values()
+    world.agenda.add(world.now_ns + 1, CronCheck(cron.cron_id), CRON_RANK)
+    _expect("ran .* before its time", lambda: colony.sim.advance(1), colony.sim)
+
+
+def _generator(colony: ColonyClient, packs: int) -> None:
+    from colonysim.core.operations.generators import AddGenerator, PackGenerator
+    from colonysim.core.specs import GeneratorSpec
+
+    workflow = '{"colonyname":"c","functionspecs":[{"nodename":"n"}]}'
+    spec = GeneratorSpec(colonyname="c", name="g", trigger=2, timeout=-1, workflowspec=workflow)
+    reply = colony.user.ask(AddGenerator(generator=spec))
+    for number in range(packs):
+        colony.user.ask(PackGenerator(generatorid=reply.generator.generator_id, arg=str(number)))
+
+
+def test_a_generator_that_loses_an_argument(colony: ColonyClient) -> None:
+    _generator(colony, 3)
+    (generator,) = colony.sim.world.generators.values()
+    generator.queue.pop()
+    _expect("has 2 arguments, but was given 3", lambda: colony.submit("f"), colony.sim)
+
+
+def test_a_generator_that_sleeps(colony: ColonyClient) -> None:
+    _generator(colony, 2)
+    (generator,) = colony.sim.world.generators.values()
+    colony.sim.world.agenda.cancel(generator.timer)
+    colony.sim.advance(60)
+    _expect("holds 2 arguments, enough for a batch since", lambda: colony.submit("f"), colony.sim)
+
+
+def test_a_generator_that_fires_too_much(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from colonysim.core import trace
+
+    _generator(colony, 2)
+    (generator,) = colony.sim.world.generators.values()
+    colony.sim.world.note(trace.Fired(generator.generator_id, 3))
+    _expect("started a workflow with 3 arguments of 2", lambda: colony.submit("f"), colony.sim)
+
+
+# ---------------------------------------------------------------- channels
+def test_a_channel_out_of_order(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from colonysim.core.model import Entry
+
+    process = colony.submit("f", channels=["chat"])
+    process.say("chat", b"one", 1)
+    monkeypatch.setattr(Entry, "stands_before", lambda self, other: True)
+    _expect("came last and does not stand last", lambda: process.say("chat", b"two", 2), colony.sim)

@@ -1,0 +1,59 @@
+"""Deadlines as the release loop sees them: b-processes 5.5."""
+
+from __future__ import annotations
+
+from colonysim import ColonyClient, ProcessState, Simulation
+from colonysim.core.lifecycle import SCAN_LIMIT
+
+
+def test_a_limit_below_zero_fails_a_process_that_has_just_come_back(sim: Simulation, colony: ColonyClient) -> None:
+    """Both steps belong to one run of the loop: nobody gets it in between."""
+    executor = colony.add_executor("t")
+    process = colony.submit("f", executortype="t", maxexectime=0, maxwaittime=-2)
+    executor.assign()
+    sim.advance(1.5)
+    assert process.state is ProcessState.FAILED
+    assert process.errors == ["Maximum waiting time limit exceeded"]
+    assert process.retries == 1
+
+
+def test_a_deadline_counts_by_its_rounded_second() -> None:
+    """Times are kept to the microsecond, and 0.9999997 s is the next second."""
+    sim = Simulation(mode="manual", start="2026-01-01T00:00:00.9999997Z")
+    colony = ColonyClient.create(sim, "c")
+    process = colony.submit("f", executortype="t", maxwaittime=1)
+    sim.advance(2)
+    assert process.state is ProcessState.WAITING
+    sim.advance(1)
+    assert process.state is ProcessState.FAILED
+
+
+def test_the_loop_does_not_see_beyond_the_first_thousand(sim: Simulation, colony: ColonyClient) -> None:
+    """What stands too far back is failed once something in front of it has gone, and time stands still till then."""
+    front = [colony.submit("f", executortype="t") for _ in range(SCAN_LIMIT + 1)]
+    behind = colony.submit("f", executortype="t", maxwaittime=1)
+    sim.run_until_idle()
+    assert behind.state is ProcessState.WAITING
+    front[0].cancel()
+    front[1].cancel()
+    sim.run_until_idle()
+    assert behind.state is ProcessState.FAILED
+
+
+def test_a_thousand_in_front_may_also_be_taken(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("t")
+    for _ in range(SCAN_LIMIT):
+        colony.submit("f", executortype="t")
+    behind = colony.submit("f", executortype="u", maxwaittime=1)
+    sim.advance(10)
+    assert behind.state is ProcessState.WAITING
+    executor.assign()
+    sim.advance(1)
+    assert behind.state is ProcessState.FAILED
+
+
+def test_priorities_of_workflows_may_leave_sixty_four_bits(sim: Simulation, colony: ColonyClient) -> None:
+    """They are not limited there, and wrap around as the reference's do."""
+    graph = colony.submit_workflow({"n": {"priority": 200_000}, "m": {"priority": -200_000}})
+    for node in graph.processes.values():
+        assert -(2**63) <= node.picture.priority_time_ns < 2**63
