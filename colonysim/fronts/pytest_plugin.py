@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from colonysim.fronts.s3 import ObjectStore
     from colonysim.fronts.servers import WebServer
     from colonysim.sim.client import ColonyClient, ExecutorClient
     from colonysim.sim.simulation import Simulation
@@ -167,6 +168,17 @@ def colonysim_url(request: pytest.FixtureRequest) -> str:
         return real.rstrip("/")
     server: WebServer = request.getfixturevalue("colonysim_server")
     return server.url
+
+
+@pytest.fixture
+def colonysim_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """An S3 server for ColonyFS, with the variables that SDKs find it by. Needs the extra colonysim[s3]."""
+    from colonysim.fronts import s3
+
+    with s3.ObjectStore() as store, s3.python_sync():
+        for name, value in store.environment().items():
+            monkeypatch.setenv(name, value)
+        yield store
 
 
 # ---------------------------------------------------------------- what is told of a failure

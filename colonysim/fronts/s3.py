@@ -1,0 +1,119 @@
+"""Bytes for ColonyFS: moto's S3 beside the server, for the extra colonysim[s3].
+
+The server keeps what is known of files, the SDKs move the bytes to and from S3 (d-realtime-and-data 3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+BUCKET: Final = "colonies"
+_KEY: Final = "colonysim"
+_REGION: Final = "us-east-1"
+_SYNC_LIBRARY: Final = "/usr/local/lib/libcfslib.so"
+
+
+class ObjectStore:
+    """An S3 server in this process. Errors: ImportError that names the extra where moto is not installed."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        try:
+            from moto.server import ThreadedMotoServer
+        except ImportError as error:
+            raise ImportError("this needs moto: pip install 'colonysim[s3]'") from error
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request helps nobody
+        self._server = ThreadedMotoServer(host, port, verbose=False)
+        self.host = host
+
+    def start(self) -> ObjectStore:
+        self._server.start()
+        self.port: int = self._server.get_host_and_port()[1]
+        return self
+
+    def stop(self) -> None:
+        """Forget all objects, and end the server."""
+        reset = urllib.request.Request(f"http://{self.host}:{self.port}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset).close()
+        self._server.stop()
+
+    def __enter__(self) -> ObjectStore:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def environment(self) -> dict[str, str]:
+        """The variables that SDKs and the command-line tool read."""
+        return {
+            "AWS_S3_ENDPOINT": f"{self.host}:{self.port}",
+            "AWS_S3_ACCESSKEY": _KEY,
+            "AWS_S3_SECRETKEY": _KEY,
+            "AWS_S3_REGION": _REGION,
+            "AWS_S3_REGION_KEY": _REGION,
+            "AWS_S3_BUCKET": BUCKET,
+            "AWS_S3_TLS": "false",
+            "AWS_S3_SKIPVERIFY": "false",
+        }
+
+
+# ---------------------------------------------------------------- pycolonies' sync
+@contextmanager
+def python_sync() -> Iterator[None]:
+    """Let pycolonies' `sync` work where the shared library it calls is not installed: it is on no package index.
+
+    Where the library is there (see CFSLIB), it is used.
+    """
+    try:
+        import pycolonies
+    except ImportError:
+        yield
+        return
+    if Path(os.environ.get("CFSLIB", _SYNC_LIBRARY)).exists():
+        yield
+        return
+    real = pycolonies.Colonies.sync
+    pycolonies.Colonies.sync = sync
+    try:
+        yield
+    finally:
+        pycolonies.Colonies.sync = real
+
+
+def sync(client: Any, dir: str, label: str, keeplocal: bool, colonyname: str, prvkey: str) -> None:
+    """Make a folder and a label hold the same files, with all below them: what pycolonies' library does.
+
+    Files that only one side has go to the other. Where both differ the label's win, unless `keeplocal`.
+    """
+    folder, top = Path(dir), "/" + label.strip("/")
+    folder.mkdir(parents=True, exist_ok=True)
+    places = {top: folder}
+    for known in client.get_file_labels(colonyname, prvkey, top, True) or ():
+        places.setdefault(known["name"], folder / known["name"].removeprefix(top).lstrip("/"))
+    for found in sorted(path for path in folder.rglob("*") if path.is_dir()):
+        places.setdefault(f"{top}/{found.relative_to(folder).as_posix()}", found)
+    for place, where in sorted(places.items()):
+        _sync_one(client, where, place, keeplocal, colonyname, prvkey)
+
+
+def _sync_one(client: Any, folder: Path, label: str, keeplocal: bool, colony: str, key: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    here = {path.name: _checksum(path) for path in folder.iterdir() if path.is_file()}
+    there = {file["name"]: file["checksum"] for file in client.get_files(label, colony, key) or ()}
+    for name in sorted(here | there):
+        if here.get(name) == there.get(name):
+            continue
+        if name in here and (keeplocal or name not in there):
+            client.upload_file(colony, key, filepath=str(folder / name), label=label)
+        else:
+            client.download_file(colony, key, dst=str(folder), label=label, filename=name)
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
