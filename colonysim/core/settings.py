@@ -68,7 +68,9 @@ def _converted(fields: dict[str, Any], strict: bool) -> Settings:
     try:
         settings = msgspec.convert(fields, Settings, strict=strict)
     except msgspec.ValidationError as error:
-        raise ValueError(f"bad settings: {error}") from None
+        what, _, place = str(error).partition(" - at `$.")
+        name = place.rstrip("`")
+        raise ValueError(f"{name}={fields.get(name)} cannot be: {what[:1].lower()}{what[1:]}") from None
     try:
         ZoneInfo(settings.timezone)
     except (KeyError, OSError, ValueError):

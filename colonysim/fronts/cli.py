@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -17,10 +18,11 @@ from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
+from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
 if TYPE_CHECKING:
-    from colonysim.fronts.servers import WebServer
+    from colonysim.fronts.s3 import ObjectStore
     from colonysim.sim.simulation import Simulation
 
 app = typer.Typer(
@@ -37,6 +39,7 @@ err = Console(stderr=True)
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.", envvar="COLONYSIM_HOST")]
 Timezone = Annotated[str, typer.Option(help="IANA zone of printed times and cron expressions.")]
 Seed = Annotated[int, typer.Option(help="All chance comes from it.", envvar="COLONYSIM_SEED")]
+Server = Annotated[ServerKind, typer.Option(help="Which loop serves connections.", envvar="COLONYSIM_SERVER")]
 Setting = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of the server; see --settings for all."),
@@ -120,6 +123,8 @@ def dev(
         str | None, typer.Option(metavar="JSON", help="Output of that executor, a JSON list; else its arguments.")
     ] = None,
     takes: Annotated[float, typer.Option(help="Seconds that executor takes for each process.")] = 0.0,
+    s3: Annotated[bool, typer.Option("--s3", help="With an S3 server for ColonyFS (extra colonysim[s3]).")] = False,
+    server: Server = ServerKind.WERKZEUG,
     state: State = None,
     setting: Setting = None,
     control_from_anywhere: Anywhere = False,
@@ -134,10 +139,14 @@ def dev(
         _fail(str(error))
     settings = _settings(setting, timezone=timezone, seed=seed, start="now")
     sim = _simulation(settings, Mode.REAL, 1.0, state, install=True)
-    with _server(sim, host, port, control_from_anywhere) as server:
-        for name, value in stock.environment(host, server.port, settings.server_key).items():
+    with ExitStack() as running:
+        web = running.enter_context(_server(sim, host, port, server, control_from_anywhere))
+        variables = stock.environment(host, web.port, settings.server_key)
+        if s3:
+            variables |= running.enter_context(_object_store(host)).environment()
+        for name, value in variables.items():
             out.print(f"export {name}={value}", highlight=False, soft_wrap=True)
-        out.print(f"# colonysim on {server.url}, page at {server.url}/colonysim/, Ctrl-C to stop", highlight=False)
+        out.print(f"# colonysim on {web.url}, page at {web.url}/colonysim/, Ctrl-C to stop", highlight=False)
         if executor is not None:
             echo.EchoExecutor(sim, executor, output, takes).start()
             out.print(f"# executor {echo.NAME} of type {executor} closes what it gets", highlight=False)
@@ -157,6 +166,7 @@ def serve(
         str | None, typer.Option(help="Time at the beginning: RFC 3339, or `now` (as with --clock real).")
     ] = None,
     stock: Annotated[bool, typer.Option("--stock", help="With the colony `dev` and the user `myuser`.")] = False,
+    server: Server = ServerKind.WERKZEUG,
     state: State = None,
     setting: Setting = None,
     control_from_anywhere: Anywhere = False,
@@ -165,8 +175,8 @@ def serve(
     start = start or ("now" if clock is Mode.REAL else None)
     settings = _settings(setting, timezone=timezone, seed=seed, start=start)
     sim = _simulation(settings, clock, rate, state, install=stock)
-    with _server(sim, host, port, control_from_anywhere) as server:
-        line = {"url": server.url, "seed": seed, "pid": os.getpid()}
+    with _server(sim, host, port, server, control_from_anywhere) as web:
+        line = {"url": web.url, "seed": seed, "pid": os.getpid()}
         print(msgspec.json.encode(line).decode(), flush=True)
         _until_signal()
     _save(sim, state)
@@ -188,13 +198,20 @@ def _simulation(settings: Settings, mode: Mode, rate: float, state: Path | None,
     return sim
 
 
-def _server(sim: Simulation, host: str, port: int, control_from_anywhere: bool) -> WebServer:
-    from colonysim.fronts.servers import WebServer
-
+def _server(sim: Simulation, host: str, port: int, kind: ServerKind, control_from_anywhere: bool) -> WebServer:
     try:
-        return WebServer(sim, host, port, control_from_anywhere=control_from_anywhere)
+        return WebServer(sim, host, port, kind=kind, control_from_anywhere=control_from_anywhere)
     except OSError as error:
         _fail(error.strerror or str(error))
+
+
+def _object_store(host: str) -> ObjectStore:
+    from colonysim.fronts.s3 import ObjectStore
+
+    try:
+        return ObjectStore("127.0.0.1" if host == "localhost" else host)
+    except ImportError as error:
+        _fail(str(error))
 
 
 def _until_signal() -> None:

@@ -20,6 +20,8 @@ from colonysim.wire.crypto import GROUP_ORDER
 
 _PLACE: Final = re.compile(r"\$\{([^}]+)\}")
 _PATIENCE_S: Final = 60.0
+_SPECIAL: Final = ("sleep", "let", "join", "ws", "send", "recv", "closews", "get")
+_STEPS: Final = ("call", "raw", *_SPECIAL)
 
 
 class BadCase(ValueError):
@@ -34,6 +36,11 @@ def load(path: Path) -> dict[str, Json]:
         raise BadCase(f"{path} cannot be read: {error}") from None
     if not isinstance(case, dict) or not isinstance(case.get("steps"), list):
         raise BadCase(f'{path} is no case: a case is {{"name", "about", "setup", "steps"}}')
+    if not isinstance(case.get("setup"), dict | None):
+        raise BadCase(f'{path}: "setup" must be null or {{"users": [names], "executors": [{{"name", "type"}}]}}')
+    for number, step in enumerate(case["steps"]):
+        if not isinstance(step, dict) or not any(kind in step for kind in _STEPS):
+            raise BadCase(f"{path}: step {number} is none of {', '.join(_STEPS)}")
     return case
 
 
@@ -176,7 +183,7 @@ class _Run:
     # ------------------------------------------------------------ steps
     def step(self, step: dict[str, Json]) -> Json:
         """The reply of one step; None for steps that reply nothing."""
-        for kind in ("sleep", "let", "join", "ws", "send", "recv", "closews", "get"):
+        for kind in _SPECIAL:
             if kind in step:
                 return getattr(self, f"_{kind}")(step)
         reply, kinds = None, []
