@@ -27,6 +27,18 @@ class Call(msgspec.Struct):
     status: int | None = None
     body: Any = None
     answered_ns: int | None = None
+    fault: str = ""  # the fault that struck it, and its kind
+    verdict: str = ""
+
+
+class Lost(ConnectionError):
+    """The connection was lost before the reply came: the request may have taken effect, or not."""
+
+
+class Garbled(msgspec.Struct, frozen=True):
+    """A reply's body that has become something else on its way."""
+
+    text: str
 
 
 class Waiter:
@@ -62,13 +74,17 @@ class Waiter:
 class Pending(Waiter):
     """A request under way. `answer` is None until it comes.
 
-    `told` is called when it comes, under the simulation's lock and in whatever thread brings it.
+    `told` is called when it comes, under the simulation's lock and in whatever thread brings it. `stream` is
+    that of the request, `by` the program that asked, `fault` the rule that has struck it.
     """
 
-    __slots__ = ("answer", "call", "outside", "ticket", "told")
+    __slots__ = ("answer", "by", "call", "fault", "outside", "stream", "ticket", "told")
 
-    def __init__(self, ticket: int, call: Call, outside: bool = False) -> None:
+    def __init__(self, ticket: int, call: Call, outside: bool = False, stream: int = 0) -> None:
         super().__init__()
+        self.fault: Any = None
+        self.stream = stream
+        self.by = ""
         self.told: Callable[[], None] | None = None
         self.outside = outside
         self.ticket = ticket

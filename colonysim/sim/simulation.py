@@ -13,18 +13,21 @@ from colonysim import identity
 from colonysim.core import engine
 from colonysim.core.errors import Refusal
 from colonysim.core.model import SECOND_NS
-from colonysim.core.protocol import Answer, Delivery, Message, Request
+from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
 from colonysim.core.world import World
 from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
+from colonysim.sim.chaos import Faults
 from colonysim.sim.clock import EPOCH, Clock, Mode, parse_time
 from colonysim.sim.connections import Asked, Connection, Connections
 from colonysim.sim.driver import Driven, Driver, Stuck
 from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal
+from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
+from colonysim.sim.timetable import Timetable
 
 CALLS_KEPT: Final = 10_000
 
@@ -66,7 +69,11 @@ class Simulation:
         self.clock = Clock(Mode(mode), rate, 0)
         self.driver = Driver(self._driven(), self._lock, self.clock, self.actors)
         self._initial: bytes | None = None
-        self._begin_world(self._new_world())
+        self.timetable = Timetable()
+        self._network: Network | None = None  # there while any fault is in force
+        self.world = self._new_world()
+        self.faults = Faults(self._reach(), self._lock, self._attach)
+        self._begin_world(self.world)
         self.actors.this_thread().acts()
 
     def _driven(self) -> Driven:
@@ -74,10 +81,31 @@ class Simulation:
             fire=self._fire,
             catch_up=self._catch_up,
             now_ns=lambda: self.world.now_ns,
-            next_due=lambda: self.world.next_due(),
+            next_due=self._due,
             anybody_waits=lambda: bool(self._pending or self._connections),
             why=self.why,
         )
+
+    def _reach(self) -> Reach:
+        return Reach(
+            world=lambda: self.world,
+            timetable=self.timetable,
+            connections=self._connections,
+            pending=self._pending,
+            serve=lambda request: self._after(engine.handle(self.world, request)),
+            answer=self._deliver,
+            note=self._note,
+            new_ticket=self._new_ticket,
+            actor=lambda: "",
+            catch_up=self._fire_overdue,
+        )
+
+    def _attach(self, network: Network | None) -> None:
+        self._network = network
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if self.journal is not None:
+            self.journal.struck(self.world.now_ns, line)
 
     def _new_world(self) -> World:
         settings = self.settings
@@ -90,6 +118,7 @@ class Simulation:
         self.invariants = Invariants(world) if self._check else None
         self.journal = Journal() if self._keep_journal else None
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
+        self.faults.begin()
 
     # ------------------------------------------------------------ requests
     def call(self, caller_id: str, message: Message, *, has_nul: bool = False) -> Answer:
@@ -130,12 +159,16 @@ class Simulation:
     def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
         ticket, world = self._new_ticket(), self.world
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
-        self._pending[ticket] = pending = Pending(ticket, call, outside)
+        self._pending[ticket] = pending = Pending(ticket, call, outside, stream)
         self.calls.append(call)
         if self.journal is not None:
             self.journal.asked(world.now_ns, ticket, caller_id, message)
+        request = Request(ticket, caller_id, message, has_nul, stream)
         try:
-            self._after(engine.handle(world, Request(ticket, caller_id, message, has_nul, stream)))
+            if self._network is not None:
+                self._network.send(pending, request)
+            else:
+                self._after(engine.handle(world, request))
         except BaseException:
             self._pending.pop(ticket, None)
             raise
@@ -188,7 +221,7 @@ class Simulation:
         with self._lock:
             if pending.ticket in self._pending:
                 engine.abandon(self.world, pending.ticket)
-                self._answer(Answer(pending.ticket, LOST, "", None))
+                self._deliver(Answer(pending.ticket, LOST, "", None))
 
     # ------------------------------------------------------------ one step and what follows
     def _after(self, deliveries: list[Delivery]) -> None:
@@ -199,6 +232,8 @@ class Simulation:
         for delivery in deliveries:
             if isinstance(delivery, Answer):
                 self._answer(delivery)
+            elif self._network is not None and isinstance(delivery, Push) and self._network.takes(delivery):
+                continue
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
         self.driver.stepped()
@@ -210,6 +245,14 @@ class Simulation:
                 raise
 
     def _answer(self, answer: Answer) -> None:
+        """The server has answered; faults may have something to say to that."""
+        if self._network is not None and (pending := self._pending.get(answer.ticket)) is not None:
+            self.faults.heard(pending.call.payload_type, answer.status)
+            if pending.fault is not None and self._network.keeps(pending, answer):
+                return
+        self._deliver(answer)
+
+    def _deliver(self, answer: Answer) -> None:
         pending = self._pending.pop(answer.ticket, None)
         if pending is None:
             return
@@ -221,11 +264,26 @@ class Simulation:
 
     def _fire(self, until_ns: int) -> bool | None:
         """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
+        if self.timetable:
+            taken = self.timetable.take(self.world.next_due(), until_ns)
+            if taken is not None:
+                self.world.now_ns = max(self.world.now_ns, taken[0])
+                taken[1]()
+                return True
+            if self.timetable.held:
+                return None
         deliveries = engine.fire_due(self.world, until_ns)
         if deliveries is None:
             return None
         self._after(deliveries)
         return bool(deliveries)
+
+    def _fire_overdue(self) -> None:
+        """The server has been away: let all happen at once that it has missed."""
+        deliveries: list[Delivery] = []
+        while (more := engine.fire_due(self.world, self.world.now_ns)) is not None:
+            deliveries += more
+        self._after(deliveries)
 
     # ------------------------------------------------------------ time
     @property
@@ -286,7 +344,12 @@ class Simulation:
 
     def _next_due(self) -> int | None:
         with self._lock:
-            return self.world.next_due()
+            return self._due()
+
+    def _due(self) -> int | None:
+        """When something happens next by itself, in the server or outside of it."""
+        world_due_ns = self.world.next_due()
+        return self.timetable.next_due(world_due_ns) if self.timetable else world_due_ns
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
         """Go on in another mode or at another rate. Errors: ValueError."""
@@ -397,5 +460,5 @@ class Simulation:
     def _lose_everybody(self) -> None:
         for pending in list(self._pending.values()):
             engine.abandon(self.world, pending.ticket)
-            self._answer(Answer(pending.ticket, LOST, "", None))
+            self._deliver(Answer(pending.ticket, LOST, "", None))
         self._connections.hang_up_all()
