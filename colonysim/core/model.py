@@ -283,9 +283,14 @@ class Subscriptions:
     def __init__(self) -> None:
         self.of_process: dict[str, list[Subscription]] = {}
         self.general: list[Subscription] = []
+        self.any = False  # there are some
 
     def __len__(self) -> int:
         return len(self.general) + len(self.of_process)
+
+    def count(self) -> None:
+        """See whether there are some; call it after a change."""
+        self.any = bool(self.general or self.of_process)
 
     def all(self) -> list[Subscription]:
         return self.general + [s for listed in self.of_process.values() for s in listed]

@@ -89,16 +89,16 @@ class Run:
 
     def head(self) -> Process | None:
         fifo, late = self.fifo, self.late
-        while fifo and fifo[0].state:
+        while fifo and (first := fifo[0]).state:
             fifo.popleft()
         if not late:
-            return fifo[0] if fifo else None
+            return first if fifo else None
         while late and late[0][2].state:
             heapq.heappop(late)
         if not late:
             return fifo[0] if fifo else None
-        first = late[0]
-        return first[2] if not fifo or first[:2] < order_of(fifo[0]) else fifo[0]
+        early = late[0]
+        return early[2] if not fifo or early[:2] < order_of(fifo[0]) else fifo[0]
 
     def pop(self, head: Process) -> None:
         """Take the head off."""
@@ -156,10 +156,12 @@ class Lane:
         if len(self.runs) > _FEW_RUNS:
             return self._best_of_many(demand)
         found: tuple[Run, Process] | None = None
+        unlimited = demand.cpu_milli is None and demand.memory_bytes is None
         for run in self.runs.values():
-            head = run.head() if run.live and demand.fits(run.cpu_milli, run.memory_bytes) else None
-            if head and (found is None or order_of(head) < order_of(found[1])):
-                found = run, head
+            if run.live and (unlimited or demand.fits(run.cpu_milli, run.memory_bytes)):
+                head = run.head()
+                if head and (found is None or order_of(head) < order_of(found[1])):
+                    found = run, head
         return found
 
     def _best_of_many(self, demand: Demand) -> tuple[Run, Process] | None:
