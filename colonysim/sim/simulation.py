@@ -197,7 +197,7 @@ class Simulation:
         if self.journal is not None and deliveries:
             self.journal.told(world.now_ns, deliveries)
         for delivery in deliveries:
-            if isinstance(delivery, Answer):
+            if type(delivery) is Answer:
                 self._answer(delivery)
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
