@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from colonysim.core import channels, storage, transitions
@@ -17,10 +18,12 @@ from colonysim.core.world import World
 PRIORITY_STEP_NS: Final = DAY_NS
 """One step of priority is worth a day in the queue."""
 _LARGE_PRIORITY: Final = 80_000  # from here on the time may leave 64 bits; only workflows come so far
+_MIN: Final = storage.INT32_MIN
+_MAX: Final = storage.INT32_MAX
 _NOT_STORED_AS_TEXT: Final = ("args", "kwargs", "fs", "cpu", "mem", "storage")
 
 
-class Initiator(NamedTuple):
+class Initiator(msgspec.Struct, frozen=True, gc=False):
     """Who a process is submitted by."""
 
     caller_id: str
@@ -53,10 +56,15 @@ def check(world: World, spec: FunctionSpec) -> Resources:
     """What a process of a spec asks for. Refusals: 400 for what cannot be read, then for what cannot be stored."""
     resources = _resources(spec)
     conditions = spec.conditions
-    storage.int32(
-        400, spec.maxwaittime, spec.maxexectime, spec.maxretries,
-        conditions.nodes, conditions.processes, conditions.processespernode,
-    )  # fmt: skip
+    if not (
+        _MIN <= spec.maxwaittime <= _MAX and _MIN <= spec.maxexectime <= _MAX and _MIN <= spec.maxretries <= _MAX
+        and _MIN <= conditions.nodes <= _MAX and _MIN <= conditions.processes <= _MAX
+        and _MIN <= conditions.processespernode <= _MAX
+    ):  # fmt: skip
+        storage.int32(
+            400, spec.maxwaittime, spec.maxexectime, spec.maxretries,
+            conditions.nodes, conditions.processes, conditions.processespernode,
+        )  # fmt: skip
     if world.request.has_nul:
         storage.text(400, spec, free=_NOT_STORED_AS_TEXT)
     return resources
@@ -66,7 +74,7 @@ def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initia
     """A waiting process of a spec, in no table yet. Refusals: as for `check`."""
     resources = check(world, spec)
     now_ns = world.now_ns
-    priority_time_ns = now_ns - spec.priority * PRIORITY_STEP_NS
+    priority_time_ns = now_ns - spec.priority * PRIORITY_STEP_NS if spec.priority else now_ns
     if not -_LARGE_PRIORITY < spec.priority < _LARGE_PRIORITY:
         priority_time_ns = wrapped(priority_time_ns)
     process = Process(
@@ -74,8 +82,8 @@ def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initia
         world.next_serial(),
         colony,
         _with_plain_json(spec),
-        initiator[0],
-        initiator[1],
+        initiator.caller_id,
+        initiator.name,
         priority_time_ns,
         now_ns,
         resources,

@@ -62,7 +62,7 @@ class Run:
     `late`. Processes that have left the waiting state otherwise stay behind as husks until they surface.
     """
 
-    __slots__ = ("cpu_milli", "fifo", "key", "late", "live", "memory_bytes", "number")
+    __slots__ = ("cpu_milli", "fifo", "key", "lanes", "late", "live", "memory_bytes", "number")
 
     def __init__(self, number: int, key: RunKey) -> None:
         self.number = number
@@ -71,6 +71,7 @@ class Run:
         self.fifo: deque[Process] = deque()
         self.late: list[tuple[int, int, Process]] = []
         self.live = 0
+        self.lanes: tuple[Lane, ...] = ()  # those it stands in
 
     def push(self, process: Process) -> bool:
         """Put a process in its place; True if it is now the head."""
@@ -88,16 +89,16 @@ class Run:
 
     def head(self) -> Process | None:
         fifo, late = self.fifo, self.late
-        while fifo and fifo[0].state:
+        while fifo and (first := fifo[0]).state:
             fifo.popleft()
         if not late:
-            return fifo[0] if fifo else None
+            return first if fifo else None
         while late and late[0][2].state:
             heapq.heappop(late)
         if not late:
             return fifo[0] if fifo else None
-        first = late[0]
-        return first[2] if not fifo or first[:2] < order_of(fifo[0]) else fifo[0]
+        early = late[0]
+        return early[2] if not fifo or early[:2] < order_of(fifo[0]) else fifo[0]
 
     def pop(self, head: Process) -> None:
         """Take the head off."""
@@ -155,10 +156,12 @@ class Lane:
         if len(self.runs) > _FEW_RUNS:
             return self._best_of_many(demand)
         found: tuple[Run, Process] | None = None
+        unlimited = demand.cpu_milli is None and demand.memory_bytes is None
         for run in self.runs.values():
-            head = run.head() if run.live and demand.fits(run.cpu_milli, run.memory_bytes) else None
-            if head and (found is None or order_of(head) < order_of(found[1])):
-                found = run, head
+            if run.live and (unlimited or demand.fits(run.cpu_milli, run.memory_bytes)):
+                head = run.head()
+                if head and (found is None or order_of(head) < order_of(found[1])):
+                    found = run, head
         return found
 
     def _best_of_many(self, demand: Demand) -> tuple[Run, Process] | None:
@@ -198,12 +201,16 @@ class Pool:
         self.polls: dict[tuple[str, int | None, int | None], dict[int, Poll]] = {}
         self.by_name: dict[str, dict[int, Poll]] = {}
 
-    def lanes_of(self, run: Run) -> Iterator[Lane]:
+    def enter(self, run: Run) -> None:
+        """Put a new run into its lanes."""
         _, location, names, _, _ = run.key
+        lanes = []
         for name in names or (None,):
             if (lane := self.lanes.get((location, name))) is None:
                 lane = self.lanes[location, name] = Lane()
-            yield lane
+            lane.add(run)
+            lanes.append(lane)
+        run.lanes = tuple(lanes)
 
     def lanes_for(self, demand: Demand) -> Iterator[Lane]:
         """The lanes an executor looks into."""
@@ -227,7 +234,7 @@ class Pool:
             return
         for run in empty:
             del self.runs[run.key]
-            for lane in self.lanes_of(run):
+            for lane in run.lanes:
                 lane.discard(run)
         self.lanes = {key: lane for key, lane in self.lanes.items() if lane.runs}
 
@@ -256,7 +263,7 @@ class Queues:
         if run is None:
             run = self._new_run(pool, key)
         if run.push(process):
-            for lane in pool.lanes_of(run):
+            for lane in run.lanes:
                 if len(lane.runs) > _FEW_RUNS:
                     lane.post(run, process)
 
@@ -367,15 +374,16 @@ class Queues:
 
     def _run_key(self, process: Process) -> RunKey | None:
         """What the process has in common with the others of its run; None if nobody will ever get it."""
-        spec, resources = process.spec, process.resources
+        spec = process.spec
         conditions = spec.conditions
-        if self.exclusive and resources.storage_bytes > 0:
+        cpu_milli, memory_bytes, storage_bytes, _ = process.resources
+        if storage_bytes > 0 and self.exclusive:
             return None  # Quirk: b-processes 4.1
-        if max(conditions.nodes, conditions.processes, conditions.processespernode) > MAX_COUNT:
+        if conditions.nodes > MAX_COUNT or conditions.processes > MAX_COUNT or conditions.processespernode > MAX_COUNT:
             return None
         names = self._names(process) if conditions.executornames else None
         location = conditions.locationname
-        return (spec.priority, location.lower() if location else "", names, resources[0], resources[1])
+        return (spec.priority, location.lower() if location else "", names, cpu_milli, memory_bytes)
 
     def _pool(self, process: Process) -> Pool:
         return self._pool_at(process.colony, process.spec.conditions.executortype)
@@ -391,8 +399,7 @@ class Queues:
             pool.prune()
         self._runs_made += 1
         run = pool.runs[key] = Run(self._runs_made, key)
-        for lane in pool.lanes_of(run):
-            lane.add(run)
+        pool.enter(run)
         return run
 
 

@@ -137,10 +137,14 @@ class World:
     # ------------------------------------------------------------ processes by colony and state
     def processes_in(self, colony: str, state: int) -> dict[str, Process]:
         """The processes of a colony in one state, in the order in which they came into it."""
+        return self.tables_of(colony)[state]
+
+    def tables_of(self, colony: str) -> tuple[dict[str, Process], ...]:
+        """The processes of a colony, a table for each state."""
         tables = self.by_state.get(colony)
         if tables is None:
             tables = self.by_state[colony] = tuple({} for _ in STATES)
-        return tables[state]
+        return tables
 
     # ------------------------------------------------------------ users
     def add_user(self, user: User) -> None:

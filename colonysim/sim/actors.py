@@ -56,6 +56,12 @@ def _cpu_time_ns(thread: threading.Thread) -> int:
     return time.clock_gettime_ns(time.pthread_getcpuclockid(thread.ident))
 
 
+class _Own(threading.local):
+    """The actor of each thread that has called."""
+
+    actor: Actor | None = None
+
+
 class Actors:
     """All actors of a simulation, and when the world outside was last heard of.
 
@@ -68,16 +74,19 @@ class Actors:
         self.registered: dict[str, Actor] = {}
         self.threads: dict[int, Actor] = {}
         self.outside_heard: float | None = None
+        self._own = _Own()
         self._bystanders = {id(thread): thread for thread in threading.enumerate()}
 
     # ------------------------------------------------------------ who is there
     def this_thread(self) -> Actor:
         """The actor of the calling thread."""
-        ident = threading.get_ident()
-        actor = self.threads.get(ident)
-        if actor is None or actor.gone:
+        actor = self._own.actor
+        if actor is None:
             thread = threading.current_thread()
-            actor = self.threads[ident] = Actor(thread.name, thread)
+            actor = self.threads.get(threading.get_ident())
+            if actor is None or actor.thread is not thread:
+                actor = self.threads[threading.get_ident()] = Actor(thread.name, thread)
+            self._own.actor = actor
         return actor
 
     def _look_around(self) -> None:

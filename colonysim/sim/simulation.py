@@ -230,7 +230,7 @@ class Simulation:
         if self.journal is not None and deliveries:
             self.journal.told(world.now_ns, deliveries)
         for delivery in deliveries:
-            if isinstance(delivery, Answer):
+            if type(delivery) is Answer:
                 self._answer(delivery)
             elif self._network is not None and isinstance(delivery, Push) and self._network.takes(delivery):
                 continue
