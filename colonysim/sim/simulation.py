@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from colonysim import identity
 from colonysim.core import engine
+from colonysim.core.agenda import Agenda, Event
 from colonysim.core.errors import Refusal
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer, Delivery, Message, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
+from colonysim.core.trace import Entry
 from colonysim.core.world import World
 from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
@@ -60,6 +62,9 @@ class Simulation:
         self._pending: dict[int, Pending] = {}
         self._check = invariants
         self._keep_journal = journal
+        self.planned = Agenda()
+        self._happens: dict[type[Event], Callable[[Any], bool]] = {}
+        self._observers: list[Callable[[list[Entry]], None]] = []
         self.actors = Actors(threshold_s)
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self.problems: list[BaseException] = []
@@ -74,7 +79,7 @@ class Simulation:
             fire=self._fire,
             catch_up=self._catch_up,
             now_ns=lambda: self.world.now_ns,
-            next_due=lambda: self.world.next_due(),
+            next_due=self._due,
             anybody_waits=lambda: bool(self._pending or self._connections),
             why=self.why,
         )
@@ -87,6 +92,8 @@ class Simulation:
 
     def _begin_world(self, world: World) -> None:
         self.world = world
+        self.planned = Agenda()
+        self._observers.clear()
         self.invariants = Invariants(world) if self._check else None
         self.journal = Journal() if self._keep_journal else None
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
@@ -149,7 +156,7 @@ class Simulation:
     def _fire_at_once(self) -> None:
         """Let happen what a request has brought about for this very moment."""
         world = self.world
-        while world.agenda.may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
+        while self._may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
             pass
         self.driver.nudge()
 
@@ -202,6 +209,11 @@ class Simulation:
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
         self.driver.stepped()
+        if self._observers and world.trace:
+            for observe in self._observers:
+                observe(world.trace)
+            if self.invariants is None:
+                world.trace = []
         if self.invariants is not None:
             try:
                 self.invariants.check()
@@ -221,11 +233,54 @@ class Simulation:
 
     def _fire(self, until_ns: int) -> bool | None:
         """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
+        planned_ns = self.planned.next_due()
+        if planned_ns is not None and planned_ns <= until_ns:
+            due_ns = self.world.next_due()
+            if due_ns is None or planned_ns < due_ns:  # the server's own come first
+                return self._happen(planned_ns)
         deliveries = engine.fire_due(self.world, until_ns)
         if deliveries is None:
             return None
         self._after(deliveries)
         return bool(deliveries)
+
+    def _happen(self, due_ns: int) -> bool:
+        entry = self.planned.pop_due(due_ns)
+        assert entry is not None
+        self.world.now_ns = max(self.world.now_ns, due_ns)
+        return self._happens[type(entry[1])](entry[1])
+
+    # ------------------------------------------------------------ what is planned outside of the server
+    def plan(self, due_ns: int, event: Event) -> int:
+        """Put something on the agenda of those outside of the server; the ticket takes it off `planned` again."""
+        return self.planned.add(due_ns, event)
+
+    def on_planned(self, kind: type[Event], happen: Callable[[Any], bool]) -> None:
+        """Have a kind of planned event happen in this way: it says whether somebody outside was told something.
+
+        It is called under the lock, and asks by `ask_inside`.
+        """
+        self._happens[kind] = happen
+
+    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
+        """Ask on behalf of somebody who lives on the agenda: in what a planned event does, and only there."""
+        pending = self._ask(caller_id, message, False, 0, False)
+        if pending.answer is None:
+            pending.told = told
+        return pending
+
+    def abandon_inside(self, pending: Pending) -> None:
+        """Whoever lives on the agenda has gone: nobody hears the answer, and a parked call gives its place free."""
+        pending.told = None
+        if self._pending.pop(pending.ticket, None) is not None:
+            engine.abandon(self.world, pending.ticket)
+
+    def observe(self, observer: Callable[[list[Entry]], None]) -> None:
+        """Show everything that happens in the server from now on to a keeper of books, after each step."""
+        with self._lock:
+            self._observers.append(observer)
+            if self.world.trace is None:
+                self.world.trace = []
 
     # ------------------------------------------------------------ time
     @property
@@ -286,7 +341,17 @@ class Simulation:
 
     def _next_due(self) -> int | None:
         with self._lock:
-            return self.world.next_due()
+            return self._due()
+
+    def _due(self) -> int | None:
+        """When something will happen of its own accord, in the server or outside of it."""
+        planned_ns, due_ns = self.planned.next_due(), self.world.next_due()
+        if planned_ns is None or due_ns is None:
+            return due_ns if planned_ns is None else planned_ns
+        return min(planned_ns, due_ns)
+
+    def _may_be_due(self, now_ns: int) -> bool:
+        return self.world.agenda.may_be_due(now_ns) or self.planned.may_be_due(now_ns)
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
         """Go on in another mode or at another rate. Errors: ValueError."""
