@@ -120,7 +120,7 @@ class Faults:
         self._timers: dict[str, list[int]] = {}
         self._slow: dict[str, tuple[float, int]] = {}
         self._skewed: dict[str, tuple[ClockSkew, int, int]] = {}
-        self._reach.timetable.clear()
+        self._reach.timetable.held = False
         self._reach.world().wakeups = "all"
         for fault, until_s in self._faults.values():
             self._begin_one(fault, until_s)

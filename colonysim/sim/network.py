@@ -184,7 +184,7 @@ class Network:
         reach.note({"arrive": pending.ticket})
         if self.outage is not None:
             return self._lose_later(pending, 0)
-        gone = pending.answer is not None
+        gone = not request.stream and pending.ticket not in reach.pending
         if request.stream:
             if not reach.connections.knows(request.stream):
                 return None

@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from colonysim import identity
 from colonysim.core import engine
+from colonysim.core.agenda import Agenda
 from colonysim.core.errors import Refusal
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
+from colonysim.core.trace import Entry
 from colonysim.core.world import World
 from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
@@ -27,12 +29,12 @@ from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal
 from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
-from colonysim.sim.timetable import Timetable
+from colonysim.sim.timetable import Planning
 
 CALLS_KEPT: Final = 10_000
 
 
-class Simulation:
+class Simulation(Planning):
     """A Colonies server in memory, with a clock.
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
@@ -52,6 +54,7 @@ class Simulation:
         **overrides: Any,
     ) -> None:
         self.settings = (settings or Settings()).overridden(**overrides)
+        super().__init__()
         self._lock = threading.Lock()
         self._tickets = 0
         self._connections = Connections(
@@ -63,13 +66,13 @@ class Simulation:
         self._pending: dict[int, Pending] = {}
         self._check = invariants
         self._keep_journal = journal
+        self._observers: list[Callable[[list[Entry]], None]] = []
         self.actors = Actors(threshold_s)
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self.problems: list[BaseException] = []
         self.clock = Clock(Mode(mode), rate, 0)
         self.driver = Driver(self._driven(), self._lock, self.clock, self.actors)
         self._initial: bytes | None = None
-        self.timetable = Timetable()
         self._network: Network | None = None  # there while any fault is in force
         self.world = self._new_world()
         self.faults = Faults(self._reach(), self._lock, self._attach)
@@ -115,6 +118,8 @@ class Simulation:
 
     def _begin_world(self, world: World) -> None:
         self.world = world
+        self.planned = Agenda()
+        self._observers.clear()
         self.invariants = Invariants(world) if self._check else None
         self.journal = Journal() if self._keep_journal else None
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
@@ -159,7 +164,7 @@ class Simulation:
     def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
         ticket, world = self._new_ticket(), self.world
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
-        self._pending[ticket] = pending = Pending(ticket, call, outside, stream)
+        self._pending[ticket] = pending = Pending(ticket, call, outside, stream=stream)
         self.calls.append(call)
         if self.journal is not None:
             self.journal.asked(world.now_ns, ticket, caller_id, message)
@@ -182,7 +187,7 @@ class Simulation:
     def _fire_at_once(self) -> None:
         """Let happen what a request has brought about for this very moment."""
         world = self.world
-        while world.agenda.may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
+        while self._may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
             pass
         self.driver.nudge()
 
@@ -237,6 +242,11 @@ class Simulation:
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
         self.driver.stepped()
+        if self._observers and world.trace:
+            for observe in self._observers:
+                observe(world.trace)
+            if self.invariants is None:
+                world.trace = []
         if self.invariants is not None:
             try:
                 self.invariants.check()
@@ -264,14 +274,13 @@ class Simulation:
 
     def _fire(self, until_ns: int) -> bool | None:
         """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
-        if self.timetable:
-            taken = self.timetable.take(self.world.next_due(), until_ns)
-            if taken is not None:
-                self.world.now_ns = max(self.world.now_ns, taken[0])
-                taken[1]()
-                return True
-            if self.timetable.held:
-                return None
+        planned_ns, held = self.planned.next_due(), self.timetable.held
+        if planned_ns is not None and planned_ns <= until_ns:
+            due_ns = None if held else self.world.next_due()
+            if due_ns is None or planned_ns < due_ns:  # the server's own come first
+                return self._happen(planned_ns)
+        if held:
+            return None
         deliveries = engine.fire_due(self.world, until_ns)
         if deliveries is None:
             return None
@@ -284,6 +293,27 @@ class Simulation:
         while (more := engine.fire_due(self.world, self.world.now_ns)) is not None:
             deliveries += more
         self._after(deliveries)
+
+    # ------------------------------------------------------------ what is planned outside of the server
+    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
+        """Ask on behalf of somebody who lives on the agenda: in what a planned event does, and only there."""
+        pending = self._ask(caller_id, message, False, 0, False)
+        if pending.answer is None:
+            pending.told = told
+        return pending
+
+    def abandon_inside(self, pending: Pending) -> None:
+        """Whoever lives on the agenda has gone: nobody hears the answer, and a parked call gives its place free."""
+        pending.told = None
+        if self._pending.pop(pending.ticket, None) is not None:
+            engine.abandon(self.world, pending.ticket)
+
+    def observe(self, observer: Callable[[list[Entry]], None]) -> None:
+        """Show everything that happens in the server from now on to a keeper of books, after each step."""
+        with self._lock:
+            self._observers.append(observer)
+            if self.world.trace is None:
+                self.world.trace = []
 
     # ------------------------------------------------------------ time
     @property
@@ -345,11 +375,6 @@ class Simulation:
     def _next_due(self) -> int | None:
         with self._lock:
             return self._due()
-
-    def _due(self) -> int | None:
-        """When something happens next by itself, in the server or outside of it."""
-        world_due_ns = self.world.next_due()
-        return self.timetable.next_due(world_due_ns) if self.timetable else world_due_ns
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
         """Go on in another mode or at another rate. Errors: ValueError."""

@@ -1,67 +1,79 @@
-"""What shall happen later outside of the server: packets on their way, faults, sleepers, modelled executors.
-
-It stands beside the world's agenda, which knows nothing of it; the two are merged by time. What is due at the
-same moment happens in the server first.
-"""
+"""Calls that are planned outside of the server: packets on their way, faults that come by time, sleepers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from colonysim.core.agenda import Agenda, Event
+from colonysim.core.world import World
 
 
 class Later(Event, frozen=True, gc=True):
-    """Something to do, and what to call it in `why`."""
+    """Something to do, and what to call it in `why`. `act` is called under the lock and must not wait."""
 
     act: Callable[[], None]
     what: str = ""
 
 
 class Timetable:
-    """An agenda of calls, all made under the simulation's lock. They must not wait.
+    """Calls on the simulation's agenda of what is planned, which `planned` gives.
 
-    While the server is `held` its own agenda stands still: it is down, and something here brings it back.
+    While the server is `held` its own agenda stands still: it is down, and something planned brings it back.
     """
 
-    def __init__(self) -> None:
-        self._agenda = Agenda()
+    def __init__(self, planned: Callable[[], Agenda]) -> None:
+        self._planned = planned
         self.held = False
 
-    def __len__(self) -> int:
-        return len(self._agenda)
-
-    def add(self, due_ns: int, act: Callable[[], None], what: str = "", rank: int = 0) -> int:
+    def add(self, due_ns: int, act: Callable[[], None], what: str = "") -> int:
         """Do something at a time; the ticket returned takes it off again."""
-        return self._agenda.add(due_ns, Later(act, what), rank)
+        return self._planned().add(due_ns, Later(act, what))
 
     def cancel(self, ticket: int) -> bool:
-        return self._agenda.cancel(ticket)
+        return self._planned().cancel(ticket)
 
-    def clear(self) -> None:
-        """Nothing is to come any more."""
-        self._agenda = Agenda()
-        self.held = False
 
-    def next_due(self, world_due_ns: int | None) -> int | None:
-        """When something happens next, here or in the server, whose next event is due at `world_due_ns`."""
-        due_ns = self._agenda.next_due()
-        if world_due_ns is None or self.held:
-            return due_ns
-        return world_due_ns if due_ns is None else min(due_ns, world_due_ns)
+class Planning:
+    """The part of a simulation that merges what is planned outside of the server with the server's own agenda."""
 
-    def take(self, world_due_ns: int | None, until_ns: int) -> tuple[int, Callable[[], None]] | None:
-        """What is due here by then and before the server's next event; None where there is nothing."""
-        due_ns = self._agenda.next_due()
-        if due_ns is None or due_ns > until_ns:
-            return None
-        if world_due_ns is not None and world_due_ns <= due_ns and not self.held:
-            return None
-        entry = self._agenda.pop_due(until_ns)
+    world: World
+
+    def __init__(self) -> None:
+        self.planned = Agenda()
+        self._happens: dict[type[Event], Callable[[Any], bool]] = {Later: _happen}
+        self.timetable = Timetable(lambda: self.planned)
+
+    def plan(self, due_ns: int, event: Event) -> int:
+        """Put something on the agenda of those outside of the server; the ticket takes it off `planned` again."""
+        return self.planned.add(due_ns, event)
+
+    def on_planned(self, kind: type[Event], happen: Callable[[Any], bool]) -> None:
+        """Have a kind of planned event happen in this way: it says whether somebody outside was told something.
+
+        It is called under the lock, and asks by `ask_inside`.
+        """
+        self._happens[kind] = happen
+
+    def _happen(self, due_ns: int) -> bool:
+        entry = self.planned.pop_due(due_ns)
         assert entry is not None
-        assert isinstance(entry[1], Later)
-        return due_ns, entry[1].act
+        self.world.now_ns = max(self.world.now_ns, due_ns)
+        return self._happens[type(entry[1])](entry[1])
 
-    def entries(self) -> list[tuple[int, str]]:
-        """When what is to come, in order."""
-        return [(due_ns, event.what) for due_ns, _, event in self._agenda.entries() if isinstance(event, Later)]
+    def _due(self) -> int | None:
+        """When something will happen of its own accord, in the server or outside of it."""
+        planned_ns = self.planned.next_due()
+        due_ns = None if self.timetable.held else self.world.next_due()
+        if planned_ns is None or due_ns is None:
+            return due_ns if planned_ns is None else planned_ns
+        return min(planned_ns, due_ns)
+
+    def _may_be_due(self, now_ns: int) -> bool:
+        return self.world.agenda.may_be_due(now_ns) or self.planned.may_be_due(now_ns)
+
+
+def _happen(later: Later) -> bool:
+    """Do what was planned. Somebody outside may have been told something by that."""
+    later.act()
+    return True
