@@ -29,12 +29,12 @@ from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal
 from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
-from colonysim.sim.timetable import Planning
+from colonysim.sim.running import Running
 
 CALLS_KEPT: Final = 10_000
 
 
-class Simulation(Planning):
+class Simulation(Running):
     """A Colonies server in memory, with a clock.
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
@@ -85,8 +85,9 @@ class Simulation(Planning):
             catch_up=self._catch_up,
             now_ns=lambda: self.world.now_ns,
             next_due=self._due,
-            anybody_waits=lambda: bool(self._pending or self._connections),
+            anybody_waits=lambda: bool(self._pending or self._connections or self.programs),
             why=self.why,
+            problem=self.problems.append,
         )
 
     def _reach(self) -> Reach:
@@ -99,7 +100,7 @@ class Simulation(Planning):
             answer=self._deliver,
             note=self._note,
             new_ticket=self._new_ticket,
-            actor=lambda: "",
+            actor=self._acting_program,
             catch_up=self._fire_overdue,
         )
 
@@ -144,6 +145,8 @@ class Simulation(Planning):
     def serve(self, connection: Connection) -> None:
         """Something has come on a connection: take it up, as far as it goes."""
         self._hear(connection.outside)
+        if (program := self.actors.this_thread().program) is not None and connection not in program.sockets:
+            program.sockets = [one for one in program.sockets if not one.closed] + [connection]
         with self._lock:
             if self.clock.follows_real_time:
                 self._catch_up()
@@ -224,9 +227,12 @@ class Simulation(Planning):
     def abandon(self, pending: Pending) -> None:
         """The client of a parked request has hung up; it gives its place free."""
         with self._lock:
-            if pending.ticket in self._pending:
-                engine.abandon(self.world, pending.ticket)
-                self._deliver(Answer(pending.ticket, LOST, "", None))
+            self._abandon(pending)
+
+    def _abandon(self, pending: Pending) -> None:
+        if pending.ticket in self._pending:
+            engine.abandon(self.world, pending.ticket)
+            self._deliver(Answer(pending.ticket, LOST, "", None))
 
     # ------------------------------------------------------------ one step and what follows
     def _after(self, deliveries: list[Delivery]) -> None:
@@ -271,21 +277,6 @@ class Simulation(Planning):
         if pending.outside:
             self.actors.hear_outside()
         pending.deliver(answer)
-
-    def _fire(self, until_ns: int) -> bool | None:
-        """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
-        planned_ns, held = self.planned.next_due(), self.timetable.held
-        if planned_ns is not None and planned_ns <= until_ns:
-            due_ns = None if held else self.world.next_due()
-            if due_ns is None or planned_ns < due_ns:  # the server's own come first
-                return self._happen(planned_ns)
-        if held:
-            return None
-        deliveries = engine.fire_due(self.world, until_ns)
-        if deliveries is None:
-            return None
-        self._after(deliveries)
-        return bool(deliveries)
 
     def _fire_overdue(self) -> None:
         """The server has been away: let all happen at once that it has missed."""
@@ -346,6 +337,8 @@ class Simulation(Planning):
         actor = self.actors.this_thread()
         with self._lock:
             target_ns = self.clock.target(self.world.now_ns, seconds, to, until is not None)
+        self._run_programs(target_ns, until)
+        with self._lock:
             while until is None or not until():
                 told = self._fire(target_ns)
                 if told is None:
@@ -394,7 +387,8 @@ class Simulation(Planning):
 
     def why(self) -> str:
         """Which actor acts, who waits for what and since when, and what is due next."""
-        return why.explain(self.world, self.clock, self.actors, list(self._pending.values()))
+        lines = [] if self.programs is None else self.programs.explain()
+        return why.explain(self.world, self.clock, self.actors, list(self._pending.values()), lines)
 
     @contextmanager
     def locked(self) -> Iterator[World]:
@@ -446,6 +440,7 @@ class Simulation(Planning):
 
     def reset(self, seed: int | None = None) -> None:
         """Back to the state after start-up; whoever waits loses the connection."""
+        self._without_programs("a reset")
         with self._lock:
             self._lose_everybody()
             world = self._new_world() if self._initial is None else snapshots.thaw(self._initial)
@@ -457,12 +452,14 @@ class Simulation(Planning):
             self._begin_world(world)
 
     def snapshot(self) -> bytes:
-        """The whole state as bytes."""
+        """The whole state as bytes. Errors: ValueError while there are programs."""
+        self._without_programs("a snapshot")
         with self._lock:
             return snapshots.freeze(self.world)
 
     def restore(self, snapshot: bytes) -> None:
         """Go back to a snapshot; whoever waits loses the connection. Errors: BadSnapshot."""
+        self._without_programs("going back to a snapshot")
         world = snapshots.thaw(snapshot)
         with self._lock:
             self._lose_everybody()
@@ -470,7 +467,10 @@ class Simulation(Planning):
             self._begin_world(world)
 
     def fork(self) -> Simulation:
-        """Another simulation that goes on from this state on its own."""
+        """Another simulation that goes on from this state on its own, without faults and observers.
+
+        Errors: ValueError while there are programs.
+        """
         other = Simulation(
             self.settings,
             mode=self.clock.mode,

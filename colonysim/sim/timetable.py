@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from colonysim.core import engine
 from colonysim.core.agenda import Agenda, Event
+from colonysim.core.protocol import Delivery
 from colonysim.core.world import World
 
 
@@ -54,6 +56,24 @@ class Planning:
         It is called under the lock, and asks by `ask_inside`.
         """
         self._happens[kind] = happen
+
+    def _fire(self, until_ns: int) -> bool | None:
+        """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
+        planned_ns, held = self.planned.next_due(), self.timetable.held
+        if planned_ns is not None and planned_ns <= until_ns:
+            due_ns = None if held else self.world.next_due()
+            if due_ns is None or planned_ns < due_ns:  # the server's own come first
+                return self._happen(planned_ns)
+        if held:
+            return None
+        deliveries = engine.fire_due(self.world, until_ns)
+        if deliveries is None:
+            return None
+        self._after(deliveries)
+        return bool(deliveries)
+
+    def _after(self, deliveries: list[Delivery]) -> None:
+        raise TypeError("a simulation knows what follows")
 
     def _happen(self, due_ns: int) -> bool:
         entry = self.planned.pop_due(due_ns)
