@@ -26,6 +26,8 @@ _READS_AT_ONCE: Final = 10_000
 """So often may a program read the clock without doing anything else before that takes time."""
 _STEPS_AT_ONCE: Final = 100_000
 """So many steps may a program take before time must have moved."""
+_COURTESY: Final = 0.25
+"""How likely a program lets others that are ready go first at a step of its own. A turn costs a switch of threads."""
 _LAST_WORDS: Final = 100
 """So often is a dead program told that it is dead; one that goes on all the same is left standing."""
 
@@ -100,7 +102,7 @@ class Program:
                 stage.faults.step(self.name)
             if self.doomed:
                 self._remind()
-        if self.programs.ready or self.paused_until_ns > now_ns or self.programs.failures:
+        if self.paused_until_ns > now_ns or self.programs.somebody_first():
             self.waits_for, self.since_ns = "its turn", now_ns
             with stage.lock:
                 self.make_ready()
@@ -337,6 +339,10 @@ class Programs:
             program.gate.acquire()
         self.acting = program
         virtual.here.inhabitant = program
+
+    def somebody_first(self) -> bool:
+        """Whether others that are ready go before the one that acts goes on."""
+        return bool(self.failures) or (bool(self.ready) and self._chance.random() < _COURTESY)
 
     def _pass_to(self, chosen: Program | None) -> None:
         (self._gate if chosen is None else chosen.gate).release()
