@@ -118,6 +118,7 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
 
     yield make
     for simulation in made:
+        simulation.stop_programs()
         simulation.check()
 
 
