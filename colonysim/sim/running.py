@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from colonysim.core.model import SECOND_NS
@@ -86,7 +85,8 @@ class Running(Planning):
             numbers = (given if n == 1 else f"{given}-{n}" for n in range(1, 1_000_000))
             given = next(one for one in numbers if one not in self.programs.by_name)
         return self.programs.add(
-            partial(fn, *args),
+            fn,
+            args,
             given,
             executor_type=executor_type,
             forever=forever,
@@ -127,11 +127,16 @@ class Running(Planning):
             self.programs.stop()
             self.programs = self.driver.programs = None
 
-    def _run_programs(self, limit_ns: int, until: Callable[[], bool] | None) -> None:
-        """Let programs act on the way to a time. Errors: as `run`."""
-        if self.programs is not None:
-            self.programs.run(limit_ns, until or (lambda: False))
-            self.check()
+    def _advance_with_programs(self, limit_ns: int, until: Callable[[], bool] | None, open_end: bool) -> None:
+        """`advance` where there are programs. Errors: as `run`."""
+        assert self.programs is not None
+        self.programs.run(limit_ns, until or (lambda: False))
+        self.check()
+        if until is None or not until():
+            if open_end:
+                raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
+            with self._lock:
+                self.world.now_ns = max(self.world.now_ns, limit_ns)
 
     def _acting_program(self) -> str:
         """The name of the program that is calling, "" where it is none."""

@@ -337,7 +337,9 @@ class Simulation(Running):
         actor = self.actors.this_thread()
         with self._lock:
             target_ns = self.clock.target(self.world.now_ns, seconds, to, until is not None)
-        self._run_programs(target_ns, until)
+        if self.programs is not None:
+            self._advance_with_programs(target_ns, until, seconds is None and to is None)
+            return
         with self._lock:
             while until is None or not until():
                 told = self._fire(target_ns)
