@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from colonysim import identity
@@ -23,7 +24,7 @@ from colonysim.sim.clock import EPOCH, Clock, Mode, parse_time
 from colonysim.sim.connections import Asked, Connection, Connections
 from colonysim.sim.driver import Driven, Driver, Stuck
 from colonysim.sim.invariants import Invariants, InvariantViolation
-from colonysim.sim.journal import Journal
+from colonysim.sim.journal import Journal, header
 from colonysim.sim.pending import LOST, Call, Pending
 
 CALLS_KEPT: Final = 10_000
@@ -33,7 +34,8 @@ class Simulation:
     """A Colonies server in memory, with a clock.
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
-    fields of Settings. `invariants` are checked after each step; `journal` keeps the history.
+    fields of Settings. `invariants` are checked after each step; `journal` keeps the history, in memory or, if
+    it is a path, in that file.
     Errors: ValueError for settings that make no sense, with what would.
     """
 
@@ -44,7 +46,7 @@ class Simulation:
         mode: Mode | str = Mode.AUTO,
         rate: float = 1.0,
         invariants: bool = True,
-        journal: bool = False,
+        journal: bool | str | Path = False,
         threshold_s: float = OUTSIDE_THRESHOLD_S,
         **overrides: Any,
     ) -> None:
@@ -53,20 +55,24 @@ class Simulation:
         self._tickets = 0
         self._connections = Connections(
             self._ask_on,
-            lambda stream: engine.close_stream(self.world, stream),
+            self._close_stream,
             lambda stream: stream in self.world.channel_streams,
             self._new_ticket,
         )
         self._pending: dict[int, Pending] = {}
         self._check = invariants
-        self._keep_journal = journal
         self.actors = Actors(threshold_s)
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self.problems: list[BaseException] = []
+        self._noted: BaseException | None = None
         self.clock = Clock(Mode(mode), rate, 0)
         self.driver = Driver(self._driven(), self._lock, self.clock, self.actors)
         self._initial: bytes | None = None
         self._begin_world(self._new_world())
+        self.journal: Journal | None = None
+        if journal:
+            head = header(self.settings, self.clock.mode, self.world.now_ns, invariants)
+            self.journal = Journal(head, None if journal is True else journal)
         self.actors.this_thread().acts()
 
     def _driven(self) -> Driven:
@@ -88,7 +94,6 @@ class Simulation:
     def _begin_world(self, world: World) -> None:
         self.world = world
         self.invariants = Invariants(world) if self._check else None
-        self.journal = Journal() if self._keep_journal else None
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
 
     # ------------------------------------------------------------ requests
@@ -133,14 +138,17 @@ class Simulation:
         self._pending[ticket] = pending = Pending(ticket, call, outside)
         self.calls.append(call)
         if self.journal is not None:
-            self.journal.asked(world.now_ns, ticket, caller_id, message)
+            self.journal.asked(world.now_ns, ticket, caller_id, call.payload_type, message, has_nul, stream)
         try:
             self._after(engine.handle(world, Request(ticket, caller_id, message, has_nul, stream)))
-        except BaseException:
+        except BaseException as error:
             self._pending.pop(ticket, None)
+            self._note_problem(error)
             raise
         if stream:
             self._pending.pop(ticket, None)  # a subscription has no answer of its own
+        if outside and self.journal is not None:
+            self.journal.flush()
         return pending
 
     def _ask_on(self, asked: Asked, stream: int, outside: bool) -> Answer | None:
@@ -187,8 +195,18 @@ class Simulation:
         """The client of a parked request has hung up; it gives its place free."""
         with self._lock:
             if pending.ticket in self._pending:
-                engine.abandon(self.world, pending.ticket)
-                self._answer(Answer(pending.ticket, LOST, "", None))
+                self._abandon(pending)
+
+    def _abandon(self, pending: Pending) -> None:
+        if self.journal is not None:
+            self.journal.abandoned(self.world.now_ns, pending.ticket)
+        engine.abandon(self.world, pending.ticket)
+        self._answer(Answer(pending.ticket, LOST, "", None))
+
+    def _close_stream(self, stream: int) -> None:
+        if self.journal is not None:
+            self.journal.closed(self.world.now_ns, stream)
+        engine.close_stream(self.world, stream)
 
     # ------------------------------------------------------------ one step and what follows
     def _after(self, deliveries: list[Delivery]) -> None:
@@ -196,18 +214,33 @@ class Simulation:
         world = self.world
         if self.journal is not None and deliveries:
             self.journal.told(world.now_ns, deliveries)
+        violation = self._violation()
         for delivery in deliveries:
             if isinstance(delivery, Answer):
                 self._answer(delivery)
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
         self.driver.stepped()
+        if violation is not None:
+            raise violation
+
+    def _violation(self) -> InvariantViolation | None:
+        """What the last step has broken."""
         if self.invariants is not None:
             try:
                 self.invariants.check()
             except InvariantViolation as violation:
                 self.problems.append(violation)
-                raise
+                self._note_problem(violation)
+                return violation
+        return None
+
+    def _note_problem(self, error: BaseException) -> None:
+        """Write down, once, that a step has broken something, or off."""
+        if self.journal is not None and error is not self._noted and isinstance(error, Exception):
+            self.journal.problem(self.world.now_ns, error)
+            self.journal.flush()
+        self._noted = error
 
     def _answer(self, answer: Answer) -> None:
         pending = self._pending.pop(answer.ticket, None)
@@ -217,14 +250,25 @@ class Simulation:
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
         if pending.outside:
             self.actors.hear_outside()
+            if self.journal is not None:
+                self.journal.flush()
         pending.deliver(answer)
 
     def _fire(self, until_ns: int) -> bool | None:
         """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
-        deliveries = engine.fire_due(self.world, until_ns)
-        if deliveries is None:
-            return None
-        self._after(deliveries)
+        world = self.world
+        if self.journal is not None and (due_ns := world.next_due()) is not None and due_ns <= until_ns:
+            event = world.agenda.peek()
+            assert event is not None
+            self.journal.fired(max(due_ns, world.now_ns), event)
+        try:
+            deliveries = engine.fire_due(world, until_ns)
+            if deliveries is None:
+                return None
+            self._after(deliveries)
+        except Exception as error:
+            self._note_problem(error)
+            raise
         return bool(deliveries)
 
     # ------------------------------------------------------------ time
@@ -355,6 +399,8 @@ class Simulation:
         """From now on `reset` comes back to here."""
         with self._lock:
             self._initial = snapshots.freeze(self.world)
+            if self.journal is not None:
+                self.journal.marked(self.world.now_ns)
 
     def reset(self, seed: int | None = None) -> None:
         """Back to the state after start-up; whoever waits loses the connection."""
@@ -367,6 +413,8 @@ class Simulation:
             self.calls.clear()
             self.problems.clear()
             self._begin_world(world)
+            if self.journal is not None:
+                self.journal.reset(world.now_ns, self._initial is not None, seed)
 
     def snapshot(self) -> bytes:
         """The whole state as bytes."""
@@ -380,15 +428,17 @@ class Simulation:
             self._lose_everybody()
             self.settings = world.settings
             self._begin_world(world)
+            if self.journal is not None:
+                self.journal.restored(world.now_ns, snapshot)
 
     def fork(self) -> Simulation:
-        """Another simulation that goes on from this state on its own."""
+        """Another simulation that goes on from this state on its own. A journal of it is kept in memory."""
         other = Simulation(
             self.settings,
             mode=self.clock.mode,
             rate=self.clock.rate,
             invariants=self._check,
-            journal=self._keep_journal,
+            journal=self.journal is not None,
             threshold_s=self.actors.threshold_s,
         )
         other.restore(self.snapshot())
@@ -396,6 +446,5 @@ class Simulation:
 
     def _lose_everybody(self) -> None:
         for pending in list(self._pending.values()):
-            engine.abandon(self.world, pending.ticket)
-            self._answer(Answer(pending.ticket, LOST, "", None))
+            self._abandon(pending)
         self._connections.hang_up_all()
