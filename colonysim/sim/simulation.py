@@ -18,11 +18,12 @@ from colonysim.core.protocol import Answer, Delivery, Message, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
 from colonysim.core.world import World
-from colonysim.sim import snapshots, why
+from colonysim.sim import explain, snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
 from colonysim.sim.clock import EPOCH, Clock, Mode, parse_time
 from colonysim.sim.connections import Asked, Connection, Connections
 from colonysim.sim.driver import Driven, Driver, Stuck
+from colonysim.sim.explain import WhyNot
 from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal, header
 from colonysim.sim.pending import LOST, Call, Pending
@@ -351,6 +352,18 @@ class Simulation:
     def why(self) -> str:
         """Which actor acts, who waits for what and since when, and what is due next."""
         return why.explain(self.world, self.clock, self.actors, list(self._pending.values()))
+
+    def why_not(self, process_id: str) -> WhyNot:
+        """Why a process is not assigned: all that stands in its way."""
+        with self._lock:
+            return explain.why_not(self.world, process_id)
+
+    def story(self, process_id: str) -> str:
+        """The life of a process in lines; told from the invariants' books, and so only where they are kept."""
+        with self._lock:
+            if self.invariants is None:
+                return "  no books are kept here: Simulation(invariants=True) can tell stories"
+            return self.invariants.story(process_id)
 
     @contextmanager
     def locked(self) -> Iterator[World]:
