@@ -314,11 +314,12 @@ class Simulation:
         with self._lock:
             yield self.world
 
-    def note_refused(self, body: bytes, refusal: Refusal) -> None:
-        """Keep a request that was refused before it could be read."""
+    def note_refused(self, body: bytes, payload_type: str, refusal: Refusal) -> None:
+        """Keep a request that was refused before it could be read, under the type that it names."""
         with self._lock:
             now_ns = self.world.now_ns
-            call = Call(self._new_ticket(), now_ns, "", "", body[:2000], refusal.status, refusal.text, now_ns)
+            text = refusal.text
+            call = Call(self._new_ticket(), now_ns, "", payload_type, body[:2000], refusal.status, text, now_ns)
             self.calls.append(call)
 
     def outside_actor(self, name: str, *, waits: bool, gone: bool = False) -> None:
