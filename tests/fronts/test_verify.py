@@ -83,6 +83,8 @@ def test_a_placeholder_that_stands_for_nothing_is_told() -> None:
 
 
 def test_a_case_that_fails_counts_for_nothing(tmp_path: Path) -> None:
-    (tmp_path / "wrong.json").write_text('{"steps": [{"as": "server", "call": "getcoloniesmsg", "expect": {"status": 299}}]}')
+    (tmp_path / "wrong.json").write_text(
+        '{"steps": [{"as": "server", "call": "getcoloniesmsg", "expect": {"status": 299}}]}'
+    )
     rows = {row.type: row for row in census.take([tmp_path])}
     assert rows["getcoloniesmsg"].cases == 0
