@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Final
 
 import msgspec
 
 from colonysim.core.model import FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process, ProcessState
+from colonysim.core.specs import Log
 from colonysim.core.trace import Transition
 from colonysim.core.world import World
 from colonysim.sim.clock import show_time
@@ -20,20 +22,26 @@ _SHOWN: Final = 200  # characters of an output or an error
 
 def tell(world: World, process: Process, steps: list[Transition]) -> str:
     """The life of a process, from what has happened to it and what its executors have written."""
-    logs = world.logs_of_process.get(process.process_id, ())
-    told = []
+    logs = deque(world.logs_of_process.get(process.process_id, ()))
+    told: list[tuple[int, str]] = []
     retries = 0
     for step in steps:
+        written_before = step.now_ns if step.old == RUNNING else step.now_ns - 1
+        while logs and logs[0].timestamp <= written_before:
+            told.append(_said(logs.popleft()))
         retries += step.cause == "timeout"
         told.append((step.now_ns, _step(world, process, step, retries)))
-    told += [(log.timestamp, f"log of {log.executorname}: {_cut(log.message)}") for log in logs]
+    told += map(_said, logs)
     if not told:
         return "  nothing is known of it"
-    told.sort(key=lambda line: line[0])  # stable: at one moment in the order in which it happened
     if steps and process.state in (SUCCESS, FAILED):
         what, text = ("output", process.output) if process.state == SUCCESS else ("errors", process.errors)
         told.append((told[-1][0], f"{what}: {_cut(_json(text or []))}"))
     return "\n".join(f"  {show_time(at_ns)}  {line}" for at_ns, line in told)
+
+
+def _said(log: Log) -> tuple[int, str]:
+    return log.timestamp, f"log of {log.executorname}: {_cut(log.message)}"
 
 
 def _step(world: World, process: Process, step: Transition, retries: int) -> str:
