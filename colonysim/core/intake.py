@@ -54,8 +54,10 @@ def require_home(world: World, caller_id: str, colony: str) -> None:
 
 def check(world: World, spec: FunctionSpec) -> Resources:
     """What a process of a spec asks for. Refusals: 400 for what cannot be read, then for what cannot be stored."""
-    resources = _resources(spec)
     conditions = spec.conditions
+    resources = NO_RESOURCES
+    if conditions.cpu or conditions.mem or conditions.storage or conditions.gpu:
+        resources = _resources(spec)
     if not (
         _MIN <= spec.maxwaittime <= _MAX and _MIN <= spec.maxexectime <= _MAX and _MIN <= spec.maxretries <= _MAX
         and _MIN <= conditions.nodes <= _MAX and _MIN <= conditions.processes <= _MAX
@@ -81,7 +83,7 @@ def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initia
         world.new_id(),
         world.next_serial(),
         colony,
-        _with_plain_json(spec),
+        _with_plain_json(spec) if spec.args or spec.kwargs else spec,
         initiator.caller_id,
         initiator.name,
         priority_time_ns,
@@ -145,8 +147,6 @@ def _resources(spec: FunctionSpec) -> Resources:
 
 def _with_plain_json(spec: FunctionSpec) -> FunctionSpec:
     """The spec with `args` and `kwargs` as they come back after a trip through the storage."""
-    if not spec.args and not spec.kwargs:
-        return spec
     args, kwargs = through_double(spec.args), through_double(spec.kwargs)
     if args is spec.args and kwargs is spec.kwargs:
         return spec

@@ -72,10 +72,9 @@ class Pending(Waiter, eq=False):
     def done(self) -> bool:
         return self.answer is not None
 
-    def deliver(self, answer: Answer) -> None:
-        self.answer = answer
-        if self.actor is not None or self.made_event is not None:
-            self.wake()
+    def tell(self) -> None:
+        """The answer has come: tell whoever waits for it."""
+        self.wake()
         if self.told is not None:
             self.told()
 

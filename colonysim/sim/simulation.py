@@ -99,12 +99,18 @@ class Simulation:
 
     def begin(self, caller_id: str, message: Message, *, has_nul: bool = False, outside: bool = False) -> Pending:
         """Ask, without waiting. `outside`: on behalf of somebody who is not in this process."""
-        self._hear(outside)
-        with self._lock:
+        if outside:
+            self.actors.hear_outside()
+        else:
+            self.actors.acts()
+        self._lock.acquire()  # `with` costs as much as serving some requests
+        try:
             if self.clock.follows_real_time:
                 self._catch_up()
             pending = self._ask(caller_id, message, has_nul, 0, outside)
             self._fire_at_once()
+        finally:
+            self._lock.release()
         return pending
 
     def serve(self, connection: Connection) -> None:
@@ -125,10 +131,11 @@ class Simulation:
         if outside:
             self.actors.hear_outside()
         else:
-            self.actors.this_thread().acts()
+            self.actors.acts()
 
     def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
-        ticket, world = self._new_ticket(), self.world
+        world = self.world
+        self._tickets = ticket = self._tickets + 1
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
         self._pending[ticket] = pending = Pending(ticket, call, outside)
         self.calls.append(call)
@@ -151,7 +158,8 @@ class Simulation:
         world = self.world
         while world.agenda.may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
             pass
-        self.driver.nudge()
+        if self.driver.moving is not None:
+            self.driver.nudge()
 
     def _new_ticket(self) -> int:
         self._tickets = ticket = self._tickets + 1
@@ -217,7 +225,9 @@ class Simulation:
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
         if pending.outside:
             self.actors.hear_outside()
-        pending.deliver(answer)
+        pending.answer = answer
+        if pending.actor is not None or pending.made_event is not None or pending.told is not None:
+            pending.tell()
 
     def _fire(self, until_ns: int) -> bool | None:
         """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
