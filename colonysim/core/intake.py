@@ -58,10 +58,10 @@ def check(world: World, spec: FunctionSpec) -> Resources:
     resources = NO_RESOURCES
     if conditions.cpu or conditions.mem or conditions.storage or conditions.gpu:
         resources = _resources(spec)
-    if not (
-        _MIN <= spec.maxwaittime <= _MAX and _MIN <= spec.maxexectime <= _MAX and _MIN <= spec.maxretries <= _MAX
-        and _MIN <= conditions.nodes <= _MAX and _MIN <= conditions.processes <= _MAX
-        and _MIN <= conditions.processespernode <= _MAX
+    if (
+        conditions.nodes or conditions.processes or conditions.processespernode
+        or not (_MIN <= spec.maxwaittime <= _MAX and _MIN <= spec.maxexectime <= _MAX)
+        or not _MIN <= spec.maxretries <= _MAX
     ):  # fmt: skip
         storage.int32(
             400, spec.maxwaittime, spec.maxexectime, spec.maxretries,
@@ -76,12 +76,13 @@ def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initia
     """A waiting process of a spec, in no table yet. Refusals: as for `check`."""
     resources = check(world, spec)
     now_ns = world.now_ns
+    world.last_serial = serial = world.last_serial + 1
     priority_time_ns = now_ns - spec.priority * PRIORITY_STEP_NS if spec.priority else now_ns
     if not -_LARGE_PRIORITY < spec.priority < _LARGE_PRIORITY:
         priority_time_ns = wrapped(priority_time_ns)
     process = Process(
         world.new_id(),
-        world.next_serial(),
+        serial,
         colony,
         _with_plain_json(spec) if spec.args or spec.kwargs else spec,
         initiator.caller_id,

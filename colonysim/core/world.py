@@ -101,7 +101,7 @@ class World:
 
         self._phase_ns = start_ns % SECOND_NS
         self._sweep_ticks_at = 1024
-        self._serial = 0
+        self.last_serial = 0
         self._ids_drawn = 0
         self._ids: list[str] = []
 
@@ -127,7 +127,7 @@ class World:
 
     def next_serial(self) -> int:
         """A number larger than all before it: the order in which things were made."""
-        self._serial = serial = self._serial + 1
+        self.last_serial = serial = self.last_serial + 1
         return serial
 
     def note(self, entry: trace.Entry) -> None:

@@ -16,7 +16,7 @@ LOST: Final = 0
 """Status of an answer that never comes: the connection is lost."""
 
 
-class Call(msgspec.Struct):
+class Call(msgspec.Struct, gc=False):
     """What was asked, by whom, and what came of it. `status` is None while the request is parked."""
 
     number: int

@@ -137,17 +137,18 @@ class Simulation:
         world = self.world
         self._tickets = ticket = self._tickets + 1
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
-        self._pending[ticket] = pending = Pending(ticket, call, outside)
+        pending = Pending(ticket, call, outside)
         self.calls.append(call)
         if self.journal is not None:
             self.journal.asked(world.now_ns, ticket, caller_id, message)
+        deliveries = engine.handle(world, Request(ticket, caller_id, message, has_nul, stream))
+        if not (deliveries and type(first := deliveries[0]) is Answer and first.ticket == ticket) and not stream:
+            self._pending[ticket] = pending  # parked; a subscription has no answer of its own
         try:
-            self._after(engine.handle(world, Request(ticket, caller_id, message, has_nul, stream)))
+            self._after(deliveries, pending)
         except BaseException:
             self._pending.pop(ticket, None)
             raise
-        if stream:
-            self._pending.pop(ticket, None)  # a subscription has no answer of its own
         return pending
 
     def _ask_on(self, asked: Asked, stream: int, outside: bool) -> Answer | None:
@@ -196,17 +197,20 @@ class Simulation:
         with self._lock:
             if pending.ticket in self._pending:
                 engine.abandon(self.world, pending.ticket)
-                self._answer(Answer(pending.ticket, LOST, "", None))
+                self._settle(self._pending.pop(pending.ticket), Answer(pending.ticket, LOST, "", None))
 
     # ------------------------------------------------------------ one step and what follows
-    def _after(self, deliveries: list[Delivery]) -> None:
-        """Deliver what a step gave out, write it down, and check that all is well."""
+    def _after(self, deliveries: list[Delivery], asked: Pending | None = None) -> None:
+        """Deliver what a step gave out, write it down, and check that all is well. `asked`: what it came from."""
         world = self.world
         if self.journal is not None and deliveries:
             self.journal.told(world.now_ns, deliveries)
         for delivery in deliveries:
             if type(delivery) is Answer:
-                self._answer(delivery)
+                if asked is not None and delivery.ticket == asked.ticket:
+                    self._settle(asked, delivery)
+                elif pending := self._pending.pop(delivery.ticket, None):
+                    self._settle(pending, delivery)
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
         self.driver.stepped()
@@ -217,10 +221,8 @@ class Simulation:
                 self.problems.append(violation)
                 raise
 
-    def _answer(self, answer: Answer) -> None:
-        pending = self._pending.pop(answer.ticket, None)
-        if pending is None:
-            return
+    def _settle(self, pending: Pending, answer: Answer) -> None:
+        """A request has its answer."""
         call = pending.call
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
         if pending.outside:
@@ -407,5 +409,5 @@ class Simulation:
     def _lose_everybody(self) -> None:
         for pending in list(self._pending.values()):
             engine.abandon(self.world, pending.ticket)
-            self._answer(Answer(pending.ticket, LOST, "", None))
+            self._settle(self._pending.pop(pending.ticket), Answer(pending.ticket, LOST, "", None))
         self._connections.hang_up_all()
