@@ -107,6 +107,8 @@ class Simulation(Planning):
         self._network = network
 
     def _note(self, line: dict[str, Any]) -> None:
+        if self.on_fault is not None:
+            self.on_fault(self.world.now_ns, line)
         if self.journal is not None:
             self.journal.struck(self.world.now_ns, line)
 
