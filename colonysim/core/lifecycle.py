@@ -48,11 +48,24 @@ def _wake(world: World, process: Process) -> None:
     alive, shows it a pause, or gives it what has come to wait without a signal.
     """
     queues = world.queues
+    if world.wakeups != "all":
+        _wake_as_the_reference_may(world, process)
+        return
     if process.colony not in world.paused:
         while process.state == WAITING and (poll := queues.waiter(process)):
             try_again(world, poll)
     if process.state == WAITING and (poll := queues.waiter(process) or queues.bystander(process)):
         try_again(world, poll)
+
+
+def _wake_as_the_reference_may(world: World, process: Process) -> None:
+    """Hazards: one who hears of the process tries, whether it may have it or not, in turn; or nobody does."""
+    if world.wakeups == "none" or (poll := world.queues.bystander(process)) is None:
+        return
+    try_again(world, poll)
+    if poll.ticket in world.queues.polls:
+        world.queues.unpark(poll.ticket)
+        world.queues.park(poll)
 
 
 def try_again(world: World, poll: Poll) -> None:

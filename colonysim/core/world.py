@@ -58,6 +58,7 @@ class World:
         self.outbox: list[Delivery] = []
         self.request = NO_REQUEST
         self.trace: list[trace.Entry] | None = None
+        self.wakeups = "all"  # "one" or "none": hazards of the reference, see lifecycle
 
         self.colonies: dict[str, Colony] = {}
         self.users: dict[tuple[str, str], User] = {}

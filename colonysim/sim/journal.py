@@ -42,6 +42,10 @@ class Journal:
         """Time was moved by hand."""
         self._write({"at": now_ns})
 
+    def struck(self, now_ns: int, line: dict[str, Any]) -> None:
+        """A fault has done something."""
+        self._write({"at": now_ns} | line)
+
     def digest(self) -> str:
         """SHA-256 of all lines so far."""
         return self._digest.hexdigest()

@@ -27,6 +27,18 @@ class Call(msgspec.Struct, gc=False):
     status: int | None = None
     body: Any = None
     answered_ns: int | None = None
+    fault: str = ""  # the fault that struck it, and its kind
+    verdict: str = ""
+
+
+class Lost(ConnectionError):
+    """The connection was lost before the reply came: the request may have taken effect, or not."""
+
+
+class Garbled(msgspec.Struct, frozen=True):
+    """A reply's body that has become something else on its way."""
+
+    text: str
 
 
 class Waiter(msgspec.Struct, kw_only=True, eq=False):
@@ -59,7 +71,8 @@ class Waiter(msgspec.Struct, kw_only=True, eq=False):
 class Pending(Waiter, eq=False):
     """A request under way. `answer` is None until it comes.
 
-    `told` is called when it comes, under the simulation's lock and in whatever thread brings it.
+    `told` is called when it comes, under the simulation's lock and in whatever thread brings it. `stream` is
+    that of the request, `by` the program that asked, `fault` the rule that has struck it.
     """
 
     ticket: int
@@ -67,6 +80,9 @@ class Pending(Waiter, eq=False):
     outside: bool = False
     answer: Answer | None = None
     told: Callable[[], None] | None = None
+    stream: int = 0
+    by: str = ""
+    fault: Any = None
 
     @property
     def done(self) -> bool:

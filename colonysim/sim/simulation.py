@@ -11,25 +11,30 @@ from typing import Any, Final
 
 from colonysim import identity
 from colonysim.core import engine
+from colonysim.core.agenda import Agenda
 from colonysim.core.errors import Refusal
 from colonysim.core.model import SECOND_NS
-from colonysim.core.protocol import Answer, Delivery, Message, Request
+from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
+from colonysim.core.trace import Entry
 from colonysim.core.world import World
 from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
+from colonysim.sim.chaos import Faults
 from colonysim.sim.clock import EPOCH, Clock, Mode, parse_time
 from colonysim.sim.connections import Asked, Connection, Connections
 from colonysim.sim.driver import Driven, Driver, Stuck
 from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal
+from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
+from colonysim.sim.timetable import Planning
 
 CALLS_KEPT: Final = 10_000
 
 
-class Simulation:
+class Simulation(Planning):
     """A Colonies server in memory, with a clock.
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
@@ -49,6 +54,7 @@ class Simulation:
         **overrides: Any,
     ) -> None:
         self.settings = (settings or Settings()).overridden(**overrides)
+        super().__init__()
         self._lock = threading.Lock()
         self._tickets = 0
         self._connections = Connections(
@@ -60,13 +66,17 @@ class Simulation:
         self._pending: dict[int, Pending] = {}
         self._check = invariants
         self._keep_journal = journal
+        self._observers: list[Callable[[list[Entry]], None]] = []
         self.actors = Actors(threshold_s)
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self.problems: list[BaseException] = []
         self.clock = Clock(Mode(mode), rate, 0)
         self.driver = Driver(self._driven(), self._lock, self.clock, self.actors)
         self._initial: bytes | None = None
-        self._begin_world(self._new_world())
+        self._network: Network | None = None  # there while any fault is in force
+        self.world = self._new_world()
+        self.faults = Faults(self._reach(), self._lock, self._attach)
+        self._begin_world(self.world)
         self.actors.this_thread().acts()
 
     def _driven(self) -> Driven:
@@ -74,10 +84,33 @@ class Simulation:
             fire=self._fire,
             catch_up=self._catch_up,
             now_ns=lambda: self.world.now_ns,
-            next_due=lambda: self.world.next_due(),
+            next_due=self._due,
             anybody_waits=lambda: bool(self._pending or self._connections),
             why=self.why,
         )
+
+    def _reach(self) -> Reach:
+        return Reach(
+            world=lambda: self.world,
+            timetable=self.timetable,
+            connections=self._connections,
+            pending=self._pending,
+            serve=lambda request: self._after(engine.handle(self.world, request)),
+            answer=self._deliver,
+            note=self._note,
+            new_ticket=self._new_ticket,
+            actor=lambda: "",
+            catch_up=self._fire_overdue,
+        )
+
+    def _attach(self, network: Network | None) -> None:
+        self._network = network
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if self.on_fault is not None:
+            self.on_fault(self.world.now_ns, line)
+        if self.journal is not None:
+            self.journal.struck(self.world.now_ns, line)
 
     def _new_world(self) -> World:
         settings = self.settings
@@ -87,9 +120,12 @@ class Simulation:
 
     def _begin_world(self, world: World) -> None:
         self.world = world
+        self.planned = Agenda()
+        self._observers.clear()
         self.invariants = Invariants(world) if self._check else None
         self.journal = Journal() if self._keep_journal else None
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
+        self.faults.begin()
 
     # ------------------------------------------------------------ requests
     def call(self, caller_id: str, message: Message, *, has_nul: bool = False) -> Answer:
@@ -137,18 +173,25 @@ class Simulation:
         world = self.world
         self._tickets = ticket = self._tickets + 1
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
-        pending = Pending(ticket, call, outside)
+        pending = Pending(ticket, call, outside, stream=stream)
         self.calls.append(call)
         if self.journal is not None:
             self.journal.asked(world.now_ns, ticket, caller_id, message)
-        deliveries = engine.handle(world, Request(ticket, caller_id, message, has_nul, stream))
-        if not (deliveries and type(first := deliveries[0]) is Answer and first.ticket == ticket) and not stream:
-            self._pending[ticket] = pending  # parked; a subscription has no answer of its own
+        request = Request(ticket, caller_id, message, has_nul, stream)
         try:
-            self._after(deliveries, pending)
+            if self._network is not None:
+                self._pending[ticket] = pending
+                self._network.send(pending, request)
+            else:
+                deliveries = engine.handle(world, request)
+                if not (deliveries and type(first := deliveries[0]) is Answer and first.ticket == ticket):
+                    self._pending[ticket] = pending  # parked
+                self._after(deliveries, pending)
         except BaseException:
             self._pending.pop(ticket, None)
             raise
+        if stream:
+            self._pending.pop(ticket, None)  # a subscription has no answer of its own
         return pending
 
     def _ask_on(self, asked: Asked, stream: int, outside: bool) -> Answer | None:
@@ -157,7 +200,7 @@ class Simulation:
     def _fire_at_once(self) -> None:
         """Let happen what a request has brought about for this very moment."""
         world = self.world
-        while world.agenda.may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
+        while self._may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
             pass
         if self.driver.moving is not None:
             self.driver.nudge()
@@ -197,7 +240,7 @@ class Simulation:
         with self._lock:
             if pending.ticket in self._pending:
                 engine.abandon(self.world, pending.ticket)
-                self._settle(self._pending.pop(pending.ticket), Answer(pending.ticket, LOST, "", None))
+                self._deliver(Answer(pending.ticket, LOST, "", None))
 
     # ------------------------------------------------------------ one step and what follows
     def _after(self, deliveries: list[Delivery], asked: Pending | None = None) -> None:
@@ -209,17 +252,36 @@ class Simulation:
             if type(delivery) is Answer:
                 if asked is not None and delivery.ticket == asked.ticket:
                     self._settle(asked, delivery)
-                elif pending := self._pending.pop(delivery.ticket, None):
-                    self._settle(pending, delivery)
+                else:
+                    self._answer(delivery)
+            elif self._network is not None and isinstance(delivery, Push) and self._network.takes(delivery):
+                continue
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
         self.driver.stepped()
+        if self._observers and world.trace:
+            for observe in self._observers:
+                observe(world.trace)
+            if self.invariants is None:
+                world.trace = []
         if self.invariants is not None:
             try:
                 self.invariants.check()
             except InvariantViolation as violation:
                 self.problems.append(violation)
                 raise
+
+    def _answer(self, answer: Answer) -> None:
+        """The server has answered; faults may have something to say to that."""
+        if self._network is not None and (pending := self._pending.get(answer.ticket)) is not None:
+            self.faults.heard(pending.call.payload_type, answer.status)
+            if pending.fault is not None and self._network.keeps(pending, answer):
+                return
+        self._deliver(answer)
+
+    def _deliver(self, answer: Answer) -> None:
+        if (pending := self._pending.pop(answer.ticket, None)) is not None:
+            self._settle(pending, answer)
 
     def _settle(self, pending: Pending, answer: Answer) -> None:
         """A request has its answer."""
@@ -233,11 +295,46 @@ class Simulation:
 
     def _fire(self, until_ns: int) -> bool | None:
         """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
+        planned_ns, held = self.planned.next_due(), self.timetable.held
+        if planned_ns is not None and planned_ns <= until_ns:
+            due_ns = None if held else self.world.next_due()
+            if due_ns is None or planned_ns < due_ns:  # the server's own come first
+                return self._happen(planned_ns)
+        if held:
+            return None
         deliveries = engine.fire_due(self.world, until_ns)
         if deliveries is None:
             return None
         self._after(deliveries)
         return bool(deliveries)
+
+    def _fire_overdue(self) -> None:
+        """The server has been away: let all happen at once that it has missed."""
+        deliveries: list[Delivery] = []
+        while (more := engine.fire_due(self.world, self.world.now_ns)) is not None:
+            deliveries += more
+        self._after(deliveries)
+
+    # ------------------------------------------------------------ what is planned outside of the server
+    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
+        """Ask on behalf of somebody who lives on the agenda: in what a planned event does, and only there."""
+        pending = self._ask(caller_id, message, False, 0, False)
+        if pending.answer is None:
+            pending.told = told
+        return pending
+
+    def abandon_inside(self, pending: Pending) -> None:
+        """Whoever lives on the agenda has gone: nobody hears the answer, and a parked call gives its place free."""
+        pending.told = None
+        if self._pending.pop(pending.ticket, None) is not None:
+            engine.abandon(self.world, pending.ticket)
+
+    def observe(self, observer: Callable[[list[Entry]], None]) -> None:
+        """Show everything that happens in the server from now on to a keeper of books, after each step."""
+        with self._lock:
+            self._observers.append(observer)
+            if self.world.trace is None:
+                self.world.trace = []
 
     # ------------------------------------------------------------ time
     @property
@@ -298,7 +395,7 @@ class Simulation:
 
     def _next_due(self) -> int | None:
         with self._lock:
-            return self.world.next_due()
+            return self._due()
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
         """Go on in another mode or at another rate. Errors: ValueError."""
@@ -409,5 +506,5 @@ class Simulation:
     def _lose_everybody(self) -> None:
         for pending in list(self._pending.values()):
             engine.abandon(self.world, pending.ticket)
-            self._settle(self._pending.pop(pending.ticket), Answer(pending.ticket, LOST, "", None))
+            self._deliver(Answer(pending.ticket, LOST, "", None))
         self._connections.hang_up_all()
