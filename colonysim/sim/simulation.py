@@ -364,23 +364,31 @@ class Simulation(Planning):
         before time moves on, unless `settle` is False. Errors: ValueError for a time that is past, or
         where the clock follows real time; Stuck where `until` never becomes true.
         """
-        actor = self.actors.this_thread()
         with self._lock:
             target_ns = self.clock.target(self.world.now_ns, seconds, to, until is not None)
-            while until is None or not until():
-                told = self._fire(target_ns)
-                if told is None:
-                    if until is not None and seconds is None and to is None:
-                        raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
+        while until is None or not until():  # without the lock: it may well ask the server
+            with self._lock:
+                if not self._go_on(target_ns, settle, once=until is not None):
                     break
-                if told and settle:
-                    self.driver.settle(actor)
-            else:
-                target_ns = self.world.now_ns
+        else:
+            target_ns = self.world.now_ns
+        if until is not None and seconds is None and to is None and target_ns > self.world.now_ns:
+            raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
+        with self._lock:
             self.world.now_ns = max(self.world.now_ns, target_ns)
             if self.journal is not None:
                 self.journal.moved(self.world.now_ns)
             self.driver.nudge()
+
+    def _go_on(self, target_ns: int, settle: bool, once: bool) -> bool:
+        """Let what is due by then happen, all of it or only the next event: whether more may come."""
+        actor = self.actors.this_thread()
+        while (told := self._fire(target_ns)) is not None:
+            if told and settle:
+                self.driver.settle(actor)
+            if once:
+                return True
+        return False
 
     def run_until_idle(self, limit_s: float | None = None) -> None:
         """Let everything happen that is still to come, within the limit.
@@ -423,11 +431,12 @@ class Simulation(Planning):
         with self._lock:
             yield self.world
 
-    def note_refused(self, body: bytes, refusal: Refusal) -> None:
-        """Keep a request that was refused before it could be read."""
+    def note_refused(self, body: bytes, payload_type: str, refusal: Refusal) -> None:
+        """Keep a request that was refused before it could be read, under the type that it names."""
         with self._lock:
             now_ns = self.world.now_ns
-            call = Call(self._new_ticket(), now_ns, "", "", body[:2000], refusal.status, refusal.text, now_ns)
+            text = refusal.text
+            call = Call(self._new_ticket(), now_ns, "", payload_type, body[:2000], refusal.status, text, now_ns)
             self.calls.append(call)
 
     def outside_actor(self, name: str, *, waits: bool, gone: bool = False) -> None:
