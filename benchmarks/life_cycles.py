@@ -53,5 +53,3 @@ def measure(short: bool) -> list[Row]:
         Row("with invariants", rate["invariants"] / rate["plain"], "x", None, "at least"),
         Row("with invariants and journal", share, "x", 0.4, "at least", f"{rate['both']:,.0f} /s"),
     ]  # fmt: skip
-
-

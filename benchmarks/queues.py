@@ -1,8 +1,9 @@
-"""What an assign call costs as the queue grows, as conditions multiply, where nothing fits, and where many are parked."""
+"""What an assign call costs: as the queue grows, as conditions multiply, where nothing fits, with many parked."""
 
 from __future__ import annotations
 
 import random
+from functools import partial
 
 from benchmarks.measure import ASSIGN, USER_ID, Row, Stage, submit_message, typical
 from colonysim.core.operations.assignment import AssignProcess
@@ -108,7 +109,7 @@ def parked(short: bool) -> list[Row]:
         message = submit_message()
         spans = []
         for number in range(2_000 if size > 1 else 500):
-            spans.append(typical(lambda stage=stage: stage.sim.call(USER_ID, message), 1))  # type: ignore[misc]
+            spans.append(typical(partial(stage.sim.call, USER_ID, message), 1))
             stage.sim.begin(stage.executors[number % size], poll)
         points.append((float(size), sorted(spans)[len(spans) // 2]))
     ratio = points[-1][1] / points[0][1]
