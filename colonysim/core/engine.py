@@ -18,12 +18,13 @@ __all__ = ["OPERATIONS", "abandon", "close_stream", "fire_due", "handle", "opera
 
 def handle(world: World, request: Request) -> list[Delivery]:
     """Serve one request. The answer to it comes first, unless it is parked; then what it woke."""
-    row = BY_MESSAGE[type(request.message)]
     caller_id, message = request.caller_id, request.message
+    row = BY_MESSAGE[type(message)]
+    find = row.find
     world.request = request
     try:
-        target = row.find(world, caller_id, message) if row.find is not None else None
-        row.access.check(world, caller_id, message, target)
+        target = None if find is None else find(world, caller_id, message)
+        row.check(world, caller_id, message, target)
         body = row.serve(world, caller_id, message, target)
     except Refusal as refusal:
         return [refused(request.ticket, refusal)]

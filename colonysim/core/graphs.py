@@ -50,7 +50,8 @@ def build(world: World, spec: WorkflowSpec, initiator: Initiator) -> tuple[Proce
     """The graph of a spec and its processes, in no table yet. Everything that can be refused is refused here."""
     check_names(spec)
     check_dependencies(spec, 500)
-    graph = ProcessGraph(world.new_id(), world.next_serial(), spec.colonyname, *initiator, submitted_ns=world.now_ns)
+    who, name = initiator.caller_id, initiator.name
+    graph = ProcessGraph(world.new_id(), world.next_serial(), spec.colonyname, who, name, world.now_ns)
     processes: dict[str, Process] = {}
     for function_spec in spec.functionspecs or ():
         try:

@@ -28,13 +28,14 @@ def submit(world: World, process: Process) -> Process:
     """A new single process waits; returns its picture from before anybody took it."""
     intake.enter(world, process, "submit")
     picture = process.copy()
-    announce(world, process)
+    if world.subscriptions.any or world.queues.polls:
+        announce(world, process)
     return picture
 
 
 def announce(world: World, process: Process) -> None:
     """A process waits and may be taken: tell the subscribers, wake who can take it."""
-    if world.subscriptions:
+    if world.subscriptions.any:
         subscriptions.publish(world, process.copy())
     if world.queues.polls:
         _wake(world, process)
@@ -47,11 +48,24 @@ def _wake(world: World, process: Process) -> None:
     alive, shows it a pause, or gives it what has come to wait without a signal.
     """
     queues = world.queues
+    if world.wakeups != "all":
+        _wake_as_the_reference_may(world, process)
+        return
     if process.colony not in world.paused:
         while process.state == WAITING and (poll := queues.waiter(process)):
             try_again(world, poll)
     if process.state == WAITING and (poll := queues.waiter(process) or queues.bystander(process)):
         try_again(world, poll)
+
+
+def _wake_as_the_reference_may(world: World, process: Process) -> None:
+    """Hazards: one who hears of the process tries, whether it may have it or not, in turn; or nobody does."""
+    if world.wakeups == "none" or (poll := world.queues.bystander(process)) is None:
+        return
+    try_again(world, poll)
+    if poll.ticket in world.queues.polls:
+        world.queues.unpark(poll.ticket)
+        world.queues.park(poll)
 
 
 def try_again(world: World, poll: Poll) -> None:
@@ -91,7 +105,7 @@ def take(world: World, demand: Demand) -> AssignReply | None:
     if exclusive:
         picture.exec_deadline_ns = deadline_ns  # Quirk: the deadline of the attempt before
     reply = AssignReply(picture, exclusive)
-    if world.subscriptions:
+    if world.subscriptions.any:
         subscriptions.publish(world, picture, reply)
     return reply
 
@@ -99,13 +113,14 @@ def take(world: World, demand: Demand) -> AssignReply | None:
 def succeed(world: World, process: Process, output: list[Any]) -> None:
     """The executor closes the process as successful. An empty output leaves what was set before."""
     again = process.state == SUCCESS
-    stale = process.copy() if world.subscriptions else None
+    stale = process.copy() if world.subscriptions.any else None
     if output:
         process.output = output
     transitions.succeed(world, process)
-    counted = _count_call(world, process)
-    graph = world.graphs.get(process.graph_id)
-    retention.expect(world, graph.submitted_ns if graph else process.submitted_ns)
+    counted = world.functions and _count_call(world, process)
+    if world.settings.retention:
+        graph = world.graphs.get(process.graph_id)
+        retention.expect(world, graph.submitted_ns if graph else process.submitted_ns)
     if process.graph_id:
         for child in graphs.on_succeeded(world, process, again):
             announce(world, child)
@@ -125,7 +140,7 @@ def fail(world: World, process: Process, errors: list[str] | None, cause: str = 
         graphs.on_failed(world, process)
     if process.process_id in world.channels:
         channels.drop(world, process)
-    if world.subscriptions:
+    if world.subscriptions.any:
         subscriptions.publish(world, process.copy())
 
 
@@ -133,7 +148,7 @@ def cancel(world: World, process: Process) -> None:
     transitions.cancel(world, process)
     if process.process_id in world.channels:
         channels.drop(world, process)
-    if world.subscriptions:
+    if world.subscriptions.any:
         subscriptions.publish(world, process.copy())
 
 
@@ -187,7 +202,7 @@ def _out_of_time(world: World, process: Process) -> None:
         return
     executor_id, retries = process.executor_id, process.retries
     transitions.requeue_after_timeout(world, process)
-    if world.subscriptions:
+    if world.subscriptions.any:
         # Quirk: the event still names the executor and does not count the retry.
         subscriptions.publish(world, replace(process, executor_id=executor_id, retries=retries))
     if world.queues.polls:

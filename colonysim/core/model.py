@@ -7,7 +7,7 @@ or are replaced as a whole, so a shallow copy is a true picture of that moment.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import msgspec
 
@@ -68,9 +68,13 @@ NO_RESOURCES: Final = Resources()
 class Record(msgspec.Struct):
     """Base of what the server keeps and changes."""
 
-    def copy(self) -> Self:
-        """A picture of this moment; the record goes on changing."""
-        return self.__copy__()  # type: ignore[attr-defined,no-any-return]
+    if TYPE_CHECKING:
+
+        def copy(self) -> Self:
+            """A picture of this moment; the record goes on changing."""
+
+    else:
+        copy = msgspec.Struct.__copy__
 
 
 class Executor(Record):
@@ -279,9 +283,14 @@ class Subscriptions:
     def __init__(self) -> None:
         self.of_process: dict[str, list[Subscription]] = {}
         self.general: list[Subscription] = []
+        self.any = False  # there are some
 
     def __len__(self) -> int:
         return len(self.general) + len(self.of_process)
+
+    def count(self) -> None:
+        """See whether there are some; call it after a change."""
+        self.any = bool(self.general or self.of_process)
 
     def all(self) -> list[Subscription]:
         return self.general + [s for listed in self.of_process.values() for s in listed]

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from colonysim.core.access import Rule
+from colonysim.core.access import Check, Rule
 from colonysim.core.agenda import Event
 from colonysim.core.protocol import Message
 from colonysim.core.world import World
@@ -36,6 +36,7 @@ class Operation(msgspec.Struct, frozen=True):
     wrong_msgtype: str
     find: Callable[[World, str, Any], Any] | None
     access: Rule
+    check: Check
     serve: Callable[[World, str, Any, Any], Any]
     reply_type: str
     signed: bool
@@ -84,6 +85,7 @@ def operation(
             wrong_msgtype=mismatch or f"{stem}, {_MISMATCH}",
             find=find,
             access=access,
+            check=access.check,
             serve=serve,
             reply_type=reply_type or name,
             signed=signed,

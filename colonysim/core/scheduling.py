@@ -8,6 +8,7 @@ the first head among the runs it can serve. Rules: b-processes 4.3 and 4.4.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -20,7 +21,8 @@ from colonysim.core.model import WAITING, Process
 MAX_COUNT: Final = 127
 """Quirk: nodes, processes and processes per node beyond this are never given out."""
 
-_FEW_RUNS: Final = 4  # so many runs are looked at one by one; more get a heap of their heads
+_FEW_RUNS: Final = 4  # so many runs are looked at one by one; more get views of their heads
+_MOST_VIEWS: Final = 64
 _ANY: Final = ("", None)
 
 Order = tuple[int, int]
@@ -62,7 +64,7 @@ class Run:
     `late`. Processes that have left the waiting state otherwise stay behind as husks until they surface.
     """
 
-    __slots__ = ("cpu_milli", "fifo", "key", "late", "live", "memory_bytes", "number")
+    __slots__ = ("cpu_milli", "fifo", "key", "lanes", "late", "live", "memory_bytes", "number")
 
     def __init__(self, number: int, key: RunKey) -> None:
         self.number = number
@@ -71,6 +73,7 @@ class Run:
         self.fifo: deque[Process] = deque()
         self.late: list[tuple[int, int, Process]] = []
         self.live = 0
+        self.lanes: tuple[Lane, ...] = ()  # those it stands in
 
     def push(self, process: Process) -> bool:
         """Put a process in its place; True if it is now the head."""
@@ -88,16 +91,16 @@ class Run:
 
     def head(self) -> Process | None:
         fifo, late = self.fifo, self.late
-        while fifo and fifo[0].state:
+        while fifo and (first := fifo[0]).state:
             fifo.popleft()
         if not late:
-            return fifo[0] if fifo else None
+            return first if fifo else None
         while late and late[0][2].state:
             heapq.heappop(late)
         if not late:
             return fifo[0] if fifo else None
-        first = late[0]
-        return first[2] if not fifo or first[:2] < order_of(fifo[0]) else fifo[0]
+        early = late[0]
+        return early[2] if not fifo or early[:2] < order_of(fifo[0]) else fifo[0]
 
     def pop(self, head: Process) -> None:
         """Take the head off."""
@@ -121,55 +124,35 @@ class Run:
         return (p for p in heapq.merge(self.fifo, late, key=order_of) if p.state == WAITING)
 
 
-class Lane:
-    """The runs one kind of executor may look at, and a lazily mended heap of their heads."""
+class View:
+    """The runs of a lane that fit one size of executor, with a lazily mended heap of their heads.
 
-    __slots__ = ("heads", "posted", "runs")
+    `read` is how far it has followed the lane's log of new heads.
+    """
 
-    def __init__(self) -> None:
-        self.runs: dict[int, Run] = {}
-        self.heads: list[tuple[int, int, int]] = []
-        self.posted: dict[int, Order] = {}
+    __slots__ = ("heads", "posted", "read")
 
-    def add(self, run: Run) -> None:
-        self.runs[run.number] = run
-        if len(self.runs) == _FEW_RUNS + 1:
-            for each in self.runs.values():
-                if head := each.head():
-                    self.post(each, head)
+    def __init__(self, runs: Iterable[Run], read: int) -> None:
+        found = [(run.number, order_of(head)) for run in runs if (head := run.head())]
+        self.posted: dict[int, Order] = dict(found)
+        self.heads: list[tuple[int, int, int]] = [(*order, number) for number, order in found]
+        heapq.heapify(self.heads)
+        self.read = read
 
-    def discard(self, run: Run) -> None:
-        del self.runs[run.number]
-        self.posted.pop(run.number, None)
-        if len(self.runs) == _FEW_RUNS:
-            self.heads.clear()
-            self.posted.clear()
+    def post(self, run: Run) -> None:
+        """The run has got a new, earlier head, if that has not gone meanwhile."""
+        if head := run.head():
+            self.posted[run.number] = order = order_of(head)
+            heapq.heappush(self.heads, (*order, run.number))
 
-    def post(self, run: Run, head: Process) -> None:
-        """The run has a new, earlier head."""
-        self.posted[run.number] = order = order_of(head)
-        heapq.heappush(self.heads, (*order, run.number))
-
-    def best(self, demand: Demand) -> tuple[Run, Process] | None:
-        """The run whose head this executor gets next, with that head."""
-        if len(self.runs) > _FEW_RUNS:
-            return self._best_of_many(demand)
-        found: tuple[Run, Process] | None = None
-        for run in self.runs.values():
-            head = run.head() if run.live and demand.fits(run.cpu_milli, run.memory_bytes) else None
-            if head and (found is None or order_of(head) < order_of(found[1])):
-                found = run, head
-        return found
-
-    def _best_of_many(self, demand: Demand) -> tuple[Run, Process] | None:
-        heads, posted, passed_over = self.heads, self.posted, []
-        found: tuple[Run, Process] | None = None
+    def best(self, runs: dict[int, Run]) -> tuple[Run, Process] | None:
+        heads, posted = self.heads, self.posted
         while heads:
             time_ns, serial, number = heads[0]
             if posted.get(number) != (time_ns, serial):
                 heapq.heappop(heads)  # an earlier head was posted since, or the run is gone
                 continue
-            run = self.runs[number]
+            run = runs[number]
             head = run.head()
             if head is None:
                 heapq.heappop(heads)
@@ -177,14 +160,95 @@ class Lane:
             elif (order := order_of(head)) != (time_ns, serial):
                 posted[number] = order
                 heapq.heapreplace(heads, (*order, number))
-            elif demand.fits(run.cpu_milli, run.memory_bytes):
-                found = run, head
-                break
             else:
-                passed_over.append(heapq.heappop(heads))
-        for entry in passed_over:
-            heapq.heappush(heads, entry)
+                return run, head
+        return None
+
+
+class Lane:
+    """The runs one kind of executor may look at; where they are many, a view of them for each size of executor.
+
+    `log` holds the runs that have got an earlier head, for the views to catch up when they are asked; it began
+    at `log_start`, and a view that is further behind is made anew. Sizes between the same steps share a view.
+    """
+
+    __slots__ = ("cpu_steps", "log", "log_start", "memory_steps", "runs", "views")
+
+    def __init__(self) -> None:
+        self.runs: dict[int, Run] = {}
+        self.views: dict[tuple[int, int], View] = {}
+        self.log: list[Run] = []
+        self.log_start = 0
+        self.cpu_steps: list[int] = []
+        self.memory_steps: list[int] = []
+
+    def add(self, run: Run) -> None:
+        self.runs[run.number] = run
+        if len(self.cpu_steps) + len(self.memory_steps) > 4 * len(self.runs) + 64:
+            self.cpu_steps = sorted({each.cpu_milli for each in self.runs.values()})
+            self.memory_steps = sorted({each.memory_bytes for each in self.runs.values()})
+            self.views.clear()
+        if _add_step(self.cpu_steps, run.cpu_milli) or _add_step(self.memory_steps, run.memory_bytes):
+            self.views.clear()  # they are named by their places among the steps
+
+    def discard(self, run: Run) -> None:
+        del self.runs[run.number]
+        for view in self.views.values():
+            view.posted.pop(run.number, None)
+        if len(self.runs) == _FEW_RUNS:
+            self.views.clear()
+
+    def post(self, run: Run) -> None:
+        """The run has a new, earlier head."""
+        if not self.views:
+            return
+        if len(self.log) > 2 * len(self.runs):
+            self.log_start += len(self.log)
+            self.log.clear()
+        self.log.append(run)
+
+    def best(self, demand: Demand) -> tuple[Run, Process] | None:
+        """The run whose head this executor gets next, with that head."""
+        if len(self.runs) > _FEW_RUNS:
+            return self._view_of(demand).best(self.runs)
+        found: tuple[Run, Process] | None = None
+        unlimited = demand.cpu_milli is None and demand.memory_bytes is None
+        for run in self.runs.values():
+            if run.live and (unlimited or demand.fits(run.cpu_milli, run.memory_bytes)):
+                fifo = run.fifo
+                head = fifo[0] if fifo and not run.late and not fifo[0].state else run.head()
+                if head and (found is None or order_of(head) < order_of(found[1])):
+                    found = run, head
         return found
+
+    def _view_of(self, demand: Demand) -> View:
+        cpu, memory = demand.cpu_milli, demand.memory_bytes
+        size = (
+            len(self.cpu_steps) if cpu is None else bisect_right(self.cpu_steps, cpu),
+            len(self.memory_steps) if memory is None else bisect_right(self.memory_steps, memory),
+        )
+        view, end = self.views.get(size), self.log_start + len(self.log)
+        if view is None or view.read < self.log_start:
+            self.views.pop(size, None)
+            if len(self.views) >= _MOST_VIEWS:
+                del self.views[next(iter(self.views))]
+            fitting = (run for run in self.runs.values() if demand.fits(run.cpu_milli, run.memory_bytes))
+            view = self.views[size] = View(fitting, end)
+        elif view.read < end:
+            for run in islice(self.log, view.read - self.log_start, None):
+                if run.number in self.runs and demand.fits(run.cpu_milli, run.memory_bytes):
+                    view.post(run)
+            view.read = end
+        return view
+
+
+def _add_step(steps: list[int], step: int) -> bool:
+    """Put a step in its place; False if it is there."""
+    place = bisect_left(steps, step)
+    if place < len(steps) and steps[place] == step:
+        return False
+    steps.insert(place, step)
+    return True
 
 
 class Pool:
@@ -198,12 +262,16 @@ class Pool:
         self.polls: dict[tuple[str, int | None, int | None], dict[int, Poll]] = {}
         self.by_name: dict[str, dict[int, Poll]] = {}
 
-    def lanes_of(self, run: Run) -> Iterator[Lane]:
+    def enter(self, run: Run) -> None:
+        """Put a new run into its lanes."""
         _, location, names, _, _ = run.key
+        lanes = []
         for name in names or (None,):
             if (lane := self.lanes.get((location, name))) is None:
                 lane = self.lanes[location, name] = Lane()
-            yield lane
+            lane.add(run)
+            lanes.append(lane)
+        run.lanes = tuple(lanes)
 
     def lanes_for(self, demand: Demand) -> Iterator[Lane]:
         """The lanes an executor looks into."""
@@ -227,7 +295,7 @@ class Pool:
             return
         for run in empty:
             del self.runs[run.key]
-            for lane in self.lanes_of(run):
+            for lane in run.lanes:
                 lane.discard(run)
         self.lanes = {key: lane for key, lane in self.lanes.items() if lane.runs}
 
@@ -251,14 +319,11 @@ class Queues:
         if key is None:
             self.held[process.process_id] = process
             return
-        pool = self._pool(process)
-        run = pool.runs.get(key)
-        if run is None:
-            run = self._new_run(pool, key)
+        pool = self.pools.get((process.colony, process.spec.conditions.executortype)) or self._pool(process)
+        run = pool.runs.get(key) or self._new_run(pool, key)
         if run.push(process):
-            for lane in pool.lanes_of(run):
-                if len(lane.runs) > _FEW_RUNS:
-                    lane.post(run, process)
+            for lane in run.lanes:
+                lane.post(run)
 
     def release(self, process: Process) -> None:
         """A held process waits for its parents no longer."""
@@ -279,7 +344,12 @@ class Queues:
         if pool is None or (best := pool.best(demand)) is None:
             return None
         run, head = best
-        run.pop(head)
+        fifo = run.fifo
+        if fifo and fifo[0] is head:
+            fifo.popleft()
+            run.live -= 1
+        else:
+            run.pop(head)
         return head
 
     def first(self, limit: int) -> list[Process]:
@@ -367,15 +437,16 @@ class Queues:
 
     def _run_key(self, process: Process) -> RunKey | None:
         """What the process has in common with the others of its run; None if nobody will ever get it."""
-        spec, resources = process.spec, process.resources
+        spec = process.spec
         conditions = spec.conditions
-        if self.exclusive and resources.storage_bytes > 0:
+        cpu_milli, memory_bytes, storage_bytes, _ = process.resources
+        if storage_bytes > 0 and self.exclusive:
             return None  # Quirk: b-processes 4.1
-        if max(conditions.nodes, conditions.processes, conditions.processespernode) > MAX_COUNT:
+        if conditions.nodes > MAX_COUNT or conditions.processes > MAX_COUNT or conditions.processespernode > MAX_COUNT:
             return None
         names = self._names(process) if conditions.executornames else None
         location = conditions.locationname
-        return (spec.priority, location.lower() if location else "", names, resources[0], resources[1])
+        return (spec.priority, location.lower() if location else "", names, cpu_milli, memory_bytes)
 
     def _pool(self, process: Process) -> Pool:
         return self._pool_at(process.colony, process.spec.conditions.executortype)
@@ -391,8 +462,7 @@ class Queues:
             pool.prune()
         self._runs_made += 1
         run = pool.runs[key] = Run(self._runs_made, key)
-        for lane in pool.lanes_of(run):
-            lane.add(run)
+        pool.enter(run)
         return run
 
 

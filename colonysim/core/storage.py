@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,13 +12,14 @@ from colonysim.core.civil import civil
 from colonysim.core.errors import NUL_TEXT, Refusal
 from colonysim.core.specs import Timestamp
 
-_INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
+INT32_MIN: Final = -(2**31)
+INT32_MAX: Final = 2**31 - 1
 
 
 def int32(status: int, *values: int) -> None:
     """Refuse the first value that does not fit a 32-bit column."""
     for value in values:
-        if not _INT32_MIN <= value <= _INT32_MAX:
+        if not INT32_MIN <= value <= INT32_MAX:
             raise Refusal(status, f'pq: value "{value}" is out of range for type integer')
 
 

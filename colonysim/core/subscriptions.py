@@ -20,6 +20,7 @@ def subscribe(world: World, stream: int, executor_type: str, state: int, process
         world.subscriptions.of_process.setdefault(process_id, []).append(subscription)
     else:
         world.subscriptions.general.append(subscription)
+    world.subscriptions.count()
 
 
 def publish(world: World, picture: Process, shown: Any = None) -> None:
@@ -63,5 +64,6 @@ def forget_stream(world: World, stream: int) -> None:
             subscriptions.of_process[process_id] = left
         else:
             del subscriptions.of_process[process_id]
+    subscriptions.count()
     for subscription in gone:
         world.agenda.cancel(subscription.timer)

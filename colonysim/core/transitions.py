@@ -9,7 +9,6 @@ import msgspec
 
 from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, Process
 from colonysim.core.specs import ZERO_TIME_NS
-from colonysim.core.storage import to_microseconds
 from colonysim.core.trace import Transition
 from colonysim.core.world import World
 
@@ -17,8 +16,14 @@ from colonysim.core.world import World
 # ---------------------------------------------------------------- timers
 def arm(world: World, process: Process, deadline_ns: int) -> None:
     """Have the release loop look at the process at its first run in a later whole second than the deadline."""
-    second = max(to_microseconds(deadline_ns) // SECOND_NS + 1, world.next_tick_s())
-    _arm_at(world, process, second)
+    second = (deadline_ns + 500) // SECOND_NS + 1  # as it is stored: to the nearest microsecond
+    if deadline_ns < world.now_ns:
+        second = max(second, world.next_tick_s())
+    bucket = world.release_ticks.get(second)
+    if bucket is None:
+        bucket = world.add_tick(second)
+    bucket[process.process_id] = process
+    process.timer_s = second
 
 
 def _arm_at(world: World, process: Process, second: int) -> None:
@@ -61,7 +66,8 @@ def enter(world: World, process: Process, cause: str) -> None:
     """A new process waits."""
     process_id = process.process_id
     world.processes[process_id] = process
-    world.processes_in(process.colony, WAITING)[process_id] = process
+    tables = world.by_state.get(process.colony)
+    (tables or world.tables_of(process.colony))[WAITING][process_id] = process
     world.queues.push(process)
     if process.spec.maxwaittime not in (0, -1):
         arm(world, process, process.wait_deadline_ns)
@@ -93,12 +99,15 @@ def leave(world: World, process: Process, cause: str) -> None:
 def _move(world: World, process: Process, state: int, cause: str) -> None:
     """The one place where a state is written."""
     old, process_id = process.state, process.process_id
-    del world.processes_in(process.colony, old)[process_id]
-    world.processes_in(process.colony, state)[process_id] = process
+    tables = world.by_state[process.colony]
+    del tables[old][process_id]
+    tables[state][process_id] = process
     if old == RUNNING:
         del world.held_by[process.executor_id][process_id]
-    if process.timer_s:
-        disarm(world, process)
+    if timer_s := process.timer_s:
+        if bucket := world.release_ticks.get(timer_s):
+            bucket.pop(process_id, None)
+        process.timer_s = 0
     process.state = state
     if process.attributes:
         set_attribute_states(world, process)

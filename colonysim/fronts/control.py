@@ -12,6 +12,7 @@ from colonysim.core.registry import OPERATIONS
 from colonysim.fronts.http1 import HttpRequest
 from colonysim.sim.clock import Mode
 from colonysim.sim.driver import Stuck
+from colonysim.sim.faults import Plan, read_faults
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.snapshots import BadSnapshot
 from colonysim.wire.times import format_time, zone_of
@@ -53,6 +54,11 @@ class Named(msgspec.Struct, forbid_unknown_fields=True):
     restore: bool = False
 
 
+class EnableFault(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    enabled: bool
+
+
 class ActorMessage(msgspec.Struct, forbid_unknown_fields=True):
     """A client that says when it acts and when it waits: while it acts, time does not move on by itself."""
 
@@ -78,6 +84,10 @@ class Control:
             ("GET", "story"): self._story,
             ("POST", "reset"): self._reset,
             ("POST", "seed"): self._seed,
+            ("GET", "faults"): self._list_faults,
+            ("POST", "faults"): self._add_faults,
+            ("PATCH", "faults"): self._enable_fault,
+            ("DELETE", "faults"): self._remove_faults,
             ("GET", "calls"): self._calls,
             ("GET", "snapshots"): self._list_snapshots,
             ("POST", "snapshots"): self._snapshot,
@@ -181,6 +191,30 @@ class Control:
 
     def _list_snapshots(self, body: bytes, query: dict[str, str]) -> Any:
         return [{"name": name, "bytes": len(frozen)} for name, frozen in self.snapshots.items()]
+
+    # ------------------------------------------------------------ faults
+    def _list_faults(self, body: bytes, query: dict[str, str]) -> Any:
+        return self.sim.faults.all
+
+    def _add_faults(self, body: bytes, query: dict[str, str]) -> Any:
+        """One fault, a list of them, or a plan."""
+        wanted = msgspec.json.decode(body)
+        if isinstance(wanted, dict) and "faults" in wanted:
+            return self.sim.faults.add(msgspec.convert(wanted, Plan))
+        return self.sim.faults.add(*read_faults(wanted))
+
+    def _enable_fault(self, body: bytes, query: dict[str, str]) -> Any:
+        wanted = msgspec.json.decode(body, type=EnableFault)
+        self.sim.faults.enable(wanted.name, wanted.enabled)
+        return self.sim.faults.all
+
+    def _remove_faults(self, body: bytes, query: dict[str, str]) -> Any:
+        """The fault that the query names, or all."""
+        if "name" in query:
+            self.sim.faults.remove(query["name"])
+        else:
+            self.sim.faults.clear()
+        return self.sim.faults.all
 
     # ------------------------------------------------------------ what there is to know
     def _health(self, body: bytes, query: dict[str, str]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Push
-from colonysim.sim.pending import LOST, Pending
+from colonysim.sim.pending import LOST, Garbled, Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Codec, Incoming, Outgoing, payload_type_of
 from colonysim.wire.times import zone_of
@@ -42,10 +42,16 @@ class Endpoint:
         """The reply to an answered request; None where the connection is lost."""
         answer = pending.answer
         assert answer is not None
-        return None if answer.status == LOST else self.codec.write(answer, incoming.payload)
+        if answer.status == LOST:
+            return None
+        if isinstance(answer.body, Garbled):
+            return Outgoing(answer.status, answer.body.text.encode())
+        return self.codec.write(answer, incoming.payload)
 
     def frame(self, delivery: Push | Answer) -> bytes:
         """What is sent on a stream."""
+        if isinstance(delivery.body, Garbled):
+            return delivery.body.text.encode()
         if isinstance(delivery, Push):
             return self.codec.write_push(delivery)
         return self.codec.write(delivery).body

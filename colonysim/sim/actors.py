@@ -16,6 +16,8 @@ OUTSIDE_THRESHOLD_S: Final = 0.020
 THREAD_THRESHOLD_S: Final = 0.050
 """How long a thread of this process must have neither called nor computed before it counts as waiting."""
 
+_HEARD: Final = -2  # in place of a thread's processor time: it has called since it was looked at
+
 OWN_THREADS: Final = "colonysim-"
 
 
@@ -34,9 +36,9 @@ class Actor(msgspec.Struct):
         return self.thread is not None and not self.thread.is_alive()
 
     def acts(self) -> None:
-        """It waits for nothing any more."""
+        """It waits for nothing any more. When that was is found out at the next look at it."""
         self.waits_for = ""
-        self.silent_since = time.monotonic()
+        self.cpu_ns = _HEARD
 
     def seems_busy_until(self, now: float) -> float:
         """Until when a thread outside of the simulation counts as acting: a while after its last sign of life.
@@ -56,6 +58,12 @@ def _cpu_time_ns(thread: threading.Thread) -> int:
     return time.clock_gettime_ns(time.pthread_getcpuclockid(thread.ident))
 
 
+class _Own(threading.local):
+    """The actor of each thread that has called."""
+
+    actor: Actor | None = None
+
+
 class Actors:
     """All actors of a simulation, and when the world outside was last heard of.
 
@@ -68,16 +76,19 @@ class Actors:
         self.registered: dict[str, Actor] = {}
         self.threads: dict[int, Actor] = {}
         self.outside_heard: float | None = None
+        self._own = _Own()
         self._bystanders = {id(thread): thread for thread in threading.enumerate()}
 
     # ------------------------------------------------------------ who is there
     def this_thread(self) -> Actor:
         """The actor of the calling thread."""
-        ident = threading.get_ident()
-        actor = self.threads.get(ident)
-        if actor is None or actor.gone:
+        actor = self._own.actor
+        if actor is None:
             thread = threading.current_thread()
-            actor = self.threads[ident] = Actor(thread.name, thread)
+            actor = self.threads.get(threading.get_ident())
+            if actor is None or actor.thread is not thread:
+                actor = self.threads[threading.get_ident()] = Actor(thread.name, thread)
+            self._own.actor = actor
         return actor
 
     def _look_around(self) -> None:
@@ -89,6 +100,12 @@ class Actors:
             known = self.threads.get(ident)
             if known is None or known.thread is not thread:
                 self.threads[ident] = Actor(thread.name, thread)
+
+    def acts(self) -> None:
+        """The calling thread waits for nothing any more."""
+        actor = self._own.actor or self.this_thread()
+        actor.waits_for = ""
+        actor.cpu_ns = _HEARD
 
     def register(self, name: str) -> Actor:
         """A named actor: time waits for it until it says that it waits. Errors: ValueError for a name in use."""

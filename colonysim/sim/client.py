@@ -41,6 +41,7 @@ from colonysim.core.specs import (
 from colonysim.core.storage import holds_nul
 from colonysim.identity import Identity
 from colonysim.sim import stock
+from colonysim.sim.pending import LOST, Garbled, Lost
 from colonysim.sim.simulation import Simulation
 
 
@@ -86,11 +87,15 @@ class Caller:
         return self.identity.private_key
 
     def ask(self, message: Message) -> Any:
-        """The body of the reply. Errors: Refused."""
+        """The body of the reply. Errors: Refused, Lost."""
         answer = self.sim.call(self.id, message, has_nul=holds_nul(message))
-        if answer.status == 200 and answer.payload_type:
-            return answer.body
         body = answer.body
+        if answer.status == LOST:
+            raise Lost("the connection was lost")
+        if isinstance(body, Garbled):
+            raise Lost(f"the reply cannot be read: {body.text!r}")
+        if answer.status == 200 and answer.payload_type:
+            return body
         raise Refused(answer.status, body.message if isinstance(body, Failure) else "the server gave no answer")
 
 

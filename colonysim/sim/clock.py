@@ -36,12 +36,9 @@ class Clock:
         if rate <= 0:
             raise ValueError(f"the clock's rate must be greater than 0, not {rate}")
         self.mode = mode
+        self.follows_real_time: bool = mode in (Mode.REAL, Mode.SCALED)
         self.rate = rate if mode is Mode.SCALED else 1.0
         self._met_virtual_ns, self._met_real_ns = now_ns, self._read_ns()
-
-    @property
-    def follows_real_time(self) -> bool:
-        return self.mode in (Mode.REAL, Mode.SCALED)
 
     def virtual_now(self) -> int:
         """What virtual time it is by real time; only for modes that follow it."""

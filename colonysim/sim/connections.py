@@ -82,7 +82,7 @@ class Connections:
             self._by_stream[number] = connection
             connection.streams[number] = asked.binary
             answer = self._ask(asked, number, connection.outside)
-            if answer is not None:
+            if answer is not None and number in self._by_stream:
                 del self._by_stream[number], connection.streams[number]
                 connection.deliver(answer, asked.binary)
 
@@ -98,6 +98,20 @@ class Connections:
             return None
         del self._by_stream[delivery.stream], connection.streams[delivery.stream]
         return connection
+
+    def knows(self, stream: int) -> bool:
+        """Whether the connection of a stream is still there."""
+        return stream in self._by_stream
+
+    def answer_late(self, stream: int, answer: Answer) -> None:
+        """Pass on the answer to a request that was long under way."""
+        if (connection := self._by_stream.pop(stream, None)) is not None:
+            connection.deliver(answer, connection.streams.pop(stream))
+
+    def break_off(self, stream: int) -> None:
+        """The connection of a stream breaks."""
+        if (connection := self._by_stream.get(stream)) is not None:
+            self.hang_up(connection)
 
     def hang_up(self, connection: Connection) -> None:
         """The server drops a connection with all its subscriptions."""

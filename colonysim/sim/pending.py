@@ -16,7 +16,7 @@ LOST: Final = 0
 """Status of an answer that never comes: the connection is lost."""
 
 
-class Call(msgspec.Struct):
+class Call(msgspec.Struct, gc=False):
     """What was asked, by whom, and what came of it. `status` is None while the request is parked."""
 
     number: int
@@ -27,26 +27,35 @@ class Call(msgspec.Struct):
     status: int | None = None
     body: Any = None
     answered_ns: int | None = None
+    fault: str = ""  # the fault that struck it, and its kind
+    verdict: str = ""
 
 
-class Waiter:
+class Lost(ConnectionError):
+    """The connection was lost before the reply came: the request may have taken effect, or not."""
+
+
+class Garbled(msgspec.Struct, frozen=True):
+    """A reply's body that has become something else on its way."""
+
+    text: str
+
+
+class Waiter(msgspec.Struct, kw_only=True, eq=False):
     """Something that is waited for. `event` is set when it may be there, or when it is time to look around.
 
     `actor` is who waits for it in this process; it acts from the moment it is told, not only when its thread
     gets to run.
     """
 
-    __slots__ = ("_event", "actor")
-
-    def __init__(self) -> None:
-        self._event: threading.Event | None = None
-        self.actor: Actor | None = None
+    made_event: threading.Event | None = None
+    actor: Actor | None = None
 
     @property
     def event(self) -> threading.Event:
-        if self._event is None:
-            self._event = threading.Event()
-        return self._event
+        if self.made_event is None:
+            self.made_event = threading.Event()
+        return self.made_event
 
     @property
     def done(self) -> bool:
@@ -55,46 +64,42 @@ class Waiter:
     def wake(self) -> None:
         if self.actor is not None:
             self.actor.acts()
-        if self._event is not None:
-            self._event.set()
+        if self.made_event is not None:
+            self.made_event.set()
 
 
-class Pending(Waiter):
+class Pending(Waiter, eq=False):
     """A request under way. `answer` is None until it comes.
 
-    `told` is called when it comes, under the simulation's lock and in whatever thread brings it.
+    `told` is called when it comes, under the simulation's lock and in whatever thread brings it. `stream` is
+    that of the request, `by` the program that asked, `fault` the rule that has struck it.
     """
 
-    __slots__ = ("answer", "call", "outside", "ticket", "told")
-
-    def __init__(self, ticket: int, call: Call, outside: bool = False) -> None:
-        super().__init__()
-        self.told: Callable[[], None] | None = None
-        self.outside = outside
-        self.ticket = ticket
-        self.call = call
-        self.answer: Answer | None = None
+    ticket: int
+    call: Call
+    outside: bool = False
+    answer: Answer | None = None
+    told: Callable[[], None] | None = None
+    stream: int = 0
+    by: str = ""
+    fault: Any = None
 
     @property
     def done(self) -> bool:
         return self.answer is not None
 
-    def deliver(self, answer: Answer) -> None:
-        self.answer = answer
+    def tell(self) -> None:
+        """The answer has come: tell whoever waits for it."""
         self.wake()
         if self.told is not None:
             self.told()
 
 
-class Inbox(Waiter):
+class Inbox(Waiter, eq=False):
     """What has been delivered on a connection and not been taken yet; `closed` once the server has hung up."""
 
-    __slots__ = ("closed", "items")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.items: deque[tuple[Push | Answer, bool]] = deque()
-        self.closed = False
+    items: deque[tuple[Push | Answer, bool]] = msgspec.field(default_factory=deque)
+    closed: bool = False
 
     @property
     def done(self) -> bool:

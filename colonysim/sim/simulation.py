@@ -7,36 +7,38 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 from colonysim import identity
 from colonysim.core import engine
+from colonysim.core.agenda import Agenda
 from colonysim.core.errors import Refusal
 from colonysim.core.model import SECOND_NS
-from colonysim.core.protocol import Answer, Delivery, Message, Request
+from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
+from colonysim.core.trace import Entry
 from colonysim.core.world import World
-from colonysim.sim import explain, snapshots, why
+from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
+from colonysim.sim.chaos import Faults
 from colonysim.sim.clock import EPOCH, Clock, Mode, parse_time
 from colonysim.sim.connections import Asked, Connection, Connections
 from colonysim.sim.driver import Driven, Driver, Stuck
-from colonysim.sim.explain import WhyNot
 from colonysim.sim.invariants import Invariants, InvariantViolation
-from colonysim.sim.journal import Journal, header
+from colonysim.sim.journal import Journal
+from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
+from colonysim.sim.timetable import Planning
 
 CALLS_KEPT: Final = 10_000
 
 
-class Simulation:
+class Simulation(Planning):
     """A Colonies server in memory, with a clock.
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
-    fields of Settings. `invariants` are checked after each step; `journal` keeps the history, in memory or, if
-    it is a path, in that file.
+    fields of Settings. `invariants` are checked after each step; `journal` keeps the history.
     Errors: ValueError for settings that make no sense, with what would.
     """
 
@@ -47,33 +49,34 @@ class Simulation:
         mode: Mode | str = Mode.AUTO,
         rate: float = 1.0,
         invariants: bool = True,
-        journal: bool | str | Path = False,
+        journal: bool = False,
         threshold_s: float = OUTSIDE_THRESHOLD_S,
         **overrides: Any,
     ) -> None:
         self.settings = (settings or Settings()).overridden(**overrides)
+        super().__init__()
         self._lock = threading.Lock()
         self._tickets = 0
         self._connections = Connections(
             self._ask_on,
-            self._close_stream,
+            lambda stream: engine.close_stream(self.world, stream),
             lambda stream: stream in self.world.channel_streams,
             self._new_ticket,
         )
         self._pending: dict[int, Pending] = {}
         self._check = invariants
+        self._keep_journal = journal
+        self._observers: list[Callable[[list[Entry]], None]] = []
         self.actors = Actors(threshold_s)
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self.problems: list[BaseException] = []
-        self._noted: BaseException | None = None
         self.clock = Clock(Mode(mode), rate, 0)
         self.driver = Driver(self._driven(), self._lock, self.clock, self.actors)
         self._initial: bytes | None = None
-        self._begin_world(self._new_world())
-        self.journal: Journal | None = None
-        if journal:
-            head = header(self.settings, self.clock.mode, self.world.now_ns, invariants)
-            self.journal = Journal(head, None if journal is True else journal)
+        self._network: Network | None = None  # there while any fault is in force
+        self.world = self._new_world()
+        self.faults = Faults(self._reach(), self._lock, self._attach)
+        self._begin_world(self.world)
         self.actors.this_thread().acts()
 
     def _driven(self) -> Driven:
@@ -81,10 +84,33 @@ class Simulation:
             fire=self._fire,
             catch_up=self._catch_up,
             now_ns=lambda: self.world.now_ns,
-            next_due=lambda: self.world.next_due(),
+            next_due=self._due,
             anybody_waits=lambda: bool(self._pending or self._connections),
             why=self.why,
         )
+
+    def _reach(self) -> Reach:
+        return Reach(
+            world=lambda: self.world,
+            timetable=self.timetable,
+            connections=self._connections,
+            pending=self._pending,
+            serve=lambda request: self._after(engine.handle(self.world, request)),
+            answer=self._deliver,
+            note=self._note,
+            new_ticket=self._new_ticket,
+            actor=lambda: "",
+            catch_up=self._fire_overdue,
+        )
+
+    def _attach(self, network: Network | None) -> None:
+        self._network = network
+
+    def _note(self, line: dict[str, Any]) -> None:
+        if self.on_fault is not None:
+            self.on_fault(self.world.now_ns, line)
+        if self.journal is not None:
+            self.journal.struck(self.world.now_ns, line)
 
     def _new_world(self) -> World:
         settings = self.settings
@@ -94,8 +120,12 @@ class Simulation:
 
     def _begin_world(self, world: World) -> None:
         self.world = world
+        self.planned = Agenda()
+        self._observers.clear()
         self.invariants = Invariants(world) if self._check else None
+        self.journal = Journal() if self._keep_journal else None
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
+        self.faults.begin()
 
     # ------------------------------------------------------------ requests
     def call(self, caller_id: str, message: Message, *, has_nul: bool = False) -> Answer:
@@ -105,12 +135,18 @@ class Simulation:
 
     def begin(self, caller_id: str, message: Message, *, has_nul: bool = False, outside: bool = False) -> Pending:
         """Ask, without waiting. `outside`: on behalf of somebody who is not in this process."""
-        self._hear(outside)
-        with self._lock:
+        if outside:
+            self.actors.hear_outside()
+        else:
+            self.actors.acts()
+        self._lock.acquire()  # `with` costs as much as serving some requests
+        try:
             if self.clock.follows_real_time:
                 self._catch_up()
             pending = self._ask(caller_id, message, has_nul, 0, outside)
             self._fire_at_once()
+        finally:
+            self._lock.release()
         return pending
 
     def serve(self, connection: Connection) -> None:
@@ -131,25 +167,31 @@ class Simulation:
         if outside:
             self.actors.hear_outside()
         else:
-            self.actors.this_thread().acts()
+            self.actors.acts()
 
     def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
-        ticket, world = self._new_ticket(), self.world
+        world = self.world
+        self._tickets = ticket = self._tickets + 1
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
-        self._pending[ticket] = pending = Pending(ticket, call, outside)
+        pending = Pending(ticket, call, outside, stream=stream)
         self.calls.append(call)
         if self.journal is not None:
-            self.journal.asked(world.now_ns, ticket, caller_id, call.payload_type, message, has_nul, stream)
+            self.journal.asked(world.now_ns, ticket, caller_id, message)
+        request = Request(ticket, caller_id, message, has_nul, stream)
         try:
-            self._after(engine.handle(world, Request(ticket, caller_id, message, has_nul, stream)))
-        except BaseException as error:
+            if self._network is not None:
+                self._pending[ticket] = pending
+                self._network.send(pending, request)
+            else:
+                deliveries = engine.handle(world, request)
+                if not (deliveries and type(first := deliveries[0]) is Answer and first.ticket == ticket):
+                    self._pending[ticket] = pending  # parked
+                self._after(deliveries, pending)
+        except BaseException:
             self._pending.pop(ticket, None)
-            self._note_problem(error)
             raise
         if stream:
             self._pending.pop(ticket, None)  # a subscription has no answer of its own
-        if outside and self.journal is not None:
-            self.journal.flush()
         return pending
 
     def _ask_on(self, asked: Asked, stream: int, outside: bool) -> Answer | None:
@@ -158,9 +200,10 @@ class Simulation:
     def _fire_at_once(self) -> None:
         """Let happen what a request has brought about for this very moment."""
         world = self.world
-        while world.agenda.may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
+        while self._may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
             pass
-        self.driver.nudge()
+        if self.driver.moving is not None:
+            self.driver.nudge()
 
     def _new_ticket(self) -> int:
         self._tickets = ticket = self._tickets + 1
@@ -196,81 +239,102 @@ class Simulation:
         """The client of a parked request has hung up; it gives its place free."""
         with self._lock:
             if pending.ticket in self._pending:
-                self._abandon(pending)
-
-    def _abandon(self, pending: Pending) -> None:
-        if self.journal is not None:
-            self.journal.abandoned(self.world.now_ns, pending.ticket)
-        engine.abandon(self.world, pending.ticket)
-        self._answer(Answer(pending.ticket, LOST, "", None))
-
-    def _close_stream(self, stream: int) -> None:
-        if self.journal is not None:
-            self.journal.closed(self.world.now_ns, stream)
-        engine.close_stream(self.world, stream)
+                engine.abandon(self.world, pending.ticket)
+                self._deliver(Answer(pending.ticket, LOST, "", None))
 
     # ------------------------------------------------------------ one step and what follows
-    def _after(self, deliveries: list[Delivery]) -> None:
-        """Deliver what a step gave out, write it down, and check that all is well."""
+    def _after(self, deliveries: list[Delivery], asked: Pending | None = None) -> None:
+        """Deliver what a step gave out, write it down, and check that all is well. `asked`: what it came from."""
         world = self.world
         if self.journal is not None and deliveries:
             self.journal.told(world.now_ns, deliveries)
-        violation = self._violation()
         for delivery in deliveries:
-            if isinstance(delivery, Answer):
-                self._answer(delivery)
+            if type(delivery) is Answer:
+                if asked is not None and delivery.ticket == asked.ticket:
+                    self._settle(asked, delivery)
+                else:
+                    self._answer(delivery)
+            elif self._network is not None and isinstance(delivery, Push) and self._network.takes(delivery):
+                continue
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
         self.driver.stepped()
-        if violation is not None:
-            raise violation
-
-    def _violation(self) -> InvariantViolation | None:
-        """What the last step has broken."""
+        if self._observers and world.trace:
+            for observe in self._observers:
+                observe(world.trace)
+            if self.invariants is None:
+                world.trace = []
         if self.invariants is not None:
             try:
                 self.invariants.check()
             except InvariantViolation as violation:
                 self.problems.append(violation)
-                self._note_problem(violation)
-                return violation
-        return None
-
-    def _note_problem(self, error: BaseException) -> None:
-        """Write down, once, that a step has broken something, or off."""
-        if self.journal is not None and error is not self._noted and isinstance(error, Exception):
-            self.journal.problem(self.world.now_ns, error)
-            self.journal.flush()
-        self._noted = error
+                raise
 
     def _answer(self, answer: Answer) -> None:
-        pending = self._pending.pop(answer.ticket, None)
-        if pending is None:
-            return
+        """The server has answered; faults may have something to say to that."""
+        if self._network is not None and (pending := self._pending.get(answer.ticket)) is not None:
+            self.faults.heard(pending.call.payload_type, answer.status)
+            if pending.fault is not None and self._network.keeps(pending, answer):
+                return
+        self._deliver(answer)
+
+    def _deliver(self, answer: Answer) -> None:
+        if (pending := self._pending.pop(answer.ticket, None)) is not None:
+            self._settle(pending, answer)
+
+    def _settle(self, pending: Pending, answer: Answer) -> None:
+        """A request has its answer."""
         call = pending.call
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
         if pending.outside:
             self.actors.hear_outside()
-            if self.journal is not None:
-                self.journal.flush()
-        pending.deliver(answer)
+        pending.answer = answer
+        if pending.actor is not None or pending.made_event is not None or pending.told is not None:
+            pending.tell()
 
     def _fire(self, until_ns: int) -> bool | None:
         """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
-        world = self.world
-        if self.journal is not None and (due_ns := world.next_due()) is not None and due_ns <= until_ns:
-            event = world.agenda.peek()
-            assert event is not None
-            self.journal.fired(max(due_ns, world.now_ns), event)
-        try:
-            deliveries = engine.fire_due(world, until_ns)
-            if deliveries is None:
-                return None
-            self._after(deliveries)
-        except Exception as error:
-            self._note_problem(error)
-            raise
+        planned_ns, held = self.planned.next_due(), self.timetable.held
+        if planned_ns is not None and planned_ns <= until_ns:
+            due_ns = None if held else self.world.next_due()
+            if due_ns is None or planned_ns < due_ns:  # the server's own come first
+                return self._happen(planned_ns)
+        if held:
+            return None
+        deliveries = engine.fire_due(self.world, until_ns)
+        if deliveries is None:
+            return None
+        self._after(deliveries)
         return bool(deliveries)
+
+    def _fire_overdue(self) -> None:
+        """The server has been away: let all happen at once that it has missed."""
+        deliveries: list[Delivery] = []
+        while (more := engine.fire_due(self.world, self.world.now_ns)) is not None:
+            deliveries += more
+        self._after(deliveries)
+
+    # ------------------------------------------------------------ what is planned outside of the server
+    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
+        """Ask on behalf of somebody who lives on the agenda: in what a planned event does, and only there."""
+        pending = self._ask(caller_id, message, False, 0, False)
+        if pending.answer is None:
+            pending.told = told
+        return pending
+
+    def abandon_inside(self, pending: Pending) -> None:
+        """Whoever lives on the agenda has gone: nobody hears the answer, and a parked call gives its place free."""
+        pending.told = None
+        if self._pending.pop(pending.ticket, None) is not None:
+            engine.abandon(self.world, pending.ticket)
+
+    def observe(self, observer: Callable[[list[Entry]], None]) -> None:
+        """Show everything that happens in the server from now on to a keeper of books, after each step."""
+        with self._lock:
+            self._observers.append(observer)
+            if self.world.trace is None:
+                self.world.trace = []
 
     # ------------------------------------------------------------ time
     @property
@@ -339,7 +403,7 @@ class Simulation:
 
     def _next_due(self) -> int | None:
         with self._lock:
-            return self.world.next_due()
+            return self._due()
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
         """Go on in another mode or at another rate. Errors: ValueError."""
@@ -360,18 +424,6 @@ class Simulation:
     def why(self) -> str:
         """Which actor acts, who waits for what and since when, and what is due next."""
         return why.explain(self.world, self.clock, self.actors, list(self._pending.values()))
-
-    def why_not(self, process_id: str) -> WhyNot:
-        """Why a process is not assigned: all that stands in its way."""
-        with self._lock:
-            return explain.why_not(self.world, process_id)
-
-    def story(self, process_id: str) -> str:
-        """The life of a process in lines; told from the invariants' books, and so only where they are kept."""
-        with self._lock:
-            if self.invariants is None:
-                return "  no books are kept here: Simulation(invariants=True) can tell stories"
-            return self.invariants.story(process_id)
 
     @contextmanager
     def locked(self) -> Iterator[World]:
@@ -421,8 +473,6 @@ class Simulation:
         """From now on `reset` comes back to here."""
         with self._lock:
             self._initial = snapshots.freeze(self.world)
-            if self.journal is not None:
-                self.journal.marked(self.world.now_ns)
 
     def reset(self, seed: int | None = None) -> None:
         """Back to the state after start-up; whoever waits loses the connection."""
@@ -435,8 +485,6 @@ class Simulation:
             self.calls.clear()
             self.problems.clear()
             self._begin_world(world)
-            if self.journal is not None:
-                self.journal.reset(world.now_ns, self._initial is not None, seed)
 
     def snapshot(self) -> bytes:
         """The whole state as bytes."""
@@ -450,17 +498,15 @@ class Simulation:
             self._lose_everybody()
             self.settings = world.settings
             self._begin_world(world)
-            if self.journal is not None:
-                self.journal.restored(world.now_ns, snapshot)
 
     def fork(self) -> Simulation:
-        """Another simulation that goes on from this state on its own. A journal of it is kept in memory."""
+        """Another simulation that goes on from this state on its own."""
         other = Simulation(
             self.settings,
             mode=self.clock.mode,
             rate=self.clock.rate,
             invariants=self._check,
-            journal=self.journal is not None,
+            journal=self._keep_journal,
             threshold_s=self.actors.threshold_s,
         )
         other.restore(self.snapshot())
@@ -468,5 +514,6 @@ class Simulation:
 
     def _lose_everybody(self) -> None:
         for pending in list(self._pending.values()):
-            self._abandon(pending)
+            engine.abandon(self.world, pending.ticket)
+            self._deliver(Answer(pending.ticket, LOST, "", None))
         self._connections.hang_up_all()

@@ -1,0 +1,151 @@
+"""Chance: one source of random numbers for each purpose, and the spans of time that are drawn from it.
+
+A source is derived from the seed and the name of its purpose, so that what is added for one purpose leaves
+what is drawn for the others as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import accumulate
+from random import Random
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from colonysim.core.model import SECOND_NS, Process
+
+NotNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+
+Draw = Callable[[Process | None], int]
+"""Draws a span in nanoseconds; the process is what the span is for, where there is one."""
+
+
+def source(seed: int, purpose: str) -> Random:
+    """The source of random numbers for one purpose: the same in every run and on every machine."""
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return Random(int.from_bytes(digest[:16], "big"))
+
+
+class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """Base of the distributions of spans of time."""
+
+
+class Constant(Span, frozen=True, tag="constant"):
+    """Always the same."""
+
+    value_s: NotNegative
+
+    def draw(self, random: Random) -> Draw:
+        span_ns = to_ns(self.value_s)
+        return lambda _: span_ns
+
+
+class Uniform(Span, frozen=True, tag="uniform"):
+    """Anything between two bounds alike."""
+
+    low_s: NotNegative
+    high_s: NotNegative
+
+    def __post_init__(self) -> None:
+        if self.high_s < self.low_s:
+            raise ValueError(f"high_s ({self.high_s}) must not be below low_s ({self.low_s})")
+
+    def draw(self, random: Random) -> Draw:
+        low_s, width_s, uniform = self.low_s, self.high_s - self.low_s, random.random
+        return lambda _: to_ns(low_s + width_s * uniform())
+
+
+class Exponential(Span, frozen=True, tag="exponential"):
+    """Without memory, around a mean."""
+
+    mean_s: Positive
+
+    def draw(self, random: Random) -> Draw:
+        rate, exponential = 1.0 / self.mean_s, random.expovariate
+        return lambda _: to_ns(exponential(rate))
+
+
+class Lognormal(Span, frozen=True, tag="lognormal"):
+    """Mostly near the median, with a long tail: sigma 0.5 is tame, 2 is wild."""
+
+    median_s: Positive
+    sigma: NotNegative = 1.0
+
+    def draw(self, random: Random) -> Draw:
+        mu, sigma, normal, exp = math.log(self.median_s), self.sigma, random.gauss, math.exp
+        return lambda _: to_ns(exp(normal(mu, sigma)))
+
+
+class Empirical(Span, frozen=True, tag="empirical"):
+    """One of some measured values, each as likely as the others."""
+
+    values_s: Annotated[tuple[NotNegative, ...], Meta(min_length=1)]
+
+    def draw(self, random: Random) -> Draw:
+        values, choice = [to_ns(value_s) for value_s in self.values_s], random.choice
+        return lambda _: choice(values)
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One part of a mix of spans."""
+
+    weight: Positive
+    span: AnySpan
+
+
+class Mixed(Span, frozen=True, tag="mixed"):
+    """Now one, now another, by weight: most are quick, some take for ever."""
+
+    parts: Annotated[tuple[Part, ...], Meta(min_length=1)]
+
+    def draw(self, random: Random) -> Draw:
+        draws = [drawer(part.span, random) for part in self.parts]
+        pick = weighted([part.weight for part in self.parts], random)
+        return lambda process: draws[pick()](process)
+
+
+class OfProcess(Span, frozen=True, tag="process"):
+    """What the process says itself: its first argument, in seconds; `otherwise_s` where that is no number."""
+
+    scale: Positive = 1.0
+    otherwise_s: NotNegative = 1.0
+
+    def draw(self, random: Random) -> Draw:
+        return self._drawn
+
+    def _drawn(self, process: Process | None) -> int:
+        args: Any = process.spec.args if process is not None else None
+        said = args[0] if args else None
+        if isinstance(said, (int, float)) and 0 <= said < math.inf:
+            return to_ns(said * self.scale)
+        return to_ns(self.otherwise_s)
+
+
+AnySpan = NotNegative | Constant | Uniform | Exponential | Lognormal | Empirical | Mixed | OfProcess
+"""A number of seconds, or a distribution of them."""
+
+
+def drawer(span: AnySpan, random: Random) -> Draw:
+    """What draws from a distribution."""
+    return Constant(span).draw(random) if isinstance(span, (int, float)) else span.draw(random)
+
+
+def weighted(weights: list[float], random: Random) -> Callable[[], int]:
+    """Draws a place in a list by weight; with one place it leaves the source alone."""
+    if len(weights) == 1:
+        return lambda: 0
+    sums, uniform = list(accumulate(weights)), random.random
+    total, last = sums[-1], len(sums) - 1
+    return lambda: min(bisect_right(sums, uniform() * total), last)
+
+
+def to_ns(seconds: float) -> int:
+    """Seconds as whole nanoseconds."""
+    return round(seconds * SECOND_NS)

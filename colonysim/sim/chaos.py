@@ -1,0 +1,334 @@
+"""The faults of a simulation: add and remove them, and let those strike that come by time or at an actor's step."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from colonysim.core import engine
+from colonysim.core.model import SECOND_NS
+from colonysim.core.protocol import Answer
+from colonysim.sim.faults import (
+    ActorFault,
+    AnyFault,
+    BadFault,
+    ClockSkew,
+    Crash,
+    Fault,
+    Hazard,
+    MessageFault,
+    Partition,
+    Pause,
+    Plan,
+    Restart,
+    SlowDown,
+    Times,
+    Victim,
+    check_end,
+    fits,
+    kind_of,
+    named,
+    read_faults,
+)
+from colonysim.sim.network import Network, Reach
+from colonysim.sim.pending import LOST
+from colonysim.sim.rules import Rule
+
+
+class Faults:
+    """All faults of one simulation, in the order in which they were added.
+
+    `attach` tells the simulation of the network while there is anything for it to do, and None while not.
+    """
+
+    def __init__(self, reach: Reach, lock: threading.Lock, attach: Callable[[Network | None], None]) -> None:
+        self._reach = reach
+        self._lock = lock
+        self._attach = attach
+        self._faults: dict[str, tuple[AnyFault, float | None]] = {}  # with the end of the plan they came with
+        self._victims: dict[str, Victim] = {}
+        self.begin()
+
+    # ------------------------------------------------------------ which there are
+    @property
+    def all(self) -> tuple[AnyFault, ...]:
+        """The faults that have been added, with their names."""
+        return tuple(fault for fault, _ in self._faults.values())
+
+    def add(self, *faults: AnyFault | Plan | dict[str, Any]) -> tuple[AnyFault, ...]:
+        """Add faults, or what is active of plans; they come back with their names. Errors: BadFault."""
+        with self._lock:
+            new: list[tuple[AnyFault, float | None]] = []
+            for given in faults:
+                if isinstance(given, Plan):
+                    new += ((fault, given.until_s) for fault in given.active(self._seed))
+                else:
+                    new += ((fault, None) for fault in read_faults(given))
+            for fault, until_s in new:
+                if until_s is None:
+                    check_end(fault)
+            known = named((fault for fault, _ in new), self._faults)
+            for fault, (_, until_s) in zip(known, new, strict=True):
+                self._faults[fault.name] = (fault, until_s)
+                self._begin_one(fault, until_s)
+            self._refresh()
+            return known
+
+    def remove(self, name: str) -> None:
+        """Take a fault away; what it has begun ends now. Errors: BadFault for a name that there is not."""
+        with self._lock:
+            self._known(name)
+            del self._faults[name]
+            self._end_one(name)
+            self._refresh()
+
+    def enable(self, name: str, enabled: bool = True) -> None:
+        """Turn a fault on or off; on, it begins anew. Errors: BadFault."""
+        with self._lock:
+            fault, until_s = self._known(name)
+            if fault.enabled is not enabled:
+                self._faults[name] = (replace(fault, enabled=enabled), until_s)
+                self._end_one(name)
+                self._begin_one(self._faults[name][0], until_s)
+                self._refresh()
+
+    def clear(self) -> None:
+        """The calm after the storm: no faults any more. What is delayed still arrives."""
+        with self._lock:
+            for name in list(self._faults):
+                del self._faults[name]
+                self._end_one(name)
+            self._refresh()
+
+    def _known(self, name: str) -> tuple[AnyFault, float | None]:
+        if name not in self._faults:
+            raise BadFault(f"there is no fault {name!r}; there are {', '.join(self._faults) or 'none'}")
+        return self._faults[name]
+
+    # ------------------------------------------------------------ their beginning and end
+    @property
+    def _seed(self) -> int:
+        return self._reach.world().settings.seed
+
+    def begin(self) -> None:
+        """A run begins: everything is as if no fault had struck yet."""
+        self._network = Network(self._reach)
+        self._rules: dict[str, Rule] = {}
+        self._timers: dict[str, list[int]] = {}
+        self._slow: dict[str, tuple[float, int]] = {}
+        self._skewed: dict[str, tuple[ClockSkew, int, int]] = {}
+        self._reach.timetable.held = False
+        self._reach.world().wakeups = "all"
+        for fault, until_s in self._faults.values():
+            self._begin_one(fault, until_s)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._attach(None if self._network.idle and not self._waiting_for_answers() else self._network)
+
+    def _waiting_for_answers(self) -> bool:
+        return any(rule.armed_ns is None for rule in self._rules.values())
+
+    def _begin_one(self, fault: Fault, until_s: float | None) -> None:
+        if not fault.enabled:
+            return
+        start_ns = self._reach.world().started_ns
+        end_ns = None if until_s is None else start_ns + round(until_s * SECOND_NS)
+        rule = self._rules[fault.name] = Rule(fault, self._seed, start_ns, end_ns)
+        if isinstance(fault, MessageFault):
+            self._network.rules[fault.name] = rule
+        elif isinstance(fault, Hazard):
+            last_s = min(s for s in (fault.until_s, until_s) if s is not None)
+            self._at(rule, start_ns + round(fault.from_s * SECOND_NS), lambda: self._hazard_on(rule), "a hazard")
+            self._at(rule, start_ns + round(last_s * SECOND_NS), lambda: self._hazard_off(rule), "end of a hazard")
+        else:
+            self._schedule(rule)
+
+    def _at(self, rule: Rule, due_ns: int, act: Callable[[], None], what: str) -> None:
+        """Do something at a time, unless the fault is removed before."""
+        if due_ns <= self._reach.world().now_ns:
+            act()
+            return
+        ticket = self._reach.timetable.add(due_ns, act, f"{what} ({rule.name})")
+        self._timers.setdefault(rule.name, []).append(ticket)
+
+    def _schedule(self, rule: Rule) -> None:
+        """Put the next time a fault strikes by itself on the timetable."""
+        times: Times | None = getattr(rule.fault, "times", None)
+        if times is None:
+            return
+        due_ns = rule.next_time(times, self._reach.world().now_ns)
+        if due_ns is not None:
+            ticket = self._reach.timetable.add(due_ns, lambda: self._strike(rule), f"fault {rule.name}")
+            self._timers.setdefault(rule.name, []).append(ticket)
+
+    def _end_one(self, name: str) -> None:
+        for ticket in self._timers.pop(name, ()):
+            self._reach.timetable.cancel(ticket)
+        rule = self._rules.pop(name, None)
+        if rule is None:
+            return
+        self._network.rules.pop(name, None)
+        self._network.cuts.pop(name, None)
+        if isinstance(rule.fault, Hazard) and self._network.hazards.get(rule.fault.hazard) is rule:
+            self._hazard_off(rule)
+        if self._network.outage is rule:
+            self._come_back(rule)
+
+    # ------------------------------------------------------------ striking
+    def heard(self, type_name: str, status: int) -> None:
+        """The server has answered a request: that may be what a fault waits for."""
+        now_ns = self._reach.world().now_ns
+        for rule in list(self._rules.values()):
+            if rule.armed_ns is None and rule.hears(type_name, status, now_ns):
+                self._schedule(rule)
+
+    def _strike(self, rule: Rule) -> None:
+        rule.strike()
+        fault = rule.fault
+        if isinstance(fault, ActorFault):
+            for victim in self._drawn(rule, fault):
+                self._strike_actor(rule, fault, victim)
+        elif isinstance(fault, Restart):
+            self._go_down(rule, fault)
+        elif isinstance(fault, Partition):
+            self._partition(rule, fault)
+        self._schedule(rule)
+        self._refresh()
+
+    def _note(self, rule: Rule, **more: Any) -> None:
+        self._reach.note({"fault": rule.name, "kind": kind_of(rule.fault), **more})
+
+    # ------------------------------------------------------------ the server
+    def _go_down(self, rule: Rule, fault: Restart) -> None:
+        """All connections break, what is in memory only is lost; the time until it is back stands still for it."""
+        reach = self._reach
+        world, down_ns = reach.world(), rule.span_ns(fault.down_s)
+        self._note(rule, down_ns=down_ns)
+        self._network.forget()
+        for pending in list(reach.pending.values()):
+            engine.abandon(world, pending.ticket)
+            reach.answer(Answer(pending.ticket, LOST, "", None))
+        for ticket in list(world.queues.polls):
+            engine.abandon(world, ticket)
+        reach.connections.hang_up_all()
+        for stream in [*dict.fromkeys(s.stream for s in world.subscriptions.all()), *list(world.channel_streams)]:
+            engine.close_stream(world, stream)
+        world.channels.clear()
+        if down_ns > 0:
+            self._network.outage = rule
+            reach.timetable.held = True
+            self._at(rule, world.now_ns + down_ns, lambda: self._come_back(rule), "the server is back")
+
+    def _come_back(self, rule: Rule) -> None:
+        if self._network.outage is not rule:
+            return
+        self._network.outage = None
+        self._reach.timetable.held = False
+        self._note(rule, back=True)
+        self._reach.catch_up()
+        self._refresh()
+
+    def _partition(self, rule: Rule, fault: Partition) -> None:
+        for_ns = rule.span_ns(fault.for_s)
+        self._note(rule, for_ns=for_ns)
+        self._network.cut(rule)
+        self._at(rule, self._reach.world().now_ns + for_ns, lambda: self._heal(rule), "end of a partition")
+
+    def _heal(self, rule: Rule) -> None:
+        self._network.cuts.pop(rule.name, None)
+        self._note(rule, healed=True)
+        self._refresh()
+
+    def _hazard_on(self, rule: Rule) -> None:
+        assert isinstance(rule.fault, Hazard)
+        self._network.hazards[rule.fault.hazard] = rule
+        self._note(rule, on=True)
+        self._refresh()
+
+    def _hazard_off(self, rule: Rule) -> None:
+        """It has gone, as after an upgrade: what has never been answered is lost, and the server goes on."""
+        assert isinstance(rule.fault, Hazard)
+        self._network.hazards.pop(rule.fault.hazard, None)
+        self._note(rule, on=False)
+        if rule.fault.hazard in ("lossy_wakeup", "lost_signal"):
+            self._reach.world().wakeups = "all"
+        if self._network.stopped_by is rule:
+            self._network.forget()
+            for pending in list(self._reach.pending.values()):
+                if pending.fault is rule:
+                    self._reach.answer(Answer(pending.ticket, LOST, "", None))
+        self._refresh()
+
+    # ------------------------------------------------------------ actors
+    def enlist(self, victim: Victim) -> None:
+        """From now on faults may strike it. Under the lock."""
+        self._victims[victim.name] = victim
+
+    def dismiss(self, victim: Victim) -> None:
+        """It is beyond all faults. Under the lock."""
+        if self._victims.get(victim.name) is victim:
+            del self._victims[victim.name]
+
+    def step(self, name: str) -> None:
+        """An actor takes a step, and faults may strike it there. Under the lock."""
+        victim = self._victims.get(name)
+        if victim is None:
+            return
+        now_ns = self._reach.world().now_ns
+        for rule in self._rules.values():
+            fault = rule.fault
+            if isinstance(fault, ActorFault) and fault.when is not None and _is_about(fault, victim):
+                if rule.strikes(fault.when, now_ns):
+                    self._strike_actor(rule, fault, victim)
+
+    @property
+    def watches_steps(self) -> bool:
+        """Whether any fault strikes at the steps of actors."""
+        return any(isinstance(r.fault, ActorFault) and r.fault.when is not None for r in self._rules.values())
+
+    def slowness(self, name: str) -> float:
+        """How many times as long an actor takes for what it does by itself, now."""
+        factor, until_ns = self._slow.get(name, (1.0, 0))
+        return factor if self._reach.world().now_ns < until_ns else 1.0
+
+    def skew_ns(self, name: str) -> int:
+        """How fast an actor's clock is, now."""
+        found = self._skewed.get(name)
+        now_ns = self._reach.world().now_ns
+        if found is None or now_ns >= found[2]:
+            return 0
+        skew, since_ns, _ = found
+        return round(skew.by_s * SECOND_NS + skew.drift * (now_ns - since_ns))
+
+    def _drawn(self, rule: Rule, fault: ActorFault) -> list[Victim]:
+        found = [victim for victim in self._victims.values() if _is_about(fault, victim)]
+        if fault.pick is None or fault.pick >= len(found):
+            return found
+        return rule.chance.sample(found, fault.pick)
+
+    def _strike_actor(self, rule: Rule, fault: ActorFault, victim: Victim) -> None:
+        now_ns = self._reach.world().now_ns
+        if isinstance(fault, Crash):
+            again_ns = None if fault.restart_after_s is None else rule.span_ns(fault.restart_after_s)
+            self._note(rule, actor=victim.name, restart_after_ns=again_ns)
+            victim.crash(None if again_ns is None else again_ns / SECOND_NS)
+            return
+        assert isinstance(fault, (Pause, SlowDown, ClockSkew))
+        for_ns = rule.span_ns(fault.for_s)
+        self._note(rule, actor=victim.name, for_ns=for_ns)
+        if isinstance(fault, Pause):
+            victim.pause(now_ns + for_ns)
+        elif isinstance(fault, SlowDown):
+            self._slow[victim.name] = (fault.factor, now_ns + for_ns)
+        else:
+            self._skewed[victim.name] = (fault, now_ns, now_ns + for_ns)
+
+
+def _is_about(fault: ActorFault, victim: Victim) -> bool:
+    if fault.executor_type and fault.executor_type != victim.executor_type:
+        return False
+    return not fault.actors or fits(fault.actors, victim.name)

@@ -1,0 +1,391 @@
+"""What a run comes to: waiting times, turnaround, slowdown, utilisation, throughput, deadline misses.
+
+The books are columns of numbers, written from the core's trace: O(1) for each thing that happens and some
+hundred bytes for each process. A time of -1 is one that has not come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, ProcessState
+from colonysim.core.specs import FunctionSpec
+from colonysim.core.trace import Entry, Transition
+from colonysim.core.world import World
+
+NEVER: Final = -1
+TAU_S: Final = 10.0
+"""The bound of the bounded slowdown: shorter processes count as this long."""
+
+_MISSES: Final = ("timeout", "ran too long", "waited too long")
+
+
+class Gauges(msgspec.Struct, gc=False):
+    """What is so at this moment; checks look at these. `blocked` processes wait for their parents."""
+
+    submitted: int = 0
+    queue_depth: int = 0
+    blocked: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    removed: int = 0
+    retries: int = 0
+    deadline_misses: int = 0
+
+    @property
+    def unfinished(self) -> int:
+        return self.queue_depth + self.blocked + self.running
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What processes are told apart by in tables: function, executor type, location."""
+
+    funcname: str
+    executortype: str
+    location: str
+
+
+class Metrics:
+    """The books of one run. `listeners` are called after each thing that has happened to a process."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.start_ns = world.now_ns
+        self.gauges = Gauges()
+        self.listeners: list[Callable[[Transition], None]] = []
+        self.place: dict[str, int] = {}  # of each process, in the columns
+        self.kinds: list[Kind] = []
+        self.executors: list[str] = []
+        self._kind_places: dict[Any, int] = {}
+        self._executor_places: dict[str, int] = {}
+        # one entry for each process
+        self.submitted_ns = array("q")
+        self.eligible_ns = array("q")
+        self.first_start_ns = array("q")
+        self.start_of_last_ns = array("q")
+        self.ended_ns = array("q")
+        self.kind = array("H")
+        self.state = array("B")
+        self.attempts = array("H")
+        self.misses = array("H")
+        self.executor = array("i")
+        # one entry for each attempt that has ended
+        self.run_process = array("i")
+        self.run_executor = array("i")
+        self.run_start_ns = array("q")
+        self.run_end_ns = array("q")
+        self.run_outcome = array("B")
+        # one entry for each change of the queue
+        self.depth_at_ns = array("q")
+        self.depth = array("i")
+        self.running = array("i")
+
+    # ------------------------------------------------------------ writing
+    def read(self, happened: list[Entry]) -> None:
+        """Take in what has happened."""
+        for entry in happened:
+            if type(entry) is Transition:
+                self._moved(entry)
+
+    def _moved(self, step: Transition) -> None:
+        old, new, now_ns, gauges = step.old, step.new, step.now_ns, self.gauges
+        if old == -1:
+            self._enter(step)
+        else:
+            row = self.place.get(step.process_id)
+            if row is None:
+                return  # was there before the books were opened
+            if old == RUNNING:
+                gauges.running -= 1
+                self._stopped(row, step)
+            elif old == WAITING:
+                self._waits_no_more(row, step)
+            elif old != new:
+                self._uncount(old)
+            if new == RUNNING:
+                gauges.running += 1
+                self._started(row, step)
+            elif new == WAITING:
+                gauges.queue_depth += 1
+            else:
+                if old != new:
+                    self._count(new)
+                if self.ended_ns[row] == NEVER or new != REMOVED:
+                    self.ended_ns[row] = now_ns
+            if new != REMOVED:
+                self.state[row] = new
+            if step.cause in _MISSES:
+                gauges.deadline_misses += 1
+                self.misses[row] += 1
+        self.depth_at_ns.append(now_ns)
+        self.depth.append(gauges.queue_depth)
+        self.running.append(gauges.running)
+        for listener in self.listeners:
+            listener(step)
+
+    def _enter(self, step: Transition) -> None:
+        gauges, now_ns = self.gauges, step.now_ns
+        process = self.world.processes.get(step.process_id)
+        blocked = process is not None and bool(process.parents)
+        self.place[step.process_id] = len(self.submitted_ns)
+        gauges.submitted += 1
+        if blocked:
+            gauges.blocked += 1
+        else:
+            gauges.queue_depth += 1
+        self.submitted_ns.append(now_ns)
+        self.eligible_ns.append(NEVER if blocked else now_ns)
+        self.first_start_ns.append(NEVER)
+        self.start_of_last_ns.append(NEVER)
+        self.ended_ns.append(NEVER)
+        self.kind.append(self._kind_of(process.spec) if process is not None else 0)
+        self.state.append(WAITING)
+        self.attempts.append(0)
+        self.misses.append(0)
+        self.executor.append(-1)
+
+    def _kind_of(self, spec: FunctionSpec) -> int:
+        conditions = spec.conditions
+        key = spec.funcname, conditions.executortype, conditions.locationname
+        place = self._kind_places.get(key)
+        if place is None:
+            place = self._kind_places[key] = len(self.kinds)
+            self.kinds.append(Kind(*key))
+        return place
+
+    def _waits_no_more(self, row: int, step: Transition) -> None:
+        if self.eligible_ns[row] == NEVER:
+            self.gauges.blocked -= 1
+            if step.new == WAITING:
+                self.eligible_ns[row] = step.now_ns
+        else:
+            self.gauges.queue_depth -= 1
+
+    def _started(self, row: int, step: Transition) -> None:
+        now_ns = step.now_ns
+        if self.first_start_ns[row] == NEVER:
+            self.first_start_ns[row] = now_ns
+        self.start_of_last_ns[row] = now_ns
+        self.attempts[row] += 1
+        place = self._executor_places.get(step.executor_id)
+        if place is None:
+            place = self._executor_places[step.executor_id] = len(self.executors)
+            self.executors.append(step.executor_id)
+        self.executor[row] = place
+
+    def _stopped(self, row: int, step: Transition) -> None:
+        self.run_process.append(row)
+        self.run_executor.append(self.executor[row])
+        self.run_start_ns.append(self.start_of_last_ns[row])
+        self.run_end_ns.append(step.now_ns)
+        self.run_outcome.append(step.new)
+        if step.new == WAITING:
+            self.gauges.retries += 1
+
+    def _count(self, state: int) -> None:
+        gauges = self.gauges
+        if state == SUCCESS:
+            gauges.succeeded += 1
+        elif state == FAILED:
+            gauges.failed += 1
+        elif state == CANCELLED:
+            gauges.cancelled += 1
+        else:
+            gauges.removed += 1
+
+    def _uncount(self, state: int) -> None:
+        gauges = self.gauges
+        if state == SUCCESS:
+            gauges.succeeded -= 1
+        elif state == FAILED:
+            gauges.failed -= 1
+        elif state == CANCELLED:
+            gauges.cancelled -= 1
+
+    # ------------------------------------------------------------ reading
+    def __len__(self) -> int:
+        return len(self.submitted_ns)
+
+    def waiting_ns(self, row: int) -> int:
+        """From the moment it could be started to its first start; NEVER where it has not been."""
+        start_ns = self.first_start_ns[row]
+        return NEVER if start_ns == NEVER else start_ns - self.eligible_ns[row]
+
+    def running_ns(self, row: int) -> int:
+        """The length of its last attempt, where that has ended."""
+        start_ns, end_ns = self.start_of_last_ns[row], self.ended_ns[row]
+        return NEVER if NEVER in (start_ns, end_ns) else end_ns - start_ns
+
+    def unfinished(self) -> Iterator[str]:
+        """The ids of processes that have not come to an end, oldest first."""
+        ended = self.ended_ns
+        return (process_id for process_id, row in self.place.items() if ended[row] == NEVER)
+
+    def digest(self) -> str:
+        """One number for all that has happened to the processes: two runs with one seed have the same."""
+        digest = hashlib.sha256()
+        for process_id in self.place:
+            digest.update(process_id[:16].encode())
+        columns = (self.submitted_ns, self.first_start_ns, self.ended_ns, self.state, self.attempts, self.executor)
+        for column in (*columns, self.run_start_ns, self.run_end_ns, self.run_outcome):
+            digest.update(column.tobytes())
+        return digest.hexdigest()
+
+
+# ---------------------------------------------------------------- what it comes to
+class Quantiles(msgspec.Struct, frozen=True):
+    """How something is distributed; all None where there is nothing."""
+
+    count: int = 0
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one run. Times in seconds; utilisation is the busy part of all executors' time."""
+
+    submitted: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    removed: int
+    unfinished: int
+    attempts: int
+    retries: int
+    deadline_misses: int
+    executors: int
+    span_s: float
+    makespan_s: float
+    throughput_per_hour: float
+    utilisation: float
+    queue_depth_max: int
+    queue_depth_mean: float
+    waiting_s: Quantiles
+    turnaround_s: Quantiles
+    running_s: Quantiles
+    bounded_slowdown: Quantiles
+
+
+def quantiles(values: list[float]) -> Quantiles:
+    """The nearest-rank percentiles of some values; the list is sorted in place."""
+    if not values:
+        return Quantiles()
+    values.sort()
+    count = len(values)
+
+    def at(share: float) -> float:
+        return round(values[min(count - 1, max(0, -int(-share * count // 1) - 1))], 6)
+
+    mean = round(sum(values) / count, 6)
+    return Quantiles(count, mean, at(0.5), at(0.9), at(0.95), at(0.99), round(values[-1], 6))
+
+
+def summarise(metrics: Metrics, end_ns: int, executors: int, tau_s: float = TAU_S) -> Summary:
+    """The figures of a run up to a time."""
+    waiting, turnaround, running, slowdown = [], [], [], []
+    last_end_ns = metrics.start_ns
+    for row in range(len(metrics)):
+        waiting_ns, ended_ns = metrics.waiting_ns(row), metrics.ended_ns[row]
+        if waiting_ns != NEVER:
+            waiting.append(waiting_ns / SECOND_NS)
+        if ended_ns == NEVER:
+            continue
+        last_end_ns = max(last_end_ns, ended_ns)
+        if metrics.state[row] != SUCCESS:
+            continue
+        lasted_s, ran_s = (ended_ns - metrics.submitted_ns[row]) / SECOND_NS, metrics.running_ns(row) / SECOND_NS
+        turnaround.append(lasted_s)
+        running.append(ran_s)
+        slowdown.append(max(1.0, lasted_s / max(ran_s, tau_s)))
+    gauges = metrics.gauges
+    first_ns = metrics.submitted_ns[0] if len(metrics) else metrics.start_ns
+    makespan_s = max(0, last_end_ns - first_ns) / SECOND_NS
+    return Summary(
+        submitted=gauges.submitted,
+        succeeded=gauges.succeeded,
+        failed=gauges.failed,
+        cancelled=gauges.cancelled,
+        removed=gauges.removed,
+        unfinished=gauges.unfinished,
+        attempts=len(metrics.run_start_ns) + gauges.running,
+        retries=gauges.retries,
+        deadline_misses=gauges.deadline_misses,
+        executors=executors,
+        span_s=(end_ns - metrics.start_ns) / SECOND_NS,
+        makespan_s=makespan_s,
+        throughput_per_hour=round(gauges.succeeded / makespan_s * 3600, 3) if makespan_s else 0.0,
+        utilisation=utilisation(metrics, end_ns, executors),
+        queue_depth_max=max(metrics.depth, default=0),
+        queue_depth_mean=round(mean_over_time(metrics.depth_at_ns, metrics.depth, end_ns), 3),
+        waiting_s=quantiles(waiting),
+        turnaround_s=quantiles(turnaround),
+        running_s=quantiles(running),
+        bounded_slowdown=quantiles(slowdown),
+    )
+
+
+def utilisation(metrics: Metrics, end_ns: int, executors: int) -> float:
+    """Which part of the executors' time was spent on processes, whatever came of them."""
+    busy_ns = sum(metrics.run_end_ns) - sum(metrics.run_start_ns)
+    for row, state in enumerate(metrics.state):
+        if state == RUNNING:
+            busy_ns += end_ns - metrics.start_of_last_ns[row]
+    span_ns = (end_ns - metrics.start_ns) * executors
+    return round(busy_ns / span_ns, 6) if span_ns else 0.0
+
+
+def mean_over_time(at_ns: array[int], values: array[int], end_ns: int) -> float:
+    """The mean of a step function from its first step to the end."""
+    if not at_ns or end_ns <= at_ns[0]:
+        return 0.0
+    area, last_ns, last = 0, at_ns[0], 0
+    for now_ns, value in zip(at_ns, values, strict=True):
+        area += last * (now_ns - last_ns)
+        last_ns, last = now_ns, value
+    area += last * (end_ns - last_ns)
+    return area / (end_ns - at_ns[0])
+
+
+COLUMNS: Final = (
+    "process", "function", "executortype", "location", "state", "executor", "attempts", "deadline_misses",
+    "submitted_s", "eligible_s", "started_s", "ended_s", "waiting_s", "running_s", "turnaround_s", "bounded_slowdown",
+)  # fmt: skip
+
+
+def table(metrics: Metrics, name_of: Callable[[str], str], tau_s: float = TAU_S) -> Iterator[tuple[Any, ...]]:
+    """A row for each process, in the order of submission: see COLUMNS. Times in seconds from the beginning."""
+    start_ns = metrics.start_ns
+    names = [name_of(executor_id) for executor_id in metrics.executors]
+
+    def seconds(time_ns: int) -> float | str:
+        return "" if time_ns == NEVER else round((time_ns - start_ns) / SECOND_NS, 9)
+
+    for process_id, row in metrics.place.items():
+        kind, ended_ns = metrics.kinds[metrics.kind[row]], metrics.ended_ns[row]
+        waiting_ns, running_ns = metrics.waiting_ns(row), metrics.running_ns(row)
+        turnaround_s = "" if ended_ns == NEVER else (ended_ns - metrics.submitted_ns[row]) / SECOND_NS
+        slowdown: float | str = ""
+        if turnaround_s != "" and running_ns != NEVER:
+            slowdown = round(max(1.0, float(turnaround_s) / max(running_ns / SECOND_NS, tau_s)), 6)
+        yield (
+            process_id, kind.funcname, kind.executortype, kind.location,
+            ProcessState(metrics.state[row]).name.lower(),
+            names[metrics.executor[row]] if metrics.executor[row] >= 0 else "",
+            metrics.attempts[row], metrics.misses[row],
+            seconds(metrics.submitted_ns[row]), seconds(metrics.eligible_ns[row]),
+            seconds(metrics.start_of_last_ns[row]), seconds(ended_ns),
+            "" if waiting_ns == NEVER else waiting_ns / SECOND_NS,
+            "" if running_ns == NEVER else running_ns / SECOND_NS,
+            turnaround_s, slowdown,
+        )  # fmt: skip

@@ -1,0 +1,322 @@
+"""Modelled executors: they ask for work, hold it for a drawn time and close it, without code or threads.
+
+Each lives on the simulation's agenda and asks by the messages that a real executor sends, so that faults,
+invariants and the journal see it. One that has nothing to do costs one parked call, and nothing until that ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha3_256
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from colonysim.core.agenda import Event
+from colonysim.core.model import Process
+from colonysim.core.operations.assignment import AssignProcess
+from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
+from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
+from colonysim.core.protocol import Message
+from colonysim.core.specs import ExecutorSpec
+from colonysim.sim import chance
+from colonysim.sim.chance import AnySpan, Draw, NotNegative, Probability
+from colonysim.sim.pending import LOST, Pending
+from colonysim.sim.simulation import Simulation
+
+# What an executor does next.
+POLL: Final = 0
+CLOSE: Final = 1
+REGISTER: Final = 2
+
+
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an executor deals with the processes of one function.
+
+    `service` is how long it holds a process, `success` how likely it then closes it as successful rather
+    than as failed. With probability `hangs` it never closes it, and asks for other work after `hang_s`.
+    """
+
+    service: AnySpan = 1.0
+    success: Probability = 1.0
+    hangs: Probability = 0.0
+    hang_s: NotNegative = 600.0
+
+
+class ExecutorGroup(Behaviour, frozen=True):
+    """Executors that are alike: `count` of one type, at one location, called `name`-1 and so on.
+
+    `functions` are those that they deal with in another way. `starts` is when they come, counted from the
+    beginning; `rest` the time between a process and the next call for work; after a lost connection or a
+    refusal they try again after `retry_s`. `registers_again`: one that has crashed registers anew when it comes
+    back, and so gives back what it held.
+    """
+
+    name: str
+    type: str = "cli"
+    count: Annotated[int, Meta(ge=1)] = 1
+    location: str = ""
+    cpu: str = ""
+    memory: str = ""
+    functions: dict[str, Behaviour] = {}
+    starts: AnySpan = 0.0
+    rest: AnySpan = 0.0
+    poll_timeout_s: Annotated[int, Meta(ge=1, le=9_000_000_000)] = 60
+    retry_s: chance.Positive = 1.0
+    registers_again: bool = False
+
+
+class Due(Event, frozen=True, gc=False):
+    """A modelled executor goes on. One that has been stopped since then has another `life`."""
+
+    number: int
+    life: int
+    step: int
+
+
+class _Conduct:
+    """A behaviour with its sources of chance."""
+
+    __slots__ = ("fails", "hang_ns", "hangs", "service")
+
+    def __init__(self, behaviour: Behaviour, seed: int, purpose: str) -> None:
+        self.service: Draw = chance.drawer(behaviour.service, chance.source(seed, f"{purpose}/service"))
+        outcome = chance.source(seed, f"{purpose}/outcome").random
+        hanging = chance.source(seed, f"{purpose}/hangs").random
+        success, hangs = behaviour.success, behaviour.hangs
+        self.fails = (lambda: outcome() >= success) if success < 1.0 else None
+        self.hangs = (lambda: hanging() < hangs) if hangs > 0.0 else None
+        self.hang_ns = chance.to_ns(behaviour.hang_s)
+
+
+class Model:
+    """What the executors of a group have in common."""
+
+    def __init__(self, group: ExecutorGroup, colony: str, seed: int) -> None:
+        self.group = group
+        self.poll = AssignProcess(
+            colonyname=colony, timeout=group.poll_timeout_s, availablecpu=group.cpu, availablemem=group.memory
+        )
+        purpose = f"executors/{group.name}"
+        self.conduct = _Conduct(group, seed, purpose)
+        self.special = {name: _Conduct(one, seed, f"{purpose}/{name}") for name, one in group.functions.items()}
+        self.rest = None if group.rest == 0.0 else chance.drawer(group.rest, chance.source(seed, f"{purpose}/rest"))
+        self.starts = chance.drawer(group.starts, chance.source(seed, f"{purpose}/starts"))
+        self.retry_ns = chance.to_ns(group.retry_s)
+
+    def conduct_for(self, process: Process) -> _Conduct:
+        return self.special.get(process.spec.funcname, self.conduct) if self.special else self.conduct
+
+
+class ModelledExecutor:
+    """One executor: what it holds, what it waits for, and which of its lives it is in."""
+
+    __slots__ = (
+        "down", "due_ns", "failing", "fleet", "id", "life", "model", "name", "number", "paused_until_ns", "pending",
+        "process_id", "step",
+    )  # fmt: skip
+
+    def __init__(self, fleet: Fleet, model: Model, number: int, name: str, executor_id: str) -> None:
+        self.fleet = fleet
+        self.model = model
+        self.number = number
+        self.name = name
+        self.id = executor_id
+        self.life = 0
+        self.step = REGISTER
+        self.pending: Pending | None = None
+        self.process_id = ""
+        self.failing = False
+        self.due_ns = 0
+        self.paused_until_ns = 0
+        self.down = False
+
+    # ------------------------------------------------------------ asking
+    def go_on(self, step: int | None) -> None:
+        """Do one step, and those that follow at once: each is a call and what it makes of the answer."""
+        ask_inside = self.fleet.sim.ask_inside
+        while step is not None:
+            self.step = step
+            if step == POLL:
+                message: Message = self.model.poll
+            elif self.failing:
+                message = CloseFailed(processid=self.process_id, errors=["modelled failure"])
+            else:
+                message = CloseSuccessful(processid=self.process_id)
+            self.pending = pending = ask_inside(self.id, message, self.heard)
+            if pending.answer is None:
+                return
+            step = self._take(pending)
+
+    def heard(self) -> None:
+        """The answer has come, to a call that had to wait. Nothing is asked from here: a step is under way."""
+        pending = self.pending
+        if pending is not None and pending.answer is not None:
+            step = self._take(pending)
+            if step is not None:
+                self.next(step, 0)
+
+    def _take(self, pending: Pending) -> int | None:
+        """Make something of an answer: the step that follows at once, or None where it is planned for later."""
+        self.pending = None
+        answer = pending.answer
+        assert answer is not None
+        status = LOST if answer.payload_type == "garbled" else answer.status
+        if self.step != POLL:
+            return self._closed(status)
+        if status == 200:
+            self._begin(answer.body.process)
+        elif status in (404, 408):  # nothing has come in all the time
+            soon = pending.call.at_ns == self.fleet.sim.world.now_ns
+            self.next(POLL, self.model.retry_ns if soon else 0)
+        else:
+            self.fleet.troubles += 1
+            self.next(REGISTER if status in (403, 500) else POLL, self.model.retry_ns)
+        return None
+
+    def _begin(self, process: Process) -> None:
+        """It has got a process."""
+        self.process_id = process.process_id
+        conduct = self.model.conduct_for(process)
+        if conduct.hangs is not None and conduct.hangs():
+            self.fleet.hung += 1
+            self.next(POLL, conduct.hang_ns)
+            return
+        self.failing = conduct.fails is not None and conduct.fails()
+        service_ns = conduct.service(process)
+        if self.fleet.chaos:
+            service_ns = round(service_ns * self.fleet.sim.faults.slowness(self.name))
+        self.next(CLOSE, service_ns)
+
+    def _closed(self, status: int) -> int | None:
+        if status == LOST or status in (502, 503, 504):
+            self.fleet.troubles += 1
+            self.next(CLOSE, self.model.retry_ns)  # nobody knows whether it took effect
+            return None
+        if status != 200:
+            self.fleet.refused_closes += 1
+        rest = self.model.rest
+        if rest is None:
+            return POLL
+        self.next(POLL, rest(None))
+        return None
+
+    def next(self, step: int, after_ns: int) -> None:
+        """Go on with a step after some time."""
+        sim = self.fleet.sim
+        self.step = step
+        self.due_ns = due_ns = max(sim.world.now_ns, self.paused_until_ns) + after_ns
+        sim.planned.add(due_ns, Due(self.number, self.life, step))
+
+    # ------------------------------------------------------------ what faults do to it
+    @property
+    def executor_type(self) -> str:
+        return self.model.group.type
+
+    def crash(self, restart_after_s: float | None) -> None:
+        """It dies: whatever it waits for is given up, whatever it holds stays with the server."""
+        if self.down:
+            return
+        self.down = True
+        self.life += 1
+        pending, self.pending = self.pending, None
+        self.process_id = ""
+        self.due_ns = self.paused_until_ns = 0
+        self.fleet.crashes += 1
+        if pending is not None:
+            self.fleet.sim.abandon_inside(pending)
+        if restart_after_s is not None:
+            step = REGISTER if self.step == REGISTER or self.model.group.registers_again else POLL
+            self.next(step, chance.to_ns(restart_after_s))
+
+    def pause(self, until_ns: int) -> None:
+        """It stands still, and then goes on with what it was at for as long as it had left."""
+        now_ns = self.fleet.sim.world.now_ns
+        if self.down:
+            return
+        if self.pending is None and self.due_ns >= now_ns:
+            left_ns = self.due_ns - now_ns
+            self.life += 1
+            self.paused_until_ns = max(until_ns, self.paused_until_ns)
+            self.next(self.step, left_ns)
+        self.paused_until_ns = max(until_ns, self.paused_until_ns)
+
+
+class Fleet:
+    """All modelled executors of one simulation."""
+
+    def __init__(self, sim: Simulation, owner_id: str, colony: str) -> None:
+        self.sim = sim
+        self.owner_id = owner_id
+        self.colony = colony
+        self.executors: list[ModelledExecutor] = []
+        self.by_id: dict[str, ModelledExecutor] = {}
+        self.by_name: dict[str, ModelledExecutor] = {}
+        self.troubles = 0
+        self.refused_closes = 0
+        self.hung = 0
+        self.crashes = 0
+        self.returns = 0
+        self.chaos = False  # whether faults may strike them
+        sim.on_planned(Due, self._go_on)
+
+    def add(self, groups: Iterable[ExecutorGroup]) -> None:
+        """Let groups of executors come. Errors: ValueError for a name that is taken."""
+        seed, now_ns = self.sim.settings.seed, self.sim.world.now_ns
+        for group in groups:
+            model = Model(group, self.colony, seed)
+            for place in range(1, group.count + 1):
+                name = group.name if group.count == 1 else f"{group.name}-{place}"
+                if name in self.by_name:
+                    raise ValueError(f"there are two executors called {name!r}: give their groups other names")
+                executor_id = sha3_256(f"{seed}/modelled/{self.colony}/{name}".encode()).hexdigest()
+                executor = ModelledExecutor(self, model, len(self.executors), name, executor_id)
+                self.executors.append(executor)
+                self.by_id[executor_id] = self.by_name[name] = executor
+                self.sim.plan(now_ns + model.starts(None), Due(executor.number, 0, REGISTER))
+
+    def enlist(self) -> None:
+        """From now on faults may strike them."""
+        self.chaos = True
+        with self.sim.locked():
+            for executor in self.executors:
+                self.sim.faults.enlist(executor)
+
+    def _go_on(self, due: Due) -> bool:
+        """An executor does its next step: False, for nobody outside is told."""
+        executor = self.executors[due.number]
+        if due.life != executor.life:
+            return False
+        executor.down = False
+        if self.chaos and self.sim.faults.watches_steps:
+            executor.step = due.step
+            self.sim.faults.step(executor.name)
+            if due.life != executor.life:
+                return False  # that was its last for now
+        executor.due_ns = 0
+        if due.step == REGISTER:
+            self._register(executor)
+        else:
+            executor.go_on(due.step)
+        return False
+
+    def _register(self, executor: ModelledExecutor) -> None:
+        """Its owner adds and approves it: before it asks for the first time, and when the server knows it no more."""
+        group, ask = executor.model.group, self.sim.ask_inside
+        self.returns += (self.colony, executor.name) in self.sim.world.executors
+        spec = ExecutorSpec(
+            executorid=executor.id,
+            executortype=group.type,
+            executorname=executor.name,
+            colonyname=self.colony,
+            locationname=group.location,
+        )
+        answer = ask(self.owner_id, AddExecutor(executor=spec)).answer
+        if answer is not None and answer.ok:
+            answer = ask(self.owner_id, ApproveExecutor(colonyname=self.colony, executorname=executor.name)).answer
+        if answer is not None and answer.ok:
+            executor.go_on(POLL)
+        else:
+            self.troubles += 1
+            executor.next(REGISTER, executor.model.retry_ns)

@@ -1,0 +1,376 @@
+"""Between clients and server: what faults do to requests, replies and pushes on their way.
+
+One verdict is drawn for each request when it is sent, each fault from its own chance; the first fault that
+strikes decides. All is called under the simulation's lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from colonysim.core import engine
+from colonysim.core.model import SECOND_NS
+from colonysim.core.protocol import Answer, Failure, Push, Request
+from colonysim.core.world import World
+from colonysim.sim.connections import Connections
+from colonysim.sim.faults import (
+    AnswerWith,
+    Delay,
+    Disconnect,
+    Duplicate,
+    Hazard,
+    LoseReply,
+    LoseRequest,
+    Malformed,
+    MessageFault,
+    Partition,
+    Reorder,
+    Restart,
+    fits,
+    kind_of,
+)
+from colonysim.sim.pending import LOST, Garbled, Pending
+from colonysim.sim.rules import Rule, Subject
+from colonysim.sim.timetable import Timetable
+
+_CLOSES: Final = ("closesuccessfulmsg", "closefailedmsg")
+_ID_CHANGES: Final = ("changeuseridmsg", "changeexecutoridmsg", "changecolonyidmsg")
+_PROCESS_READS: Final = ("getprocessmsg", "getprocessesmsg", "getprocesshistmsg", "assignprocessmsg", *_CLOSES)
+_STORELESS: Final = ("versionmsg",)
+
+
+class Reach(NamedTuple):
+    """What faults can do to a simulation, all to be called under its lock.
+
+    `serve` hands a request to the server, `answer` a reply to its client past all faults, `note` writes a line
+    to the journal, `actor` names the program that is calling, `catch_up` lets all happen that is overdue.
+    """
+
+    world: Callable[[], World]
+    timetable: Timetable
+    connections: Connections
+    pending: dict[int, Pending]
+    serve: Callable[[Request], None]
+    answer: Callable[[Answer], None]
+    note: Callable[[dict[str, Any]], None]
+    new_ticket: Callable[[], int]
+    actor: Callable[[], str]
+    catch_up: Callable[[], None]
+
+
+class _Held(msgspec.Struct, eq=False):
+    """A request that is held back until so many others have overtaken it."""
+
+    rule: Rule
+    pending: Pending
+    request: Request
+    left: int
+    timer: int = 0
+
+
+class Network:
+    """The faults of messages that are in force, partitions and outages, and what is on its way."""
+
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
+        self.rules: dict[str, Rule] = {}
+        self.cuts: dict[str, Rule] = {}  # partitions that are on
+        self.outage: Rule | None = None  # the restart that keeps the server down
+        self.hazards: dict[str, Rule] = {}  # those that are on, by the name of the hazard
+        self.stopped_by: Rule | None = None  # the hazard that has stopped the server
+        self._reads: deque[int] = deque()
+        self._leaked = 0
+        self._held: list[_Held] = []
+        self._streams: dict[int, Subject] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in force."""
+        return not (self.rules or self.cuts or self.outage or self.hazards or self.stopped_by)
+
+    # ------------------------------------------------------------ requests
+    def send(self, pending: Pending, request: Request) -> None:
+        """A client sends a request: let it arrive, now, later, more than once or not at all."""
+        reach, call = self.reach, pending.call
+        world = reach.world()
+        subject = Subject(world, request.caller_id, call.payload_type, request.message, reach.actor())
+        rule = self._blocked(subject) or self._judge(subject, world.now_ns, bool(request.stream))
+        if request.stream:
+            self._streams[request.stream] = subject
+        overtaken = [
+            held for held in self._held if isinstance(held.rule.fault, Reorder) and _matches(held.rule, subject)
+        ]
+        if rule is None:
+            self._arrive(pending, request)
+        else:
+            self._apply(rule, pending, request)
+        if rule is None or not isinstance(rule.fault, Reorder):
+            for held in overtaken:
+                self._overtake(held)
+
+    def _blocked(self, subject: Subject) -> Rule | None:
+        """The outage or partition that keeps a request from the server."""
+        if self.outage is not None:
+            return self.outage
+        return next((rule for rule in self.cuts.values() if cuts_off(rule.fault, subject)), None)
+
+    def _judge(self, subject: Subject, now_ns: int, stream: bool) -> Rule | None:
+        """Ask every fault, so that each draws the same whatever the others say; the first that strikes decides."""
+        verdict = None
+        for rule in self.rules.values():
+            fault = rule.fault
+            assert isinstance(fault, MessageFault)
+            if stream and _strikes_replies(fault):
+                continue  # on a stream such faults strike the pushes
+            if subject.fits(fault.match) and rule.strikes(fault.when, now_ns):
+                verdict = verdict or rule
+        return verdict
+
+    def _apply(self, rule: Rule, pending: Pending, request: Request) -> None:
+        fault, reach = rule.fault, self.reach
+        self._mark(rule, pending)
+        if isinstance(fault, (LoseRequest, Restart, Partition)):
+            self._lose_later(pending, rule.span_ns(fault.notice_s))
+        elif isinstance(fault, Delay) and fault.what != "reply":
+            self._later(rule, lambda: self._arrive_late(pending, request), rule.span_ns(fault.by_s), "a late request")
+        elif isinstance(fault, Reorder):
+            held = _Held(rule, pending, request, fault.past)
+            due_ns = reach.world().now_ns + round(fault.within_s * SECOND_NS)
+            held.timer = reach.timetable.add(due_ns, lambda: self._let_go(held), "a request that is held back")
+            self._held.append(held)
+        elif isinstance(fault, AnswerWith) and not fault.served:
+            reach.answer(_error(pending.ticket, fault))
+        else:
+            self._arrive(pending, request)
+            if isinstance(fault, Duplicate):
+                self._repeat(rule, fault, pending, request)
+            elif isinstance(fault, Disconnect):
+                self._later(rule, lambda: self._break(pending, request.stream), rule.span_ns(fault.after_s), "a break")
+
+    def _mark(self, rule: Rule, pending: Pending) -> None:
+        """Write down what is done to a request."""
+        pending.fault, call = rule, pending.call
+        call.fault, call.verdict = rule.name, kind_of(rule.fault)
+        self.reach.note({"fault": rule.name, "kind": call.verdict, "ask": pending.ticket})
+
+    def _later(self, rule: Rule, act: Callable[[], None], span_ns: int, what: str) -> None:
+        if span_ns <= 0:
+            act()
+        else:
+            self.reach.timetable.add(self.reach.world().now_ns + span_ns, act, f"{what} ({rule.name})")
+
+    def _arrive(self, pending: Pending, request: Request) -> None:
+        """A request reaches the server, which may be one with weaknesses."""
+        if self.hazards or self.stopped_by:
+            name = pending.call.payload_type
+            if self._swallows(name):
+                assert self.stopped_by is not None
+                self._mark(self.stopped_by, pending)
+                return
+            retried = self.hazards.get("retried_close")
+            if retried is not None and name in _CLOSES and self._lucky(retried):
+                self._mark(retried, pending)
+                self._ghost(pending, request)
+            self._set_wakeups()
+        self.reach.serve(request)
+
+    def _arrive_late(self, pending: Pending, request: Request) -> None:
+        """A request that has been under way reaches the server, whether its client still waits or not."""
+        reach = self.reach
+        reach.note({"arrive": pending.ticket})
+        if self.outage is not None:
+            return self._lose_later(pending, 0)
+        gone = not request.stream and pending.ticket not in reach.pending
+        if request.stream:
+            if not reach.connections.knows(request.stream):
+                return None
+            reach.pending[pending.ticket] = pending
+        self._arrive(pending, request)
+        if gone:
+            engine.abandon(reach.world(), pending.ticket)
+        elif request.stream:
+            reach.pending.pop(pending.ticket, None)
+            if pending.answer is not None:
+                reach.connections.answer_late(request.stream, pending.answer)
+        return None
+
+    def _ghost(self, pending: Pending, request: Request) -> None:
+        """The same request once more, for nobody."""
+        ticket = self.reach.new_ticket()
+        self.reach.note({"arrive": ticket, "copy_of": pending.ticket})
+        stream = ticket if request.stream else 0
+        self.reach.serve(Request(ticket, request.caller_id, request.message, request.has_nul, stream))
+
+    def _repeat(self, rule: Rule, fault: Duplicate, pending: Pending, request: Request) -> None:
+        span_ns = rule.span_ns(fault.after_s)
+        for number in range(1, fault.copies + 1):
+            self._later(rule, lambda: self._ghost(pending, request), number * span_ns, "a copy")
+
+    def _overtake(self, held: _Held) -> None:
+        held.left -= 1
+        if held.left <= 0 and held in self._held:
+            self.reach.timetable.cancel(held.timer)
+            self._let_go(held)
+
+    def _let_go(self, held: _Held) -> None:
+        self._held.remove(held)
+        self._arrive_late(held.pending, held.request)
+
+    # ------------------------------------------------------------ replies
+    def keeps(self, pending: Pending, answer: Answer) -> bool:
+        """Whether a reply does not get to its client, now or at all; what does instead is arranged."""
+        rule = pending.fault
+        assert isinstance(rule, Rule)
+        fault, reach = rule.fault, self.reach
+        if isinstance(fault, (LoseReply, Partition)):
+            self._lose_later(pending, rule.span_ns(fault.notice_s))
+        elif isinstance(fault, Delay) and fault.what != "request":
+            self._later(rule, lambda: reach.answer(answer), rule.span_ns(fault.by_s), "a late reply")
+        elif isinstance(fault, Malformed):
+            reach.answer(Answer(pending.ticket, 200, "garbled", Garbled(fault.text)))
+        elif isinstance(fault, AnswerWith):
+            reach.answer(_error(pending.ticket, fault))
+        elif isinstance(fault, Disconnect) and rule.span_ns(fault.after_s) <= 0:
+            reach.answer(Answer(pending.ticket, LOST, "", None))
+        else:
+            return False
+        return True
+
+    def takes(self, push: Push) -> bool:
+        """Whether faults of replies strike a push; it is lost, late or garbled then."""
+        known = self._streams.get(push.stream)
+        world = self.reach.world()
+        subject = known or Subject(world, "", push.payload_type, None)
+        verdict = None
+        for rule in self.rules.values():
+            fault = rule.fault
+            assert isinstance(fault, MessageFault)
+            if _strikes_replies(fault) and subject.fits(fault.match) and rule.strikes(fault.when, world.now_ns):
+                verdict = verdict or rule
+        if verdict is None:
+            return False
+        fault, connections = verdict.fault, self.reach.connections
+        self.reach.note({"fault": verdict.name, "kind": kind_of(fault), "push": push.stream})
+        if isinstance(fault, Delay):
+            self._later(verdict, lambda: _deliver(connections, push), verdict.span_ns(fault.by_s), "a late push")
+        elif isinstance(fault, Malformed):
+            _deliver(connections, Push(push.stream, "garbled", Garbled(fault.text)))
+        return True
+
+    def _lose_later(self, pending: Pending, span_ns: int) -> None:
+        rule = pending.fault
+        assert isinstance(rule, Rule)
+        self._later(rule, lambda: self._lose(pending), span_ns, "a loss noticed")
+
+    def _lose(self, pending: Pending) -> None:
+        """The client notices that nothing comes any more."""
+        stream = pending.stream
+        if stream:
+            self.reach.connections.break_off(stream)
+        self.reach.answer(Answer(pending.ticket, LOST, "", None))
+
+    def _break(self, pending: Pending, stream: int) -> None:
+        """The connection breaks: the server gives up what is parked."""
+        if pending.answer is None:
+            engine.abandon(self.reach.world(), pending.ticket)
+        if stream or pending.answer is None:
+            self._lose(pending)
+
+    # ------------------------------------------------------------ the server and its weaknesses
+    def cut(self, rule: Rule) -> None:
+        """A partition begins. Requests that are parked stay so, but nothing gets back to their clients."""
+        self.cuts[rule.name] = rule
+        world = self.reach.world()
+        for pending in list(self.reach.pending.values()):
+            call = pending.call
+            message = None if isinstance(call.message, bytes) else call.message
+            if pending.fault is None and cuts_off(rule.fault, Subject(world, call.caller_id, "", message, pending.by)):
+                self._mark(rule, pending)
+                assert isinstance(rule.fault, Partition)
+                self._lose_later(pending, rule.span_ns(rule.fault.notice_s))
+        for stream, subject in list(self._streams.items()):
+            if cuts_off(rule.fault, subject):
+                del self._streams[stream]
+                self.reach.connections.break_off(stream)
+
+    def forget(self) -> None:
+        """The server starts anew: what has stopped it has gone, and all connections."""
+        self.stopped_by = None
+        self._leaked = 0
+        self._reads.clear()
+        self._streams.clear()
+
+    def stop(self, rule: Rule) -> None:
+        """A weakness has brought the server to a stand."""
+        self.stopped_by = rule
+        self.reach.note({"fault": rule.name, "kind": "hazard", "stopped": True})
+
+    def _swallows(self, name: str) -> bool:
+        """Whether the server never answers a request, since it has no connection to its database left."""
+        if name in _STORELESS:
+            return False
+        if self.stopped_by is None:
+            if (rule := self.hazards.get("pool_deadlock")) and name in _PROCESS_READS and self._pool_is_full(rule):
+                self.stop(rule)
+            if (rule := self.hazards.get("connection_leak")) and self._leaks(rule, name):
+                self.stop(rule)
+        return self.stopped_by is not None
+
+    def _pool_is_full(self, rule: Rule) -> bool:
+        fault, reads, now_ns = _hazard(rule), self._reads, self.reach.world().now_ns
+        reads.append(now_ns)
+        while now_ns - reads[0] > fault.window_s * SECOND_NS:
+            reads.popleft()
+        return len(reads) >= fault.pool_size and self._lucky(rule)
+
+    def _leaks(self, rule: Rule, name: str) -> bool:
+        if self._leaked >= _hazard(rule).pool_size:
+            return True
+        self._leaked += name in _ID_CHANGES
+        return False
+
+    def _lucky(self, rule: Rule) -> bool:
+        return rule.chance.random() < _hazard(rule).probability
+
+    def _set_wakeups(self) -> None:
+        """How the server wakes parked calls, drawn for each request."""
+        wakeups = "all"
+        if (rule := self.hazards.get("lossy_wakeup")) and self._lucky(rule):
+            wakeups = "one"
+        if (rule := self.hazards.get("lost_signal")) and self._lucky(rule):
+            wakeups = "none"
+        self.reach.world().wakeups = wakeups
+
+
+def _matches(rule: Rule, subject: Subject) -> bool:
+    return isinstance(rule.fault, MessageFault) and subject.fits(rule.fault.match)
+
+
+def _strikes_replies(fault: MessageFault) -> bool:
+    return isinstance(fault, (LoseReply, Malformed)) or (isinstance(fault, Delay) and fault.what == "reply")
+
+
+def _hazard(rule: Rule) -> Hazard:
+    assert isinstance(rule.fault, Hazard)
+    return rule.fault
+
+
+def _error(ticket: int, fault: AnswerWith) -> Answer:
+    return Answer(ticket, fault.status, "error", Failure(fault.status, fault.text))
+
+
+def _deliver(connections: Connections, push: Push) -> None:
+    connections.deliver(push)
+
+
+def cuts_off(fault: Any, subject: Subject) -> bool:
+    """Whether a partition is between the server and a caller."""
+    if not isinstance(fault, Partition):
+        return False
+    if fault.executor_type and fault.executor_type != subject.executor_type:
+        return False
+    return not fault.actors or fits(fault.actors, *subject.names)

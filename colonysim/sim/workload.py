@@ -1,0 +1,281 @@
+"""Modelled clients: they submit at drawn or recorded times, without code or threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from colonysim import identity
+from colonysim.core.agenda import Event
+from colonysim.core.model import DAY_NS, SECOND_NS
+from colonysim.core.operations.processes import SubmitFuncSpec
+from colonysim.core.operations.users import AddUser
+from colonysim.core.protocol import Message
+from colonysim.core.specs import Conditions, User
+from colonysim.sim import chance, traces
+from colonysim.sim.arrivals import AnyArrivals, At, Count, Once
+from colonysim.sim.chance import NotNegative, Positive
+from colonysim.sim.pending import LOST, Pending
+from colonysim.sim.simulation import Simulation
+from colonysim.sim.submissions import Compose, Submission, mixer
+from colonysim.sim.traces import TraceRecord
+
+_GATEWAY: Final = (LOST, 502, 503, 504)  # nobody knows whether the call took effect
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A recorded workload: SWF or CSV, compressed or not; a relative path starts at the scenario's folder.
+
+    `first` and `count` cut a piece out of it; `speed` 2 makes it arrive twice as fast. Each site of the trace is
+    a location, or an executor type for `sites: type`, or nothing for `sites: ignore`. The recorded run time is
+    the first argument, for executors whose `service` is of kind `process`.
+    """
+
+    file: str
+    format: str = ""
+    first: Annotated[int, Meta(ge=0)] = 0
+    count: Count | None = None
+    speed: Positive = 1.0
+    sites: Annotated[str, Meta(pattern="^(location|type|ignore)$")] = "location"
+
+    def records(self, base: Path) -> Iterator[TraceRecord]:
+        """The recorded processes. Errors: BadTrace."""
+        end = None if self.count is None else self.first + self.count
+        return islice(traces.read(base / self.file, self.format), self.first, end)
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One stream of submissions: `arrivals` of a `mix`, or a recorded `trace`.
+
+    It lasts from `from_s` to `until_s`, where that is given, else to the end of the storm; `count` is an upper
+    limit. `users` share it: by turns, or as the trace has it. A submission whose reply is lost is sent again
+    `resends` times, `resend_s` later each time, whether or not it took effect.
+    """
+
+    name: str
+    arrivals: AnyArrivals | None = None
+    mix: tuple[Submission, ...] = (Submission(),)
+    trace: Trace | None = None
+    users: Count = 1
+    from_s: NotNegative = 0.0
+    until_s: NotNegative | None = None
+    count: Count | None = None
+    resends: Annotated[int, Meta(ge=0)] = 0
+    resend_s: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        if (self.arrivals is None) == (self.trace is None):
+            raise ValueError(f"workload {self.name!r} needs either arrivals or a trace")
+        if not self.mix:
+            raise ValueError(f"the mix of workload {self.name!r} is empty")
+        if self.until_s is not None and self.until_s < self.from_s:
+            raise ValueError(f"until_s ({self.until_s:g}) must not be before from_s ({self.from_s:g})")
+
+
+class Arrive(Event, frozen=True, gc=False):
+    """A stream submits what it has next."""
+
+    stream: int
+
+
+class Resend(Event, frozen=True, gc=False):
+    """A stream sends something once more."""
+
+    stream: int
+    number: int
+
+
+class _Unsure(msgspec.Struct):
+    """A submission whose reply was lost."""
+
+    caller_id: str
+    message: Message
+    left: int
+
+
+Arrival = tuple[int, int, Message]
+"""When (nanoseconds from the beginning), by which user, and what."""
+
+
+class Stream:
+    """A workload under way."""
+
+    def __init__(self, clients: Clients, number: int, workload: Workload, arrivals: Iterator[Arrival]) -> None:
+        self.clients = clients
+        self.number = number
+        self.workload = workload
+        self.arrivals = arrivals
+        self.user_ids = clients.add_users(workload)
+        self.unsure: dict[int, _Unsure] = {}
+        self.next: Arrival | None = None
+        self.first_refusal = ""
+        self.submitted = self.refused = self.lost = 0
+
+    def plan(self) -> None:
+        """Put the next submission on the agenda."""
+        self.next = following = next(self.arrivals, None)
+        if following is not None:
+            self.clients.sim.planned.add(self.clients.start_ns + following[0], Arrive(self.number))
+
+    def submit(self) -> None:
+        """Submit what is due, and plan what comes next."""
+        assert self.next is not None
+        _, user, message = self.next
+        self.send(self.user_ids[user], message, self.workload.resends)
+        self.plan()
+
+    def send(self, caller_id: str, message: Message, left: int) -> None:
+        self.submitted += 1
+        sim = self.clients.sim
+        waits: list[Pending] = []
+        pending = sim.ask_inside(caller_id, message, lambda: self._heard(waits[0], caller_id, message, left))
+        if pending.answer is None:
+            waits.append(pending)
+        else:
+            self._heard(pending, caller_id, message, left)
+
+    def _heard(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
+        answer = pending.answer
+        if answer is None or (answer.ok and answer.payload_type != "garbled"):
+            return
+        if answer.status not in (*_GATEWAY, 200):
+            self.refused += 1
+            self.first_refusal = self.first_refusal or str(getattr(answer.body, "message", ""))
+            return
+        self.lost += 1
+        if left:
+            number = pending.ticket
+            self.unsure[number] = _Unsure(caller_id, message, left - 1)
+            sim = self.clients.sim
+            sim.planned.add(sim.world.now_ns + chance.to_ns(self.workload.resend_s), Resend(self.number, number))
+
+    def resend(self, number: int) -> None:
+        unsure = self.unsure.pop(number)
+        self.send(unsure.caller_id, unsure.message, unsure.left)
+
+
+class Clients:
+    """All modelled clients of one simulation. `storm_ns` is when those without an end of their own stop."""
+
+    def __init__(
+        self, sim: Simulation, owner_id: str, colony: str, base: Path, storm_ns: int | None, generators: dict[str, str]
+    ) -> None:
+        self.sim = sim
+        self.owner_id = owner_id
+        self.colony = colony
+        self.base = base
+        self.storm_ns = storm_ns
+        self.generators = generators
+        self.start_ns = sim.world.now_ns
+        self.streams: list[Stream] = []
+        sim.on_planned(Arrive, self._arrive)
+        sim.on_planned(Resend, self._resend)
+
+    def add(self, workload: Workload) -> None:
+        """Begin a workload. Errors: ValueError for one that would never end, BadTrace."""
+        if workload.trace is not None:
+            arrivals = self._recorded(workload, workload.trace)
+        elif workload.count is None and self._end(workload) is None and not isinstance(workload.arrivals, (Once, At)):
+            raise ValueError(
+                f"workload {workload.name!r} never ends: give it a count or until_s, or the storm a length"
+            )
+        else:
+            arrivals = self._drawn(workload)
+        stream = Stream(self, len(self.streams), workload, arrivals)
+        self.streams.append(stream)
+        stream.plan()
+
+    def all_submitted(self) -> bool:
+        """Whether nothing more is to be submitted, or sent again."""
+        return all(stream.next is None and not stream.unsure for stream in self.streams)
+
+    def add_users(self, workload: Workload) -> list[str]:
+        """The users of a workload, who are added to the colony."""
+        ids = []
+        for place in range(1, workload.users + 1):
+            name = workload.name if workload.users == 1 else f"{workload.name}-{place}"
+            user_id = identity.derived(self.sim.settings.seed, f"user/{self.colony}/{name}").id
+            answer = self.sim.call(self.owner_id, AddUser(user=User(colonyname=self.colony, userid=user_id, name=name)))
+            if not answer.ok:
+                raise ValueError(f"user {name!r} cannot be added: {answer.body.message}")
+            ids.append(user_id)
+        return ids
+
+    def _arrive(self, event: Arrive) -> bool:
+        self.streams[event.stream].submit()
+        return False
+
+    def _resend(self, event: Resend) -> bool:
+        self.streams[event.stream].resend(event.number)
+        return False
+
+    # ------------------------------------------------------------ what comes when
+    def _drawn(self, workload: Workload) -> Iterator[Arrival]:
+        seed, purpose = self.sim.settings.seed, f"workload/{workload.name}"
+        compose: Compose = mixer(
+            workload.mix, self.colony, self.base, chance.source(seed, f"{purpose}/mix"), self.generators
+        )
+        assert workload.arrivals is not None
+        midnight_s = self.start_ns % DAY_NS / SECOND_NS + workload.from_s
+        times = workload.arrivals.times(chance.source(seed, f"{purpose}/arrivals"), midnight_s)
+        from_ns, end_ns = chance.to_ns(workload.from_s), self._end(workload)
+        for number, time_s in enumerate(islice(times, workload.count)):
+            due_ns = from_ns + chance.to_ns(time_s)
+            if end_ns is not None and due_ns >= end_ns:
+                return
+            yield due_ns, number % workload.users, compose()
+
+    def _end(self, workload: Workload) -> int | None:
+        return self.storm_ns if workload.until_s is None else chance.to_ns(workload.until_s)
+
+    def _recorded(self, workload: Workload, trace: Trace) -> Iterator[Arrival]:
+        """A recorded process each, in the likeness of the mix's first entry."""
+        like = workload.mix[0]
+        plain, conditions = like.spec(self.colony), _Places(like.conditions(self.colony), trace.sites)
+        users: dict[str, int] = {}
+        from_s, end_ns, first_s = workload.from_s, self._end(workload), None
+        for record in islice(trace.records(self.base), workload.count):
+            if first_s is None:
+                first_s = record.submit_s
+            due_ns = chance.to_ns(from_s + (record.submit_s - first_s) / trace.speed)
+            if end_ns is not None and due_ns >= end_ns:
+                return
+            user = users.setdefault(record.user, len(users)) % workload.users
+            spec = replace(
+                plain,
+                funcname=record.funcname or plain.funcname,
+                args=[record.run_s],
+                conditions=conditions.at(record.site),
+            )
+            yield due_ns, user, SubmitFuncSpec(spec=spec)
+
+
+class _Places:
+    """The conditions of processes by the site they were recorded at."""
+
+    def __init__(self, plain: Conditions, sites: str) -> None:
+        self.plain = plain
+        self.sites = sites
+        self.known: dict[str, Conditions] = {}
+
+    def at(self, site: str) -> Conditions:
+        found = self.known.get(site)
+        if found is None:
+            fields: dict[str, Any] = {}
+            if site and self.sites == "location":
+                fields = {"locationname": site_name(site)}
+            elif site and self.sites == "type":
+                fields = {"executortype": site_name(site)}
+            found = self.known[site] = replace(self.plain, **fields) if fields else self.plain
+        return found
+
+
+def site_name(site: str) -> str:
+    """The name that a site of a trace gets: a number alone says too little."""
+    return f"site{site}" if site.isdigit() else site
