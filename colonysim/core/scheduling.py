@@ -160,7 +160,8 @@ class Lane:
         unlimited = demand.cpu_milli is None and demand.memory_bytes is None
         for run in self.runs.values():
             if run.live and (unlimited or demand.fits(run.cpu_milli, run.memory_bytes)):
-                head = run.head()
+                fifo = run.fifo
+                head = fifo[0] if fifo and not run.late and not fifo[0].state else run.head()
                 if head and (found is None or order_of(head) < order_of(found[1])):
                     found = run, head
         return found
@@ -259,10 +260,8 @@ class Queues:
         if key is None:
             self.held[process.process_id] = process
             return
-        pool = self._pool(process)
-        run = pool.runs.get(key)
-        if run is None:
-            run = self._new_run(pool, key)
+        pool = self.pools.get((process.colony, process.spec.conditions.executortype)) or self._pool(process)
+        run = pool.runs.get(key) or self._new_run(pool, key)
         if run.push(process):
             for lane in run.lanes:
                 if len(lane.runs) > _FEW_RUNS:
@@ -287,7 +286,12 @@ class Queues:
         if pool is None or (best := pool.best(demand)) is None:
             return None
         run, head = best
-        run.pop(head)
+        fifo = run.fifo
+        if fifo and fifo[0] is head:
+            fifo.popleft()
+            run.live -= 1
+        else:
+            run.pop(head)
         return head
 
     def first(self, limit: int) -> list[Process]:
