@@ -1,4 +1,4 @@
-"""The command line: colonysim dev, serve, verify, coverage."""
+"""The command line: colonysim dev, serve, run, validate, import-trace, verify, coverage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
-from colonysim.fronts.commands import replay
+from colonysim.fronts.commands import replay, run, traces
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
@@ -243,10 +243,14 @@ def _save(sim: Simulation, state: Path | None) -> None:
         _fail(f"the state could not be written: {error}")
 
 
-# ---------------------------------------------------------------- verifying
+# ---------------------------------------------------------------- scenarios
+app.command()(run.run)
+app.command()(run.validate)
+app.command("import-trace")(traces.import_trace)
 app.command()(replay.replay)
 
 
+# ---------------------------------------------------------------- verifying
 @app.command()
 def verify(
     cases: Annotated[list[Path], typer.Argument(help="Case files, or folders of them.")],
