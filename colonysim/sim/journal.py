@@ -20,12 +20,12 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from colonysim.core.agenda import Event
 from colonysim.core.model import Process
-from colonysim.core.protocol import EMPTY, Answer, Delivery, Failure, Hangup, Message, Push
+from colonysim.core.protocol import EMPTY, Answer, Delivery, Failure, Hangup, Push
 from colonysim.core.replies import AssignReply
 from colonysim.core.settings import Settings
 from colonysim.core.specs import Timestamp
+from colonysim.core.world import World
 
 FORMAT: Final = 1
 INLINE_BYTES: Final = 300
@@ -139,26 +139,9 @@ class Journal:
             atexit.register(_call, self._at_exit)
 
     # ------------------------------------------------------------ what went in
-    def asked(
-        self, now_ns: int, ticket: int, caller_id: str, name: str, message: Message, has_nul: bool, stream: int
-    ) -> None:
-        """A request. The message is not changed any more."""
-        if has_nul or stream:
-            self._write(("ask", now_ns, ticket, caller_id, name, message, has_nul, stream))
-        else:
-            self._write(("ask", now_ns, ticket, caller_id, name, message))
-
-    def fired(self, now_ns: int, event: Event) -> None:
-        """Something on the agenda has fallen due."""
-        self._write(("fire", now_ns, type(event).__name__, event))
-
-    def abandoned(self, now_ns: int, ticket: int) -> None:
-        """The client of a parked request has hung up."""
-        self._write(("abandon", now_ns, ticket))
-
-    def closed(self, now_ns: int, stream: int) -> None:
-        """The client of a subscription has gone."""
-        self._write(("close", now_ns, stream))
+    def attach(self, world: World) -> None:
+        """The engine writes what goes into this world right here."""
+        world.inputs = self._waiting
 
     def moved(self, now_ns: int) -> None:
         """Time was moved by hand."""
@@ -181,9 +164,11 @@ class Journal:
         """What a step gave out."""
         for delivery in deliveries:
             if type(delivery) is Answer and (delivery.body is EMPTY or type(delivery.body) in _LASTING):
-                self._write((None, now_ns, delivery))
+                self._waiting.append((None, now_ns, delivery))
             else:
-                self._write(told_line(now_ns, delivery))
+                self._waiting.append(told_line(now_ns, delivery))
+        if self._file is not None and len(self._waiting) >= _BATCH:
+            self.flush()
 
     def problem(self, now_ns: int, error: Exception) -> None:
         """A step has broken an invariant, or off."""
@@ -217,7 +202,8 @@ class Journal:
             self._put_in_form()
 
     def _put_in_form(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting = self._waiting[:]
+        self._waiting.clear()  # the list stays the same: the engine writes to it
         if not waiting:
             return
         lines = [entry if entry[0] is not None else told_line(entry[1], entry[2]) for entry in waiting]
@@ -243,8 +229,6 @@ class Journal:
 
     def _write(self, entry: Entry) -> None:
         self._waiting.append(entry)
-        if self._file is not None and len(self._waiting) >= _BATCH:
-            self.flush()
 
 
 def _call(method: weakref.WeakMethod[Any]) -> None:

@@ -110,6 +110,9 @@ _SAID: Final[dict[str, Callable[[list[Any]], str]]] = {
     "close": lambda rest: f"the client of stream {rest[0]} goes",
     "hangup": lambda rest: f"the server hangs up stream {rest[0]}",
     "unblock": lambda rest: f"stream {rest[0]} is over",
+    "catch up": lambda _: "all happens that the server has missed",
+    "wakeups": lambda rest: f"parked calls are woken: {rest[0]}",
+    "lose memory": lambda _: "the server starts anew",
     "move": lambda _: "time is moved by hand",
     "mark": lambda _: "a reset comes back to here",
     "reset": lambda rest: "reset" + (f" with seed {rest[1]}" if rest[1] is not None else ""),
@@ -185,7 +188,21 @@ class Note(_Line, tag="note"):
     what: msgspec.Raw
 
 
-Input = Ask | Fire | Abandon | Close | Move | Mark | Reset | Restore | Note
+class CatchUp(_Line, tag="catch up"):
+    """All happened that the server had missed while it was away."""
+
+
+class Wakeups(_Line, tag="wakeups"):
+    """Parked calls were woken in another way from then on."""
+
+    wakeups: str
+
+
+class LoseMemory(_Line, tag="lose memory"):
+    """The server started anew."""
+
+
+Input = Ask | Fire | Abandon | Close | Move | Mark | Reset | Restore | Note | CatchUp | Wakeups | LoseMemory
 _TOLD: Final = ("answer", "push", "hangup", "unblock", "problem")
 _INPUTS: Final = msgspec.json.Decoder(Input)
 
@@ -306,6 +323,12 @@ class Player:
             engine.abandon(world, line.ticket)
         elif isinstance(line, Close):
             engine.close_stream(world, line.stream)
+        elif isinstance(line, CatchUp):
+            self._step(lambda: engine.catch_up(world))
+        elif isinstance(line, Wakeups):
+            engine.set_wakeups(world, line.wakeups)
+        elif isinstance(line, LoseMemory):
+            engine.lose_memory(world)
         elif isinstance(line, Mark):
             self._marked = snapshots.freeze(world)
         return None
