@@ -12,7 +12,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from colonysim import BadJournal, ColonyClient, InvariantViolation, Simulation, replay
+from colonysim import (
+    AssignedProcess,
+    BadJournal,
+    ColonyClient,
+    ExecutorClient,
+    InvariantViolation,
+    ProcessState,
+    Refused,
+    Simulation,
+    replay,
+)
 from colonysim.core import lifecycle, transitions
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.registry import BY_MESSAGE
@@ -21,6 +31,22 @@ from colonysim.core.world import World
 from colonysim.fronts.verify import player
 from colonysim.fronts.verify.targets import InProcess
 from colonysim.sim import journal as journals
+from colonysim.sim.faults import (
+    AnswerWith,
+    Delay,
+    Disconnect,
+    Duplicate,
+    Fault,
+    Hazard,
+    LoseReply,
+    LoseRequest,
+    Malformed,
+    Partition,
+    Reorder,
+    Restart,
+)
+from colonysim.sim.pending import Lost
+from colonysim.sim.triggers import Times, When
 
 CASES = sorted((Path(__file__).parent.parent / "conformance" / "cases").rglob("*.json"))
 
@@ -412,3 +438,57 @@ def test_messages_come_back_as_they_were() -> None:
     again = msgspec.json.decode(journals.ENCODER.encode(message), type=SubmitFuncSpec)
     assert again == message
     assert repr(again) == repr(message)
+
+
+# ---------------------------------------------------------------- with faults
+OFTEN = When(probability=0.3)
+FAULTS = [
+    LoseRequest(when=OFTEN, notice_s=1.0),
+    LoseReply(when=OFTEN, notice_s=1.0),
+    Duplicate(when=OFTEN, copies=2, after_s=0.5),
+    Delay(when=OFTEN, by_s=2.0),
+    Delay(when=OFTEN, by_s=2.0, what="reply"),
+    Reorder(when=OFTEN, within_s=3.0),
+    AnswerWith(when=OFTEN, status=500, text="no", served=True),
+    Disconnect(when=OFTEN, after_s=1.0),
+    Malformed(when=OFTEN),
+    Restart(times=Times(every_s=10, count=2), down_s=4.0),
+    Partition(times=Times(every_s=10, count=2), for_s=5.0),
+    Hazard(hazard="retried_close", probability=0.5, until_s=1000),
+    Hazard(hazard="lossy_wakeup", probability=0.5, until_s=20),
+    Hazard(hazard="lost_signal", probability=0.5, until_s=20),
+    Hazard(hazard="pool_deadlock", pool_size=3, until_s=20),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{type(fault).__name__}-{getattr(fault, 'hazard', '')}")
+def test_what_faults_do_is_replayed(path: Path, fault: Fault) -> None:
+    """However a request gets to the server, and whatever becomes of the reply: the server's side comes back."""
+    sim = Simulation(seed=3, journal=path)
+    colony = ColonyClient.create(sim, "c")
+    executors = [colony.add_executor("t") for _ in range(2)]
+    sim.faults.add(fault)
+    for number in range(25):
+        for act in (
+            lambda number=number: colony.submit("f", [number], executortype="t", maxexectime=3, channels=["say"]),
+            lambda number=number: executors[number % 2].assign(timeout_s=2),
+            lambda: next(iter(colony.processes(ProcessState.RUNNING))).say("say", b"hello"),
+            lambda number=number: _close_what_runs(colony, executors[number % 2]),
+        ):
+            try:
+                act()
+            except (Refused, StopIteration, Lost):
+                continue
+        sim.advance(0.7)
+    sim.faults.clear()
+    sim.advance(60)
+    assert sim.journal is not None
+    digest = sim.journal.digest()
+    assert any(line.startswith(b'["note"') for line in sim.journal.lines)
+    replayed = replay(path)
+    assert (str(replayed.difference or ""), replayed.digest) == ("", digest)
+
+
+def _close_what_runs(colony: ColonyClient, executor: ExecutorClient) -> None:
+    for process in colony.processes(ProcessState.RUNNING):
+        AssignedProcess(executor, process.id).close()
