@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from colonysim.sim.driver import Stuck
     from colonysim.sim.invariants import InvariantViolation
     from colonysim.sim.pending import Lost
+    from colonysim.sim.replay import BadJournal, Replayed, replay
     from colonysim.sim.simulation import Simulation
     from colonysim.sim.snapshots import BadSnapshot
     from colonysim.sim.stage import Crashed, ProgramFailed
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AssignedProcess": "sim.client",
+    "BadJournal": "sim.replay",
     "BadSnapshot": "sim.snapshots",
     "ColonyClient": "sim.client",
     "Crashed": "sim.stage",
@@ -43,6 +45,7 @@ _HOMES = {
     "ProcessState": "core.model",
     "ProgramFailed": "sim.stage",
     "Refused": "sim.client",
+    "Replayed": "sim.replay",
     "Settings": "core.settings",
     "Simulation": "sim.simulation",
     "Stuck": "sim.driver",
@@ -50,10 +53,12 @@ _HOMES = {
     "WebServer": "fronts.servers",
     "function_spec": "sim.client",
     "intercept": "fronts.inprocess",
+    "replay": "sim.replay",
 }
 
 __all__ = [
     "AssignedProcess",
+    "BadJournal",
     "BadSnapshot",
     "ColonyClient",
     "Crashed",
@@ -65,6 +70,7 @@ __all__ = [
     "ProcessState",
     "ProgramFailed",
     "Refused",
+    "Replayed",
     "Settings",
     "Simulation",
     "Stuck",
@@ -74,6 +80,7 @@ __all__ = [
     "faults",
     "function_spec",
     "intercept",
+    "replay",
 ]
 
 

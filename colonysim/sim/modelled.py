@@ -49,7 +49,8 @@ class ExecutorGroup(Behaviour, frozen=True):
 
     `functions` are those that they deal with in another way. `starts` is when they come, counted from the
     beginning; `rest` the time between a process and the next call for work; after a lost connection or a
-    refusal they try again after `retry_s`.
+    refusal they try again after `retry_s`. `registers_again`: one that has crashed registers anew when it comes
+    back, and so gives back what it held.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ExecutorGroup(Behaviour, frozen=True):
     rest: AnySpan = 0.0
     poll_timeout_s: Annotated[int, Meta(ge=1, le=9_000_000_000)] = 60
     retry_s: chance.Positive = 1.0
+    registers_again: bool = False
 
 
 class Due(Event, frozen=True, gc=False):
@@ -110,7 +112,10 @@ class Model:
 class ModelledExecutor:
     """One executor: what it holds, what it waits for, and which of its lives it is in."""
 
-    __slots__ = ("failing", "fleet", "id", "life", "model", "name", "number", "pending", "process_id", "step")
+    __slots__ = (
+        "down", "due_ns", "failing", "fleet", "id", "life", "model", "name", "number", "paused_until_ns", "pending",
+        "process_id", "step",
+    )  # fmt: skip
 
     def __init__(self, fleet: Fleet, model: Model, number: int, name: str, executor_id: str) -> None:
         self.fleet = fleet
@@ -123,6 +128,9 @@ class ModelledExecutor:
         self.pending: Pending | None = None
         self.process_id = ""
         self.failing = False
+        self.due_ns = 0
+        self.paused_until_ns = 0
+        self.down = False
 
     # ------------------------------------------------------------ asking
     def go_on(self, step: int | None) -> None:
@@ -154,16 +162,17 @@ class ModelledExecutor:
         self.pending = None
         answer = pending.answer
         assert answer is not None
+        status = LOST if answer.payload_type == "garbled" else answer.status
         if self.step != POLL:
-            return self._closed(answer.status)
-        if answer.status == 200:
+            return self._closed(status)
+        if status == 200:
             self._begin(answer.body.process)
-        elif answer.status in (404, 408):  # nothing has come in all the time
+        elif status in (404, 408):  # nothing has come in all the time
             soon = pending.call.at_ns == self.fleet.sim.world.now_ns
             self.next(POLL, self.model.retry_ns if soon else 0)
         else:
             self.fleet.troubles += 1
-            self.next(REGISTER if answer.status in (403, 500) else POLL, self.model.retry_ns)
+            self.next(REGISTER if status in (403, 500) else POLL, self.model.retry_ns)
         return None
 
     def _begin(self, process: Process) -> None:
@@ -175,7 +184,10 @@ class ModelledExecutor:
             self.next(POLL, conduct.hang_ns)
             return
         self.failing = conduct.fails is not None and conduct.fails()
-        self.next(CLOSE, conduct.service(process))
+        service_ns = conduct.service(process)
+        if self.fleet.chaos:
+            service_ns = round(service_ns * self.fleet.sim.faults.slowness(self.name))
+        self.next(CLOSE, service_ns)
 
     def _closed(self, status: int) -> int | None:
         if status == LOST or status in (502, 503, 504):
@@ -193,21 +205,42 @@ class ModelledExecutor:
     def next(self, step: int, after_ns: int) -> None:
         """Go on with a step after some time."""
         sim = self.fleet.sim
-        sim.planned.add(sim.world.now_ns + after_ns, Due(self.number, self.life, step))
+        self.step = step
+        self.due_ns = due_ns = max(sim.world.now_ns, self.paused_until_ns) + after_ns
+        sim.planned.add(due_ns, Due(self.number, self.life, step))
 
-    # ------------------------------------------------------------ being stopped
-    def stop(self) -> None:
-        """It dies: whatever it waits for is abandoned, whatever it holds stays with the server."""
+    # ------------------------------------------------------------ what faults do to it
+    @property
+    def executor_type(self) -> str:
+        return self.model.group.type
+
+    def crash(self, restart_after_s: float | None) -> None:
+        """It dies: whatever it waits for is given up, whatever it holds stays with the server."""
+        if self.down:
+            return
+        self.down = True
         self.life += 1
         pending, self.pending = self.pending, None
         self.process_id = ""
+        self.due_ns = self.paused_until_ns = 0
+        self.fleet.crashes += 1
         if pending is not None:
-            pending.told = None
             self.fleet.sim.abandon_inside(pending)
+        if restart_after_s is not None:
+            step = REGISTER if self.step == REGISTER or self.model.group.registers_again else POLL
+            self.next(step, chance.to_ns(restart_after_s))
 
-    def start(self, after_ns: int = 0) -> None:
-        """It comes back with an empty memory, and asks for work."""
-        self.next(POLL, after_ns)
+    def pause(self, until_ns: int) -> None:
+        """It stands still, and then goes on with what it was at for as long as it had left."""
+        now_ns = self.fleet.sim.world.now_ns
+        if self.down:
+            return
+        if self.pending is None and self.due_ns >= now_ns:
+            left_ns = self.due_ns - now_ns
+            self.life += 1
+            self.paused_until_ns = max(until_ns, self.paused_until_ns)
+            self.next(self.step, left_ns)
+        self.paused_until_ns = max(until_ns, self.paused_until_ns)
 
 
 class Fleet:
@@ -223,6 +256,9 @@ class Fleet:
         self.troubles = 0
         self.refused_closes = 0
         self.hung = 0
+        self.crashes = 0
+        self.returns = 0
+        self.chaos = False  # whether faults may strike them
         sim.on_planned(Due, self._go_on)
 
     def add(self, groups: Iterable[ExecutorGroup]) -> None:
@@ -240,11 +276,25 @@ class Fleet:
                 self.by_id[executor_id] = self.by_name[name] = executor
                 self.sim.plan(now_ns + model.starts(None), Due(executor.number, 0, REGISTER))
 
+    def enlist(self) -> None:
+        """From now on faults may strike them."""
+        self.chaos = True
+        with self.sim.locked():
+            for executor in self.executors:
+                self.sim.faults.enlist(executor)
+
     def _go_on(self, due: Due) -> bool:
         """An executor does its next step: False, for nobody outside is told."""
         executor = self.executors[due.number]
         if due.life != executor.life:
             return False
+        executor.down = False
+        if self.chaos and self.sim.faults.watches_steps:
+            executor.step = due.step
+            self.sim.faults.step(executor.name)
+            if due.life != executor.life:
+                return False  # that was its last for now
+        executor.due_ns = 0
         if due.step == REGISTER:
             self._register(executor)
         else:
@@ -254,6 +304,7 @@ class Fleet:
     def _register(self, executor: ModelledExecutor) -> None:
         """Its owner adds and approves it: before it asks for the first time, and when the server knows it no more."""
         group, ask = executor.model.group, self.sim.ask_inside
+        self.returns += (self.colony, executor.name) in self.sim.world.executors
         spec = ExecutorSpec(
             executorid=executor.id,
             executortype=group.type,
@@ -269,8 +320,3 @@ class Fleet:
         else:
             self.troubles += 1
             executor.next(REGISTER, executor.model.retry_ns)
-
-    @property
-    def capacity(self) -> int:
-        """How many there are."""
-        return len(self.executors)

@@ -154,6 +154,7 @@ class Program:
         self.reads += 1
         if self.reads > _READS_AT_ONCE and not self.doomed:
             self.sleep(0.001)
+            self.reads = _READS_AT_ONCE
 
     def _rest(self) -> None:
         """Hand over, and come back when it is this program's turn again."""

@@ -13,6 +13,7 @@ from colonysim.sim.chaos import Faults
 from colonysim.sim.clock import Clock
 from colonysim.sim.connections import Connections
 from colonysim.sim.driver import Driver, Stuck
+from colonysim.sim.journal import Journal
 from colonysim.sim.pending import Pending
 from colonysim.sim.programs import Program, Programs
 from colonysim.sim.stage import Stage
@@ -29,6 +30,7 @@ class Running(Planning):
     actors: Actors
     faults: Faults
     problems: list[BaseException]
+    journal: Journal | None
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,6 +57,10 @@ class Running(Planning):
 
     def _abandon(self, pending: Pending) -> None:
         raise TypeError("a simulation knows its requests")
+
+    def advance(self, seconds: float | None = None, *, until: Callable[[], bool] | None = None) -> None:
+        """Move time, see Simulation."""
+        raise TypeError("a simulation knows how to move time")
 
     def check(self) -> None:
         """Raise the first problem that has come up in any thread, if there is one."""
@@ -114,8 +120,7 @@ class Running(Planning):
             return
         if limit_ns is None:
             raise Stuck(f"nothing can ever happen any more\n{self.why()}")
-        with self._lock:
-            self.world.now_ns = max(self.world.now_ns, limit_ns)
+        self._move_to(limit_ns)
 
     def why(self) -> str:
         """Who does what, and what is due next."""
@@ -135,8 +140,30 @@ class Running(Planning):
         if until is None or not until():
             if open_end:
                 raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
-            with self._lock:
-                self.world.now_ns = max(self.world.now_ns, limit_ns)
+            self._move_to(limit_ns)
+
+    def _move_to(self, now_ns: int) -> None:
+        """All that is due by then has happened: it is that time now."""
+        with self._lock:
+            self.world.now_ns = max(self.world.now_ns, now_ns)
+            if self.journal is not None:
+                self.journal.moved(self.world.now_ns)
+            self.driver.nudge()
+
+    def run_until_idle(self, limit_s: float | None = None) -> None:
+        """Let everything happen that is still to come, within the limit.
+
+        Errors: ValueError where crons would go on for ever and there is no limit.
+        """
+        if limit_s is None and self.world.crons:
+            raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
+        deadline_ns = None if limit_s is None else self.world.now_ns + round(limit_s * SECOND_NS)
+        while (due_ns := self._next_due()) is not None and (deadline_ns is None or due_ns <= deadline_ns):
+            self.advance(until=lambda due_ns=due_ns: self.world.now_ns >= due_ns)  # type: ignore[misc]
+
+    def _next_due(self) -> int | None:
+        with self._lock:
+            return self._due()
 
     def _acting_program(self) -> str:
         """The name of the program that is calling, "" where it is none."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from colonysim.core import engine
 from colonysim.core.agenda import Agenda, Event
-from colonysim.core.protocol import Delivery
 from colonysim.core.world import World
 
 
@@ -40,9 +39,12 @@ class Planning:
     """The part of a simulation that merges what is planned outside of the server with the server's own agenda."""
 
     world: World
+    _lock: threading.Lock
+    _tickets: int
 
     def __init__(self) -> None:
         self.planned = Agenda()
+        self.on_fault: Callable[[int, dict[str, Any]], None] | None = None
         self._happens: dict[type[Event], Callable[[Any], bool]] = {Later: _happen}
         self.timetable = Timetable(lambda: self.planned)
 
@@ -57,23 +59,27 @@ class Planning:
         """
         self._happens[kind] = happen
 
-    def _fire(self, until_ns: int) -> bool | None:
-        """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
-        planned_ns, held = self.planned.next_due(), self.timetable.held
-        if planned_ns is not None and planned_ns <= until_ns:
-            due_ns = None if held else self.world.next_due()
-            if due_ns is None or planned_ns < due_ns:  # the server's own come first
-                return self._happen(planned_ns)
-        if held:
-            return None
-        deliveries = engine.fire_due(self.world, until_ns)
-        if deliveries is None:
-            return None
-        self._after(deliveries)
-        return bool(deliveries)
+    @property
+    def calls_asked(self) -> int:
+        """How many calls have been asked so far."""
+        return self._tickets
 
-    def _after(self, deliveries: list[Delivery]) -> None:
-        raise TypeError("a simulation knows what follows")
+    def run_batch(self, until_ns: int, stop: Callable[[], bool], most: int) -> bool:
+        """Let up to `most` events happen that are due by then; False when `stop` says so, or nothing is left.
+
+        For those who live on the agenda: nobody else is waited for. With nothing left, time goes on to the end.
+        """
+        with self._lock:
+            for _ in range(most):
+                if stop():
+                    return False
+                if self._fire(until_ns) is None:
+                    self.world.now_ns = max(self.world.now_ns, until_ns)
+                    return False
+        return True
+
+    def _fire(self, until_ns: int) -> bool | None:
+        raise TypeError("a simulation knows how to let things happen")
 
     def _happen(self, due_ns: int) -> bool:
         entry = self.planned.pop_due(due_ns)

@@ -114,6 +114,7 @@ class Stream:
         self.user_ids = clients.add_users(workload)
         self.unsure: dict[int, _Unsure] = {}
         self.next: Arrival | None = None
+        self.first_refusal = ""
         self.submitted = self.refused = self.lost = 0
 
     def plan(self) -> None:
@@ -136,16 +137,16 @@ class Stream:
         pending = sim.ask_inside(caller_id, message, lambda: self._heard(waits[0], caller_id, message, left))
         if pending.answer is None:
             waits.append(pending)
-        elif not pending.answer.ok:
+        else:
             self._heard(pending, caller_id, message, left)
 
     def _heard(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
         answer = pending.answer
-        if answer is None or answer.ok:
+        if answer is None or (answer.ok and answer.payload_type != "garbled"):
             return
-        if answer.status not in _GATEWAY:
+        if answer.status not in (*_GATEWAY, 200):
             self.refused += 1
-            self.clients.first_refusal = self.clients.first_refusal or str(getattr(answer.body, "message", ""))
+            self.first_refusal = self.first_refusal or str(getattr(answer.body, "message", ""))
             return
         self.lost += 1
         if left:
@@ -173,7 +174,6 @@ class Clients:
         self.generators = generators
         self.start_ns = sim.world.now_ns
         self.streams: list[Stream] = []
-        self.first_refusal = ""
         sim.on_planned(Arrive, self._arrive)
         sim.on_planned(Resend, self._resend)
 
@@ -190,6 +190,10 @@ class Clients:
         stream = Stream(self, len(self.streams), workload, arrivals)
         self.streams.append(stream)
         stream.plan()
+
+    def all_submitted(self) -> bool:
+        """Whether nothing more is to be submitted, or sent again."""
+        return all(stream.next is None and not stream.unsure for stream in self.streams)
 
     def add_users(self, workload: Workload) -> list[str]:
         """The users of a workload, who are added to the colony."""

@@ -12,6 +12,8 @@ from colonysim import ColonyClient, ProcessState, Simulation, WebServer
 from colonysim.fronts.control import Control
 from colonysim.fronts.http1 import HttpRequest
 
+from .conftest import signed
+
 
 @pytest.fixture
 def ask(server: WebServer) -> Any:
@@ -100,6 +102,24 @@ def test_why_and_health(ask: Any) -> None:
     assert ask("GET", "health") == {"ok": True, "problems": [], "status": 200}
 
 
+def test_why_a_process_waits_and_what_its_life_was(ask: Any, sim: Simulation) -> None:
+    process = ColonyClient.stock(sim).submit("f", executortype="t")
+    found = ask("GET", f"why-not?process={process.id}")
+    assert (found["state"], found["reasons"][0]["kind"], found["would_get"]) == ("WAITING", "no executor", [])
+    assert "no executor of type 't' is registered" in found["reasons"][0]["text"]
+    (line,) = ask("GET", f"story?process={process.id}")["story"]
+    assert "submit by myuser" in line
+    assert ask("GET", "why-not?process=x")["status"] == 404
+    assert ask("GET", "why-not")["error"] == "say which process: ?process=<its id>"
+
+
+def test_the_page_tells_what_waits(server: WebServer, sim: Simulation) -> None:
+    process = ColonyClient.stock(sim).submit("f", executortype="<t>")
+    page = requests.get(f"{server.url}/colonysim/").text
+    assert f"/colonysim/why-not?process={process.id}" in page
+    assert "no executor of type &#x27;&lt;t&gt;&#x27; is registered" in page
+
+
 def test_the_page_for_people(server: WebServer, sim: Simulation) -> None:
     ColonyClient.stock(sim).submit("<script>")
     page = requests.get(f"{server.url}/colonysim/")
@@ -113,3 +133,10 @@ def test_other_machines_are_turned_away(sim: Simulation) -> None:
     assert Control(sim).answer(request)[0] == 403
     status, body, _ = Control(sim, from_anywhere=True).answer(request)
     assert (status, json.loads(body)["mode"]) == (200, "manual")
+
+
+def test_a_type_that_is_not_served_is_kept_under_its_name(server: WebServer, ask: Any, sim: Simulation) -> None:
+    requests.post(f"{server.url}/api", data=signed("brewcoffeemsg", {}))
+    call = ask("GET", "calls?limit=1")[0]
+    assert (call["payload_type"], call["status"]) == ("brewcoffeemsg", 403)
+    assert call["body"] == "invalid rpcMsg.PayloadType: brewcoffeemsg"

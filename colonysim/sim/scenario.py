@@ -1,0 +1,222 @@
+"""Scenarios: what a run is made of, as typed values that Python code and YAML files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from colonysim.core.settings import Settings
+from colonysim.sim import scenario_files
+from colonysim.sim.arrivals import At, Once
+from colonysim.sim.chance import Positive
+from colonysim.sim.checks import AnyCheck
+from colonysim.sim.faults import AnyFault, Plan, Swarm
+from colonysim.sim.metrics import TAU_S
+from colonysim.sim.modelled import ExecutorGroup
+from colonysim.sim.submissions import Submission
+from colonysim.sim.traces import TraceRecord
+from colonysim.sim.workload import Trace, Workload, site_name
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the parts of a scenario."""
+
+
+class Phases(Part, frozen=True):
+    """First a storm, then a calm.
+
+    The storm ends after `storm_s`, or where that is not given with the last submission; then faults, crons and
+    submissions stop. The calm lasts until everything has come to rest, and `calm_s` at most: what has not come
+    to rest by then is a failure of the run.
+    """
+
+    storm_s: Positive | None = None
+    calm_s: Positive = 86_400.0
+
+
+class CronPlan(Part, frozen=True):
+    """A cron that the first user adds at the beginning, and takes away after the storm.
+
+    Either an `expression` with six fields, seconds first, or `every_s`.
+    """
+
+    name: str
+    submit: Submission
+    expression: str = ""
+    every_s: Annotated[int, Meta(ge=1)] | None = None
+    waits_for_previous: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.expression) == (self.every_s is not None):
+            raise ValueError(f"cron {self.name!r} needs either an expression or every_s")
+
+
+class GeneratorPlan(Part, frozen=True):
+    """A generator that the first user adds at the beginning; submissions with its name as `generator` feed it."""
+
+    name: str
+    submit: Submission
+    trigger: Annotated[int, Meta(ge=1)]
+    timeout_s: Annotated[int, Meta(ge=-1)] = -1
+
+
+class Sites(Part, frozen=True):
+    """Executors for the sites of a trace: `total`, shared out by the work that each site has, one at least.
+
+    Each group is called like its site and stands at that location, or has it as its type, as the trace says.
+    """
+
+    workload: str
+    total: Annotated[int, Meta(ge=1)]
+    like: ExecutorGroup
+
+
+class Measure(Part, frozen=True):
+    """How the figures are made: `tau_s` bounds the slowdown, `bins` is how finely reports show time."""
+
+    tau_s: Positive = TAU_S
+    bins: Annotated[int, Meta(ge=10, le=5000)] = 600
+
+
+class Report(Part, frozen=True):
+    """Files to write after a run; the command line's options go before."""
+
+    html: str = ""
+    perfetto: str = ""
+    csv: str = ""
+    summary: str = ""
+
+
+class Scenario(Part, frozen=True):
+    """One run: a server, executors, clients, faults, and what must hold.
+
+    `settings` are those of the server, without the seed. `faults` strike during the storm; under `swarm` it is
+    drawn for each seed which of them do. `folder` is where relative paths of traces start: the
+    scenario file's. `journal` keeps the whole history, for replay.
+    """
+
+    version: Literal[1] = 1
+    name: str = "scenario"
+    about: str = ""
+    seed: int = 0
+    settings: dict[str, Any] = {}
+    colony: Annotated[str, Meta(min_length=1)] = "dev"
+    executors: tuple[ExecutorGroup, ...] = ()
+    sites: Sites | None = None
+    workload: tuple[Workload, ...] = ()
+    crons: tuple[CronPlan, ...] = ()
+    generators: tuple[GeneratorPlan, ...] = ()
+    phases: Phases = Phases()
+    faults: tuple[AnyFault, ...] = ()
+    swarm: Swarm | None = None
+    checks: tuple[AnyCheck, ...] = ()
+    measure: Measure = Measure()
+    report: Report = Report()
+    invariants: bool = True
+    journal: bool = False
+    folder: str = ""
+
+    def __post_init__(self) -> None:
+        self.server()
+        _no_twins("executors", [group.name for group in self.executors])
+        _no_twins("workload", [one.name for one in self.workload])
+        _no_twins("crons", [cron.name for cron in self.crons])
+        _no_twins("generators", [generator.name for generator in self.generators])
+        self.plan()
+        if self.phases.storm_s is None:
+            if self.faults:
+                raise ValueError("faults end with the storm: give phases.storm_s, its length")
+            if self.crons:
+                raise ValueError("crons never end by themselves: give phases.storm_s, the length of the storm")
+            for one in self.workload:
+                if _has_no_end(one):
+                    raise ValueError(
+                        f"workload {one.name!r} never ends: give it a count or until_s, or give phases.storm_s"
+                    )
+        if self.sites is not None and self.sites.workload not in [one.name for one in self.workload if one.trace]:
+            raise ValueError(f"sites.workload: there is no workload {self.sites.workload!r} with a trace")
+
+    def server(self, seed: int | None = None) -> Settings:
+        """The settings of the server. Errors: ValueError."""
+        if "seed" in self.settings:
+            raise ValueError("settings.seed: the seed is a field of the scenario itself, beside `settings`")
+        return Settings().overridden(**{**self.settings, "seed": self.seed if seed is None else seed})
+
+    def plan(self) -> Plan:
+        """The faults, which end with the storm. Errors: BadFault."""
+        return Plan(faults=self.faults, until_s=self.phases.storm_s, swarm=self.swarm)
+
+    def base(self) -> Path:
+        """Where relative paths start."""
+        return Path(self.folder)
+
+    @classmethod
+    def load(cls, path: Path | str, overrides: tuple[str, ...] = ()) -> Scenario:
+        """Read a file; `overrides` are texts like `executors.0.count=50`. Errors: BadScenario."""
+        return scenario_files.load(cls, Path(path), overrides)
+
+    @classmethod
+    def read(cls, text: str, name: str = "scenario", overrides: tuple[str, ...] = ()) -> Scenario:
+        """Read YAML text; `name` is what errors call it. Errors: BadScenario."""
+        return scenario_files.read(cls, text, name, overrides)
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """The JSON Schema of scenario files."""
+        return scenario_files.schema(cls)
+
+
+def _has_no_end(workload: Workload) -> bool:
+    ends = workload.trace is not None or isinstance(workload.arrivals, (Once, At))
+    return not ends and workload.count is None and workload.until_s is None
+
+
+def _no_twins(where: str, names: list[str]) -> None:
+    seen: dict[str, None] = {}
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{where}: two are called {name!r}; names must differ")
+        seen[name] = None
+
+
+def groups_of(scenario: Scenario) -> list[ExecutorGroup]:
+    """All groups of executors, those of sites included. Errors: BadTrace."""
+    groups = list(scenario.executors)
+    if scenario.sites is None:
+        return groups
+    trace = next(one.trace for one in scenario.workload if one.name == scenario.sites.workload)
+    assert trace is not None
+    like = scenario.sites.like
+    for site, count in shares(_work_by_site(trace, scenario.base()), scenario.sites.total).items():
+        name = site_name(site) if site else like.name
+        fields: dict[str, Any] = {"name": name, "count": count}
+        if site and trace.sites == "location":
+            fields["location"] = name
+        elif site and trace.sites == "type":
+            fields["type"] = name
+        groups.append(msgspec.structs.replace(like, **fields))
+    return groups
+
+
+def _work_by_site(trace: Trace, base: Path) -> dict[str, float]:
+    work: dict[str, float] = {}
+    record: TraceRecord
+    for record in trace.records(base):
+        work[record.site] = work.get(record.site, 0.0) + record.run_s
+    return work
+
+
+def shares(work: dict[str, float], total: int) -> dict[str, int]:
+    """Share a number out in proportion, one at least: the whole parts first, then the largest remainders."""
+    if len(work) >= total:
+        return dict.fromkeys(work, 1)
+    spare, whole = total - len(work), sum(work.values()) or 1.0
+    exact = {site: spare * part / whole for site, part in work.items()}
+    given = {site: 1 + int(share) for site, share in exact.items()}
+    left = total - sum(given.values())
+    for site in sorted(exact, key=lambda site: int(exact[site]) - exact[site])[:left]:
+        given[site] += 1
+    return given

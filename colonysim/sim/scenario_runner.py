@@ -1,0 +1,282 @@
+"""Runs scenarios: a storm, then a calm in which everything must come to rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from colonysim.core.model import SECOND_NS
+from colonysim.core.operations.crons import AddCron, RemoveCron
+from colonysim.core.operations.generators import AddGenerator
+from colonysim.core.protocol import Answer, Message
+from colonysim.core.specs import CronSpec, GeneratorSpec, WorkflowSpec
+from colonysim.sim import chance
+from colonysim.sim.checks import Checks, Finding
+from colonysim.sim.client import ColonyClient
+from colonysim.sim.clock import Mode, show_span
+from colonysim.sim.invariants import InvariantViolation
+from colonysim.sim.metrics import Metrics, Summary, summarise
+from colonysim.sim.modelled import Fleet
+from colonysim.sim.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
+from colonysim.sim.simulation import Simulation
+from colonysim.sim.strikes import Strikes
+from colonysim.sim.workload import Clients
+
+_BATCH: Final = 5_000
+_STORIES: Final = 10
+_FOR_EVER_NS: Final = 200 * 365 * 86_400 * SECOND_NS
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that must not be. `kind`: invariant, check, rest or submit; `story` is the process's life."""
+
+    kind: str
+    name: str
+    text: str
+    at_s: float | None = None
+    process_id: str = ""
+    story: str = ""
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run took of this machine; another run with the same seed takes something else."""
+
+    real_s: float
+    events: int
+    calls: int
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What has become of a run. Two runs of one scenario with one seed differ in their `cost` alone."""
+
+    scenario: str
+    seed: int
+    digest: str
+    journal_digest: str = ""
+    storm_s: float
+    end_s: float
+    summary: Summary
+    findings: tuple[Finding, ...]
+    failures: tuple[Failure, ...]
+    notes: tuple[str, ...]
+    cost: Cost
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
+
+
+Progress = Callable[[float, Metrics], None]
+"""Told now and then how many seconds of virtual time have passed."""
+
+
+class Run:
+    """One run, with all that reports are made from."""
+
+    def __init__(self, scenario: Scenario, seed: int | None = None, progress: Progress | None = None) -> None:
+        self.scenario = scenario
+        self.seed = scenario.seed if seed is None else seed
+        self.progress = progress
+        settings = scenario.server(self.seed)
+        self.sim = Simulation(settings, mode=Mode.MANUAL, invariants=scenario.invariants, journal=scenario.journal)
+        self.metrics = Metrics(self.sim.world)
+        self.sim.observe(self.metrics.read)
+        self.colony = ColonyClient.create(self.sim, scenario.colony)
+        self.fleet = Fleet(self.sim, self.colony.id, scenario.colony)
+        self.start_ns = self.storm_end_ns = self.sim.world.now_ns
+        self.strikes = Strikes(self.start_ns)
+        self.sim.on_fault = self.strikes.note
+        self.checks = Checks(self.metrics, scenario.checks, self.faults_on)
+        self.cron_ids: list[str] = []
+        self.failures: list[Failure] = []
+        self.events = 0
+        generators = {plan.name: self._add_generator(plan) for plan in scenario.generators}
+        storm_s = scenario.phases.storm_s
+        storm_ns = None if storm_s is None else chance.to_ns(storm_s)
+        self.clients = Clients(self.sim, self.colony.id, scenario.colony, scenario.base(), storm_ns, generators)
+        self.result: Result | None = None
+
+    def faults_on(self) -> bool:
+        """Whether a lasting fault is on."""
+        return self.strikes.any_on(self.sim.world.now_ns)
+
+    # ------------------------------------------------------------ the run
+    def execute(self) -> Result:
+        """Run it. Errors: ValueError, BadTrace for what cannot be run at all."""
+        began = time.perf_counter()
+        try:
+            self._set_up()
+            self._storm()
+            self._calm()
+        except InvariantViolation as violation:
+            self._violated(violation)
+        self.result = self._conclude(time.perf_counter() - began)
+        return self.result
+
+    def _set_up(self) -> None:
+        self.fleet.add(groups_of(self.scenario))
+        self._let_happen(self.start_ns, lambda: False)
+        for plan in self.scenario.crons:
+            self.cron_ids.append(self._add_cron(plan))
+        self.checks.begin(self.start_ns, "start")
+
+    def _storm(self) -> None:
+        storm_s = self.scenario.phases.storm_s
+        self.checks.begin(self.start_ns, "storm")
+        if self.scenario.faults:
+            self.fleet.enlist()
+            self.strikes.expect(self.sim.faults.add(self.scenario.plan()), storm_s or 0.0)
+        for workload in self.scenario.workload:
+            self.clients.add(workload)
+        if storm_s is None:
+            self._let_happen(_FOR_EVER_NS, self.clients.all_submitted)
+        else:
+            self._let_happen(self.start_ns + chance.to_ns(storm_s), lambda: False)
+        self.storm_end_ns = self.sim.world.now_ns
+        self.sim.faults.clear()
+        self.strikes.end(self.storm_end_ns)
+        for cron_id in self.cron_ids:
+            self._ask(RemoveCron(cronid=cron_id))
+
+    def _calm(self) -> None:
+        self.checks.begin(self.storm_end_ns, "calm")
+        gauges = self.metrics.gauges
+        end_ns = self.storm_end_ns + chance.to_ns(self.scenario.phases.calm_s)
+        self._let_happen(end_ns, lambda: not gauges.unfinished and self.clients.all_submitted())
+        if gauges.unfinished:
+            self._restless()
+
+    def _let_happen(self, until_ns: int, stop: Callable[[], bool]) -> None:
+        sim, progress = self.sim, self.progress
+
+        def counted() -> bool:
+            if stop():
+                return True
+            self.events += 1
+            return False
+
+        while sim.run_batch(until_ns, counted, _BATCH):
+            if progress is not None:
+                progress((sim.world.now_ns - self.start_ns) / SECOND_NS, self.metrics)
+
+    # ------------------------------------------------------------ what has become of it
+    def _restless(self) -> None:
+        """The calm is over, and something has not come to rest: that is a failure, told by stories."""
+        gauges, calm_s = self.metrics.gauges, self.scenario.phases.calm_s
+        text = (
+            f"{gauges.queue_depth} waiting, {gauges.running} running and {gauges.blocked} behind their parents "
+            f"{show_span(chance.to_ns(calm_s))} after the storm"
+        )
+        first = next(self.metrics.unfinished(), "")
+        self.failures.append(
+            Failure(kind="rest", name="at rest", text=text, at_s=self.now_s, process_id=first, story=self.story(first))
+        )
+
+    def _violated(self, violation: InvariantViolation) -> None:
+        text, _, story = str(violation).partition("\n")
+        self.failures.append(Failure(kind="invariant", name="invariant", text=text, at_s=self.now_s, story=story))
+
+    def _conclude(self, real_s: float) -> Result:
+        now_ns, metrics, scenario = self.sim.world.now_ns, self.metrics, self.scenario
+        summary = summarise(metrics, now_ns, len(self.fleet.executors), scenario.measure.tau_s)
+        self.checks.summary = summary
+        self.checks.begin(now_ns, "end")
+        findings = tuple(self.checks.findings())
+        for finding in findings:
+            if not finding.passed:
+                story = self.story(finding.process_id) if finding.process_id else ""
+                failure = Failure(
+                    kind="check",
+                    name=finding.name,
+                    text=str(finding),
+                    at_s=finding.first_s,
+                    process_id=finding.process_id,
+                    story=story,
+                )
+                self.failures.append(failure)
+        for stream in self.clients.streams:
+            if stream.refused and stream.refused == stream.submitted:
+                text = f"all {stream.refused} submissions were refused: {stream.first_refusal}"
+                self.failures.append(Failure(kind="submit", name=stream.workload.name, text=text))
+        return Result(
+            scenario=scenario.name,
+            seed=self.seed,
+            digest=metrics.digest(),
+            journal_digest=self.sim.journal.digest() if self.sim.journal is not None else "",
+            storm_s=(self.storm_end_ns - self.start_ns) / SECOND_NS,
+            end_s=self.now_s,
+            summary=summary,
+            findings=findings,
+            failures=tuple(self.failures),
+            notes=tuple(self._notes()),
+            cost=Cost(real_s=round(real_s, 3), events=self.events, calls=self.sim.calls_asked),
+        )
+
+    def _notes(self) -> list[str]:
+        """What is worth knowing and no failure."""
+        fleet = self.fleet
+        counted = [
+            (self.strikes.count, "times a fault struck"),
+            (fleet.crashes, "times an executor crashed"),
+            (fleet.hung, "processes were taken and never closed by their executors"),
+            (fleet.refused_closes, "closes were refused: the process was no longer theirs to close"),
+            (fleet.troubles, "calls of executors went wrong and were tried again"),
+            (fleet.returns, "executors had to register again, since the server knew them no more"),
+        ]
+        for stream in self.clients.streams:
+            name = stream.workload.name
+            counted.append((stream.refused, f"submissions of {name} were refused: {stream.first_refusal}"))
+            counted.append((stream.lost, f"replies to submissions of {name} were lost"))
+        return [f"{count} {text}" for count, text in counted if count]
+
+    def story(self, process_id: str) -> str:
+        """The life of a process in lines; "" where nobody keeps the books for it."""
+        invariants = self.sim.invariants
+        return invariants.story(process_id) if invariants is not None and process_id else ""
+
+    @property
+    def now_s(self) -> float:
+        return (self.sim.world.now_ns - self.start_ns) / SECOND_NS
+
+    # ------------------------------------------------------------ crons and generators
+    def _add_cron(self, plan: CronPlan) -> str:
+        spec = CronSpec(
+            colonyname=self.scenario.colony,
+            name=plan.name,
+            cronexpression=plan.expression,
+            interval=plan.every_s if plan.every_s is not None else -1,
+            waitforprevprocessgraph=plan.waits_for_previous,
+            workflowspec=_as_text(plan.submit.workflow_spec(self.scenario.colony, self.scenario.base())),
+        )
+        answer = self._ask(AddCron(cron=spec))
+        if not answer.ok:
+            raise ValueError(f"cron {plan.name!r} is refused: {answer.body.message}")
+        return str(answer.body.cron.cron_id)
+
+    def _add_generator(self, plan: GeneratorPlan) -> str:
+        spec = GeneratorSpec(
+            colonyname=self.scenario.colony,
+            name=plan.name,
+            trigger=plan.trigger,
+            timeout=plan.timeout_s,
+            workflowspec=_as_text(plan.submit.workflow_spec(self.scenario.colony, self.scenario.base())),
+        )
+        answer = self._ask(AddGenerator(generator=spec))
+        if not answer.ok:
+            raise ValueError(f"generator {plan.name!r} is refused: {answer.body.message}")
+        return str(answer.body.generator.generator_id)
+
+    def _ask(self, message: Message) -> Answer:
+        return self.sim.call(self.colony.user.id, message)
+
+
+def _as_text(spec: WorkflowSpec) -> str:
+    return msgspec.json.encode(spec).decode()
+
+
+def run(scenario: Scenario, seed: int | None = None) -> Result:
+    """Run a scenario with a seed, its own where none is given. Errors: ValueError for what cannot be run."""
+    return Run(scenario, seed).execute()
