@@ -434,7 +434,7 @@ class Programs:
             if program.over:
                 continue
             if program is self.acting or not program.waits_for:
-                lines.append(f"  program {program.name} acts")
+                lines.append(f"  program {program.name} acts{_place(program)}")
             else:
                 waited = show_span(now_ns - program.since_ns)
                 lines.append(f"  program {program.name} waits for {program.waits_for}, for {waited}")
@@ -461,3 +461,11 @@ class Programs:
             if self._installed:
                 self._installed = False
                 virtual.uninstall()
+
+
+def _place(program: Program) -> str:
+    """The line where a program stands that another thread asks about: it may be blocked by something real."""
+    if program.thread is None or program.thread is threading.current_thread():
+        return ""
+    frame = sys._current_frames().get(program.thread.ident or 0)
+    return f", at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" if frame else ""
