@@ -200,8 +200,10 @@ class Simulation(Planning):
     def _fire_at_once(self) -> None:
         """Let happen what a request has brought about for this very moment."""
         world = self.world
-        while self._may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
-            pass
+        for heap in (world.agenda.heap, self.planned.heap):
+            if heap and heap[0][0] <= world.now_ns:  # seldom; then with care
+                while self._may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
+                    pass
         if self.driver.moving is not None:
             self.driver.nudge()
 
@@ -258,7 +260,9 @@ class Simulation(Planning):
                 continue
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
-        self.driver.stepped()
+        self.driver.steps += 1
+        if self.driver.settling:
+            self.driver.stepped()
         if self._observers and world.trace:
             for observe in self._observers:
                 observe(world.trace)
