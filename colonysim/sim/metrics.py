@@ -336,7 +336,10 @@ def summarise(metrics: Metrics, end_ns: int, executors: int, tau_s: float = TAU_
 
 
 def utilisation(metrics: Metrics, end_ns: int, executors: int) -> float:
-    """Which part of the executors' time was spent on processes, whatever came of them."""
+    """Which part of the executors' time the server saw spent on processes, whatever came of them.
+
+    One that has crashed holds its old process until that is given back, and may have got another one meanwhile.
+    """
     busy_ns = sum(metrics.run_end_ns) - sum(metrics.run_start_ns)
     for row, state in enumerate(metrics.state):
         if state == RUNNING:
