@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from colonysim.sim import perfetto, report
-from colonysim.sim.arrivals import Once
+from colonysim.sim.arrivals import Every, Once
 from colonysim.sim.modelled import ExecutorGroup
 from colonysim.sim.scenario import Measure, Phases
 from colonysim.sim.scenario_runner import Run
@@ -60,15 +60,17 @@ def test_the_binned_figures_add_up(done: Run) -> None:
 
 
 def test_the_heat_of_executors_is_their_utilisation() -> None:
-    done = Run(replace(SMALL, measure=Measure(bins=50)), 2)
+    executors = (ExecutorGroup(name="x", count=4, service=30.0),)
+    workload = (Workload(name="w", arrivals=Every(20.0), count=60),)
+    done = Run(replace(SMALL, measure=Measure(bins=50), executors=executors, workload=workload), 2)
     done.execute()
-    executors = report.page_data(done)["executors"]
-    levels = base64.b64decode(executors["levels"])
-    assert len(levels) == 50 * len(executors["rows"])
-    assert [row["name"] for row in executors["rows"]] == ["x-1", "x-2", "x-3", "x-4"]
-    assert sum(row["runs"] for row in executors["rows"]) == len(done.metrics.run_start_ns)
+    shown = report.page_data(done)["executors"]
+    levels = base64.b64decode(shown["levels"])
+    assert len(levels) == 50 * len(shown["rows"])
+    assert [row["name"] for row in shown["rows"]] == ["x-1", "x-2", "x-3", "x-4"]
+    assert sum(row["runs"] for row in shown["rows"]) == len(done.metrics.run_start_ns)
     assert done.result is not None
-    busy = sum(row["busy"] for row in executors["rows"]) / 4
+    busy = sum(row["busy"] for row in shown["rows"]) / 4
     assert busy == pytest.approx(done.result.summary.utilisation, rel=0.02)
     assert sum(levels) / len(levels) / 255 == pytest.approx(busy, rel=0.05)
 
