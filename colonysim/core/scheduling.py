@@ -28,6 +28,7 @@ _ANY: Final = ("", None)
 
 Order = tuple[int, int]
 K = TypeVar("K")
+Amounts = tuple[int | None, int | None]
 RunKey = tuple[int, str, "tuple[str, ...] | None", int, int]
 
 
@@ -260,7 +261,7 @@ class Pool:
     def __init__(self) -> None:
         self.runs: dict[RunKey, Run] = {}
         self.lanes: dict[tuple[str, str | None], Lane] = {}
-        self.polls: dict[tuple[str, int | None, int | None], dict[int, Poll]] = {}
+        self.polls: dict[str, dict[Amounts, dict[int, Poll]]] = {}  # by location and amounts
         self.by_name: dict[str, dict[int, Poll]] = {}
 
     def enter(self, run: Run) -> None:
@@ -381,8 +382,8 @@ class Queues:
             self.pause_polls.setdefault(demand.colony, {})[poll.ticket] = poll
             return
         pool = self._pool_at(demand.colony, demand.executor_type)
-        shape = (demand.location, demand.cpu_milli, demand.memory_bytes)
-        pool.polls.setdefault(shape, {})[poll.ticket] = poll
+        amounts = (demand.cpu_milli, demand.memory_bytes)
+        pool.polls.setdefault(demand.location, {}).setdefault(amounts, {})[poll.ticket] = poll
         pool.by_name.setdefault(demand.name, {})[poll.ticket] = poll
 
     def unpark(self, ticket: int) -> Poll | None:
@@ -399,7 +400,10 @@ class Queues:
             _drop(self.pause_polls, demand.colony, ticket)
             return poll
         pool = self.pools[demand.colony, demand.executor_type]
-        _drop(pool.polls, (demand.location, demand.cpu_milli, demand.memory_bytes), ticket)
+        here = pool.polls[demand.location]
+        _drop(here, (demand.cpu_milli, demand.memory_bytes), ticket)
+        if not here:
+            del pool.polls[demand.location]
         _drop(pool.by_name, demand.name, ticket)
         return poll
 
@@ -414,8 +418,9 @@ class Queues:
             return None
         names = self._names(process)
         if names is None:
-            heads = (next(iter(polls.values())) for polls in pool.polls.values())
-            candidates: Iterable[Poll] = heads
+            location = process.spec.conditions.locationname
+            places = (pool.polls.get(location, {}),) if location else pool.polls.values()
+            candidates: Iterable[Poll] = (next(iter(polls.values())) for here in places for polls in here.values())
         else:
             named = (pool.by_name.get(name, {}) for name in names)
             candidates = chain.from_iterable(polls.values() for polls in named)

@@ -1,4 +1,4 @@
-"""The command line: colonysim dev, serve, verify, coverage."""
+"""The command line: colonysim dev, serve, run, validate, import-trace, verify, coverage."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
+from colonysim.fronts.commands import run, traces
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
@@ -231,6 +232,12 @@ def _save(sim: Simulation, state: Path | None) -> None:
         fresh.replace(state)
     except OSError as error:
         _fail(f"the state could not be written: {error}")
+
+
+# ---------------------------------------------------------------- scenarios
+app.command()(run.run)
+app.command()(run.validate)
+app.command("import-trace")(traces.import_trace)
 
 
 # ---------------------------------------------------------------- verifying
