@@ -145,7 +145,7 @@ class Simulation(Keeping, Planning):
 
     def serve(self, connection: Connection) -> None:
         """Something has come on a connection: take it up, as far as it goes."""
-        self._hear(connection.outside)
+        self.actors.hear(connection.outside)
         with self._lock:
             if self.clock.follows_real_time:
                 self._catch_up()
@@ -156,12 +156,6 @@ class Simulation(Keeping, Planning):
         """The client has gone."""
         with self._lock:
             self._connections.lose(connection)
-
-    def _hear(self, outside: bool) -> None:
-        if outside:
-            self.actors.hear_outside()
-        else:
-            self.actors.acts()
 
     def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
         world = self.world
