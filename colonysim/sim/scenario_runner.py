@@ -126,11 +126,11 @@ class Run:
     def _storm(self) -> None:
         storm_s = self.scenario.phases.storm_s
         self.checks.begin(self.start_ns, "storm")
+        for workload in self.scenario.workload:
+            self.clients.add(workload)
         if self.scenario.faults:
             self.fleet.enlist()
             self.strikes.expect(self.sim.faults.add(self.scenario.plan()), storm_s or 0.0)
-        for workload in self.scenario.workload:
-            self.clients.add(workload)
         if storm_s is None:
             self._let_happen(_FOR_EVER_NS, self.clients.all_submitted)
         else:
@@ -181,7 +181,9 @@ class Run:
 
     def _conclude(self, real_s: float) -> Result:
         now_ns, metrics, scenario = self.sim.world.now_ns, self.metrics, self.scenario
-        summary = summarise(metrics, now_ns, len(self.fleet.executors), scenario.measure.tau_s)
+        summary = summarise(
+            metrics, now_ns, len(self.fleet.executors), scenario.measure.tau_s, self.fleet.busy_until(now_ns)
+        )
         self.checks.summary = summary
         self.checks.begin(now_ns, "end")
         findings = tuple(self.checks.findings())
@@ -229,7 +231,7 @@ class Run:
         for stream in self.clients.streams:
             name = stream.workload.name
             counted.append((stream.refused, f"submissions of {name} were refused: {stream.first_refusal}"))
-            counted.append((stream.lost, f"replies to submissions of {name} were lost"))
+            counted.append((stream.lost, f"submissions of {name} got no answer"))
         return [f"{count} {text}" for count, text in counted if count]
 
     def story(self, process_id: str) -> str:
