@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from colonysim.sim.clock import Mode
     from colonysim.sim.driver import Stuck
     from colonysim.sim.invariants import InvariantViolation
+    from colonysim.sim.replay import BadJournal, Replayed, replay
     from colonysim.sim.simulation import Simulation
     from colonysim.sim.snapshots import BadSnapshot
 
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AssignedProcess": "sim.client",
+    "BadJournal": "sim.replay",
     "BadSnapshot": "sim.snapshots",
     "ColonyClient": "sim.client",
     "ExecutorClient": "sim.client",
@@ -37,6 +39,7 @@ _HOMES = {
     "ProcessHandle": "sim.client",
     "ProcessState": "core.model",
     "Refused": "sim.client",
+    "Replayed": "sim.replay",
     "Settings": "core.settings",
     "Simulation": "sim.simulation",
     "Stuck": "sim.driver",
@@ -44,10 +47,12 @@ _HOMES = {
     "WebServer": "fronts.servers",
     "function_spec": "sim.client",
     "intercept": "fronts.inprocess",
+    "replay": "sim.replay",
 }
 
 __all__ = [
     "AssignedProcess",
+    "BadJournal",
     "BadSnapshot",
     "ColonyClient",
     "ExecutorClient",
@@ -56,6 +61,7 @@ __all__ = [
     "ProcessHandle",
     "ProcessState",
     "Refused",
+    "Replayed",
     "Settings",
     "Simulation",
     "Stuck",
@@ -64,6 +70,7 @@ __all__ = [
     "__version__",
     "function_spec",
     "intercept",
+    "replay",
 ]
 
 

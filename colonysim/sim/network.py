@@ -343,7 +343,7 @@ class Network:
             wakeups = "one"
         if (rule := self.hazards.get("lost_signal")) and self._lucky(rule):
             wakeups = "none"
-        self.reach.world().wakeups = wakeups
+        engine.set_wakeups(self.reach.world(), wakeups)
 
 
 def _matches(rule: Rule, subject: Subject) -> bool:

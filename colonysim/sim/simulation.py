@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from colonysim import identity
@@ -17,7 +18,6 @@ from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
-from colonysim.core.trace import Entry
 from colonysim.core.world import World
 from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
@@ -25,8 +25,8 @@ from colonysim.sim.chaos import Faults
 from colonysim.sim.clock import EPOCH, Clock, Mode, parse_time
 from colonysim.sim.connections import Asked, Connection, Connections
 from colonysim.sim.driver import Driven, Driver, Stuck
-from colonysim.sim.invariants import Invariants, InvariantViolation
-from colonysim.sim.journal import Journal
+from colonysim.sim.journal import Journal, header
+from colonysim.sim.keeping import Keeping
 from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
 from colonysim.sim.timetable import Planning
@@ -34,11 +34,12 @@ from colonysim.sim.timetable import Planning
 CALLS_KEPT: Final = 10_000
 
 
-class Simulation(Planning):
+class Simulation(Keeping, Planning):
     """A Colonies server in memory, with a clock.
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
-    fields of Settings. `invariants` are checked after each step; `journal` keeps the history.
+    fields of Settings. `invariants` are checked after each step; `journal` keeps the history, in memory or, if
+    it is a path, in that file.
     Errors: ValueError for settings that make no sense, with what would.
     """
 
@@ -49,7 +50,7 @@ class Simulation(Planning):
         mode: Mode | str = Mode.AUTO,
         rate: float = 1.0,
         invariants: bool = True,
-        journal: bool = False,
+        journal: bool | str | Path = False,
         threshold_s: float = OUTSIDE_THRESHOLD_S,
         **overrides: Any,
     ) -> None:
@@ -65,16 +66,17 @@ class Simulation(Planning):
         )
         self._pending: dict[int, Pending] = {}
         self._check = invariants
-        self._keep_journal = journal
-        self._observers: list[Callable[[list[Entry]], None]] = []
         self.actors = Actors(threshold_s)
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
-        self.problems: list[BaseException] = []
         self.clock = Clock(Mode(mode), rate, 0)
         self.driver = Driver(self._driven(), self._lock, self.clock, self.actors)
         self._initial: bytes | None = None
         self._network: Network | None = None  # there while any fault is in force
         self.world = self._new_world()
+        self.journal: Journal | None = None
+        if journal:
+            head = header(self.settings, self.clock.mode, self.world.now_ns, invariants)
+            self.journal = Journal(head, None if journal is True else journal)
         self.faults = Faults(self._reach(), self._lock, self._attach)
         self._begin_world(self.world)
         self.actors.this_thread().acts()
@@ -106,12 +108,6 @@ class Simulation(Planning):
     def _attach(self, network: Network | None) -> None:
         self._network = network
 
-    def _note(self, line: dict[str, Any]) -> None:
-        if self.on_fault is not None:
-            self.on_fault(self.world.now_ns, line)
-        if self.journal is not None:
-            self.journal.struck(self.world.now_ns, line)
-
     def _new_world(self) -> World:
         settings = self.settings
         stock = settings.server_key == STOCK_SERVER_KEY
@@ -121,9 +117,7 @@ class Simulation(Planning):
     def _begin_world(self, world: World) -> None:
         self.world = world
         self.planned = Agenda()
-        self._observers.clear()
-        self.invariants = Invariants(world) if self._check else None
-        self.journal = Journal() if self._keep_journal else None
+        self._keep_books(world, self._check)
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
         self.faults.begin()
 
@@ -175,8 +169,6 @@ class Simulation(Planning):
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
         pending = Pending(ticket, call, outside, stream=stream)
         self.calls.append(call)
-        if self.journal is not None:
-            self.journal.asked(world.now_ns, ticket, caller_id, message)
         request = Request(ticket, caller_id, message, has_nul, stream)
         try:
             if self._network is not None:
@@ -187,11 +179,14 @@ class Simulation(Planning):
                 if not (deliveries and type(first := deliveries[0]) is Answer and first.ticket == ticket):
                     self._pending[ticket] = pending  # parked
                 self._after(deliveries, pending)
-        except BaseException:
+        except BaseException as error:
             self._pending.pop(ticket, None)
+            self._note_problem(error)
             raise
         if stream:
             self._pending.pop(ticket, None)  # a subscription has no answer of its own
+        if outside and self.journal is not None:
+            self.journal.flush()
         return pending
 
     def _ask_on(self, asked: Asked, stream: int, outside: bool) -> Answer | None:
@@ -245,9 +240,7 @@ class Simulation(Planning):
     # ------------------------------------------------------------ one step and what follows
     def _after(self, deliveries: list[Delivery], asked: Pending | None = None) -> None:
         """Deliver what a step gave out, write it down, and check that all is well. `asked`: what it came from."""
-        world = self.world
-        if self.journal is not None and deliveries:
-            self.journal.told(world.now_ns, deliveries)
+        violation = self._look(deliveries)
         for delivery in deliveries:
             if type(delivery) is Answer:
                 if asked is not None and delivery.ticket == asked.ticket:
@@ -259,17 +252,8 @@ class Simulation(Planning):
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
         self.driver.stepped()
-        if self._observers and world.trace:
-            for observe in self._observers:
-                observe(world.trace)
-            if self.invariants is None:
-                world.trace = []
-        if self.invariants is not None:
-            try:
-                self.invariants.check()
-            except InvariantViolation as violation:
-                self.problems.append(violation)
-                raise
+        if violation is not None:
+            raise violation
 
     def _answer(self, answer: Answer) -> None:
         """The server has answered; faults may have something to say to that."""
@@ -289,6 +273,8 @@ class Simulation(Planning):
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
         if pending.outside:
             self.actors.hear_outside()
+            if self.journal is not None:
+                self.journal.flush()
         pending.answer = answer
         if pending.actor is not None or pending.made_event is not None or pending.told is not None:
             pending.tell()
@@ -302,18 +288,19 @@ class Simulation(Planning):
                 return self._happen(planned_ns)
         if held:
             return None
-        deliveries = engine.fire_due(self.world, until_ns)
-        if deliveries is None:
-            return None
-        self._after(deliveries)
+        try:
+            deliveries = engine.fire_due(self.world, until_ns)
+            if deliveries is None:
+                return None
+            self._after(deliveries)
+        except Exception as error:
+            self._note_problem(error)
+            raise
         return bool(deliveries)
 
     def _fire_overdue(self) -> None:
         """The server has been away: let all happen at once that it has missed."""
-        deliveries: list[Delivery] = []
-        while (more := engine.fire_due(self.world, self.world.now_ns)) is not None:
-            deliveries += more
-        self._after(deliveries)
+        self._after(engine.catch_up(self.world))
 
     # ------------------------------------------------------------ what is planned outside of the server
     def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
@@ -328,13 +315,6 @@ class Simulation(Planning):
         pending.told = None
         if self._pending.pop(pending.ticket, None) is not None:
             engine.abandon(self.world, pending.ticket)
-
-    def observe(self, observer: Callable[[list[Entry]], None]) -> None:
-        """Show everything that happens in the server from now on to a keeper of books, after each step."""
-        with self._lock:
-            self._observers.append(observer)
-            if self.world.trace is None:
-                self.world.trace = []
 
     # ------------------------------------------------------------ time
     @property
@@ -462,17 +442,13 @@ class Simulation(Planning):
                 self.actors.unregister(name)
                 self.driver.nudge()
 
-    def check(self) -> None:
-        """Raise the first problem that has come up in any thread, if there is one."""
-        with self._lock:
-            if self.problems:
-                raise self.problems[0]
-
     # ------------------------------------------------------------ state
     def mark_initial(self) -> None:
         """From now on `reset` comes back to here."""
         with self._lock:
             self._initial = snapshots.freeze(self.world)
+            if self.journal is not None:
+                self.journal.marked(self.world.now_ns)
 
     def reset(self, seed: int | None = None) -> None:
         """Back to the state after start-up; whoever waits loses the connection."""
@@ -484,6 +460,8 @@ class Simulation(Planning):
             self.settings = world.settings
             self.calls.clear()
             self.problems.clear()
+            if self.journal is not None:
+                self.journal.reset(world.now_ns, self._initial is not None, seed)
             self._begin_world(world)
 
     def snapshot(self) -> bytes:
@@ -497,16 +475,18 @@ class Simulation(Planning):
         with self._lock:
             self._lose_everybody()
             self.settings = world.settings
+            if self.journal is not None:
+                self.journal.restored(world.now_ns, snapshot)
             self._begin_world(world)
 
     def fork(self) -> Simulation:
-        """Another simulation that goes on from this state on its own."""
+        """Another simulation that goes on from this state on its own. A journal of it is kept in memory."""
         other = Simulation(
             self.settings,
             mode=self.clock.mode,
             rate=self.clock.rate,
             invariants=self._check,
-            journal=self._keep_journal,
+            journal=self.journal is not None,
             threshold_s=self.actors.threshold_s,
         )
         other.restore(self.snapshot())
