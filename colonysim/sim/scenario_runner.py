@@ -101,7 +101,6 @@ class Run:
         self.checks = Checks(self.metrics, scenario.checks, self.faults_on)
         self.cron_ids: list[str] = []
         self.failures: list[Failure] = []
-        self.events = 0
         generators = {plan.name: self._add_generator(plan) for plan in scenario.generators}
         storm_s = scenario.phases.storm_s
         storm_ns = None if storm_s is None else chance.to_ns(storm_s)
@@ -162,14 +161,7 @@ class Run:
 
     def _let_happen(self, until_ns: int, stop: Callable[[], bool]) -> None:
         sim, progress = self.sim, self.progress
-
-        def counted() -> bool:
-            if stop():
-                return True
-            self.events += 1
-            return False
-
-        while sim.run_batch(until_ns, counted, _BATCH):
+        while sim.run_batch(until_ns, stop, _BATCH):
             if progress is not None:
                 progress((sim.world.now_ns - self.start_ns) / SECOND_NS, self.metrics)
 
@@ -226,7 +218,7 @@ class Run:
             findings=findings,
             failures=tuple(self.failures),
             notes=tuple(self._notes()),
-            cost=Cost(real_s=round(real_s, 3), events=self.events, calls=self.sim.calls_asked),
+            cost=Cost(real_s=round(real_s, 3), events=self.sim.events, calls=self.sim.calls_asked),
         )
 
     def _notes(self) -> list[str]:
