@@ -305,20 +305,6 @@ class Simulation(Keeping, Running):
         """The server has been away: let all happen at once that it has missed."""
         self._after(engine.catch_up(self.world))
 
-    # ------------------------------------------------------------ what is planned outside of the server
-    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
-        """Ask on behalf of somebody who lives on the agenda: in what a planned event does, and only there."""
-        pending = self._ask(caller_id, message, False, 0, False)
-        if pending.answer is None:
-            pending.told = told
-        return pending
-
-    def abandon_inside(self, pending: Pending) -> None:
-        """Whoever lives on the agenda has gone: nobody hears the answer, and a parked call gives its place free."""
-        pending.told = None
-        if self._pending.pop(pending.ticket, None) is not None:
-            engine.abandon(self.world, pending.ticket)
-
     # ------------------------------------------------------------ time
     @property
     def now_ns(self) -> int:
