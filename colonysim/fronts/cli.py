@@ -18,7 +18,7 @@ from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
-from colonysim.fronts.commands import replay, run, traces
+from colonysim.fronts.commands import bench, compare, replay, run, traces
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
@@ -248,6 +248,9 @@ app.command()(run.run)
 app.command()(run.validate)
 app.command("import-trace")(traces.import_trace)
 app.command()(replay.replay)
+app.command()(compare.compare)
+app.command()(compare.sweep)
+app.command()(bench.bench)
 
 
 # ---------------------------------------------------------------- verifying
