@@ -713,6 +713,22 @@ def test_a_fault_draws_the_same_whoever_stands_before_it() -> None:
     assert second.keys() != alone.keys()
 
 
+def test_a_partition_does_not_change_what_others_draw() -> None:
+    def strikes(*faults: AnyFault) -> list[int]:
+        sim = Simulation(seed=5)
+        colony = ColonyClient.create(sim, "c")
+        sim.faults.add(*faults)
+        for _ in range(200):
+            sim.begin(colony.user.id, _message_of(colony, "f"))
+            sim.advance(1)
+        calls = [call for call in sim.calls if call.payload_type == "submitfuncspecmsg"]
+        return [number for number, call in enumerate(calls) if call.fault == "first" and not 50 <= number < 101]
+
+    first = LoseReply(name="first", when=When(probability=0.2))
+    partition = Partition(times=Times(at_s=50), for_s=50)
+    assert strikes(first) == strikes(first, partition)
+
+
 # ---------------------------------------------------------------- over HTTP
 def _over_http(sim: Simulation, work: Callable[[Any], None]) -> None:
     from colonysim.sim import stock
