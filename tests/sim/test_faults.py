@@ -729,7 +729,20 @@ def test_a_partition_does_not_change_what_others_draw() -> None:
     assert strikes(first) == strikes(first, partition)
 
 
-# ---------------------------------------------------------------- over HTTP
+# ---------------------------------------------------------------- in tests, and over HTTP
+@pytest.mark.colonysim(faults=Plan(faults=(LoseReply(match=SUBMITS, when=ONCE),)))
+def test_the_marker_of_a_test_takes_faults(colonysim: Simulation) -> None:
+    colony = ColonyClient.stock(colonysim)
+    with pytest.raises(Lost):
+        colony.submit("f")
+    assert len(colony.processes()) == 1
+
+
+@pytest.mark.colonysim(faults=[{"kind": "delay", "by_s": 1}, LoseRequest(name="x", enabled=False)])
+def test_the_marker_of_a_test_takes_several(colonysim: Simulation) -> None:
+    assert [fault.name for fault in colonysim.faults.all] == ["delay", "x"]
+
+
 def _over_http(sim: Simulation, work: Callable[[Any], None]) -> None:
     from colonysim.sim import stock
 
