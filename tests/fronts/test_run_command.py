@@ -117,6 +117,7 @@ def test_two_runs_that_differ_are_told(scenario: Path, monkeypatch: pytest.Monke
     random_arrivals = "workload.0.arrivals={kind: poisson, per_hour: 900}"
     told = CliRunner().invoke(cli.app, ["run", str(scenario), "--check-determinism", "--set", random_arrivals])
     assert told.exit_code == 1, told.output
+    assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
 
 
 def test_a_dry_run_says_what_it_would_do(scenario: Path) -> None:
