@@ -121,6 +121,7 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
 
     yield make
     for simulation in made:
+        simulation.stop_programs()
         simulation.check()
     if (record := _record_of(request)) is not None:
         _compare_with(record, made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -74,14 +75,22 @@ Progress = Callable[[float, Metrics], None]
 
 
 class Run:
-    """One run, with all that reports are made from."""
+    """One run, with all that reports are made from. `journal` is a file that takes the history."""
 
-    def __init__(self, scenario: Scenario, seed: int | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int | None = None,
+        progress: Progress | None = None,
+        journal: Path | None = None,
+    ) -> None:
         self.scenario = scenario
         self.seed = scenario.seed if seed is None else seed
         self.progress = progress
         settings = scenario.server(self.seed)
-        self.sim = Simulation(settings, mode=Mode.MANUAL, invariants=scenario.invariants, journal=scenario.journal)
+        self.sim = Simulation(
+            settings, mode=Mode.MANUAL, invariants=scenario.invariants, journal=journal or scenario.journal
+        )
         self.metrics = Metrics(self.sim.world)
         self.sim.observe(self.metrics.read)
         self.colony = ColonyClient.create(self.sim, scenario.colony)
@@ -92,7 +101,6 @@ class Run:
         self.checks = Checks(self.metrics, scenario.checks, self.faults_on)
         self.cron_ids: list[str] = []
         self.failures: list[Failure] = []
-        self.events = 0
         generators = {plan.name: self._add_generator(plan) for plan in scenario.generators}
         storm_s = scenario.phases.storm_s
         storm_ns = None if storm_s is None else chance.to_ns(storm_s)
@@ -114,6 +122,8 @@ class Run:
         except InvariantViolation as violation:
             self._violated(violation)
         self.result = self._conclude(time.perf_counter() - began)
+        if self.sim.journal is not None:
+            self.sim.journal.close()
         return self.result
 
     def _set_up(self) -> None:
@@ -151,14 +161,7 @@ class Run:
 
     def _let_happen(self, until_ns: int, stop: Callable[[], bool]) -> None:
         sim, progress = self.sim, self.progress
-
-        def counted() -> bool:
-            if stop():
-                return True
-            self.events += 1
-            return False
-
-        while sim.run_batch(until_ns, counted, _BATCH):
+        while sim.run_batch(until_ns, stop, _BATCH):
             if progress is not None:
                 progress((sim.world.now_ns - self.start_ns) / SECOND_NS, self.metrics)
 
@@ -171,8 +174,9 @@ class Run:
             f"{show_span(chance.to_ns(calm_s))} after the storm"
         )
         first = next(self.metrics.unfinished(), "")
+        story = "\n".join(part for part in (self.story(first), str(self.sim.why_not(first))) if part)
         self.failures.append(
-            Failure(kind="rest", name="at rest", text=text, at_s=self.now_s, process_id=first, story=self.story(first))
+            Failure(kind="rest", name="at rest", text=text, at_s=self.now_s, process_id=first, story=story)
         )
 
     def _violated(self, violation: InvariantViolation) -> None:
@@ -214,7 +218,7 @@ class Run:
             findings=findings,
             failures=tuple(self.failures),
             notes=tuple(self._notes()),
-            cost=Cost(real_s=round(real_s, 3), events=self.events, calls=self.sim.calls_asked),
+            cost=Cost(real_s=round(real_s, 3), events=self.sim.events, calls=self.sim.calls_asked),
         )
 
     def _notes(self) -> list[str]:

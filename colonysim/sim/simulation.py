@@ -14,7 +14,6 @@ from colonysim import identity
 from colonysim.core import engine
 from colonysim.core.agenda import Agenda
 from colonysim.core.errors import Refusal
-from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
@@ -29,12 +28,12 @@ from colonysim.sim.journal import Journal, header
 from colonysim.sim.keeping import Keeping
 from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
-from colonysim.sim.timetable import Planning
+from colonysim.sim.running import Running
 
 CALLS_KEPT: Final = 10_000
 
 
-class Simulation(Keeping, Planning):
+class Simulation(Keeping, Running):
     """A Colonies server in memory, with a clock.
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
@@ -87,8 +86,9 @@ class Simulation(Keeping, Planning):
             catch_up=self._catch_up,
             now_ns=lambda: self.world.now_ns,
             next_due=self._due,
-            anybody_waits=lambda: bool(self._pending or self._connections),
+            anybody_waits=lambda: bool(self._pending or self._connections or self.programs),
             why=self.why,
+            problem=self.problems.append,
         )
 
     def _reach(self) -> Reach:
@@ -101,7 +101,7 @@ class Simulation(Keeping, Planning):
             answer=self._deliver,
             note=self._note,
             new_ticket=self._new_ticket,
-            actor=lambda: "",
+            actor=self._acting_program,
             catch_up=self._fire_overdue,
         )
 
@@ -143,6 +143,8 @@ class Simulation(Keeping, Planning):
     def serve(self, connection: Connection) -> None:
         """Something has come on a connection: take it up, as far as it goes."""
         self.actors.hear(connection.outside)
+        if (program := self.actors.this_thread().program) is not None and connection not in program.sockets:
+            program.sockets = [one for one in program.sockets if not one.closed] + [connection]
         with self._lock:
             if self.clock.follows_real_time:
                 self._catch_up()
@@ -230,9 +232,12 @@ class Simulation(Keeping, Planning):
     def abandon(self, pending: Pending) -> None:
         """The client of a parked request has hung up; it gives its place free."""
         with self._lock:
-            if pending.ticket in self._pending:
-                engine.abandon(self.world, pending.ticket)
-                self._deliver(Answer(pending.ticket, LOST, "", None))
+            self._abandon(pending)
+
+    def _abandon(self, pending: Pending) -> None:
+        if pending.ticket in self._pending:
+            engine.abandon(self.world, pending.ticket)
+            self._deliver(Answer(pending.ticket, LOST, "", None))
 
     # ------------------------------------------------------------ one step and what follows
     def _after(self, deliveries: list[Delivery], asked: Pending | None = None) -> None:
@@ -301,20 +306,6 @@ class Simulation(Keeping, Planning):
         """The server has been away: let all happen at once that it has missed."""
         self._after(engine.catch_up(self.world))
 
-    # ------------------------------------------------------------ what is planned outside of the server
-    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
-        """Ask on behalf of somebody who lives on the agenda: in what a planned event does, and only there."""
-        pending = self._ask(caller_id, message, False, 0, False)
-        if pending.answer is None:
-            pending.told = told
-        return pending
-
-    def abandon_inside(self, pending: Pending) -> None:
-        """Whoever lives on the agenda has gone: nobody hears the answer, and a parked call gives its place free."""
-        pending.told = None
-        if self._pending.pop(pending.ticket, None) is not None:
-            engine.abandon(self.world, pending.ticket)
-
     # ------------------------------------------------------------ time
     @property
     def now_ns(self) -> int:
@@ -345,6 +336,9 @@ class Simulation(Keeping, Planning):
         """
         with self._lock:
             target_ns = self.clock.target(self.world.now_ns, seconds, to, until is not None)
+        if self.programs is not None:
+            self._advance_with_programs(target_ns, until, seconds is None and to is None)
+            return
         while until is None or not until():  # without the lock: it may well ask the server
             with self._lock:
                 if not self._go_on(target_ns, settle, once=until is not None):
@@ -353,11 +347,7 @@ class Simulation(Keeping, Planning):
             target_ns = self.world.now_ns
         if until is not None and seconds is None and to is None and target_ns > self.world.now_ns:
             raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
-        with self._lock:
-            self.world.now_ns = max(self.world.now_ns, target_ns)
-            if self.journal is not None:
-                self.journal.moved(self.world.now_ns)
-            self.driver.nudge()
+        self._move_to(target_ns)
 
     def _go_on(self, target_ns: int, settle: bool, once: bool) -> bool:
         """Let what is due by then happen, all of it or only the next event: whether more may come."""
@@ -368,21 +358,6 @@ class Simulation(Keeping, Planning):
             if once:
                 return True
         return False
-
-    def run_until_idle(self, limit_s: float | None = None) -> None:
-        """Let everything happen that is still to come, within the limit.
-
-        Errors: ValueError where crons would go on for ever and there is no limit.
-        """
-        if limit_s is None and self.world.crons:
-            raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
-        deadline_ns = None if limit_s is None else self.now_ns + round(limit_s * SECOND_NS)
-        while (due_ns := self._next_due()) is not None and (deadline_ns is None or due_ns <= deadline_ns):
-            self.advance(until=lambda due_ns=due_ns: self.world.now_ns >= due_ns)  # type: ignore[misc]
-
-    def _next_due(self) -> int | None:
-        with self._lock:
-            return self._due()
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
         """Go on in another mode or at another rate. Errors: ValueError."""
@@ -402,7 +377,8 @@ class Simulation(Keeping, Planning):
 
     def why(self) -> str:
         """Which actor acts, who waits for what and since when, and what is due next."""
-        return why.explain(self.world, self.clock, self.actors, list(self._pending.values()))
+        lines = [] if self.programs is None else self.programs.explain()
+        return why.explain(self.world, self.clock, self.actors, list(self._pending.values()), lines)
 
     @contextmanager
     def locked(self) -> Iterator[World]:
@@ -451,6 +427,7 @@ class Simulation(Keeping, Planning):
 
     def reset(self, seed: int | None = None) -> None:
         """Back to the state after start-up; whoever waits loses the connection."""
+        self._without_programs("a reset")
         with self._lock:
             self._lose_everybody()
             world = self._new_world() if self._initial is None else snapshots.thaw(self._initial)
@@ -464,12 +441,14 @@ class Simulation(Keeping, Planning):
             self._begin_world(world)
 
     def snapshot(self) -> bytes:
-        """The whole state as bytes."""
+        """The whole state as bytes. Errors: ValueError while there are programs."""
+        self._without_programs("a snapshot")
         with self._lock:
             return snapshots.freeze(self.world)
 
     def restore(self, snapshot: bytes) -> None:
         """Go back to a snapshot; whoever waits loses the connection. Errors: BadSnapshot."""
+        self._without_programs("going back to a snapshot")
         world = snapshots.thaw(snapshot)
         with self._lock:
             self._lose_everybody()
@@ -479,7 +458,10 @@ class Simulation(Keeping, Planning):
             self._begin_world(world)
 
     def fork(self) -> Simulation:
-        """Another simulation that goes on from this state on its own. A journal of it is kept in memory."""
+        """Another simulation that goes on from this state on its own, without faults and observers.
+
+        A journal of it is kept in memory. Errors: ValueError while there are programs.
+        """
         other = Simulation(
             self.settings,
             mode=self.clock.mode,
