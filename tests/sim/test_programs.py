@@ -408,7 +408,10 @@ def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatc
         lock.acquire()
 
     sim.program(hang, name="hanger")
-    with pytest.raises(Stuck, match=r"program 'hanger' is blocked by something real(.|\n)*in hang(.|\n)*hanger acts"):
+    with pytest.raises(
+        Stuck,
+        match=r"program 'hanger' is blocked by something real(.|\n)*in hang(.|\n)*program hanger acts, at .*test_programs.py:[0-9]+ in hang",
+    ):
         sim.run()
     with pytest.raises(Stuck, match="cannot go on"):
         sim.run()
