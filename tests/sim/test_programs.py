@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -620,3 +621,16 @@ def test_an_executor_that_closes_what_it_holds_no_more_is_seen(sim: Simulation, 
         sim.run(for_s=100)
     assert isinstance(e.value.error, Refused)
     assert process.state is ProcessState.WAITING
+
+
+# ---------------------------------------------------------------- histories
+def test_a_day_of_programs_is_replayed_from_its_journal_without_them(tmp_path: Path) -> None:
+    from colonysim import replay
+    from tests.sim.day import day
+
+    journal = day(1, executors=3, clients=2, count=4).journal
+    assert journal is not None
+    journal.save(tmp_path / "day.jsonl")
+    replayed = replay(tmp_path / "day.jsonl")
+    assert replayed.difference is None
+    assert replayed.digest == journal.digest()
