@@ -109,7 +109,7 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
     of_marker = {
         name: value
         for name, value in (marker.kwargs if marker else {}).items()
-        if value is not None and name not in ("seed", "seeds")
+        if value is not None and name not in ("seed", "seeds", "faults")
     }
     made: list[Simulation] = []
     request.node.stash[_SIMULATIONS] = made
@@ -128,13 +128,21 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
 
 
 @pytest.fixture
-def colonysim(make_colonysim: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
-    """A simulated server with the stock colony `dev`. SDK calls to localhost:50080 reach it without a socket."""
+def colonysim(
+    make_colonysim: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Simulation]:
+    """A simulated server with the stock colony `dev`. SDK calls to localhost:50080 reach it without a socket.
+
+    The marker's `faults`, one, several or a plan, are in force from the beginning of the test.
+    """
     from colonysim.fronts.inprocess import intercept
     from colonysim.sim import stock
 
     simulation = make_colonysim()
     stock.install(simulation)
+    marker = request.node.get_closest_marker("colonysim")
+    if marker is not None and (faults := marker.kwargs.get("faults")) is not None:
+        simulation.faults.add(*(faults if isinstance(faults, (list, tuple)) else (faults,)))
     for name, value in stock.environment("localhost", stock.PORT, simulation.settings.server_key).items():
         monkeypatch.setenv(name, value)
     with intercept(simulation):

@@ -98,7 +98,8 @@ class Network:
         reach, call = self.reach, pending.call
         world = reach.world()
         subject = Subject(world, request.caller_id, call.payload_type, request.message, reach.actor())
-        rule = self._blocked(subject) or self._judge(subject, world.now_ns, bool(request.stream))
+        verdict = self._judge(subject, world.now_ns, bool(request.stream))  # also where nothing comes through
+        rule = self._blocked(subject) or verdict
         overtaken = [
             held for held in self._held if isinstance(held.rule.fault, Reorder) and _matches(held.rule, subject)
         ]

@@ -258,6 +258,7 @@ class Programs:
         self._turns = 0
         self._finished: bool | None = None  # to be found out anew when a life begins or ends
         self._broken = ""
+        self._stopping = False
         self._installed = False
 
     @property
@@ -364,7 +365,7 @@ class Programs:
         stage, ready = self.stage, self.ready
         self._turns += 1
         try:
-            while not self.failures and not stage.problems and not self._done():
+            while (self._stopping or not (self.failures or stage.problems)) and not self._done():
                 if ready:
                     place = self._chance.randrange(len(ready)) if len(ready) > 1 else 0
                     program = ready.pop(place)
@@ -448,7 +449,7 @@ class Programs:
         return lines
 
     def stop(self) -> None:
-        """Crash all programs and put the clocks back. Errors: as `run`."""
+        """Crash all programs and put the clocks back."""
         with self.stage.lock:
             for name, ticket in self._restarts.items():
                 self.stage.timetable.cancel(ticket)
@@ -456,9 +457,12 @@ class Programs:
             self._restarts.clear()
             for program in self.by_name.values():
                 program.crash()
+        self._stopping = True  # whatever else goes wrong
         try:
             if not self._broken:
                 self.run(self.stage.world().now_ns, lambda: not self.alive)
+        except ProgramFailed:
+            pass  # the run before has told of it, or the program has failed in its last moment
         finally:
             with self.stage.lock:
                 for program in self.by_name.values():

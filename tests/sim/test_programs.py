@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -399,6 +400,25 @@ def test_a_supervised_program_is_started_anew(sim: Simulation) -> None:
     assert (program.result, program.lives) == ("done", 3)
 
 
+def test_all_programs_can_be_stopped_after_several_have_failed(sim: Simulation) -> None:
+    ended: list[int] = []
+
+    def fail(number: int) -> None:
+        try:
+            sleep(1 if number else 100)
+            raise RuntimeError
+        finally:
+            ended.append(number)
+
+    for number in range(4):
+        sim.program(fail, number)
+    with pytest.raises(ProgramFailed):
+        sim.run()
+    sim.stop_programs()
+    assert sorted(ended) == [0, 1, 2, 3]
+    assert sim.programs is None
+
+
 def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.2)
     lock = threading.Lock()
@@ -601,3 +621,16 @@ def test_an_executor_that_closes_what_it_holds_no_more_is_seen(sim: Simulation, 
         sim.run(for_s=100)
     assert isinstance(e.value.error, Refused)
     assert process.state is ProcessState.WAITING
+
+
+# ---------------------------------------------------------------- histories
+def test_a_day_of_programs_is_replayed_from_its_journal_without_them(tmp_path: Path) -> None:
+    from colonysim import replay
+    from tests.sim.day import day
+
+    journal = day(1, executors=3, clients=2, count=4).journal
+    assert journal is not None
+    journal.save(tmp_path / "day.jsonl")
+    replayed = replay(tmp_path / "day.jsonl")
+    assert replayed.difference is None
+    assert replayed.digest == journal.digest()
