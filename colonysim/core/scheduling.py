@@ -118,7 +118,8 @@ class Queues:
         run = pool.runs.get(key) or self._new_run(pool, key)
         if run.push(process):
             for lane in run.lanes:
-                lane.post(run)
+                if lane.views:
+                    lane.post(run)
 
     def release(self, process: Process) -> None:
         """A held process waits for its parents no longer."""

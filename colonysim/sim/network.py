@@ -154,7 +154,8 @@ class Network:
         """Write down what is done to a request."""
         pending.fault, call = rule, pending.call
         call.fault, call.verdict = rule.name, kind_of(rule.fault)
-        self.reach.note({"fault": rule.name, "kind": call.verdict, "ask": pending.ticket})
+        sent = {"ask": pending.ticket, "type": call.payload_type, "caller": call.caller_id}
+        self.reach.note({"fault": rule.name, "kind": call.verdict, **sent})
 
     def _later(self, rule: Rule, act: Callable[[], None], span_ns: int, what: str) -> None:
         if span_ns <= 0:
