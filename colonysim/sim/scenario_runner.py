@@ -126,11 +126,11 @@ class Run:
     def _storm(self) -> None:
         storm_s = self.scenario.phases.storm_s
         self.checks.begin(self.start_ns, "storm")
+        for workload in self.scenario.workload:
+            self.clients.add(workload)  # before the faults, which are not about adding users
         if self.scenario.faults:
             self.fleet.enlist()
             self.strikes.expect(self.sim.faults.add(self.scenario.plan()), storm_s or 0.0)
-        for workload in self.scenario.workload:
-            self.clients.add(workload)
         if storm_s is None:
             self._let_happen(_FOR_EVER_NS, self.clients.all_submitted)
         else:
