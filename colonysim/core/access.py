@@ -106,9 +106,10 @@ def colony_owner(of: ColonyOf = named) -> Rule:
 
 def member(of: ColonyOf = named) -> Rule:
     """A user or an approved executor of the colony."""
+    by_target, by_name = of is of_target, of is named
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
-        colony = of(message, target)
+        colony = target.colony if by_target else message.colonyname if by_name else of(message, target)
         if not world.odd_names:  # the usual case at once; whoever is left is looked at in full
             if records := world.executors_by_id.get(caller_id):
                 executor = records[0]

@@ -54,12 +54,14 @@ def require_home(world: World, caller_id: str, colony: str) -> None:
 
 def check(world: World, spec: FunctionSpec) -> Resources:
     """What a process of a spec asks for. Refusals: 400 for what cannot be read, then for what cannot be stored."""
-    resources = _resources(spec)
     conditions = spec.conditions
-    if not (
-        _MIN <= spec.maxwaittime <= _MAX and _MIN <= spec.maxexectime <= _MAX and _MIN <= spec.maxretries <= _MAX
-        and _MIN <= conditions.nodes <= _MAX and _MIN <= conditions.processes <= _MAX
-        and _MIN <= conditions.processespernode <= _MAX
+    resources = NO_RESOURCES
+    if conditions.cpu or conditions.mem or conditions.storage or conditions.gpu:
+        resources = _resources(spec)
+    if (
+        conditions.nodes or conditions.processes or conditions.processespernode
+        or not (_MIN <= spec.maxwaittime <= _MAX and _MIN <= spec.maxexectime <= _MAX)
+        or not _MIN <= spec.maxretries <= _MAX
     ):  # fmt: skip
         storage.int32(
             400, spec.maxwaittime, spec.maxexectime, spec.maxretries,
@@ -74,14 +76,15 @@ def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initia
     """A waiting process of a spec, in no table yet. Refusals: as for `check`."""
     resources = check(world, spec)
     now_ns = world.now_ns
+    world.last_serial = serial = world.last_serial + 1
     priority_time_ns = now_ns - spec.priority * PRIORITY_STEP_NS if spec.priority else now_ns
     if not -_LARGE_PRIORITY < spec.priority < _LARGE_PRIORITY:
         priority_time_ns = wrapped(priority_time_ns)
     process = Process(
         world.new_id(),
-        world.next_serial(),
+        serial,
         colony,
-        _with_plain_json(spec),
+        _with_plain_json(spec) if spec.args or spec.kwargs else spec,
         initiator.caller_id,
         initiator.name,
         priority_time_ns,
@@ -145,8 +148,6 @@ def _resources(spec: FunctionSpec) -> Resources:
 
 def _with_plain_json(spec: FunctionSpec) -> FunctionSpec:
     """The spec with `args` and `kwargs` as they come back after a trip through the storage."""
-    if not spec.args and not spec.kwargs:
-        return spec
     args, kwargs = through_double(spec.args), through_double(spec.kwargs)
     if args is spec.args and kwargs is spec.kwargs:
         return spec

@@ -25,6 +25,7 @@ _ANY: Final = ("", None)
 
 Order = tuple[int, int]
 K = TypeVar("K")
+Amounts = tuple[int | None, int | None]
 RunKey = tuple[int, str, "tuple[str, ...] | None", int, int]
 
 
@@ -159,7 +160,8 @@ class Lane:
         unlimited = demand.cpu_milli is None and demand.memory_bytes is None
         for run in self.runs.values():
             if run.live and (unlimited or demand.fits(run.cpu_milli, run.memory_bytes)):
-                head = run.head()
+                fifo = run.fifo
+                head = fifo[0] if fifo and not run.late and not fifo[0].state else run.head()
                 if head and (found is None or order_of(head) < order_of(found[1])):
                     found = run, head
         return found
@@ -198,7 +200,7 @@ class Pool:
     def __init__(self) -> None:
         self.runs: dict[RunKey, Run] = {}
         self.lanes: dict[tuple[str, str | None], Lane] = {}
-        self.polls: dict[tuple[str, int | None, int | None], dict[int, Poll]] = {}
+        self.polls: dict[str, dict[Amounts, dict[int, Poll]]] = {}  # by location and amounts
         self.by_name: dict[str, dict[int, Poll]] = {}
 
     def enter(self, run: Run) -> None:
@@ -258,10 +260,8 @@ class Queues:
         if key is None:
             self.held[process.process_id] = process
             return
-        pool = self._pool(process)
-        run = pool.runs.get(key)
-        if run is None:
-            run = self._new_run(pool, key)
+        pool = self.pools.get((process.colony, process.spec.conditions.executortype)) or self._pool(process)
+        run = pool.runs.get(key) or self._new_run(pool, key)
         if run.push(process):
             for lane in run.lanes:
                 if len(lane.runs) > _FEW_RUNS:
@@ -286,7 +286,12 @@ class Queues:
         if pool is None or (best := pool.best(demand)) is None:
             return None
         run, head = best
-        run.pop(head)
+        fifo = run.fifo
+        if fifo and fifo[0] is head:
+            fifo.popleft()
+            run.live -= 1
+        else:
+            run.pop(head)
         return head
 
     def first(self, limit: int) -> list[Process]:
@@ -309,8 +314,8 @@ class Queues:
             self.pause_polls.setdefault(demand.colony, {})[poll.ticket] = poll
             return
         pool = self._pool_at(demand.colony, demand.executor_type)
-        shape = (demand.location, demand.cpu_milli, demand.memory_bytes)
-        pool.polls.setdefault(shape, {})[poll.ticket] = poll
+        amounts = (demand.cpu_milli, demand.memory_bytes)
+        pool.polls.setdefault(demand.location, {}).setdefault(amounts, {})[poll.ticket] = poll
         pool.by_name.setdefault(demand.name, {})[poll.ticket] = poll
 
     def unpark(self, ticket: int) -> Poll | None:
@@ -327,7 +332,10 @@ class Queues:
             _drop(self.pause_polls, demand.colony, ticket)
             return poll
         pool = self.pools[demand.colony, demand.executor_type]
-        _drop(pool.polls, (demand.location, demand.cpu_milli, demand.memory_bytes), ticket)
+        here = pool.polls[demand.location]
+        _drop(here, (demand.cpu_milli, demand.memory_bytes), ticket)
+        if not here:
+            del pool.polls[demand.location]
         _drop(pool.by_name, demand.name, ticket)
         return poll
 
@@ -342,8 +350,9 @@ class Queues:
             return None
         names = self._names(process)
         if names is None:
-            heads = (next(iter(polls.values())) for polls in pool.polls.values())
-            candidates: Iterable[Poll] = heads
+            location = process.spec.conditions.locationname
+            places = (pool.polls.get(location, {}),) if location else pool.polls.values()
+            candidates: Iterable[Poll] = (next(iter(polls.values())) for here in places for polls in here.values())
         else:
             named = (pool.by_name.get(name, {}) for name in names)
             candidates = chain.from_iterable(polls.values() for polls in named)

@@ -19,7 +19,11 @@ def arm(world: World, process: Process, deadline_ns: int) -> None:
     second = (deadline_ns + 500) // SECOND_NS + 1  # as it is stored: to the nearest microsecond
     if deadline_ns < world.now_ns:
         second = max(second, world.next_tick_s())
-    _arm_at(world, process, second)
+    bucket = world.release_ticks.get(second)
+    if bucket is None:
+        bucket = world.add_tick(second)
+    bucket[process.process_id] = process
+    process.timer_s = second
 
 
 def _arm_at(world: World, process: Process, second: int) -> None:

@@ -102,22 +102,24 @@ class World:
 
         self._phase_ns = start_ns % SECOND_NS
         self._sweep_ticks_at = 1024
-        self._serial = 0
+        self.last_serial = 0
         self._ids_drawn = 0
-        self._id_batch = ""
+        self._ids: list[str] = []
 
     # ------------------------------------------------------------ ids and counters
     def new_id(self) -> str:
         """64 lower-case hex digits that no other call returns."""
-        place = self._ids_drawn % _IDS_PER_BATCH
-        if place == 0:
+        if not self._ids:
             self._draw_ids()
         self._ids_drawn += 1
-        return self._id_batch[64 * place : 64 * place + 64]
+        return self._ids.pop()
 
     def _draw_ids(self) -> None:
-        source = f"{self.settings.seed}/{self._ids_drawn // _IDS_PER_BATCH}".encode()
-        self._id_batch = hashlib.shake_256(source).hexdigest(32 * _IDS_PER_BATCH)
+        """The rest of a batch, the next one last."""
+        batch, place = divmod(self._ids_drawn, _IDS_PER_BATCH)
+        digits = hashlib.shake_256(f"{self.settings.seed}/{batch}".encode()).hexdigest(32 * _IDS_PER_BATCH)
+        self._ids = [digits[start : start + 64] for start in range(64 * place, 64 * _IDS_PER_BATCH, 64)]
+        self._ids.reverse()
 
     def reseed(self, seed: int) -> None:
         """Draw all further ids from another seed."""
@@ -126,7 +128,7 @@ class World:
 
     def next_serial(self) -> int:
         """A number larger than all before it: the order in which things were made."""
-        self._serial = serial = self._serial + 1
+        self.last_serial = serial = self.last_serial + 1
         return serial
 
     def note(self, entry: trace.Entry) -> None:

@@ -7,7 +7,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Push
 from colonysim.sim.pending import LOST, Garbled, Pending
 from colonysim.sim.simulation import Simulation
-from colonysim.wire.codec import Codec, Incoming, Outgoing
+from colonysim.wire.codec import Codec, Incoming, Outgoing, payload_type_of
 from colonysim.wire.times import zone_of
 
 
@@ -33,7 +33,7 @@ class Endpoint:
         try:
             incoming = codec.read(body)
         except Refusal as refusal:
-            self.sim.note_refused(body, refusal)
+            self.sim.note_refused(body, payload_type_of(body), refusal)
             return codec.write(refused(0, refusal))
         pending = self.sim.begin(incoming.caller_id, incoming.message, has_nul=incoming.has_nul, outside=outside)
         return pending, incoming

@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from colonysim.fronts.web import Application, listen, url_of
 from colonysim.sim.actors import OWN_THREADS
-from colonysim.sim.simulation import Simulation
+
+if TYPE_CHECKING:  # the command line needs the kinds before it needs a server
+    from colonysim.fronts.web import Application
+    from colonysim.sim.simulation import Simulation
 
 
 class ServerKind(StrEnum):
@@ -46,17 +48,16 @@ class WebServer:
         kind: ServerKind | str = ServerKind.WERKZEUG,
         control_from_anywhere: bool = False,
     ) -> None:
+        from colonysim.fronts.web import Application, listen, url_of
+
         self.sim = sim
         self.kind = ServerKind(kind)
         self.app = Application(sim, control_from_anywhere=control_from_anywhere)
         self._listener = listen(host, port)
         self.host, self.port = host, self._listener.getsockname()[1]
+        self.url = url_of(self.host, self.port)
         self._loop = _loop(self.kind, self.app, self._listener)
         self._thread: threading.Thread | None = None
-
-    @property
-    def url(self) -> str:
-        return url_of(self.host, self.port)
 
     @property
     def errors(self) -> list[BaseException]:

@@ -16,6 +16,8 @@ OUTSIDE_THRESHOLD_S: Final = 0.020
 THREAD_THRESHOLD_S: Final = 0.050
 """How long a thread of this process must have neither called nor computed before it counts as waiting."""
 
+_HEARD: Final = -2  # in place of a thread's processor time: it has called since it was looked at
+
 OWN_THREADS: Final = "colonysim-"
 
 
@@ -34,9 +36,9 @@ class Actor(msgspec.Struct):
         return self.thread is not None and not self.thread.is_alive()
 
     def acts(self) -> None:
-        """It waits for nothing any more."""
+        """It waits for nothing any more. When that was is found out at the next look at it."""
         self.waits_for = ""
-        self.silent_since = time.monotonic()
+        self.cpu_ns = _HEARD
 
     def seems_busy_until(self, now: float) -> float:
         """Until when a thread outside of the simulation counts as acting: a while after its last sign of life.
@@ -98,6 +100,12 @@ class Actors:
             known = self.threads.get(ident)
             if known is None or known.thread is not thread:
                 self.threads[ident] = Actor(thread.name, thread)
+
+    def acts(self) -> None:
+        """The calling thread waits for nothing any more."""
+        actor = self._own.actor or self.this_thread()
+        actor.waits_for = ""
+        actor.cpu_ns = _HEARD
 
     def register(self, name: str) -> Actor:
         """A named actor: time waits for it until it says that it waits. Errors: ValueError for a name in use."""

@@ -41,7 +41,7 @@ class Driven(NamedTuple):
 class Driver:
     """Lets one at a time move time, when nobody is left who could act before.
 
-    `_moving` is the event of whoever does so at present; it is set when there is something to look at.
+    `moving` is the event of whoever does so at present; it is set when there is something to look at.
     """
 
     def __init__(self, driven: Driven, lock: threading.Lock, clock: Clock, actors: Actors) -> None:
@@ -53,7 +53,7 @@ class Driver:
         self._settling = 0
         self._steps = 0
         self._waiters: dict[int, Waiter] = {}
-        self._moving: Settable | None = None
+        self.moving: Settable | None = None
         self._planned_ns: int | None = None  # when it will look again, if it follows real time
         self._asleep = False  # it will not look again unless it is told to
 
@@ -65,7 +65,7 @@ class Driver:
 
     def nudge(self) -> None:
         """Something has changed that the one who moves time may have to know."""
-        if self._moving is None or self._clock.mode is Mode.MANUAL:
+        if self.moving is None or self._clock.mode is Mode.MANUAL:
             return
         if self._clock.follows_real_time:
             due_ns = self._driven.next_due()
@@ -74,13 +74,13 @@ class Driver:
         elif not self._asleep:
             return  # it looks around soon enough
         self._asleep = False
-        self._moving.set()
+        self.moving.set()
 
     def replan(self) -> None:
         """The clock goes in another way from now on."""
         self._planned_ns = None
-        if self._moving is not None:
-            self._moving.set()
+        if self.moving is not None:
+            self.moving.set()
 
     def settle(self, but: Actor) -> None:
         """Wait until whoever was told something has acted on it. Errors: Stuck."""
@@ -126,13 +126,13 @@ class Driver:
     def taken_over(self, event: Settable) -> Iterator[None]:
         """Somebody else moves time from now on: calls `pump` when asked, and when the event is set."""
         with self._lock:
-            self._moving = event
+            self.moving = event
         try:
             yield
         finally:
             with self._lock:
-                if self._moving is event:
-                    self._moving = None
+                if self.moving is event:
+                    self.moving = None
 
     # ------------------------------------------------------------ waiting in this process
     def wait_for(self, waiter: Waiter, what: str) -> None:
@@ -159,9 +159,9 @@ class Driver:
             waiter.event.clear()
             if waiter.done:
                 return 0.0
-            if self._moving not in (None, waiter.event):
+            if self.moving not in (None, waiter.event):
                 return STUCK_AFTER_S
-            self._moving = waiter.event
+            self.moving = waiter.event
             wait_s = self._pump()
             self._asleep = wait_s is None
             if wait_s is None and not waiter.done:
@@ -172,8 +172,8 @@ class Driver:
 
     def _give_up_turn(self, waiter: Waiter) -> None:
         with self._lock:
-            if self._moving is waiter.event:
-                self._moving = None
+            if self.moving is waiter.event:
+                self.moving = None
                 for other in list(self._waiters.values()):
                     other.event.set()
 

@@ -16,7 +16,7 @@ LOST: Final = 0
 """Status of an answer that never comes: the connection is lost."""
 
 
-class Call(msgspec.Struct):
+class Call(msgspec.Struct, gc=False):
     """What was asked, by whom, and what came of it. `status` is None while the request is parked."""
 
     number: int
@@ -88,10 +88,9 @@ class Pending(Waiter, eq=False):
     def done(self) -> bool:
         return self.answer is not None
 
-    def deliver(self, answer: Answer) -> None:
-        self.answer = answer
-        if self.actor is not None or self.made_event is not None:
-            self.wake()
+    def tell(self) -> None:
+        """The answer has come: tell whoever waits for it."""
+        self.wake()
         if self.told is not None:
             self.told()
 

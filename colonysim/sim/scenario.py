@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from colonysim.core.settings import Settings
+from colonysim.sim import scenario_files
 from colonysim.sim.arrivals import At, Once
 from colonysim.sim.chance import Positive
 from colonysim.sim.checks import AnyCheck
@@ -155,9 +156,17 @@ class Scenario(Part, frozen=True):
     @classmethod
     def load(cls, path: Path | str, overrides: tuple[str, ...] = ()) -> Scenario:
         """Read a file; `overrides` are texts like `executors.0.count=50`. Errors: BadScenario."""
-        from colonysim.sim.scenario_files import load
+        return scenario_files.load(cls, Path(path), overrides)
 
-        return load(Path(path), overrides)
+    @classmethod
+    def read(cls, text: str, name: str = "scenario", overrides: tuple[str, ...] = ()) -> Scenario:
+        """Read YAML text; `name` is what errors call it. Errors: BadScenario."""
+        return scenario_files.read(cls, text, name, overrides)
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """The JSON Schema of scenario files."""
+        return scenario_files.schema(cls)
 
 
 def _has_no_end(workload: Workload) -> bool:

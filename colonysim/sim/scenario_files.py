@@ -5,12 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import yaml
-
-from colonysim.sim.scenario import Scenario
 
 _AT: Final = re.compile(r" - at `(?:key in )?\$(.*)`\Z", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
@@ -18,6 +16,7 @@ _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING: Final = re.compile(r"Object missing required field `(.*)`")
 _NO_KIND: Final = re.compile(r"Invalid value '(.*)'")
 
+T = TypeVar("T", bound=msgspec.Struct)
 Path_ = tuple[str | int, ...]
 
 
@@ -34,16 +33,16 @@ class BadScenario(ValueError):
         return BadScenario, (self.place, self.path, self.text)
 
 
-def load(path: Path, overrides: tuple[str, ...] = ()) -> Scenario:
-    """Read a scenario from a file. Errors: BadScenario."""
+def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
+    """Read a scenario, which is a struct of this kind, from a file. Errors: BadScenario."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadScenario(str(path), "", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return read(text, str(path), overrides, str(path.parent))
+    return read(kind, text, str(path), overrides, str(path.parent))
 
 
-def read(text: str, name: str = "scenario", overrides: tuple[str, ...] = (), folder: str = "") -> Scenario:
+def read(kind: type[T], text: str, name: str = "scenario", overrides: tuple[str, ...] = (), folder: str = "") -> T:
     """Read a scenario from YAML text. Errors: BadScenario."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -59,17 +58,17 @@ def read(text: str, name: str = "scenario", overrides: tuple[str, ...] = (), fol
     for override in overrides:
         _set(data, override)
     data.setdefault("folder", folder)
-    return _convert(data, name, root)
+    return _convert(kind, data, name, root)
 
 
-def _convert(data: dict[str, Any], name: str, root: Any) -> Scenario:
+def _convert(kind: type[T], data: dict[str, Any], name: str, root: Any) -> T:
     try:
-        return msgspec.convert(data, Scenario)
+        return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         what, path = _split(str(error), data)
         unknown = _UNKNOWN.search(what)
         line = _line(root, (*path, unknown[1]) if unknown else path)
-        text = _fix(what, path, data)
+        text = _fix(kind, what, path, data)
     raise BadScenario(f"{name}:{line}" if line else name, ".".join(map(str, path)), text)
 
 
@@ -86,10 +85,10 @@ def _split(text: str, data: Any) -> tuple[str, Path_]:
     return text[: found.start()], tuple(steps)
 
 
-def _fix(what: str, path: Path_, data: Any) -> str:
+def _fix(kind: type, what: str, path: Path_, data: Any) -> str:
     """The text of an error, with what would do where that can be told."""
     if found := _UNKNOWN.search(what):
-        known = _fields_at(path, data)
+        known = _fields_at(kind, path, data)
         close = difflib.get_close_matches(found[1], known, 1)
         hint = f"did you mean `{close[0]}`? " if close else ""
         choice = f"what can be is {', '.join(known)}" if known else "see `colonysim validate --schema`"
@@ -97,7 +96,7 @@ def _fix(what: str, path: Path_, data: Any) -> str:
     if found := _MISSING.search(what):
         return f"`{found[1]}` is missing"
     if (found := _NO_KIND.search(what)) and path and path[-1] == "kind":
-        return f"there is no kind `{found[1]}` here; the kinds are {', '.join(_kinds_at(path[:-1]))}"
+        return f"there is no kind `{found[1]}` here; the kinds are {', '.join(_kinds_at(kind, path[:-1]))}"
     given = _at(data, path)
     if path == ("version",):
         return f"this is version {given!r}, and 1 is what can be read here"
@@ -115,9 +114,9 @@ def _at(data: Any, path: Path_) -> Any:
 
 
 # ---------------------------------------------------------------- what stands where
-def _types_at(path: Path_) -> list[msgspec.inspect.StructType]:
+def _types_at(kind: type, path: Path_) -> list[msgspec.inspect.StructType]:
     """The structs that may stand at a path."""
-    types: list[Any] = [msgspec.inspect.type_info(Scenario)]
+    types: list[Any] = [msgspec.inspect.type_info(kind)]
     for step in path:
         types = [below for one in types for below in _below(one, step)]
     return [one for one in _flat(types) if isinstance(one, msgspec.inspect.StructType)]
@@ -137,27 +136,27 @@ def _flat(types: list[Any]) -> list[Any]:
 
 def _below(one: Any, step: str | int) -> list[Any]:
     found: list[Any] = []
-    for kind in _flat([one]):
-        if isinstance(kind, msgspec.inspect.StructType):
-            found += [field.type for field in kind.fields if field.encode_name == step]
-        elif isinstance(kind, (msgspec.inspect.VarTupleType, msgspec.inspect.ListType)):
-            found.append(kind.item_type)
-        elif isinstance(kind, msgspec.inspect.DictType):
-            found.append(kind.value_type)
+    for flat in _flat([one]):
+        if isinstance(flat, msgspec.inspect.StructType):
+            found += [field.type for field in flat.fields if field.encode_name == step]
+        elif isinstance(flat, (msgspec.inspect.VarTupleType, msgspec.inspect.ListType)):
+            found.append(flat.item_type)
+        elif isinstance(flat, msgspec.inspect.DictType):
+            found.append(flat.value_type)
     return found
 
 
-def _fields_at(path: Path_, data: Any) -> list[str]:
-    types = _types_at(path)
+def _fields_at(kind: type, path: Path_, data: Any) -> list[str]:
+    types = _types_at(kind, path)
     given = _at(data, path)
-    kind = given.get("kind") if isinstance(given, dict) else None
-    fitting = [one for one in types if one.tag in (None, kind)] or types
+    tag = given.get("kind") if isinstance(given, dict) else None
+    fitting = [one for one in types if one.tag in (None, tag)] or types
     names = dict.fromkeys(field.encode_name for one in fitting for field in one.fields)
     return [name for name in names if name != "folder"]
 
 
-def _kinds_at(path: Path_) -> list[str]:
-    return [str(one.tag) for one in _types_at(path) if one.tag is not None]
+def _kinds_at(kind: type, path: Path_) -> list[str]:
+    return [str(one.tag) for one in _types_at(kind, path) if one.tag is not None]
 
 
 def _line(node: Any, path: Path_) -> int | None:
@@ -208,11 +207,11 @@ def _set(data: dict[str, Any], override: str) -> None:
             here = here[step]
 
 
-def schema() -> dict[str, Any]:
+def schema(kind: type) -> dict[str, Any]:
     """The JSON Schema of scenario files."""
-    made = msgspec.json.schema(Scenario)
+    made = msgspec.json.schema(kind)
     made = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "colonysim scenario", **made}
-    properties = made["$defs"]["Scenario"]
+    properties = made["$defs"][kind.__name__]
     del properties["properties"]["folder"]
     properties["required"] = ["version"]
     return made

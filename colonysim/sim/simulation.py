@@ -135,12 +135,18 @@ class Simulation(Planning):
 
     def begin(self, caller_id: str, message: Message, *, has_nul: bool = False, outside: bool = False) -> Pending:
         """Ask, without waiting. `outside`: on behalf of somebody who is not in this process."""
-        self._hear(outside)
-        with self._lock:
+        if outside:
+            self.actors.hear_outside()
+        else:
+            self.actors.acts()
+        self._lock.acquire()  # `with` costs as much as serving some requests
+        try:
             if self.clock.follows_real_time:
                 self._catch_up()
             pending = self._ask(caller_id, message, has_nul, 0, outside)
             self._fire_at_once()
+        finally:
+            self._lock.release()
         return pending
 
     def serve(self, connection: Connection) -> None:
@@ -161,21 +167,26 @@ class Simulation(Planning):
         if outside:
             self.actors.hear_outside()
         else:
-            self.actors.this_thread().acts()
+            self.actors.acts()
 
     def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
-        ticket, world = self._new_ticket(), self.world
+        world = self.world
+        self._tickets = ticket = self._tickets + 1
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
-        self._pending[ticket] = pending = Pending(ticket, call, outside, stream=stream)
+        pending = Pending(ticket, call, outside, stream=stream)
         self.calls.append(call)
         if self.journal is not None:
             self.journal.asked(world.now_ns, ticket, caller_id, message)
         request = Request(ticket, caller_id, message, has_nul, stream)
         try:
             if self._network is not None:
+                self._pending[ticket] = pending
                 self._network.send(pending, request)
             else:
-                self._after(engine.handle(world, request))
+                deliveries = engine.handle(world, request)
+                if not (deliveries and type(first := deliveries[0]) is Answer and first.ticket == ticket):
+                    self._pending[ticket] = pending  # parked
+                self._after(deliveries, pending)
         except BaseException:
             self._pending.pop(ticket, None)
             raise
@@ -191,7 +202,8 @@ class Simulation(Planning):
         world = self.world
         while self._may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
             pass
-        self.driver.nudge()
+        if self.driver.moving is not None:
+            self.driver.nudge()
 
     def _new_ticket(self) -> int:
         self._tickets = ticket = self._tickets + 1
@@ -231,14 +243,17 @@ class Simulation(Planning):
                 self._deliver(Answer(pending.ticket, LOST, "", None))
 
     # ------------------------------------------------------------ one step and what follows
-    def _after(self, deliveries: list[Delivery]) -> None:
-        """Deliver what a step gave out, write it down, and check that all is well."""
+    def _after(self, deliveries: list[Delivery], asked: Pending | None = None) -> None:
+        """Deliver what a step gave out, write it down, and check that all is well. `asked`: what it came from."""
         world = self.world
         if self.journal is not None and deliveries:
             self.journal.told(world.now_ns, deliveries)
         for delivery in deliveries:
             if type(delivery) is Answer:
-                self._answer(delivery)
+                if asked is not None and delivery.ticket == asked.ticket:
+                    self._settle(asked, delivery)
+                else:
+                    self._answer(delivery)
             elif self._network is not None and isinstance(delivery, Push) and self._network.takes(delivery):
                 continue
             elif free := self._connections.deliver(delivery):
@@ -265,14 +280,18 @@ class Simulation(Planning):
         self._deliver(answer)
 
     def _deliver(self, answer: Answer) -> None:
-        pending = self._pending.pop(answer.ticket, None)
-        if pending is None:
-            return
+        if (pending := self._pending.pop(answer.ticket, None)) is not None:
+            self._settle(pending, answer)
+
+    def _settle(self, pending: Pending, answer: Answer) -> None:
+        """A request has its answer."""
         call = pending.call
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
         if pending.outside:
             self.actors.hear_outside()
-        pending.deliver(answer)
+        pending.answer = answer
+        if pending.actor is not None or pending.made_event is not None or pending.told is not None:
+            pending.tell()
 
     def _fire(self, until_ns: int) -> bool | None:
         """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
@@ -345,23 +364,31 @@ class Simulation(Planning):
         before time moves on, unless `settle` is False. Errors: ValueError for a time that is past, or
         where the clock follows real time; Stuck where `until` never becomes true.
         """
-        actor = self.actors.this_thread()
         with self._lock:
             target_ns = self.clock.target(self.world.now_ns, seconds, to, until is not None)
-            while until is None or not until():
-                told = self._fire(target_ns)
-                if told is None:
-                    if until is not None and seconds is None and to is None:
-                        raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
+        while until is None or not until():  # without the lock: it may well ask the server
+            with self._lock:
+                if not self._go_on(target_ns, settle, once=until is not None):
                     break
-                if told and settle:
-                    self.driver.settle(actor)
-            else:
-                target_ns = self.world.now_ns
+        else:
+            target_ns = self.world.now_ns
+        if until is not None and seconds is None and to is None and target_ns > self.world.now_ns:
+            raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
+        with self._lock:
             self.world.now_ns = max(self.world.now_ns, target_ns)
             if self.journal is not None:
                 self.journal.moved(self.world.now_ns)
             self.driver.nudge()
+
+    def _go_on(self, target_ns: int, settle: bool, once: bool) -> bool:
+        """Let what is due by then happen, all of it or only the next event: whether more may come."""
+        actor = self.actors.this_thread()
+        while (told := self._fire(target_ns)) is not None:
+            if told and settle:
+                self.driver.settle(actor)
+            if once:
+                return True
+        return False
 
     def run_until_idle(self, limit_s: float | None = None) -> None:
         """Let everything happen that is still to come, within the limit.
@@ -404,11 +431,12 @@ class Simulation(Planning):
         with self._lock:
             yield self.world
 
-    def note_refused(self, body: bytes, refusal: Refusal) -> None:
-        """Keep a request that was refused before it could be read."""
+    def note_refused(self, body: bytes, payload_type: str, refusal: Refusal) -> None:
+        """Keep a request that was refused before it could be read, under the type that it names."""
         with self._lock:
             now_ns = self.world.now_ns
-            call = Call(self._new_ticket(), now_ns, "", "", body[:2000], refusal.status, refusal.text, now_ns)
+            text = refusal.text
+            call = Call(self._new_ticket(), now_ns, "", payload_type, body[:2000], refusal.status, text, now_ns)
             self.calls.append(call)
 
     def outside_actor(self, name: str, *, waits: bool, gone: bool = False) -> None:

@@ -117,6 +117,14 @@ class Codec:
         return seal(push.payload_type, self.views.json(push.body), False)
 
 
+def payload_type_of(body: bytes) -> str:
+    """The type that a request names, served or not; "" where it cannot be read."""
+    try:
+        return open_envelope(body).payloadtype
+    except Refusal:
+        return ""
+
+
 # ---------------------------------------------------------------- messages
 def _unsigned(row: Operation, envelope: Envelope) -> Incoming:
     if row.name == "getserverinfomsg":  # its payload is never looked at

@@ -12,6 +12,8 @@ from colonysim import ColonyClient, ProcessState, Simulation, WebServer
 from colonysim.fronts.control import Control
 from colonysim.fronts.http1 import HttpRequest
 
+from .conftest import signed
+
 
 @pytest.fixture
 def ask(server: WebServer) -> Any:
@@ -113,3 +115,10 @@ def test_other_machines_are_turned_away(sim: Simulation) -> None:
     assert Control(sim).answer(request)[0] == 403
     status, body, _ = Control(sim, from_anywhere=True).answer(request)
     assert (status, json.loads(body)["mode"]) == (200, "manual")
+
+
+def test_a_type_that_is_not_served_is_kept_under_its_name(server: WebServer, ask: Any, sim: Simulation) -> None:
+    requests.post(f"{server.url}/api", data=signed("brewcoffeemsg", {}))
+    call = ask("GET", "calls?limit=1")[0]
+    assert (call["payload_type"], call["status"]) == ("brewcoffeemsg", 403)
+    assert call["body"] == "invalid rpcMsg.PayloadType: brewcoffeemsg"

@@ -10,6 +10,7 @@ import pytest
 from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.core.errors import Refusal
 from colonysim.core.registry import OPERATIONS
+from colonysim.fronts import loop, threaded
 
 from .conftest import Wire, opened, signed
 
@@ -329,3 +330,15 @@ def test_a_refusal_is_no_error_of_the_server(server: WebServer, wire: Wire) -> N
     assert wire.reply()[0] == "HTTP/1.1 400 Bad Request"
     assert server.errors == []
     assert issubclass(Refusal, Exception)
+
+
+@pytest.mark.parametrize(("sent", "limit"), [(b"POST /api HT", "HEADER_TIMEOUT_S"), (b"", "IDLE_TIMEOUT_S")])
+def test_a_silent_connection_is_closed_in_the_end(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch, sent: bytes, limit: str
+) -> None:
+    """After 10 s in the middle of a header, after 120 s between requests (a-foundation 1.3); here sooner."""
+    for module in (loop, threaded):
+        monkeypatch.setattr(module, limit, 0.01)
+    with Wire(server) as wire:
+        wire.send(sent)
+        assert wire.closed()

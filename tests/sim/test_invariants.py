@@ -94,8 +94,13 @@ def test_conditions(
 
 def test_order_among_equals(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last one is taken first."""
-    monkeypatch.setattr(scheduling.Run, "head", lambda self: self.fifo[-1] if self.fifo else None)
-    monkeypatch.setattr(scheduling.Run, "pop", lambda self, head: self.fifo.pop())
+
+    def take_last(self: Queues, demand: Demand) -> Process:
+        run = next(iter(self.pools[demand.colony, demand.executor_type].runs.values()))
+        run.live -= 1
+        return run.fifo.pop()
+
+    monkeypatch.setattr(Queues, "take", take_last)
     executor = colony.add_executor("t")
     for _ in range(2):
         colony.submit("f", executortype="t")

@@ -47,6 +47,13 @@ def test_advance_until_something_is_true() -> None:
     assert process.state is ProcessState.FAILED
 
 
+def test_what_is_waited_for_may_be_asked_of_the_server() -> None:
+    sim = Simulation(mode="manual")
+    process = _colony(sim).submit("f", maxwaittime=60)
+    sim.advance(until=lambda: process.state is ProcessState.FAILED)
+    assert sim.now == datetime(2026, 1, 1, 0, 1, 1, tzinfo=UTC)
+
+
 def test_advance_until_something_that_never_comes_is_told() -> None:
     with pytest.raises(Stuck, match="nothing is due, ever"):
         Simulation(mode="manual").advance(until=lambda: False)
@@ -337,7 +344,7 @@ def test_calls_tell_what_was_asked_and_answered() -> None:
     ("settings", "text"),
     [
         ({"colour": "red"}, "there is no setting 'colour'; the settings are seed"),
-        ({"seed": "x"}, "bad settings: Expected `int`, got `str` - at `\\$.seed`"),
+        ({"seed": "x"}, "seed=x cannot be: expected `int`, got `str`"),
         ({"timezone": "Atlantis"}, "unknown time zone 'Atlantis'"),
         ({"start": "soon"}, "no RFC 3339 time"),
         ({"server_key": "ff"}, "64 hex digits"),

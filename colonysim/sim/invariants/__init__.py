@@ -39,11 +39,7 @@ class Invariants:
             trace.Gone: (recurring.gone,),
             trace.Appended: (channels.appended,),
         }
-        self._at_the_end: tuple[Callable[[], None], ...] = (
-            self.processes.conserved,
-            graphs.consistent,
-            recurring.nothing_overdue,
-        )
+        self._graphs, self._recurring = graphs, recurring
         world.trace = []
 
     def check(self) -> None:
@@ -55,8 +51,11 @@ class Invariants:
         for entry in happened:
             for read in self._readers[type(entry)]:
                 read(entry)
-        for check in self._at_the_end:
-            check()
+        self.processes.conserved()
+        if self._graphs.touched:
+            self._graphs.consistent()
+        if self._recurring.crons or self._recurring.generators:
+            self._recurring.nothing_overdue()
 
     def story(self, process_id: str) -> str:
         """The life of a process in lines."""

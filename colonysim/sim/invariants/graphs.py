@@ -26,7 +26,7 @@ class GraphBooks:
         self.world = world
         self.graph_of: dict[str, str] = {}
         self.books: dict[str, _Book] = {}
-        self._touched: list[str] = []
+        self.touched: list[str] = []
         for graph in world.graphs.values():
             states = (world.processes[i].state for i in graph.members if i in world.processes)
             self.books[graph.graph_id] = _Book(Counter(states))
@@ -60,11 +60,11 @@ class GraphBooks:
     def _touch(self, graph_id: str, book: _Book) -> None:
         if not book.touched:
             book.touched = True
-            self._touched.append(graph_id)
+            self.touched.append(graph_id)
 
     def consistent(self) -> None:
         """Every graph that something has happened to is what its processes make it."""
-        touched, self._touched = self._touched, []
+        touched, self.touched = self.touched, []
         for graph_id in touched:
             book, graph = self.books.get(graph_id), self.world.graphs.get(graph_id)
             if book is None:

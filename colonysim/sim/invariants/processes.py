@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import islice
+import heapq
+from itertools import chain, islice
 from typing import Final
 
 import msgspec
-from sortedcontainers import SortedList
 
 from colonysim.core.model import (
     CANCELLED,
@@ -42,7 +42,40 @@ _LOOK_AT_CLASSES: Final = 32  # so many other classes of waiting processes are c
 Class = tuple[tuple[str, ...], str, int, int, int, int]
 """Names, location, CPU, memory, storage and the largest count: processes alike in these are interchangeable."""
 
-Pool = dict[Class, "SortedList[tuple[int, int, str]]"]
+Entry = tuple[int, int, str]
+Pool = dict[Class, "_Alike"]
+
+
+class _Alike(msgspec.Struct):
+    """Processes of one class that wait, in order. Who waits no longer stays behind until it comes to the front."""
+
+    pool: Pool
+    kind: Class
+    entries: list[Entry] = []
+    live: int = 0
+
+    def first(self, books: dict[str, _Book]) -> Entry:
+        """Who stands in front; there must be somebody."""
+        entries = self.entries
+        while not self._waits(books, entries[0]):
+            heapq.heappop(entries)
+        return entries[0]
+
+    def _waits(self, books: dict[str, _Book], entry: Entry) -> bool:
+        book = books.get(entry[2])
+        return book is not None and book.alike is self and book.entry == entry
+
+    def add(self, entry: Entry) -> None:
+        heapq.heappush(self.entries, entry)
+        self.live += 1
+
+    def drop_one(self, books: dict[str, _Book]) -> None:
+        """One of them waits no longer; clear up when those left behind outnumber the others."""
+        self.live -= 1
+        if not self.live:
+            del self.pool[self.kind]
+        elif len(self.entries) > 2 * self.live + 64:
+            self.entries = sorted(dict.fromkeys(entry for entry in self.entries if self._waits(books, entry)))
 
 
 class _Book(msgspec.Struct):
@@ -52,9 +85,9 @@ class _Book(msgspec.Struct):
     state: int
     story: list[Transition]
     holder: str = ""
-    listed: bool = False  # among those that wait for an executor
     blocked: bool = False  # by parents that have not succeeded
-    order: tuple[int, int] = (0, 0)
+    alike: _Alike | None = None  # those it waits for an executor with
+    entry: Entry = (0, 0, "")
 
 
 class ProcessBooks:
@@ -88,15 +121,17 @@ class ProcessBooks:
             raise self._violation(step.process_id, f"went from {_NAMES[step.old]}, but was {_NAMES[book.state]}")
         if step.new not in LEGAL[step.old]:
             raise self._violation(step.process_id, f"must not go from {_NAMES[step.old]} to {_NAMES[step.new]}")
-        if book.listed:
-            self._unlist(step, book)
+        if book.alike is not None:
+            self._unlist(step, book, book.alike)
         book.state = step.new
         if step.old == step.new == WAITING:
             self._released(step, book)
         if step.new == WAITING and not book.blocked:
             self._list(book)
-        self._holder(step, book)
-        self._retries(book.process)
+        if step.new == RUNNING or step.old == RUNNING:
+            self._holder(step, book)
+        if book.process.retries:
+            self._retries(book.process)
         if step.new == REMOVED:
             self.removed += 1
             del self.books[step.process_id]
@@ -135,25 +170,23 @@ class ProcessBooks:
     # ------------------------------------------------------------ who waits
     def _list(self, book: _Book) -> None:
         process = book.process
-        book.listed, book.order = True, order_of(process)
-        pool = self.pools.setdefault((process.colony, process.spec.conditions.executortype), {})
+        pool = self.pools.get((process.colony, process.spec.conditions.executortype))
+        if pool is None:
+            pool = self.pools[process.colony, process.spec.conditions.executortype] = {}
         kind = _class_of(process)
-        if kind not in pool:
-            pool[kind] = SortedList()
-        pool[kind].add((*book.order, process.process_id))
+        alike = pool.get(kind)
+        if alike is None:
+            alike = pool[kind] = _Alike(pool, kind)
+        book.alike = alike
+        book.entry = entry = (*order_of(process), process.process_id)
+        alike.add(entry)
 
-    def _unlist(self, step: Transition, book: _Book) -> None:
+    def _unlist(self, step: Transition, book: _Book, alike: _Alike) -> None:
         """It waits no longer. If it was taken, it must have been the first of its class."""
-        book.listed = False
-        pool = self.pools[book.process.colony, book.process.spec.conditions.executortype]
-        kind = _class_of(book.process)
-        alike = pool[kind]
-        entry = (*book.order, step.process_id)
-        if step.new == RUNNING and alike[0] != entry:
-            raise self._violation(step.process_id, f"was taken before {alike[0][2]}, which stood in front of it")
-        alike.remove(entry)
-        if not alike:
-            del pool[kind]
+        if step.new == RUNNING and (first := alike.first(self.books)) != book.entry:
+            raise self._violation(step.process_id, f"was taken before {first[2]}, which stood in front of it")
+        book.alike = None
+        alike.drop_one(self.books)
 
     # ------------------------------------------------------------ who gets what
     def assigned(self, entry: Assignment) -> None:
@@ -170,10 +203,12 @@ class ProcessBooks:
 
     def _nobody_before(self, process: Process, demand: Demand) -> None:
         """None of the other classes has a process in front that the executor should have had instead."""
-        pool = self.pools.get((process.colony, process.spec.conditions.executortype), {})
+        pool = self.pools.get((process.colony, process.spec.conditions.executortype))
+        if not pool:
+            return
         order = order_of(process)
         for alike in islice(pool.values(), _LOOK_AT_CLASSES):
-            time_ns, serial, other_id = alike[0]
+            time_ns, serial, other_id = alike.first(self.books)
             if (time_ns, serial) < order:
                 other = self.world.processes.get(other_id)
                 if other is not None and not unfit(other, demand, self.world.settings.exclusive_assign):
@@ -182,7 +217,7 @@ class ProcessBooks:
 
     def conserved(self) -> None:
         """Submitted = present + removed, by all tables."""
-        present = sum(len(table) for tables in self.world.by_state.values() for table in tables)
+        present = sum(map(len, chain.from_iterable(self.world.by_state.values())))
         if present != len(self.world.processes) or present != self.submitted - self.removed:
             text = (
                 f"processes are lost or doubled: {self.submitted} submitted, {self.removed} removed, "
@@ -207,11 +242,11 @@ class ProcessBooks:
 
 
 def _class_of(process: Process) -> Class:
-    conditions, resources = process.spec.conditions, process.resources
+    conditions = process.spec.conditions
+    cpu_milli, memory_bytes, storage_bytes, _ = process.resources
     most = max(conditions.nodes, conditions.processes, conditions.processespernode)
     names = tuple(conditions.executornames or ())
-    location = conditions.locationname.lower()
-    return names, location, resources.cpu_milli, resources.memory_bytes, resources.storage_bytes, most
+    return names, conditions.locationname.lower(), cpu_milli, memory_bytes, storage_bytes, most
 
 
 def unfit(process: Process, demand: Demand, exclusive: bool = True) -> str | None:

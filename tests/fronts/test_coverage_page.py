@@ -1,0 +1,20 @@
+"""The page docs/coverage.md is what `colonysim coverage` says today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from colonysim.fronts.verify import census
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_page_is_current() -> None:
+    """Made anew by: colonysim coverage tests/conformance/cases --markdown > docs/coverage.md"""
+    rows = census.take([ROOT / "tests" / "conformance" / "cases"])
+    assert (ROOT / "docs" / "coverage.md").read_text() == census.as_markdown(rows)
+
+
+def test_every_message_type_is_in_a_passing_case() -> None:
+    rows = census.take([ROOT / "tests" / "conformance" / "cases"])
+    assert [row.type for row in rows if not row.cases] == []
