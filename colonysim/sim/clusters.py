@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Executor
+from importlib import import_module
 from typing import Any
 
 from colonysim.sim.explore import Pool
@@ -18,16 +19,16 @@ class Cluster(Pool):
 
     def __init__(self, address: str, width: int | None = None) -> None:
         try:
-            from distributed import Client, LocalCluster
+            distributed: Any = import_module("distributed")
         except ImportError:
             raise NoCluster("exploring on a cluster needs an extra: pip install 'colonysim[dask]'") from None
         self._local: Any = None
         if address == "local":
-            self._local = LocalCluster(
+            self._local = distributed.LocalCluster(
                 n_workers=width or os.cpu_count() or 1, threads_per_worker=1, dashboard_address=None, silence_logs=50
             )
         try:
-            self._client = Client(self._local or address, timeout="10s")
+            self._client = distributed.Client(self._local or address, timeout="10s")
         except (OSError, ValueError) as error:
             text = f"there is no cluster at {address!r}: {error or type(error).__name__}; "
             raise NoCluster(f"{text}give the address that `dask scheduler` prints, or `local`") from None

@@ -12,7 +12,7 @@ import signal
 import threading
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
@@ -44,6 +44,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ok(self) -> bool:
         return not self.failures
+
+    @property
+    def failed_as(self) -> tuple[str, ...]:
+        """The kinds and names of what failed, each once."""
+        return tuple(dict.fromkeys(f"{failure.kind}: {failure.name}" for failure in self.failures))
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,12 +94,15 @@ def absolute(scenario: Scenario) -> Scenario:
     return replace(scenario, folder=str(Path(scenario.folder).resolve()))
 
 
-def overview(outcomes: Iterable[Outcome]) -> Overview:
-    """Sum up outcomes."""
+def overview(outcomes: Iterable[Outcome], up_to_first: bool = False) -> Overview:
+    """Sum up outcomes: all, or those up to the first that failed."""
     listed = sorted(outcomes, key=lambda outcome: outcome.seed)
+    if up_to_first:
+        end = next((place for place, outcome in enumerate(listed, 1) if not outcome.ok), len(listed))
+        listed = listed[:end]
     counted: Counter[str] = Counter()
     for outcome in listed:
-        counted.update(list(dict.fromkeys(f"{failure.kind}: {failure.name}" for failure in outcome.failures)))
+        counted.update(outcome.failed_as)
     slowest = sorted(listed, key=lambda outcome: -outcome.real_s)[:3]
     return Overview(
         seeds=len(listed),
@@ -176,7 +184,9 @@ def _leave_signals_alone() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def explore(scenario: Scenario, seeds: Iterable[int], pool: Pool, *, stop_at_first: bool = False) -> Iterator[Outcome]:
+def explore(
+    scenario: Scenario, seeds: Iterable[int], pool: Pool, stop_at_first: bool = False
+) -> Generator[Outcome, None, None]:
     """Run a scenario under many seeds, and give what becomes of each as it comes.
 
     `stop_at_first`: go no further than the first seed that fails, first by its place among the seeds. The pool is

@@ -195,7 +195,7 @@ class Shrinker:
 
     # ------------------------------------------------------------ what is tried
     def shrink(self) -> Shrunk:
-        """Make it as small as can be within the limit."""
+        """Make it as small as can be within the limit; Ctrl-C gives what there is so far."""
         complete = True
         try:
             self._drop_checks()
@@ -204,7 +204,7 @@ class Shrinker:
             if self._pin():
                 self._settle()
             self._round()
-        except _Spent:
+        except (_Spent, KeyboardInterrupt):
             complete = False
         assert self.trial.failure is not None
         return Shrunk(
