@@ -1,4 +1,4 @@
-"""The command line: colonysim dev, serve, explore, shrink, verify, coverage."""
+"""The command line: colonysim dev, serve, verify, coverage."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
-from colonysim.fronts import exploring
-from colonysim.fronts.console import err, out
-from colonysim.fronts.console import fail as _fail
+from colonysim.fronts.commands import explore
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
@@ -35,8 +34,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(exploring.explore)
-app.command()(exploring.shrink)
+out = Console(width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.", envvar="COLONYSIM_HOST")]
 Timezone = Annotated[str, typer.Option(help="IANA zone of printed times and cron expressions.")]
@@ -54,6 +53,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON in plac
 def main() -> None:
     """Entry point."""
     app()
+
+
+def _fail(text: str, status: int = 2) -> NoReturn:
+    """Say what is wrong, and leave."""
+    err.print(f"colonysim: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(status)
 
 
 def _settings(given: Iterable[str] | None, **fields: Any) -> Settings:
@@ -227,6 +232,10 @@ def _save(sim: Simulation, state: Path | None) -> None:
         fresh.replace(state)
     except OSError as error:
         _fail(f"the state could not be written: {error}")
+
+
+app.command()(explore.explore)
+app.command()(explore.shrink)
 
 
 # ---------------------------------------------------------------- verifying

@@ -1,4 +1,4 @@
-"""The commands that look for seeds that fail, and make what they find small: colonysim explore, shrink."""
+"""colonysim explore and colonysim shrink: look for seeds that fail, and make what is found small."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-
-from colonysim.fronts.console import err, fail, out, say
 
 if TYPE_CHECKING:
     from colonysim.sim.explore import Outcome, Overview, Pool
     from colonysim.sim.scenario import Scenario
     from colonysim.sim.shrink import Shrunk
+
+out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False, markup=False)
 
 INTERRUPTED = 130
 _SHOWN = 8
@@ -93,6 +95,11 @@ def shrink(
         print(msgspec.json.encode(answer).decode())
 
 
+def _fail(text: str, status: int = 2) -> NoReturn:
+    err.print(f"colonysim: {text}", style="red", soft_wrap=True)
+    raise typer.Exit(status)
+
+
 # ---------------------------------------------------------------- exploring
 def _load(file: Path, overrides: list[str] | None) -> Scenario:
     from colonysim.sim.scenario import Scenario
@@ -100,7 +107,7 @@ def _load(file: Path, overrides: list[str] | None) -> Scenario:
     try:
         return Scenario.load(file, tuple(overrides or ()))
     except ValueError as error:
-        fail(str(error))
+        _fail(str(error))
 
 
 def _pool(workers: int | None, dask: str | None) -> Pool:
@@ -112,7 +119,7 @@ def _pool(workers: int | None, dask: str | None) -> Pool:
     try:
         return Cluster(dask, workers)
     except NoCluster as error:
-        fail(str(error))
+        _fail(str(error))
 
 
 def _sweep(scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool) -> tuple[list[Outcome], bool]:
@@ -126,10 +133,10 @@ def _sweep(scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool) ->
                 outcomes.append(outcome)
                 told(len(outcomes), f"{sum(not one.ok for one in outcomes)} failed")
     except KeyboardInterrupt:
-        err.print("colonysim: interrupted; this is what there is so far", style="yellow", highlight=False)
+        err.print("colonysim: interrupted; this is what there is so far", style="yellow")
         return outcomes, False
     except ValueError as error:
-        fail(str(error))
+        _fail(str(error))
     return outcomes, True
 
 
@@ -145,7 +152,7 @@ def _progress(what: str, total: int | None) -> Iterator[Any]:
 
 def _show(view: Overview, wanted: int) -> None:
     of = "" if view.seeds == wanted else f" of {wanted}"
-    say(f"{view.seeds}{of} seeds, {len(view.failed)} failed, {view.digests} different histories")
+    out.print(f"{view.seeds}{of} seeds, {len(view.failed)} failed, {view.digests} different histories")
     if view.failures:
         table = Table("failure", "seeds", "which", box=None, pad_edge=False)
         for name, count in view.failures.items():
@@ -155,14 +162,14 @@ def _show(view: Overview, wanted: int) -> None:
         out.print(table)
     by_seed = {outcome.seed: outcome for outcome in view.outcomes}
     slowest = ", ".join(f"{seed} ({by_seed[seed].real_s:.1f} s)" for seed in view.slowest)
-    say(f"slowest seeds: {slowest or 'none'}")
+    out.print(f"slowest seeds: {slowest or 'none'}")
 
 
 def _show_first(view: Overview, command: str) -> None:
     outcome = next(outcome for outcome in view.outcomes if not outcome.ok)
     for failure in outcome.failures:
-        say(f"seed {outcome.seed}, {failure.kind}: {failure.text}", "red")
-    say(f"digest {outcome.digest or 'none'}; repeat with:\n  {command}")
+        out.print(f"seed {outcome.seed}, {failure.kind}: {failure.text}", style="red")
+    out.print(f"digest {outcome.digest or 'none'}; repeat with:\n  {command}")
 
 
 def _command(file: Path, seed: int, overrides: list[str] | None = None) -> str:
@@ -189,16 +196,15 @@ def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -
             small = made_small(scenario, seed, limit=runs, progress=lambda done, size: told(done, str(size)))
         _write(small, to)
     except CannotShrink as error:
-        fail(str(error), 1)
+        _fail(str(error), 1)
     except (ValueError, OSError) as error:
-        fail(f"{to}: {error}" if isinstance(error, OSError) else str(error))
+        _fail(f"{to}: {error}" if isinstance(error, OSError) else str(error))
     command = _command(to, seed)
     if not as_json:
         end = "" if small.complete else f", which is all that --shrink-runs={runs} allows"
-        say(f"shrunk in {small.runs} runs and {time.monotonic() - began:.1f} s{end}:")
-        say(f"  from {small.before}\n  to   {small.after}\n  {small.failure.kind}: {small.failure.text}")
-        say(f"digest {small.digest or 'none'}; repeat with:\n  {command}")
-        sys.stdout.flush()
+        out.print(f"shrunk in {small.runs} runs and {time.monotonic() - began:.1f} s{end}:")
+        out.print(f"  from {small.before}\n  to   {small.after}\n  {small.failure.kind}: {small.failure.text}")
+        out.print(f"digest {small.digest or 'none'}; repeat with:\n  {command}")
     return {
         "file": str(to),
         "command": command,
