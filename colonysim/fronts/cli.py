@@ -1,4 +1,4 @@
-"""The command line: colonysim dev, serve, verify, coverage."""
+"""The command line: colonysim dev, serve, run, validate, explore, shrink, import-trace, verify, coverage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
-from colonysim.fronts.commands import explore
+from colonysim.fronts.commands import explore, run, traces
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
@@ -234,8 +234,12 @@ def _save(sim: Simulation, state: Path | None) -> None:
         _fail(f"the state could not be written: {error}")
 
 
+# ---------------------------------------------------------------- scenarios
+app.command()(run.run)
+app.command()(run.validate)
 app.command()(explore.explore)
 app.command()(explore.shrink)
+app.command("import-trace")(traces.import_trace)
 
 
 # ---------------------------------------------------------------- verifying

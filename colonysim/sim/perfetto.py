@@ -58,8 +58,8 @@ def _names(run: Run) -> Iterator[dict[str, Any]]:
     for executor in run.fleet.executors:
         if executor.id in used:
             group = groups[executor.model.group.name]
-            name = {"name": executor.name}
-            yield {"ph": "M", "name": "thread_name", "pid": group, "tid": executor.number + 1, "args": name}
+            called = {"name": executor.name}
+            yield {"ph": "M", "name": "thread_name", "pid": group, "tid": executor.number + 1, "args": called}
 
 
 def _attempts(run: Run) -> Iterator[dict[str, Any]]:

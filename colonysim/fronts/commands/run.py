@@ -1,0 +1,267 @@
+"""colonysim run and colonysim validate: scenarios from files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from colonysim.sim.metrics import Metrics, Quantiles
+    from colonysim.sim.scenario import Scenario
+    from colonysim.sim.scenario_runner import Result, Run
+
+FINE, FAILED, BAD_INPUT = 0, 1, 2
+
+out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
+
+Override = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a value, such as --set executors.0.count=50."),
+]
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="A scenario.")],
+    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", envvar="COLONYSIM_SEED")] = None,
+    override: Override = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page for people (HTML).")] = None,
+    perfetto: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a trace for ui.perfetto.dev.")] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each process.")] = None,
+    summary: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole result as JSON.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: the whole result, and nothing else.")] = False,
+) -> None:
+    """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
+    from colonysim.sim.scenario_runner import Run
+
+    scenario = _load(file, override)
+    if dry_run:
+        _describe(scenario, seed)
+        return
+    files = _files(scenario, report, perfetto, csv, summary)
+    try:
+        with _progress(scenario, quiet=as_json) as progress:
+            done = Run(scenario, seed, progress)
+            result = done.execute()
+    except (OSError, ValueError) as error:
+        _fail(f"{file}: {error}")
+    for kind, path in files.items():
+        try:
+            _write(kind, done, path)
+        except OSError as error:
+            _fail(f"{path} cannot be written: {error.strerror or error}")
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(result).decode())
+    else:
+        _tell(result, files, _command(file, result, override))
+    raise typer.Exit(FINE if result.ok else FAILED)
+
+
+def validate(
+    files: Annotated[list[Path] | None, typer.Argument(help="Scenarios.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of scenarios.")] = False,
+) -> None:
+    """Check scenario files, traces included, without running them. Exit codes: 0 all good, 2 not."""
+    if schema:
+        print(schema_text(), end="")
+        return
+    if not files:
+        _fail("name a scenario, or ask for --schema")
+    bad = False
+    for file in files:
+        from colonysim.sim.scenario_files import BadScenario
+        from colonysim.sim.traces import BadTrace
+
+        try:
+            _check(file)
+            out.print(f"{file}: good")
+        except (BadScenario, BadTrace) as error:
+            bad = True
+            _complain(str(error))
+    raise typer.Exit(BAD_INPUT if bad else FINE)
+
+
+def schema_text() -> str:
+    """The JSON Schema of scenario files, as it is published."""
+    import msgspec
+
+    from colonysim.sim.scenario import Scenario
+
+    return msgspec.json.format(msgspec.json.encode(Scenario.schema()), indent=2).decode() + "\n"
+
+
+# ---------------------------------------------------------------- reading
+def _load(file: Path, override: list[str] | None) -> Scenario:
+    from colonysim.sim.scenario import Scenario
+    from colonysim.sim.scenario_files import BadScenario
+
+    try:
+        return Scenario.load(file, tuple(override or ()))
+    except BadScenario as error:
+        _fail(str(error))
+
+
+def _check(file: Path) -> None:
+    """Everything that can be known without running it. Errors: BadScenario, BadTrace."""
+    from colonysim.sim.scenario import Scenario
+
+    scenario = Scenario.load(file)
+    for workload in scenario.workload:
+        if workload.trace is not None:
+            for _ in workload.trace.records(scenario.base()):
+                pass
+        for one in workload.mix:
+            one.workflow_spec(scenario.colony, scenario.base())
+
+
+def _describe(scenario: Scenario, seed: int | None) -> None:
+    """What would be run."""
+    from colonysim.sim.clock import show_span
+    from colonysim.sim.scenario import groups_of
+    from colonysim.sim.traces import BadTrace
+
+    try:
+        groups = groups_of(scenario)
+    except BadTrace as error:
+        _fail(str(error))
+    out.print(f"{scenario.name}, seed {scenario.seed if seed is None else seed}")
+    if scenario.about:
+        out.print(f"  {scenario.about}")
+    storm_s = scenario.phases.storm_s
+    storm = "until all is submitted" if storm_s is None else show_span(round(storm_s * 1e9))
+    out.print(f"  storm {storm}, calm {show_span(round(scenario.phases.calm_s * 1e9))} at most")
+    out.print(f"  executors {sum(group.count for group in groups)} in {len(groups)} groups")
+    for workload in scenario.workload:
+        kind = workload.trace.file if workload.trace is not None else type(workload.arrivals).__name__.lower()
+        out.print(f"  workload {workload.name}: {kind}")
+    for cron in scenario.crons:
+        out.print(f"  cron {cron.name}: {cron.expression or f'every {cron.every_s} s'}")
+    for fault in scenario.plan().active(scenario.seed if seed is None else seed):
+        out.print(f"  fault {fault.name}")
+    for check in scenario.checks:
+        out.print(f"  check {check.name or type(check).__name__.lower()}")
+
+
+# ---------------------------------------------------------------- running
+@contextmanager
+def _progress(scenario: Scenario, quiet: bool) -> Iterator[Callable[[float, Metrics], None] | None]:
+    """A line that tells how far a run has come; none where nobody looks."""
+    if quiet or not err.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    text = TextColumn("{task.fields[at]}, {task.fields[ended]:,} ended, {task.fields[queue]:,} waiting")
+    with Progress(
+        TextColumn(scenario.name), BarColumn(), text, TimeElapsedColumn(), console=err, transient=True
+    ) as bar:
+        line = bar.add_task("", total=scenario.phases.storm_s, at="", ended=0, queue=0)
+
+        def tell(now_s: float, metrics: Metrics) -> None:
+            from colonysim.sim.clock import show_span
+
+            gauges = metrics.gauges
+            ended = gauges.succeeded + gauges.failed + gauges.cancelled
+            at = show_span(round(now_s * 1e9))
+            bar.update(line, completed=now_s, at=at, ended=ended, queue=gauges.queue_depth)
+
+        yield tell
+
+
+def _files(scenario: Scenario, *given: Path | None) -> dict[str, Path]:
+    """What to write: as the command line says, else as the scenario does, beside the scenario."""
+    wanted = scenario.report
+    said = (wanted.html, wanted.perfetto, wanted.csv, wanted.summary)
+    files = {}
+    for kind, option, name in zip(("report", "perfetto", "csv", "summary"), given, said, strict=True):
+        if option is not None:
+            files[kind] = option
+        elif name:
+            files[kind] = scenario.base() / name
+    return files
+
+
+def _write(kind: str, done: Run, path: Path) -> None:
+    from colonysim.sim import perfetto, report
+
+    assert done.result is not None
+    if kind == "report":
+        report.write_html(done, path)
+    elif kind == "perfetto":
+        perfetto.write(done, path)
+    elif kind == "csv":
+        report.write_csv(done, path)
+    else:
+        report.write_summary(done.result, path)
+
+
+# ---------------------------------------------------------------- telling
+def _tell(result: Result, files: dict[str, Path], command: str) -> None:
+    from colonysim.sim.clock import show_span
+
+    figures = result.summary
+    out.print(
+        f"{result.scenario}, seed {result.seed}: {show_span(round(result.end_s * 1e9))} in {result.cost.real_s} s"
+    )
+    out.print(
+        f"  processes   {figures.submitted:,} submitted, {figures.succeeded:,} succeeded, {figures.failed:,} failed, "
+        f"{figures.cancelled:,} cancelled, {figures.unfinished:,} unfinished"
+    )
+    out.print(
+        f"  executors   {figures.executors:,}, busy {figures.utilisation:.1%}; "
+        f"{figures.throughput_per_hour:,.1f} processes an hour; queue {figures.queue_depth_max:,} at most"
+    )
+    out.print(f"  waiting     {_spread(figures.waiting_s, ' s')}")
+    out.print(f"  turnaround  {_spread(figures.turnaround_s, ' s')}")
+    out.print(f"  slowdown    {_spread(figures.bounded_slowdown)}")
+    for note in result.notes:
+        out.print(f"  note        {note}")
+    for finding in result.findings:
+        if finding.passed:
+            out.print(f"  held        {finding.what}")
+    out.print(f"  digest      {result.digest}")
+    for kind, path in files.items():
+        out.print(f"  {kind:<11} {path}")
+    for failure in result.failures:
+        out.print(f"FAILED ({failure.kind}) {failure.text}", style="red")
+        if failure.process_id:
+            out.print(f"  process {failure.process_id}")
+        if failure.story:
+            out.print(failure.story)
+    if result.failures:
+        out.print(f"again: {command}")
+
+
+def _spread(values: Quantiles, unit: str = "") -> str:
+    if values.count == 0:
+        return "none"
+    parts = (("p50", values.p50), ("p90", values.p90), ("p99", values.p99), ("max", values.max))
+    return ", ".join(f"{name} {value:,.3g}{unit}" for name, value in parts)
+
+
+def _command(file: Path, result: Result, override: list[str] | None) -> str:
+    """The command that repeats the run."""
+    words = ["colonysim", "run", str(file), "--seed", str(result.seed)]
+    for text in override or ():
+        words += ["--set", text]
+    return shlex.join(words)
+
+
+def _complain(text: str) -> None:
+    err.print(f"colonysim: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _fail(text: str) -> NoReturn:
+    """Say what is wrong, and leave."""
+    _complain(text)
+    raise typer.Exit(BAD_INPUT)
