@@ -28,8 +28,24 @@ def derived(seed: int, name: str) -> Identity:
 
 def sign(payload: str, private_key: str) -> str:
     """The signature of a payload's text: r, s and v in 130 hex digits, with the nonce of RFC 6979."""
+    return _sign(payload, _private(private_key))
+
+
+class Signer:
+    """Somebody who signs often under one key. Errors: ValueError where it is none."""
+
+    def __init__(self, private_key: str) -> None:
+        self._key = _private(private_key)
+        self.id = id_of(self._key.public_key)
+
+    def sign(self, payload: str) -> str:
+        """As `sign` above."""
+        return _sign(payload, self._key)
+
+
+def _sign(payload: str, key: Any) -> str:
     digest = sha3_256(payload.encode()).digest()
-    signature: bytes = _private(private_key).sign_recoverable(digest, hasher=None)
+    signature: bytes = key.sign_recoverable(digest, hasher=None)
     return signature.hex()
 
 

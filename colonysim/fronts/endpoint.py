@@ -16,6 +16,7 @@ class Endpoint:
 
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
+        self.vouched: dict[str, tuple[str, str]] = {}
         self._codec: Codec | None = None
         self._settings = sim.settings
 
@@ -25,6 +26,7 @@ class Endpoint:
         if self._codec is None or self._settings is not self.sim.settings:
             self._settings = settings = self.sim.settings
             self._codec = Codec(zone_of(settings.timezone), settings.verify_signatures)
+            self._codec.vouched = self.vouched
         return self._codec
 
     def begin(self, body: bytes, *, outside: bool) -> tuple[Pending, Incoming] | Outgoing:

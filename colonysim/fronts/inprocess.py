@@ -12,13 +12,14 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache, lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from colonysim import identity
 from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.fronts import web
-from colonysim.fronts.http1 import REASONS, request_to
+from colonysim.fronts.http1 import REASONS, Headers, request_to
 from colonysim.fronts.pubsub import read_request
 from colonysim.fronts.web import Application, Parked
 from colonysim.sim.connections import Asked, Connection, HangUp
@@ -27,7 +28,9 @@ from colonysim.sim.simulation import Simulation
 from colonysim.sim.stock import PORT
 from colonysim.wire.codec import Incoming
 
+_VOUCHED: Final = 1000
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+_PLAIN: Final = frozenset(("data", "json", "verify", "timeout"))
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -39,6 +42,7 @@ def intercept(sim: Simulation, host: str = "localhost", port: int = PORT) -> Ite
     """
     hosts = LOCAL_HOSTS if host in LOCAL_HOSTS else (host,)
 
+    @lru_cache(256)
     def matches(url: str) -> bool:
         parts = urlsplit(url)
         return parts.hostname in hosts and (parts.port or _DEFAULT_PORTS.get(parts.scheme)) == port
@@ -47,7 +51,7 @@ def intercept(sim: Simulation, host: str = "localhost", port: int = PORT) -> Ite
     with ExitStack() as patches:
         _patch_requests(patches, application, matches)
         _patch_websocket(patches, application, matches)
-        _patch_signing(patches)
+        _patch_signing(patches, application.endpoint.vouched)
         yield
 
 
@@ -74,6 +78,74 @@ def _patch_requests(patches: ExitStack, application: Application, matches: Calla
             raise requests.exceptions.ConnectionError("the connection was lost", request=request) from None
 
     _replace(patches, requests.adapters.HTTPAdapter, "send", send)
+    general = requests.api.request
+
+    def request(method: str, url: Any, **kwargs: Any) -> Any:
+        data: Any = kwargs.get("data")
+        usual = isinstance(url, str) and isinstance(data, (str, bytes)) and kwargs.get("json") is None
+        if not usual or not kwargs.keys() <= _PLAIN or not matches(url):
+            return general(method, url, **kwargs)
+        try:
+            if _is_api(url) and method.upper() == "POST":
+                return _post(application, url, data)
+            return _exchange(application, _plain_request(method, url, data))
+        except web.HangUp:
+            raise requests.exceptions.ConnectionError("the connection was lost") from None
+
+    _replace(patches, requests.api, "request", request)
+    if requests.request is general:
+        _replace(patches, requests, "request", request)
+
+
+def _plain_request(method: str, url: str, data: str | bytes) -> Any:
+    """What `requests` makes of a call that asks for nothing special, without the session that it makes for it."""
+    import requests
+
+    prepared = requests.PreparedRequest()
+    body = data.encode() if isinstance(data, str) else data
+    prepared.method, prepared.url, prepared.body = method.upper(), url, data
+    prepared.headers = requests.utils.default_headers()
+    prepared.headers["Content-Length"] = str(len(body))
+    return prepared
+
+
+@lru_cache(256)
+def _is_api(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.path == "/api" and not parts.query
+
+
+def _post(application: Application, url: str, data: str | bytes) -> Any:
+    """A plain POST to /api, which needs nothing of HTTP. Errors: HangUp."""
+    outgoing = application.endpoint.exchange(data.encode() if isinstance(data, str) else data)
+    if outgoing is None:
+        raise web.HangUp
+    response = _plain_response()()
+    response.asked = url, data
+    headers = [("Content-Type", web.PLAIN)] if outgoing.body else []
+    return _fill(response, outgoing.status, headers, outgoing.body, url)
+
+
+@cache
+def _plain_response() -> Any:
+    """The class of replies to plain requests: what was asked is made up when somebody looks at it."""
+    import requests
+
+    class Response(requests.Response):
+        asked: tuple[str, str | bytes] | None = None
+
+        @property
+        def request(self) -> Any:
+            if self.asked is not None:
+                self.__dict__["request"] = _plain_request("POST", *self.asked)
+                self.asked = None
+            return self.__dict__.get("request")
+
+        @request.setter
+        def request(self, value: Any) -> None:
+            self.__dict__["request"] = value
+
+    return Response
 
 
 def _exchange(application: Application, request: Any) -> Any:
@@ -86,9 +158,15 @@ def _exchange(application: Application, request: Any) -> Any:
         reply = application.finish(reply)
     content = b"" if request.method == "HEAD" else reply.body
     response = requests.Response()
-    response.status_code, response.reason = reply.status, REASONS.get(reply.status, "")
-    response.headers.update(reply.headers)
-    response.url, response.request, response.encoding = request.url, request, "utf-8"
+    response.request = request
+    return _fill(response, reply.status, reply.headers, content, request.url)
+
+
+def _fill(response: Any, status: int, headers: Headers, content: bytes, url: str) -> Any:
+    response.status_code, response.reason = status, REASONS.get(status, "")
+    for name, value in headers:
+        response.headers[name] = value
+    response.url, response.encoding = url, "utf-8"
     response.raw = io.BytesIO(content)
     response._content = content
     return response
@@ -202,13 +280,30 @@ def _patch_websocket(patches: ExitStack, application: Application, matches: Call
 
 
 # ---------------------------------------------------------------- signatures
-def _patch_signing(patches: ExitStack) -> None:
-    """pycolonies signs in pure Python, some 10 ms a call; the same signatures come from libsecp256k1."""
+def _patch_signing(patches: ExitStack, vouched: dict[str, tuple[str, str]]) -> None:
+    """pycolonies signs in pure Python, some 10 ms a call; the same signatures come from libsecp256k1.
+
+    Who has signed here need not be found out again at the server: `vouched` tells it (see Codec).
+    """
     try:
         import crypto
     except ImportError:
         return
     if not hasattr(crypto, "ecdsa_raw_sign"):
         return  # another package of that name
-    _replace(patches, crypto, "sign", identity.sign)
-    _replace(patches, crypto, "get_id", lambda key: identity.identity(key).id)
+
+    def sign(payload: str, private_key: str) -> str:
+        signer = _signer(private_key)
+        signature = signer.sign(payload)
+        if len(vouched) >= _VOUCHED:
+            vouched.clear()
+        vouched[signature] = (payload, signer.id)
+        return signature
+
+    _replace(patches, crypto, "sign", sign)
+    _replace(patches, crypto, "get_id", lambda key: _signer(key).id)
+
+
+@lru_cache(4096)
+def _signer(private_key: str) -> identity.Signer:
+    return identity.Signer(private_key)

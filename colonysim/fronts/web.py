@@ -188,6 +188,15 @@ def url_of(host: str, port: int) -> str:
 
 
 __all__ = [
-    "Application", "HangUp", "Headers", "HttpRequest", "Parked", "Reply", "is_control", "listen", "request_of",
+    "PLAIN",
+    "Application",
+    "HangUp",
+    "Headers",
+    "HttpRequest",
+    "Parked",
+    "Reply",
+    "is_control",
+    "listen",
+    "request_of",
     "url_of",
 ]  # fmt: skip

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from time import monotonic  # of this machine, also in a program's thread
+from typing import Any, Final
 
 import msgspec
 
@@ -29,6 +30,7 @@ class Actor(msgspec.Struct):
     waits_for: str = ""
     since_ns: int = 0
     silent_since: float = 0.0
+    program: Any = None  # the program that it is
     cpu_ns: int = -1
 
     @property
@@ -45,13 +47,13 @@ class Actor(msgspec.Struct):
 
         Such a thread may compute, or be blocked by something of its own; processor time tells which.
         """
-        cpu_ns = _cpu_time_ns(self.thread) if self.thread is not None else -1
+        cpu_ns = cpu_time_ns(self.thread) if self.thread is not None else -1
         if cpu_ns != self.cpu_ns:
             self.cpu_ns, self.silent_since = cpu_ns, now
         return self.silent_since + THREAD_THRESHOLD_S
 
 
-def _cpu_time_ns(thread: threading.Thread) -> int:
+def cpu_time_ns(thread: threading.Thread) -> int:
     """Processor time a thread has used. It must be alive, and stays so while this thread does not let go."""
     if thread.ident is None or not thread.is_alive() or not hasattr(time, "pthread_getcpuclockid"):
         return -1
@@ -91,6 +93,10 @@ class Actors:
             self._own.actor = actor
         return actor
 
+    def adopt(self, actor: Actor) -> None:
+        """From now on this is the actor of the calling thread. Time does not wait for it."""
+        self._own.actor = actor
+
     def _look_around(self) -> None:
         """Take in the threads that have been started since the simulation was made."""
         for thread in threading.enumerate():
@@ -119,7 +125,7 @@ class Actors:
 
     def hear_outside(self) -> None:
         """A request has come from outside, or a reply has gone there."""
-        self.outside_heard = time.monotonic()
+        self.outside_heard = monotonic()
 
     # ------------------------------------------------------------ waiting
     @contextmanager
@@ -137,7 +143,7 @@ class Actors:
             if not actor.waits_for and actor is not but:
                 return None
         self._look_around()
-        now = time.monotonic()
+        now = monotonic()
         wait_s = 0.0
         for ident, actor in list(self.threads.items()):
             if actor.gone:

@@ -42,6 +42,7 @@ class Faults:
     """All faults of one simulation, in the order in which they were added.
 
     `attach` tells the simulation of the network while there is anything for it to do, and None while not.
+    `watches_steps` says whether any fault strikes at the steps of actors.
     """
 
     def __init__(self, reach: Reach, lock: threading.Lock, attach: Callable[[Network | None], None]) -> None:
@@ -50,6 +51,7 @@ class Faults:
         self._attach = attach
         self._faults: dict[str, tuple[AnyFault, float | None]] = {}  # with the end of the plan they came with
         self._victims: dict[str, Victim] = {}
+        self.watches_steps = False
         self.begin()
 
     # ------------------------------------------------------------ which there are
@@ -127,6 +129,8 @@ class Faults:
         self._refresh()
 
     def _refresh(self) -> None:
+        rules = [rule.fault for rule in self._rules.values()]
+        self.watches_steps = any(isinstance(fault, ActorFault) and fault.when is not None for fault in rules)
         self._attach(None if self._network.idle and not self._waiting_for_answers() else self._network)
 
     def _waiting_for_answers(self) -> bool:
@@ -284,11 +288,6 @@ class Faults:
             if isinstance(fault, ActorFault) and fault.when is not None and _is_about(fault, victim):
                 if rule.strikes(fault.when, now_ns):
                     self._strike_actor(rule, fault, victim)
-
-    @property
-    def watches_steps(self) -> bool:
-        """Whether any fault strikes at the steps of actors."""
-        return any(isinstance(r.fault, ActorFault) and r.fault.when is not None for r in self._rules.values())
 
     def slowness(self, name: str) -> float:
         """How many times as long an actor takes for what it does by itself, now."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from colonysim.sim.actors import Actor, Actors
 from colonysim.sim.clock import Clock, Mode
@@ -36,6 +36,16 @@ class Driven(NamedTuple):
     next_due: Callable[[], int | None]
     anybody_waits: Callable[[], bool]
     why: Callable[[], str]
+    problem: Callable[[BaseException], None]
+
+
+class Turns(Protocol):
+    """Programs that act in turn: `run` lets them, up to a time or until something is done, not under the lock."""
+
+    @property
+    def ready(self) -> Sequence[Any]: ...
+
+    def run(self, limit_ns: int | None, done: Callable[[], bool]) -> None: ...
 
 
 class Driver:
@@ -56,6 +66,7 @@ class Driver:
         self.moving: Settable | None = None
         self._planned_ns: int | None = None  # when it will look again, if it follows real time
         self._asleep = False  # it will not look again unless it is told to
+        self.programs: Turns | None = None
 
     def stepped(self) -> None:
         """Something has happened."""
@@ -114,6 +125,7 @@ class Driver:
             self._planned_ns = driven.next_due()
             return None if self._planned_ns is None else self._clock.real_seconds(self._planned_ns - driven.now_ns())
         while driven.anybody_waits():
+            self._let_programs_act()
             idle_s = self._actors.idle_in()
             if idle_s != 0.0:
                 return idle_s
@@ -121,6 +133,18 @@ class Driver:
             if due_ns is None or driven.fire(due_ns) is None:
                 return None
         return None
+
+    def _let_programs_act(self) -> None:
+        """Whoever is ready of the programs acts before time moves on."""
+        if self.programs is None or not self.programs.ready:
+            return
+        self._lock.release()
+        try:
+            self.programs.run(self._driven.now_ns(), lambda: False)
+        except Exception as error:
+            self._driven.problem(error)
+        finally:
+            self._lock.acquire()
 
     @contextmanager
     def taken_over(self, event: Settable) -> Iterator[None]:
@@ -138,6 +162,14 @@ class Driver:
     def wait_for(self, waiter: Waiter, what: str) -> None:
         """Wait until the waiter is done, moving time for all who wait if nobody else does. Errors: Stuck."""
         actor = self._actors.this_thread()
+        if actor.program is not None:
+            actor.program.wait(waiter, what)
+            return
+        if self.programs is not None and not self._clock.follows_real_time:
+            limit_ns = self._driven.now_ns() if self._clock.mode is Mode.MANUAL else None
+            self.programs.run(limit_ns, lambda: waiter.done)
+            if waiter.done:
+                return
         steps = self._steps
         self._waiters[id(waiter)] = waiter
         waiter.actor = actor

@@ -13,7 +13,6 @@ from colonysim import identity
 from colonysim.core import engine
 from colonysim.core.agenda import Agenda
 from colonysim.core.errors import Refusal
-from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
@@ -29,12 +28,12 @@ from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal
 from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
-from colonysim.sim.timetable import Planning
+from colonysim.sim.running import Running
 
 CALLS_KEPT: Final = 10_000
 
 
-class Simulation(Planning):
+class Simulation(Running):
     """A Colonies server in memory, with a clock.
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
@@ -85,8 +84,9 @@ class Simulation(Planning):
             catch_up=self._catch_up,
             now_ns=lambda: self.world.now_ns,
             next_due=self._due,
-            anybody_waits=lambda: bool(self._pending or self._connections),
+            anybody_waits=lambda: bool(self._pending or self._connections or self.programs),
             why=self.why,
+            problem=self.problems.append,
         )
 
     def _reach(self) -> Reach:
@@ -99,7 +99,7 @@ class Simulation(Planning):
             answer=self._deliver,
             note=self._note,
             new_ticket=self._new_ticket,
-            actor=lambda: "",
+            actor=self._acting_program,
             catch_up=self._fire_overdue,
         )
 
@@ -152,6 +152,8 @@ class Simulation(Planning):
     def serve(self, connection: Connection) -> None:
         """Something has come on a connection: take it up, as far as it goes."""
         self._hear(connection.outside)
+        if (program := self.actors.this_thread().program) is not None and connection not in program.sockets:
+            program.sockets = [one for one in program.sockets if not one.closed] + [connection]
         with self._lock:
             if self.clock.follows_real_time:
                 self._catch_up()
@@ -238,9 +240,12 @@ class Simulation(Planning):
     def abandon(self, pending: Pending) -> None:
         """The client of a parked request has hung up; it gives its place free."""
         with self._lock:
-            if pending.ticket in self._pending:
-                engine.abandon(self.world, pending.ticket)
-                self._deliver(Answer(pending.ticket, LOST, "", None))
+            self._abandon(pending)
+
+    def _abandon(self, pending: Pending) -> None:
+        if pending.ticket in self._pending:
+            engine.abandon(self.world, pending.ticket)
+            self._deliver(Answer(pending.ticket, LOST, "", None))
 
     # ------------------------------------------------------------ one step and what follows
     def _after(self, deliveries: list[Delivery], asked: Pending | None = None) -> None:
@@ -292,21 +297,6 @@ class Simulation(Planning):
         pending.answer = answer
         if pending.actor is not None or pending.made_event is not None or pending.told is not None:
             pending.tell()
-
-    def _fire(self, until_ns: int) -> bool | None:
-        """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
-        planned_ns, held = self.planned.next_due(), self.timetable.held
-        if planned_ns is not None and planned_ns <= until_ns:
-            due_ns = None if held else self.world.next_due()
-            if due_ns is None or planned_ns < due_ns:  # the server's own come first
-                return self._happen(planned_ns)
-        if held:
-            return None
-        deliveries = engine.fire_due(self.world, until_ns)
-        if deliveries is None:
-            return None
-        self._after(deliveries)
-        return bool(deliveries)
 
     def _fire_overdue(self) -> None:
         """The server has been away: let all happen at once that it has missed."""
@@ -366,6 +356,7 @@ class Simulation(Planning):
         """
         with self._lock:
             target_ns = self.clock.target(self.world.now_ns, seconds, to, until is not None)
+        self._run_programs(target_ns, until)
         while until is None or not until():  # without the lock: it may well ask the server
             with self._lock:
                 if not self._go_on(target_ns, settle, once=until is not None):
@@ -379,31 +370,6 @@ class Simulation(Planning):
             if self.journal is not None:
                 self.journal.moved(self.world.now_ns)
             self.driver.nudge()
-
-    def _go_on(self, target_ns: int, settle: bool, once: bool) -> bool:
-        """Let what is due by then happen, all of it or only the next event: whether more may come."""
-        actor = self.actors.this_thread()
-        while (told := self._fire(target_ns)) is not None:
-            if told and settle:
-                self.driver.settle(actor)
-            if once:
-                return True
-        return False
-
-    def run_until_idle(self, limit_s: float | None = None) -> None:
-        """Let everything happen that is still to come, within the limit.
-
-        Errors: ValueError where crons would go on for ever and there is no limit.
-        """
-        if limit_s is None and self.world.crons:
-            raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
-        deadline_ns = None if limit_s is None else self.now_ns + round(limit_s * SECOND_NS)
-        while (due_ns := self._next_due()) is not None and (deadline_ns is None or due_ns <= deadline_ns):
-            self.advance(until=lambda due_ns=due_ns: self.world.now_ns >= due_ns)  # type: ignore[misc]
-
-    def _next_due(self) -> int | None:
-        with self._lock:
-            return self._due()
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
         """Go on in another mode or at another rate. Errors: ValueError."""
@@ -423,7 +389,8 @@ class Simulation(Planning):
 
     def why(self) -> str:
         """Which actor acts, who waits for what and since when, and what is due next."""
-        return why.explain(self.world, self.clock, self.actors, list(self._pending.values()))
+        lines = [] if self.programs is None else self.programs.explain()
+        return why.explain(self.world, self.clock, self.actors, list(self._pending.values()), lines)
 
     @contextmanager
     def locked(self) -> Iterator[World]:
@@ -476,6 +443,7 @@ class Simulation(Planning):
 
     def reset(self, seed: int | None = None) -> None:
         """Back to the state after start-up; whoever waits loses the connection."""
+        self._without_programs("a reset")
         with self._lock:
             self._lose_everybody()
             world = self._new_world() if self._initial is None else snapshots.thaw(self._initial)
@@ -487,12 +455,14 @@ class Simulation(Planning):
             self._begin_world(world)
 
     def snapshot(self) -> bytes:
-        """The whole state as bytes."""
+        """The whole state as bytes. Errors: ValueError while there are programs."""
+        self._without_programs("a snapshot")
         with self._lock:
             return snapshots.freeze(self.world)
 
     def restore(self, snapshot: bytes) -> None:
         """Go back to a snapshot; whoever waits loses the connection. Errors: BadSnapshot."""
+        self._without_programs("going back to a snapshot")
         world = snapshots.thaw(snapshot)
         with self._lock:
             self._lose_everybody()
@@ -500,7 +470,10 @@ class Simulation(Planning):
             self._begin_world(world)
 
     def fork(self) -> Simulation:
-        """Another simulation that goes on from this state on its own."""
+        """Another simulation that goes on from this state on its own, without faults and observers.
+
+        Errors: ValueError while there are programs.
+        """
         other = Simulation(
             self.settings,
             mode=self.clock.mode,

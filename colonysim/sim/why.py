@@ -13,12 +13,15 @@ from colonysim.sim.pending import Pending
 _SHOWN: Final = 8
 
 
-def explain(world: World, clock: Clock, actors: Actors, pending: list[Pending]) -> str:
-    """Which actors act, who waits for what and since when, and what is due next."""
+def explain(world: World, clock: Clock, actors: Actors, pending: list[Pending], programs: list[str]) -> str:
+    """Which actors act, who waits for what and since when, what programs do, and what is due next."""
     lines = [f"the clock is {clock.mode.value} and stands at {show_time(world.now_ns)} UTC"]
     lines += (f"  {actor.name} acts" for actor in actors.busy())
     for actor in actors.parked():
         lines.append(f"  {actor.name} waits for {actor.waits_for}, for {show_span(world.now_ns - actor.since_ns)}")
+    lines += programs[:_SHOWN]
+    if len(programs) > _SHOWN:
+        lines.append(f"  and {len(programs) - _SHOWN} more programs")
     calls = [request.call for request in pending]
     for call in islice(calls, _SHOWN):
         who = name_of(world, call.caller_id)

@@ -1,0 +1,178 @@
+"""The part of a simulation that runs programs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from colonysim.core.model import SECOND_NS
+from colonysim.sim import virtual
+from colonysim.sim.actors import Actors
+from colonysim.sim.chaos import Faults
+from colonysim.sim.clock import Clock
+from colonysim.sim.connections import Connections
+from colonysim.sim.driver import Driver, Stuck
+from colonysim.sim.pending import Pending
+from colonysim.sim.programs import Program, Programs
+from colonysim.sim.stage import Stage
+from colonysim.sim.timetable import Planning
+
+
+class Running(Planning):
+    """Programs beside everything else: made by `program`, they act in `run`, in `advance`, and while a call waits."""
+
+    _lock: threading.Lock
+    _connections: Connections
+    clock: Clock
+    driver: Driver
+    actors: Actors
+    faults: Faults
+    problems: list[BaseException]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.programs: Programs | None = None
+
+    def _stage(self) -> Stage:
+        return Stage(
+            lock=self._lock,
+            world=lambda: self.world,
+            actors=self.actors,
+            faults=self.faults,
+            timetable=self.timetable,
+            fire=self._fire,
+            due=self._due,
+            note=self._note,
+            abandon=self._abandon,
+            lose=self._connections.lose,
+            why=self.why,
+            problems=self.problems,
+        )
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time, nanoseconds since 1970 UTC."""
+        raise TypeError("a simulation knows its time")
+
+    def advance(self, *, until: Callable[[], bool]) -> None:
+        """Move time until something is true."""
+        raise TypeError("a simulation knows how to move time")
+
+    def _note(self, line: dict[str, Any]) -> None:
+        raise TypeError("a simulation knows its journal")
+
+    def _abandon(self, pending: Pending) -> None:
+        raise TypeError("a simulation knows its requests")
+
+    def check(self) -> None:
+        """Raise the first problem that has come up in any thread, if there is one."""
+        raise TypeError("a simulation knows its problems")
+
+    def program(
+        self,
+        fn: Callable[..., Any],
+        *args: Any,
+        name: str | None = None,
+        executor_type: str = "",
+        forever: bool = False,
+        restart_after_s: float | None = None,
+        starts_after_s: float = 0.0,
+    ) -> Program:
+        """Have ordinary blocking code act in this simulation, in lock-step with all others and in virtual time.
+
+        It first acts in `run`. `forever`: `run` does not wait for its end. `restart_after_s`: when it ends with an
+        error it is started anew, as a supervisor would; otherwise `run` raises ProgramFailed. `executor_type` is
+        for faults that name one. Errors: ValueError for a name that is taken, or while the clock follows real time.
+        """
+        if self.clock.follows_real_time:
+            raise ValueError(f"the clock is {self.clock.mode.value}: programs need one that is manual or auto")
+        if self.programs is None:
+            self.programs = self.driver.programs = Programs(self._stage())
+        given = name or str(getattr(fn, "__name__", "program"))
+        if name is None:
+            numbers = (given if n == 1 else f"{given}-{n}" for n in range(1, 1_000_000))
+            given = next(one for one in numbers if one not in self.programs.by_name)
+        return self.programs.add(
+            partial(fn, *args),
+            given,
+            executor_type=executor_type,
+            forever=forever,
+            restart_after_s=restart_after_s,
+            starts_after_s=starts_after_s,
+        )
+
+    def run(self, for_s: float | None = None, *, until: Callable[[], bool] | None = None) -> None:
+        """Let programs act and time go on: for so long, until something is true, or until all have ended.
+
+        Errors: ProgramFailed with the name and stack of a program, Stuck where nothing can happen any more or a
+        program is blocked by something real, InvariantViolation, ValueError where there is nothing to wait for.
+        """
+        programs = self.programs
+        if programs is None:
+            raise ValueError("there is no program: make one with sim.program(fn)")
+        now_ns = self.world.now_ns
+        limit_ns = None if for_s is None else now_ns + round(for_s * SECOND_NS)
+        if limit_ns is None and until is None and all(p.forever for p in programs.by_name.values()):
+            raise ValueError("all programs go on for ever: say for how long, run(for_s=...)")
+        done = until or ((lambda: False) if for_s is not None else (lambda: programs.finished))
+        programs.run(limit_ns, done)
+        self.check()
+        if done():
+            return
+        if limit_ns is None:
+            raise Stuck(f"nothing can ever happen any more\n{self.why()}")
+        with self._lock:
+            self.world.now_ns = max(self.world.now_ns, limit_ns)
+
+    def why(self) -> str:
+        """Who does what, and what is due next."""
+        raise TypeError("a simulation knows why")
+
+    def _go_on(self, target_ns: int, settle: bool, once: bool) -> bool:
+        """Let what is due by then happen, all of it or only the next event: whether more may come."""
+        actor = self.actors.this_thread()
+        while (told := self._fire(target_ns)) is not None:
+            if told and settle:
+                self.driver.settle(actor)
+            if once:
+                return True
+        return False
+
+    def run_until_idle(self, limit_s: float | None = None) -> None:
+        """Let everything happen that is still to come, within the limit.
+
+        Errors: ValueError where crons would go on for ever and there is no limit.
+        """
+        if limit_s is None and self.world.crons:
+            raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
+        deadline_ns = None if limit_s is None else self.now_ns + round(limit_s * SECOND_NS)
+        while (due_ns := self._next_due()) is not None and (deadline_ns is None or due_ns <= deadline_ns):
+            self.advance(until=lambda due_ns=due_ns: self.world.now_ns >= due_ns)  # type: ignore[misc]
+
+    def _next_due(self) -> int | None:
+        with self._lock:
+            return self._due()
+
+    def stop_programs(self) -> None:
+        """End all programs where they stand, and put clocks and chance back as they were."""
+        if self.programs is not None:
+            self.programs.stop()
+            self.programs = self.driver.programs = None
+
+    def _run_programs(self, limit_ns: int, until: Callable[[], bool] | None) -> None:
+        """Let programs act on the way to a time. Errors: as `run`."""
+        if self.programs is not None:
+            self.programs.run(limit_ns, until or (lambda: False))
+            self.check()
+
+    def _acting_program(self) -> str:
+        """The name of the program that is calling, "" where it is none."""
+        return getattr(virtual.here.inhabitant, "name", "")
+
+    def _without_programs(self, what: str) -> None:
+        """Errors: ValueError while there are programs: where a thread stands cannot be copied."""
+        if self.programs is not None and self.programs.alive:
+            names = ", ".join(list(self.programs.by_name)[:3])
+            raise ValueError(f"{what} is not possible while programs run ({names}): call stop_programs() first")

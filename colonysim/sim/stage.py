@@ -1,0 +1,65 @@
+"""What programs need of their simulation, what it sees of them, and how they end."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from colonysim.core.world import World
+from colonysim.sim.actors import Actor, Actors
+from colonysim.sim.chaos import Faults
+from colonysim.sim.connections import Connection
+from colonysim.sim.pending import Pending
+from colonysim.sim.timetable import Timetable
+
+
+class Crashed(BaseException):
+    """The program has been killed where it stood. Nothing it does from now on reaches the server."""
+
+
+class ProgramFailed(Exception):
+    """A program has ended with an error: its name and its stack."""
+
+    def __init__(self, name: str, error: BaseException) -> None:
+        stack = "".join(traceback.format_exception(error)).rstrip()
+        super().__init__(f"program {name!r} failed: {error!r}\n{stack}")
+        self.name = name
+        self.error = error
+
+
+class Stage(NamedTuple):
+    """What programs need of their simulation. `fire`, `due`, `note` and `abandon` are called under the lock."""
+
+    lock: threading.Lock
+    world: Callable[[], World]
+    actors: Actors
+    faults: Faults
+    timetable: Timetable
+    fire: Callable[[int], bool | None]
+    due: Callable[[], int | None]
+    note: Callable[[dict[str, Any]], None]
+    abandon: Callable[[Pending], None]
+    lose: Callable[[Connection], None]
+    why: Callable[[], str]
+    problems: list[BaseException]
+
+
+class ProgramActor(Actor):
+    """What the simulation sees of a program: each call of it is a step."""
+
+    step: Callable[[], None] | None = None
+
+    def acts(self) -> None:
+        assert self.step is not None
+        self.step()
+
+
+class Bell:
+    """What is rung when that which a program waits for may be there; it stands where an actor would."""
+
+    __slots__ = ("acts",)
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self.acts = ring
