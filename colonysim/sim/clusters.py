@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from colonysim.sim.explore import Pool
+from colonysim.sim.program_code import Surroundings
 
 
 class NoCluster(ValueError):
@@ -17,7 +18,7 @@ class NoCluster(ValueError):
 class Cluster(Pool):
     """An existing cluster by its address, or one on this machine for `local`. Errors: NoCluster."""
 
-    def __init__(self, address: str, width: int | None = None) -> None:
+    def __init__(self, address: str, width: int | None = None, surroundings: Surroundings | None = None) -> None:
         try:
             distributed: Any = import_module("distributed")
         except ImportError:
@@ -36,7 +37,7 @@ class Cluster(Pool):
         if not threads:
             self.close(at_once=True)
             raise NoCluster(f"the cluster at {address!r} has nobody who could run anything: start `dask worker`")
-        super().__init__(threads)
+        super().__init__(threads, surroundings)
         self._executor: Executor = self._client.get_executor(pure=False)
 
     def executor(self) -> Executor:

@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from colonysim.sim.program_code import Surroundings
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_runner import Failure, Run
 
@@ -65,11 +66,11 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: tuple[Outcome, ...]
 
 
-def run_seed(scenario: Scenario, seed: int) -> Outcome:
+def run_seed(scenario: Scenario, seed: int, surroundings: Surroundings | None = None) -> Outcome:
     """Run a scenario with one seed. Errors: ValueError for a scenario that cannot be run at all."""
     try:
         with _one_at_a_time:
-            result = Run(scenario, seed).execute()
+            result = Run(scenario, seed, surroundings=surroundings).execute()
     except ValueError:
         raise
     except Exception as error:
@@ -116,14 +117,15 @@ def overview(outcomes: Iterable[Outcome], up_to_first: bool = False) -> Overview
 
 # ---------------------------------------------------------------- many
 class Pool:
-    """Where seeds are run: `submit` as executors of futures have it, `width` seeds at a time."""
+    """Where seeds are run: `width` of them at a time. `surroundings` are for programs, as in Run."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, surroundings: Surroundings | None = None) -> None:
         self.width = width
+        self.surroundings = surroundings
 
     def submit(self, scenario: Scenario, seed: int) -> Future[Outcome]:
         """Begin a run."""
-        return self.executor().submit(run_seed, scenario, seed)
+        return self.executor().submit(run_seed, scenario, seed, self.surroundings)
 
     def executor(self) -> Executor:
         """What runs it."""
@@ -149,8 +151,8 @@ class Pool:
 class Processes(Pool):
     """Processes of this machine."""
 
-    def __init__(self, width: int | None = None) -> None:
-        super().__init__(width or os.cpu_count() or 1)
+    def __init__(self, width: int | None = None, surroundings: Surroundings | None = None) -> None:
+        super().__init__(width or os.cpu_count() or 1, surroundings)
         self._made: ProcessPoolExecutor | None = None
         self._others: list[BaseProcess] = []
 

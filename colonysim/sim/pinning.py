@@ -10,31 +10,44 @@ from msgspec.structs import replace
 
 from colonysim.core.model import SECOND_NS
 from colonysim.sim.faults import ActorFault, AnyFault, Crash, MessageFault, Restart, ServerFault, Times, When
+from colonysim.sim.simulation import Simulation
 
 _ASIDE = ("back", "healed", "on", "stopped", "push")
 
 
 class Strike(NamedTuple):
-    """One strike of a fault, counted from the start of the run. `span_ns` is how long it lasts, where it does."""
+    """One strike of a fault, counted from the start of the run.
+
+    `actor` is whom it struck, or whose request, of type `type_name`; `span_ns` how long it lasts, where it does.
+    """
 
     fault: str
     at_ns: int
     actor: str
-    span_ns: int | None
+    type_name: str = ""
+    span_ns: int | None = None
 
-    @classmethod
-    def read(cls, at_ns: int, line: dict[str, Any]) -> Strike | None:
-        """From what is written down of a run; None for what is no strike."""
-        if "fault" not in line or any(key in line for key in _ASIDE):
-            return None
-        spans = (line[key] for key in ("for_ns", "down_ns", "restart_after_ns") if line.get(key) is not None)
-        return cls(line["fault"], at_ns, line.get("actor", ""), next(spans, None))
+
+def read_strike(sim: Simulation, line: dict[str, Any]) -> Strike | None:
+    """From what is written down of a run when it happens; None for what is no strike."""
+    if "fault" not in line or any(key in line for key in _ASIDE):
+        return None
+    world = sim.world
+    spans = (line[key] for key in ("for_ns", "down_ns", "restart_after_ns") if line.get(key) is not None)
+    actor, type_name = line.get("actor", ""), ""
+    if "ask" in line and sim.calls and sim.calls[-1].number == line["ask"]:
+        call = sim.calls[-1]
+        type_name = call.payload_type
+        acting = sim.programs.acting if sim.programs is not None else None
+        records = world.executors_by_id.get(call.caller_id)
+        actor = acting.name if acting is not None else records[0].name if records else ""
+    return Strike(line["fault"], world.now_ns - world.started_ns, actor, type_name, next(spans, None))
 
 
 def pinned(fault: AnyFault, strikes: Sequence[Strike]) -> tuple[AnyFault, ...] | None:
     """The strikes of a fault as faults of their own; None where that cannot be said in other words."""
     if isinstance(fault, MessageFault):
-        return tuple(_message(fault, list(same)) for _, same in groupby(strikes, lambda strike: strike.at_ns))
+        return tuple(_message(fault, key, len(list(same))) for key, same in groupby(strikes))
     if isinstance(fault, ActorFault):
         return tuple(_actor(fault, strike) for strike in strikes)
     if isinstance(fault, ServerFault):
@@ -44,20 +57,26 @@ def pinned(fault: AnyFault, strikes: Sequence[Strike]) -> tuple[AnyFault, ...] |
 
 
 def _name(fault: AnyFault, strike: Strike) -> str:
-    return f"{fault.name} at {strike.at_ns / SECOND_NS:.9g}" + (f" {strike.actor}" if strike.actor else "")
+    """A name that differs for all strikes of a run."""
+    words = [fault.name, "at", f"{strike.at_ns / SECOND_NS:.9g}", strike.type_name, strike.actor]
+    return " ".join(word for word in words if word)
 
 
-def _message(fault: AnyFault, strikes: list[Strike]) -> AnyFault:
-    """From just before the time of the strike on, whatever comes first."""
+def _message(fault: AnyFault, strike: Strike, count: int) -> AnyFault:
+    """From just before the time of the strike on, whatever comes first of that type and caller."""
     assert isinstance(fault, MessageFault)
-    from_s = max(strikes[0].at_ns - 1, 0) // 1000 / 1_000_000
-    pinned: AnyFault = replace(fault, name=_name(fault, strikes[0]), when=When(from_s=from_s, first=len(strikes)))
+    match = fault.match
+    if strike.type_name:
+        match = replace(match, types=(strike.type_name,), callers=(strike.actor,) if strike.actor else match.callers)
+    from_s = max(strike.at_ns - 1, 0) // 1000 / 1_000_000
+    when = When(from_s=from_s, first=count)
+    pinned: AnyFault = replace(fault, name=_name(fault, strike), match=match, when=when)
     return pinned
 
 
 def _actor(fault: AnyFault, strike: Strike) -> AnyFault:
     times = Times(at_s=(strike.at_ns / SECOND_NS,))
-    changed: dict[str, Any] = {"when": None, "times": times, "actors": (strike.actor,), "pick": None}
+    changed: dict[str, Any] = {"when": None, "times": times, "actors": (strike.actor,), "executor_type": "", "pick": 1}
     if strike.span_ns is not None:
         span = "restart_after_s" if isinstance(fault, Crash) else "for_s"
         changed[span] = strike.span_ns / SECOND_NS

@@ -130,6 +130,13 @@ class Running(Planning):
         """Who does what, and what is due next."""
         raise TypeError("a simulation knows why")
 
+    def act_until(self, until_ns: int, stop: Callable[[], bool]) -> None:
+        """Let programs act and time go on, up to a time or until something is true. Errors: as `run`."""
+        self._run_programs(until_ns, stop)
+        if not stop():
+            with self._lock:
+                self.world.now_ns = max(self.world.now_ns, until_ns)
+
     def _go_on(self, target_ns: int, settle: bool, once: bool) -> bool:
         """Let what is due by then happen, all of it or only the next event: whether more may come."""
         actor = self.actors.this_thread()

@@ -6,6 +6,7 @@ taken out on the way: a fault that strikes now and then becomes those of its str
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -15,25 +16,44 @@ from msgspec.structs import replace
 from colonysim.core.model import SECOND_NS
 from colonysim.sim import scenario_text
 from colonysim.sim.faults import AnyFault, MessageFault, named
-from colonysim.sim.pinning import Strike, pinned
+from colonysim.sim.pinning import Strike, pinned, read_strike
+from colonysim.sim.program_code import Surroundings
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_runner import Failure, Run
 from colonysim.sim.smaller import Where, at, fewest, least, most, paths, put
 
 _LISTS: Final = ("faults", "crons", "generators", "programs", "workload", "executors", "mix", "times_s", "at_s")
 _SIZES: Final = ("count", "total", "users", "size", "length", "width", "maps", "reductions", "copies", "first")
+_TIMES: Final = ("from_s", "at_s", "for_s", "by_s", "down_s", "restart_after_s", "notice_s", "after_s")
+_VARIES: Final = re.compile(r"[0-9a-f]{6,}|-?\d+(\.\d+)?")
 _PINNED_AT_ONCE: Final = 256
 """A fault that has struck more often than this is narrowed first."""
 
 
 class Wanted(NamedTuple):
-    """The failure that must stay."""
+    """The failure that must stay. `text` is what it says but for numbers and ids, where its name alone says little."""
 
     kind: str
     name: str
+    text: str = ""
+
+    @classmethod
+    def like(cls, failure: Failure) -> Wanted:
+        """To fail in the same way as this."""
+        tells = failure.kind in ("program", "invariant", "error")
+        return cls(failure.kind, failure.name, _masked(failure.text) if tells else "")
+
+    def fits(self, failure: Failure) -> bool:
+        """Whether that is the same failure, or another of its kind."""
+        return (failure.kind, failure.name) == (self.kind, self.name) and self.text in ("", _masked(failure.text))
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r}"
+
+
+def _masked(text: str) -> str:
+    """A text without the numbers, ids and names of copies in it, which differ from run to run."""
+    return _VARIES.sub("#", text.partition("\n")[0])
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,16 +106,16 @@ Progress = Callable[[int, Size], None]
 """Told after each run: how many there have been, and the smallest size so far."""
 
 
-def try_out(scenario: Scenario, seed: int, wanted: Wanted | None) -> Trial:
+def try_out(scenario: Scenario, seed: int, wanted: Wanted | None, surroundings: Surroundings | None) -> Trial:
     """Run a candidate. Errors: ValueError where it makes no sense."""
-    run = Run(scenario, seed)
+    run = Run(scenario, seed, surroundings=surroundings)
     strikes: dict[str, list[Strike]] = {}
-    started_ns, noted = run.sim.world.started_ns, run.sim.on_fault
+    noted = run.sim.on_fault
 
     def note(now_ns: int, line: dict[str, Any]) -> None:
         if noted is not None:
             noted(now_ns, line)
-        if (strike := Strike.read(now_ns - started_ns, line)) is not None:
+        if (strike := read_strike(run.sim, line)) is not None:
             strikes.setdefault(strike.fault, []).append(strike)
 
     run.sim.on_fault = note
@@ -108,10 +128,10 @@ def try_out(scenario: Scenario, seed: int, wanted: Wanted | None) -> Trial:
         failures: tuple[Failure, ...] = (Failure(kind="error", name=type(error).__name__, text=str(error)),)
     else:
         failures, digest = result.failures, result.digest
-    failure = next((one for one in failures if wanted is None or (one.kind, one.name) == wanted), None)
+    failure = next((one for one in failures if wanted is None or wanted.fits(one)), None)
     size = Size(
         faults=len([fault for fault in scenario.faults if fault.enabled]),
-        executors=len(run.fleet.executors),
+        executors=len(run.fleet.executors) + sum(bool(part.group.executor_type) for part in run.cast.parts),
         processes=run.metrics.gauges.submitted,
         storm_s=run.now_s if scenario.phases.storm_s is None else scenario.phases.storm_s,
     )
@@ -133,19 +153,21 @@ class Shrinker:
         wanted: Wanted | None = None,
         limit: int = 500,
         progress: Progress | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.seed = seed
+        self.surroundings = surroundings
         self.limit = limit
         self.progress = progress
         self.runs = 0
         self._known: dict[bytes, bool] = {}
         self.best = self._plain(scenario)
-        self.trial = try_out(self.best, seed, wanted)
+        self.trial = try_out(self.best, seed, wanted, surroundings)
         self.runs += 1
         if self.trial.failure is None:
             found = ", ".join(f"{one.kind} {one.name!r}" for one in self.trial.others) or "nothing"
             raise CannotShrink(f"seed {seed} does not fail with {wanted or 'anything'}: what fails is {found}")
-        self.wanted = Wanted(self.trial.failure.kind, self.trial.failure.name)
+        self.wanted = Wanted.like(self.trial.failure)
         self.before = self.trial.size
 
     def _plain(self, scenario: Scenario) -> Scenario:
@@ -173,7 +195,7 @@ class Shrinker:
         try:
             msgspec.convert({**data, "folder": candidate.folder}, Scenario)  # what is written must be readable
             self.runs += 1
-            trial = try_out(candidate, self.seed, self.wanted)
+            trial = try_out(candidate, self.seed, self.wanted, self.surroundings)
         except ValueError:
             pass  # it makes no sense without what was left out
         else:
@@ -203,6 +225,8 @@ class Shrinker:
             self._narrow()
             if self._pin():
                 self._settle()
+            if self._bring_forward():
+                self._settle()
             self._round()
         except (_Spent, KeyboardInterrupt):
             complete = False
@@ -229,7 +253,9 @@ class Shrinker:
 
     def _drop_checks(self) -> None:
         self._holds(self.best)
-        kept = tuple(check for check in self.best.checks if self.wanted == ("check", check.name))
+        kept = tuple(
+            check for check in self.best.checks if (self.wanted.kind, self.wanted.name) == ("check", check.name)
+        )
         self._tries(("checks",), kept)
 
     def _leave_out(self) -> None:
@@ -250,9 +276,12 @@ class Shrinker:
         for place, (workload, submitted) in enumerate(zip(self.best.workload, self.trial.submitted, strict=False)):
             if workload.count is None and submitted:
                 self._tries(("workload", place, "count"), submitted)
-        for where in list(paths(self.best, _SIZES)):
+        given = [
+            ("programs", place, "kwargs", key) for place, group in enumerate(self.best.programs) for key in group.kwargs
+        ]
+        for where in [*paths(self.best, _SIZES), *given]:
             number = at(self.best, where)
-            if isinstance(number, int) and number > 1:
+            if type(number) is int and number > 1:
                 least(1, number, lambda fewer, where=where: self._tries(where, fewer))  # type: ignore[misc]
 
     def _shorten(self) -> None:
@@ -286,6 +315,19 @@ class Shrinker:
                     fewest(once, lambda rest, each=once: self._tries(("faults",), self._without(each, rest)))  # type: ignore[misc]
         return any_pinned
 
+    def _bring_forward(self) -> bool:
+        """Let strikes come earlier, so that less has to come before them."""
+        before = self.best
+        for where in list(paths(self.best.faults, ("from_s", "at_s"), ("faults",))):
+            given = at(self.best, where)
+            if not isinstance(given, tuple):
+                self._tries(where, 0.0)
+            elif len(given) == 1:
+                whole = int(given[0])
+                if self._tries(where, (float(whole),)):
+                    least(1, whole, lambda sooner, where=where: self._tries(where, (float(sooner),)))  # type: ignore[misc]
+        return self.best != before
+
     def _instead(self, fault: AnyFault, others: Sequence[AnyFault]) -> tuple[AnyFault, ...]:
         faults: list[AnyFault] = []
         for one in self.best.faults:
@@ -297,21 +339,32 @@ class Shrinker:
         return tuple(fault for fault in self.best.faults if fault.name not in gone)
 
     def _round(self) -> None:
-        """Times of strikes that need not be exact are told in whole seconds, or in thousandths."""
-        for where in list(paths(self.best, ("from_s",))):
-            from_s = at(self.best, where)
-            for digits in (0, 3):
-                rounded = int(from_s * 10**digits) / 10**digits
-                if rounded == from_s or self._tries(where, rounded):
-                    break
+        """Times that need not be exact are told in whole seconds, or in thousandths."""
+        for where in list(paths(self.best.faults, _TIMES, ("faults",))):
+            given = at(self.best, where)
+            for place in [(*where, place) for place in range(len(given))] if isinstance(given, tuple) else [where]:
+                time_s = at(self.best, place)
+                for digits in (0, 3):
+                    if not isinstance(time_s, float) or self._tries(place, int(time_s * 10**digits) / 10**digits):
+                        break
+        for place, fault in enumerate(self.best.faults):
+            name = fault.name.partition(" at ")[0]  # the time in it may not be right any more
+            if name not in [one.name for one in self.best.faults]:
+                self._tries(("faults", place, "name"), name)
 
 
 def shrink(
-    scenario: Scenario, seed: int, wanted: Wanted | None = None, limit: int = 500, progress: Progress | None = None
+    scenario: Scenario,
+    seed: int,
+    wanted: Wanted | None = None,
+    limit: int = 500,
+    progress: Progress | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Shrunk:
     """Make a scenario that fails with a seed as small as it can be and still fail in the same way.
 
     `wanted` is which failure must stay, the first one where it is not given; `limit` is how many runs that may
-    take. Errors: CannotShrink where it does not fail so; ValueError for a scenario that cannot be run.
+    take; `surroundings` are for programs, as in Run. Errors: CannotShrink where it does not fail so; ValueError
+    for a scenario that cannot be run.
     """
-    return Shrinker(scenario, seed, wanted, limit, progress).shrink()
+    return Shrinker(scenario, seed, wanted, limit, progress, surroundings).shrink()

@@ -57,8 +57,9 @@ def most(low: int, high: int, holds: Callable[[int], bool]) -> int:
 # ---------------------------------------------------------------- nested structs
 def at(value: Any, where: Where) -> Any:
     """What stands at a path."""
+    step: Any
     for step in where:
-        value = value[step] if isinstance(step, int) else getattr(value, step)
+        value = getattr(value, step) if hasattr(value, "__struct_fields__") else value[step]
     return value
 
 
@@ -67,6 +68,8 @@ def put(value: Any, where: Where, new: Any) -> Any:
     if not where:
         return new
     step, *rest = where
+    if isinstance(value, dict):
+        return {**value, step: put(value[step], tuple(rest), new)}
     if isinstance(step, int):
         return (*value[:step], put(value[step], tuple(rest), new), *value[step + 1 :])
     return replace(value, **{step: put(getattr(value, step), tuple(rest), new)})

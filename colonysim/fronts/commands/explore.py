@@ -111,13 +111,14 @@ def _load(file: Path, overrides: list[str] | None) -> Scenario:
 
 
 def _pool(workers: int | None, dask: str | None) -> Pool:
+    from colonysim.fronts.surroundings import surroundings
     from colonysim.sim.clusters import Cluster, NoCluster
     from colonysim.sim.explore import Processes
 
     if dask is None:
-        return Processes(workers)
+        return Processes(workers, surroundings)
     try:
-        return Cluster(dask, workers)
+        return Cluster(dask, workers, surroundings)
     except NoCluster as error:
         _fail(str(error))
 
@@ -187,13 +188,20 @@ def _beside(file: Path, seed: int, given: Path | None) -> Path:
 
 def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -> dict[str, Any]:
     """Shrink, write it down, and say how to run it."""
+    from colonysim.fronts.surroundings import surroundings
     from colonysim.sim.shrink import CannotShrink
     from colonysim.sim.shrink import shrink as made_small
 
     began = time.monotonic()
     try:
         with _progress("shrinking", runs) as told:
-            small = made_small(scenario, seed, limit=runs, progress=lambda done, size: told(done, str(size)))
+            small = made_small(
+                scenario,
+                seed,
+                limit=runs,
+                progress=lambda done, size: told(done, str(size)),
+                surroundings=surroundings,
+            )
         _write(small, to)
     except CannotShrink as error:
         _fail(str(error), 1)

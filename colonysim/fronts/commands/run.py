@@ -40,6 +40,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="For machines: the whole result, and nothing else.")] = False,
 ) -> None:
     """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
+    from colonysim.fronts.surroundings import surroundings
     from colonysim.sim.scenario_runner import Run
 
     scenario = _load(file, override)
@@ -49,7 +50,7 @@ def run(
     files = _files(scenario, report, perfetto, csv, summary)
     try:
         with _progress(scenario, quiet=as_json) as progress:
-            done = Run(scenario, seed, progress)
+            done = Run(scenario, seed, progress, surroundings)
             result = done.execute()
     except (OSError, ValueError) as error:
         _fail(f"{file}: {error}")
