@@ -347,10 +347,10 @@ class Shrinker:
                 for digits in (0, 3):
                     if not isinstance(time_s, float) or self._tries(place, int(time_s * 10**digits) / 10**digits):
                         break
-        for place, fault in enumerate(self.best.faults):
+        for number, fault in enumerate(self.best.faults):
             name = fault.name.partition(" at ")[0]  # the time in it may not be right any more
             if name not in [one.name for one in self.best.faults]:
-                self._tries(("faults", place, "name"), name)
+                self._tries(("faults", number, "name"), name)
 
 
 def shrink(
