@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "wire": {"core", "wire", "identity"},
     "sim": {"core", "sim", "identity"},
     "fronts": {"core", "wire", "sim", "fronts", "identity"},
+    "hypothesis": {"core", "sim"},
     "__init__": {"core", "sim", "fronts"},
     "__main__": {"fronts"},
 }

@@ -1,7 +1,8 @@
 """The one door of the core: requests, events and hang-ups go in, deliveries come out.
 
 The order of checks is written here once. Envelope, signature, payload type, payload and message type have
-been checked where the bytes were; what is left is find the target, access, work, reply.
+been checked where the bytes were; what is left is find the target, access, work, reply. What goes in is
+written to `world.inputs` before anything is done with it, where a journal is kept.
 """
 
 from __future__ import annotations
@@ -13,7 +14,18 @@ from colonysim.core.protocol import NO_REQUEST, Answer, Delivery, Failure, Park,
 from colonysim.core.registry import BY_MESSAGE, OPERATIONS, TIMERS
 from colonysim.core.world import World
 
-__all__ = ["OPERATIONS", "abandon", "close_stream", "fire_due", "handle", "operations", "refused"]
+__all__ = [
+    "OPERATIONS",
+    "abandon",
+    "catch_up",
+    "close_stream",
+    "fire_due",
+    "handle",
+    "lose_memory",
+    "operations",
+    "refused",
+    "set_wakeups",
+]
 
 
 def handle(world: World, request: Request) -> list[Delivery]:
@@ -21,6 +33,10 @@ def handle(world: World, request: Request) -> list[Delivery]:
     caller_id, message = request.caller_id, request.message
     row = BY_MESSAGE[type(message)]
     find = row.find
+    if world.inputs is not None:
+        line = ("ask", world.now_ns, request.ticket, caller_id, row.name, message)
+        extra = (request.has_nul, request.stream) if request.has_nul or request.stream else ()
+        world.inputs.append(line + extra)
     world.request = request
     try:
         target = None if find is None else find(world, caller_id, message)
@@ -57,6 +73,8 @@ def fire_due(world: World, until_ns: int) -> list[Delivery] | None:
     assert entry is not None
     world.now_ns = max(world.now_ns, due_ns)
     event = entry[1]
+    if world.inputs is not None:
+        world.inputs.append(("fire", world.now_ns, type(event).__name__, event))
     TIMERS[type(event)](world, event)
     if world.stalled and not isinstance(event, (CronCheck, GeneratorCheck)):
         recurring.reconsider(world)
@@ -68,14 +86,47 @@ def abandon(world: World, ticket: int) -> bool:
     poll = world.queues.unpark(ticket)
     if poll is None:
         return False
+    if world.inputs is not None:
+        world.inputs.append(("abandon", world.now_ns, ticket))
     world.agenda.cancel(poll.timer)
     return True
 
 
 def close_stream(world: World, stream: int) -> None:
     """The client of a stream has gone."""
+    if world.inputs is not None:
+        world.inputs.append(("close", world.now_ns, stream))
     subscriptions.forget_stream(world, stream)
     channels.unsubscribe(world, stream)
+
+
+def catch_up(world: World) -> list[Delivery]:
+    """The server has been away: all happens at once that it has missed, and counts as one step."""
+    inputs, world.inputs = world.inputs, None
+    if inputs is not None:
+        inputs.append(("catch up", world.now_ns))
+    deliveries: list[Delivery] = []
+    try:
+        while (more := fire_due(world, world.now_ns)) is not None:
+            deliveries += more
+    finally:
+        world.inputs = inputs
+    return deliveries
+
+
+def set_wakeups(world: World, wakeups: str) -> None:
+    """Which of the parked calls a change wakes from now on: `all`, or `one` or `none` as a hazard of the reference."""
+    if wakeups != world.wakeups:
+        if world.inputs is not None:
+            world.inputs.append(("wakeups", world.now_ns, wakeups))
+        world.wakeups = wakeups
+
+
+def lose_memory(world: World) -> None:
+    """The server starts anew: channels stand in no database. Its polls and streams have been given up before."""
+    if world.inputs is not None:
+        world.inputs.append(("lose memory", world.now_ns))
+    world.channels.clear()
 
 
 def take_outbox(world: World) -> list[Delivery]:

@@ -8,6 +8,7 @@ the first head among the runs it can serve. Rules: b-processes 4.3 and 4.4.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -20,7 +21,8 @@ from colonysim.core.model import WAITING, Process
 MAX_COUNT: Final = 127
 """Quirk: nodes, processes and processes per node beyond this are never given out."""
 
-_FEW_RUNS: Final = 4  # so many runs are looked at one by one; more get a heap of their heads
+_FEW_RUNS: Final = 4  # so many runs are looked at one by one; more get views of their heads
+_MOST_VIEWS: Final = 64
 _ANY: Final = ("", None)
 
 Order = tuple[int, int]
@@ -123,39 +125,93 @@ class Run:
         return (p for p in heapq.merge(self.fifo, late, key=order_of) if p.state == WAITING)
 
 
-class Lane:
-    """The runs one kind of executor may look at, and a lazily mended heap of their heads."""
+class View:
+    """The runs of a lane that fit one size of executor, with a lazily mended heap of their heads.
 
-    __slots__ = ("heads", "posted", "runs")
+    `read` is how far it has followed the lane's log of new heads.
+    """
+
+    __slots__ = ("heads", "posted", "read")
+
+    def __init__(self, runs: Iterable[Run], read: int) -> None:
+        found = [(run.number, order_of(head)) for run in runs if (head := run.head())]
+        self.posted: dict[int, Order] = dict(found)
+        self.heads: list[tuple[int, int, int]] = [(*order, number) for number, order in found]
+        heapq.heapify(self.heads)
+        self.read = read
+
+    def post(self, run: Run) -> None:
+        """The run has got a new, earlier head, if that has not gone meanwhile."""
+        if head := run.head():
+            self.posted[run.number] = order = order_of(head)
+            heapq.heappush(self.heads, (*order, run.number))
+
+    def best(self, runs: dict[int, Run]) -> tuple[Run, Process] | None:
+        heads, posted = self.heads, self.posted
+        while heads:
+            time_ns, serial, number = heads[0]
+            if posted.get(number) != (time_ns, serial):
+                heapq.heappop(heads)  # an earlier head was posted since, or the run is gone
+                continue
+            run = runs[number]
+            head = run.head()
+            if head is None:
+                heapq.heappop(heads)
+                del posted[number]
+            elif (order := order_of(head)) != (time_ns, serial):
+                posted[number] = order
+                heapq.heapreplace(heads, (*order, number))
+            else:
+                return run, head
+        return None
+
+
+class Lane:
+    """The runs one kind of executor may look at; where they are many, a view of them for each size of executor.
+
+    `log` holds the runs that have got an earlier head, for the views to catch up when they are asked; it began
+    at `log_start`, and a view that is further behind is made anew. Sizes between the same steps share a view.
+    """
+
+    __slots__ = ("cpu_steps", "log", "log_start", "memory_steps", "runs", "views")
 
     def __init__(self) -> None:
         self.runs: dict[int, Run] = {}
-        self.heads: list[tuple[int, int, int]] = []
-        self.posted: dict[int, Order] = {}
+        self.views: dict[tuple[int, int], View] = {}
+        self.log: list[Run] = []
+        self.log_start = 0
+        self.cpu_steps: list[int] = []
+        self.memory_steps: list[int] = []
 
     def add(self, run: Run) -> None:
         self.runs[run.number] = run
-        if len(self.runs) == _FEW_RUNS + 1:
-            for each in self.runs.values():
-                if head := each.head():
-                    self.post(each, head)
+        if len(self.cpu_steps) + len(self.memory_steps) > 4 * len(self.runs) + 64:
+            self.cpu_steps = sorted({each.cpu_milli for each in self.runs.values()})
+            self.memory_steps = sorted({each.memory_bytes for each in self.runs.values()})
+            self.views.clear()
+        if _add_step(self.cpu_steps, run.cpu_milli) or _add_step(self.memory_steps, run.memory_bytes):
+            self.views.clear()  # they are named by their places among the steps
 
     def discard(self, run: Run) -> None:
         del self.runs[run.number]
-        self.posted.pop(run.number, None)
+        for view in self.views.values():
+            view.posted.pop(run.number, None)
         if len(self.runs) == _FEW_RUNS:
-            self.heads.clear()
-            self.posted.clear()
+            self.views.clear()
 
-    def post(self, run: Run, head: Process) -> None:
+    def post(self, run: Run) -> None:
         """The run has a new, earlier head."""
-        self.posted[run.number] = order = order_of(head)
-        heapq.heappush(self.heads, (*order, run.number))
+        if not self.views:
+            return
+        if len(self.log) > 2 * len(self.runs):
+            self.log_start += len(self.log)
+            self.log.clear()
+        self.log.append(run)
 
     def best(self, demand: Demand) -> tuple[Run, Process] | None:
         """The run whose head this executor gets next, with that head."""
         if len(self.runs) > _FEW_RUNS:
-            return self._best_of_many(demand)
+            return self._view_of(demand).best(self.runs)
         found: tuple[Run, Process] | None = None
         unlimited = demand.cpu_milli is None and demand.memory_bytes is None
         for run in self.runs.values():
@@ -166,30 +222,34 @@ class Lane:
                     found = run, head
         return found
 
-    def _best_of_many(self, demand: Demand) -> tuple[Run, Process] | None:
-        heads, posted, passed_over = self.heads, self.posted, []
-        found: tuple[Run, Process] | None = None
-        while heads:
-            time_ns, serial, number = heads[0]
-            if posted.get(number) != (time_ns, serial):
-                heapq.heappop(heads)  # an earlier head was posted since, or the run is gone
-                continue
-            run = self.runs[number]
-            head = run.head()
-            if head is None:
-                heapq.heappop(heads)
-                del posted[number]
-            elif (order := order_of(head)) != (time_ns, serial):
-                posted[number] = order
-                heapq.heapreplace(heads, (*order, number))
-            elif demand.fits(run.cpu_milli, run.memory_bytes):
-                found = run, head
-                break
-            else:
-                passed_over.append(heapq.heappop(heads))
-        for entry in passed_over:
-            heapq.heappush(heads, entry)
-        return found
+    def _view_of(self, demand: Demand) -> View:
+        cpu, memory = demand.cpu_milli, demand.memory_bytes
+        size = (
+            len(self.cpu_steps) if cpu is None else bisect_right(self.cpu_steps, cpu),
+            len(self.memory_steps) if memory is None else bisect_right(self.memory_steps, memory),
+        )
+        view, end = self.views.get(size), self.log_start + len(self.log)
+        if view is None or view.read < self.log_start:
+            self.views.pop(size, None)
+            if len(self.views) >= _MOST_VIEWS:
+                del self.views[next(iter(self.views))]
+            fitting = (run for run in self.runs.values() if demand.fits(run.cpu_milli, run.memory_bytes))
+            view = self.views[size] = View(fitting, end)
+        elif view.read < end:
+            for run in islice(self.log, view.read - self.log_start, None):
+                if run.number in self.runs and demand.fits(run.cpu_milli, run.memory_bytes):
+                    view.post(run)
+            view.read = end
+        return view
+
+
+def _add_step(steps: list[int], step: int) -> bool:
+    """Put a step in its place; False if it is there."""
+    place = bisect_left(steps, step)
+    if place < len(steps) and steps[place] == step:
+        return False
+    steps.insert(place, step)
+    return True
 
 
 class Pool:
@@ -264,8 +324,7 @@ class Queues:
         run = pool.runs.get(key) or self._new_run(pool, key)
         if run.push(process):
             for lane in run.lanes:
-                if len(lane.runs) > _FEW_RUNS:
-                    lane.post(run, process)
+                lane.post(run)
 
     def release(self, process: Process) -> None:
         """A held process waits for its parents no longer."""

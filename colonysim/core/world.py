@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -58,6 +58,7 @@ class World:
         self.outbox: list[Delivery] = []
         self.request = NO_REQUEST
         self.trace: list[trace.Entry] | None = None
+        self.inputs: list[tuple[Any, ...]] | None = None  # what goes in, where a journal is kept
         self.wakeups = "all"  # "one" or "none": hazards of the reference, see lifecycle
 
         self.colonies: dict[str, Colony] = {}

@@ -18,7 +18,7 @@ from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
-from colonysim.fronts.commands import explore, run, traces
+from colonysim.fronts.commands import explore, replay, run, traces
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
@@ -47,6 +47,9 @@ Setting = Annotated[
 ]
 State = Annotated[Path | None, typer.Option(help="File the state is read from at the start and written to at the end.")]
 Anywhere = Annotated[bool, typer.Option("--control-from-anywhere", help="Let other machines use the control API.")]
+JournalFile = Annotated[
+    Path | None, typer.Option("--journal", metavar="FILE", help="File that takes the history, for colonysim replay.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON in place of tables.")]
 
 
@@ -127,6 +130,7 @@ def dev(
     s3: Annotated[bool, typer.Option("--s3", help="With an S3 server for ColonyFS (extra colonysim[s3]).")] = False,
     server: Server = ServerKind.WERKZEUG,
     state: State = None,
+    journal: JournalFile = None,
     setting: Setting = None,
     control_from_anywhere: Anywhere = False,
 ) -> None:
@@ -139,7 +143,7 @@ def dev(
     except ValueError as error:
         _fail(str(error))
     settings = _settings(setting, timezone=timezone, seed=seed, start="now")
-    sim = _simulation(settings, Mode.REAL, 1.0, state, install=True)
+    sim = _simulation(settings, Mode.REAL, 1.0, state, journal, install=True)
     with ExitStack() as running:
         web = running.enter_context(_server(sim, host, port, server, control_from_anywhere))
         variables = stock.environment(host, web.port, settings.server_key)
@@ -169,13 +173,14 @@ def serve(
     stock: Annotated[bool, typer.Option("--stock", help="With the colony `dev` and the user `myuser`.")] = False,
     server: Server = ServerKind.WERKZEUG,
     state: State = None,
+    journal: JournalFile = None,
     setting: Setting = None,
     control_from_anywhere: Anywhere = False,
 ) -> None:
     """A server for test suites in any language. Prints one line of JSON with its url, seed and pid."""
     start = start or ("now" if clock is Mode.REAL else None)
     settings = _settings(setting, timezone=timezone, seed=seed, start=start)
-    sim = _simulation(settings, clock, rate, state, install=stock)
+    sim = _simulation(settings, clock, rate, state, journal, install=stock)
     with _server(sim, host, port, server, control_from_anywhere) as web:
         line = {"url": web.url, "seed": seed, "pid": os.getpid()}
         print(msgspec.json.encode(line).decode(), flush=True)
@@ -183,12 +188,14 @@ def serve(
     _save(sim, state)
 
 
-def _simulation(settings: Settings, mode: Mode, rate: float, state: Path | None, install: bool) -> Simulation:
+def _simulation(
+    settings: Settings, mode: Mode, rate: float, state: Path | None, journal: Path | None, install: bool
+) -> Simulation:
     from colonysim.sim import stock
     from colonysim.sim.simulation import Simulation
 
     try:
-        sim = Simulation(settings, mode=mode, rate=rate)
+        sim = Simulation(settings, mode=mode, rate=rate, journal=journal or False)
         if state is not None and state.exists():
             sim.restore(state.read_bytes())
         elif install:
@@ -223,7 +230,9 @@ def _until_signal() -> None:
 
 
 def _save(sim: Simulation, state: Path | None) -> None:
-    """Write the state beside its place first, so that a crash leaves the old one."""
+    """Write the state beside its place first, so that a crash leaves the old one; and what is left of the journal."""
+    if sim.journal is not None:
+        sim.journal.close()
     if state is None:
         return
     try:
@@ -240,6 +249,7 @@ app.command()(run.validate)
 app.command()(explore.explore)
 app.command()(explore.shrink)
 app.command("import-trace")(traces.import_trace)
+app.command()(replay.replay)
 
 
 # ---------------------------------------------------------------- verifying

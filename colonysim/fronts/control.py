@@ -80,6 +80,8 @@ class Control:
             ("PUT", "clock"): self._set_clock,
             ("POST", "clock/advance"): self._advance,
             ("GET", "clock/why"): self._why,
+            ("GET", "why-not"): self._why_not,
+            ("GET", "story"): self._story,
             ("POST", "reset"): self._reset,
             ("POST", "seed"): self._seed,
             ("GET", "faults"): self._list_faults,
@@ -146,6 +148,16 @@ class Control:
 
     def _why(self, body: bytes, query: dict[str, str]) -> Any:
         return {"why": self.sim.why()}
+
+    def _why_not(self, body: bytes, query: dict[str, str]) -> Any:
+        found = self.sim.why_not(_process(query))
+        if found.state == "unknown":
+            raise Bad(404, str(found.texts[0]))
+        return found
+
+    def _story(self, body: bytes, query: dict[str, str]) -> Any:
+        process_id = _process(query)
+        return {"process_id": process_id, "story": self.sim.story(process_id).splitlines()}
 
     def _actor(self, body: bytes, query: dict[str, str]) -> Any:
         wanted = msgspec.json.decode(body, type=ActorMessage)
@@ -237,6 +249,12 @@ def _loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return address in ("", "<local>")
+
+
+def _process(query: dict[str, str]) -> str:
+    if "process" not in query:
+        raise Bad(400, "say which process: ?process=<its id>")
+    return query["process"]
 
 
 def _query(text: str) -> dict[str, str]:

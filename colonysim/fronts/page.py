@@ -11,6 +11,7 @@ from colonysim.sim.simulation import Simulation
 from colonysim.sim.why import name_of
 
 CALLS_SHOWN: Final = 40
+WAITING_SHOWN: Final = 10
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 20%, transparent); }
@@ -32,6 +33,7 @@ def render(sim: Simulation) -> bytes:
         f"<h1>colonysim</h1><p>{escape(clock)}</p>",
         _problems(sim),
         f"<h2>Colonies</h2>{_colonies(sim)}",
+        f"<h2>What waits</h2>{_waiting(sim)}",
         f"<h2>Why nothing happens</h2><pre>{escape(sim.why())}</pre>",
         f"<h2>Last calls</h2>{_calls(sim)}",
     ]
@@ -53,6 +55,21 @@ def _colonies(sim: Simulation) -> str:
             rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
     head = "".join(f"<th>{name}</th>" for name in ("colony", "executors", *names))
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _waiting(sim: Simulation) -> str:
+    """Those that stand first, and what is in their way."""
+    with sim.locked() as world:
+        first = [(process.process_id, process.spec.funcname) for process in world.queues.first(WAITING_SHOWN)]
+    if not first:
+        return "<p>nothing</p>"
+    rows = []
+    for process_id, name in first:
+        query = f"?process={process_id}"
+        link = f"<a href='/colonysim/why-not{query}'>{process_id[:8]}</a> <a href='/colonysim/story{query}'>story</a>"
+        texts = "<br>".join(escape(text) for text in sim.why_not(process_id).texts)
+        rows.append(f"<tr><td>{link}</td><td>{escape(name)}</td><td>{texts}</td></tr>")
+    return f"<table><tr><th>process</th><th>function</th><th>why it is not assigned</th></tr>{''.join(rows)}</table>"
 
 
 def _calls(sim: Simulation) -> str:

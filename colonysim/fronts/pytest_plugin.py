@@ -26,8 +26,9 @@ MARKER: Final = (
 OPTIONS: Final = {
     "seed": "seed of every simulation; by default each test has its own, made from its name",
     "seeds": "run each test of a simulation with so many seeds",
+    "replay": "journal, or folder of artifacts: run with the seed it was recorded with, and fail where histories part",
     "check_determinism": "run each test of a simulation twice and compare the histories: yes or no",
-    "artifacts": "folder that takes the history of each test that fails",
+    "artifacts": "folder that takes the journal of each test that fails, and the stories of what it left unfinished",
     "real": "url of a real Colonies server for the fixture colonysim_url",
 }
 _SIMULATIONS: Final = pytest.StashKey[list[Any]]()
@@ -91,6 +92,8 @@ def colonysim_seed(request: pytest.FixtureRequest) -> int:
     given = _number(request.config, "seed")
     if given is not None:
         return given
+    if (record := _record_of(request)) is not None:
+        return _recorded_seed(record)
     marker = request.node.get_closest_marker("colonysim")
     of_marker = marker.kwargs.get("seed") if marker else None
     return seed_of(request.node.nodeid) if of_marker is None else int(of_marker)
@@ -118,7 +121,10 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
 
     yield make
     for simulation in made:
+        simulation.stop_programs()
         simulation.check()
+    if (record := _record_of(request)) is not None:
+        _compare_with(record, made)
 
 
 @pytest.fixture
@@ -186,35 +192,49 @@ def colonysim_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell the seed of a failed test and how to repeat it."""
+    """Tell the seed of a failed test, how to repeat it, and what happened last."""
     report = yield
     simulations = item.stash.get(_SIMULATIONS, [])
     if report.failed and simulations:
-        report.sections.append(("colonysim", "\n".join(_told(item, simulations))))
+        from colonysim.fronts import pytest_report
+
+        folder = option(item.config, "artifacts")
+        lines = pytest_report.told(item.nodeid, simulations, Path(folder) if folder else None)
+        report.sections.append(("colonysim", "\n".join(lines)))
     return report
 
 
-def _told(item: pytest.Item, simulations: list[Simulation]) -> Iterator[str]:
-    folder = option(item.config, "artifacts")
-    for number, simulation in enumerate(simulations):
-        seed = simulation.settings.seed
-        yield f"seed {seed}; repeat with: pytest {item.nodeid!r} --colonysim-seed={seed}"
-        yield f"virtual time {simulation.now:%Y-%m-%d %H:%M:%S.%f} UTC, {len(simulation.calls)} calls; the last ones:"
-        for call in list(simulation.calls)[-20:]:
-            status = "parked" if call.status is None else call.status
-            yield f"  {call.at_ns / 1e9:.6f}  {call.caller_id[:8]:8}  {call.payload_type or 'unreadable'}  {status}"
-        if folder and simulation.journal is not None:
-            path = _write_history(Path(folder), item.nodeid, number, simulation)
-            yield f"history written to {path}"
+def _record_of(request: pytest.FixtureRequest) -> Path | None:
+    """The recorded journal this test is compared with, if there is one."""
+    given = option(request.config, "replay")
+    if not given:
+        return None
+    path = Path(given)
+    if path.is_file():
+        return path
+    from colonysim.fronts import pytest_report
+
+    if not path.is_dir():
+        raise pytest.UsageError(f"--colonysim-replay takes a journal or a folder of artifacts; there is no {given}")
+    journal = pytest_report.journal_in(pytest_report.folder_of(path, request.node.nodeid), 0)
+    return journal if journal.is_file() else None
 
 
-def _write_history(folder: Path, node_id: str, number: int, simulation: Simulation) -> Path:
-    assert simulation.journal is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    name = "".join(char if char.isalnum() or char in "-_." else "_" for char in node_id)
-    path = folder / f"{name}-{number}.jsonl"
-    path.write_bytes(b"\n".join(simulation.journal.lines) + b"\n")
-    return path
+def _recorded_seed(record: Path) -> int:
+    from colonysim.sim.replay import BadJournal, read_header
+
+    try:
+        with record.open("rb") as file:
+            return read_header(file.readline()).seed
+    except BadJournal as error:
+        raise pytest.UsageError(f"--colonysim-replay: {record}: {error}") from None
+
+
+def _compare_with(record: Path, made: list[Simulation]) -> None:
+    from colonysim.fronts import pytest_report
+
+    if made and (parting := pytest_report.difference(record, made[0])):
+        pytest.fail(f"the test does not do what {record} has recorded: {parting}", pytrace=False)
 
 
 # ---------------------------------------------------------------- the same history twice
@@ -250,9 +270,6 @@ def _histories(item: pytest.Item) -> list[bytes]:
 
 
 def _first_difference(first: list[bytes], second: list[bytes]) -> str | None:
-    for number, (one, other) in enumerate(zip(first, second, strict=False), 1):
-        if one != other:
-            return f"line {number} of the history was\n  {one.decode()}\nand then\n  {other.decode()}"
-    if len(first) != len(second):
-        return f"the history had {len(first)} lines and then {len(second)}"
-    return None
+    from colonysim.fronts import pytest_report
+
+    return pytest_report.first_difference(first, second, "first", "then")

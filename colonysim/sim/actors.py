@@ -110,6 +110,9 @@ class Actors:
     def acts(self) -> None:
         """The calling thread waits for nothing any more."""
         actor = self._own.actor or self.this_thread()
+        if actor.program is not None:
+            actor.acts()
+            return
         actor.waits_for = ""
         actor.cpu_ns = _HEARD
 

@@ -123,7 +123,7 @@ class Faults:
         self._slow: dict[str, tuple[float, int]] = {}
         self._skewed: dict[str, tuple[ClockSkew, int, int]] = {}
         self._reach.timetable.held = False
-        self._reach.world().wakeups = "all"
+        engine.set_wakeups(self._reach.world(), "all")
         for fault, until_s in self._faults.values():
             self._begin_one(fault, until_s)
         self._refresh()
@@ -221,7 +221,7 @@ class Faults:
         reach.connections.hang_up_all()
         for stream in [*dict.fromkeys(s.stream for s in world.subscriptions.all()), *list(world.channel_streams)]:
             engine.close_stream(world, stream)
-        world.channels.clear()
+        engine.lose_memory(world)
         if down_ns > 0:
             self._network.outage = rule
             reach.timetable.held = True
@@ -259,7 +259,7 @@ class Faults:
         self._network.hazards.pop(rule.fault.hazard, None)
         self._note(rule, on=False)
         if rule.fault.hazard in ("lossy_wakeup", "lost_signal"):
-            self._reach.world().wakeups = "all"
+            engine.set_wakeups(self._reach.world(), "all")
         if self._network.stopped_by is rule:
             self._network.forget()
             for pending in list(self._reach.pending.values()):

@@ -38,7 +38,7 @@ class Connection(ABC):
         self.outside = outside
         self.closed = False
         self.blocked_by = 0
-        self.streams: dict[int, bool] = {}
+        self.streams: dict[int, Asked] = {}
 
     @abstractmethod
     def next_request(self) -> Asked | HangUp | None:
@@ -80,7 +80,7 @@ class Connections:
                 return
             number = connection.blocked_by = self._new_number()
             self._by_stream[number] = connection
-            connection.streams[number] = asked.binary
+            connection.streams[number] = asked
             answer = self._ask(asked, number, connection.outside)
             if answer is not None and number in self._by_stream:
                 del self._by_stream[number], connection.streams[number]
@@ -91,7 +91,7 @@ class Connections:
         if isinstance(delivery, Answer) or (connection := self._by_stream.get(delivery.stream)) is None:
             return None
         if isinstance(delivery, Push):
-            connection.deliver(delivery, connection.streams[delivery.stream])
+            connection.deliver(delivery, connection.streams[delivery.stream].binary)
             return None
         if isinstance(delivery, Hangup):
             self.hang_up(connection)
@@ -99,14 +99,19 @@ class Connections:
         del self._by_stream[delivery.stream], connection.streams[delivery.stream]
         return connection
 
-    def knows(self, stream: int) -> bool:
-        """Whether the connection of a stream is still there."""
-        return stream in self._by_stream
+    def asked(self, stream: int) -> Asked | None:
+        """What a stream was asked for; None where its connection is gone."""
+        connection = self._by_stream.get(stream)
+        return None if connection is None else connection.streams[stream]
+
+    def all_streams(self) -> list[int]:
+        """The numbers of all streams that are open."""
+        return list(self._by_stream)
 
     def answer_late(self, stream: int, answer: Answer) -> None:
         """Pass on the answer to a request that was long under way."""
         if (connection := self._by_stream.pop(stream, None)) is not None:
-            connection.deliver(answer, connection.streams.pop(stream))
+            connection.deliver(answer, connection.streams.pop(stream).binary)
 
     def break_off(self, stream: int) -> None:
         """The connection of a stream breaks."""

@@ -1,57 +1,236 @@
-"""The history of a simulation, a line for each thing that went in or came out.
+"""The history of a simulation: a line for each thing that went into the core or came out of it.
 
-Two runs with one seed have the same lines, and so the same digest.
+JSON Lines: a header, then an array for each line, its kind first. What went in stands there whole, so that
+a replay can do it again. A short body stands there whole too; of a long one its size and checksum do, which
+is enough to find the first difference, for a replay has the other side. Two runs with one seed have the same
+lines, and so the same digest.
 """
 
 from __future__ import annotations
 
+import atexit
+import base64
 import hashlib
-from typing import Any, Final
+import platform
+import sys
+import weakref
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from colonysim.core.protocol import Answer, Delivery, Message, Push
-from colonysim.core.registry import BY_MESSAGE
+from colonysim.core.model import Process
+from colonysim.core.protocol import EMPTY, Answer, Delivery, Failure, Hangup, Push
+from colonysim.core.replies import AssignReply
+from colonysim.core.settings import Settings
+from colonysim.core.specs import Timestamp
+from colonysim.core.world import World
 
-_ENCODER: Final = msgspec.json.Encoder(order="deterministic", enc_hook=repr)
+FORMAT: Final = 1
+INLINE_BYTES: Final = 300
+"""A body no longer than this is written whole."""
+
+_BATCH: Final = 256  # entries of a stream that wait to be written at most
+_LASTING: Final = (Process, AssignReply, Failure)  # pictures nobody changes: they may be written later
+
+Entry = tuple[Any, ...]
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line: what it is, and which server the history began with."""
+
+    colonysim: str = "journal"
+    format: int = FORMAT
+    version: str
+    python: str = ""
+    seed: int
+    mode: str
+    start_ns: int
+    """Virtual time at the beginning; the server is empty then. What filled it stands in the lines."""
+    invariants: bool
+    settings: Settings
+
+
+def header(settings: Settings, mode: str, start_ns: int, invariants: bool) -> Header:
+    """The header of a history that begins now."""
+    return Header(
+        version=sys.modules["colonysim"].__version__,  # the front door, which this layer does not import
+        python=platform.python_version(),
+        seed=settings.seed,
+        mode=mode,
+        start_ns=start_ns,
+        invariants=invariants,
+        settings=settings,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for."""
+    return [value.ns, value.offset_s] if isinstance(value, Timestamp) else repr(value)
+
+
+ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
+
+
+_NO_BODY: Final = (None, EMPTY)
+
+
+# ---------------------------------------------------------------- lines
+def _body(body: Any) -> tuple[Any, ...]:
+    """The end of a line that has a body: what the body is about, its size and checksum; or all of it."""
+    if body is EMPTY:
+        return _NO_BODY
+    try:
+        text = ENCODER.encode(body)
+    except (ValueError, OverflowError, RecursionError, TypeError):
+        text = ENCODER.encode(ascii(body))
+    if len(text) <= INLINE_BYTES:
+        return None, msgspec.Raw(text)
+    process = body.process if isinstance(body, AssignReply) else body
+    if isinstance(process, Process):
+        return ((len(text), zlib.crc32(text), process.process_id, process.state),)
+    return ((len(text), zlib.crc32(text)),)
+
+
+def told_line(now_ns: int, delivery: Delivery) -> Entry:
+    """The line of something that came out."""
+    if isinstance(delivery, Answer):
+        line = ("answer", now_ns, delivery.ticket, delivery.status, delivery.payload_type, *_body(delivery.body))
+        if delivery.copies != 1:
+            line = (*line, *(None,) * (7 - len(line)), delivery.copies)
+        return line
+    if isinstance(delivery, Push):
+        return ("push", now_ns, delivery.stream, 200, delivery.payload_type, *_body(delivery.body))
+    return ("hangup" if isinstance(delivery, Hangup) else "unblock", now_ns, delivery.stream)
+
+
+def encode_lines(entries: list[Entry]) -> bytes:
+    """Lines as bytes. A message that has no form in JSON leaves its description."""
+    try:
+        return ENCODER.encode_lines(entries)
+    except (ValueError, OverflowError, RecursionError, TypeError):
+        if len(entries) > 1:
+            return b"".join(encode_lines([entry]) for entry in entries)
+    (entry,) = entries
+    parts = (part if part is None or isinstance(part, (int, str)) else ascii(part) for part in entry)
+    return ENCODER.encode_lines([tuple(parts)])
 
 
 class Journal:
-    """An event log of JSON lines: what was asked, what was answered, and when."""
+    """An event log of one simulation: in memory, or streamed to a file.
 
-    def __init__(self) -> None:
+    In memory the entries are put in form when somebody looks, for mostly nobody does. A stream is written a
+    few hundred lines at a time, whenever somebody outside of this process is answered, and at the end.
+    """
+
+    def __init__(self, head: Header, path: str | Path | None = None) -> None:
+        self.header = head
+        self.path = Path(path) if path is not None else None
         self._digest = hashlib.sha256()
-        self.lines: list[bytes] = []
+        self._waiting: list[Entry] = []
+        self._written: list[bytes] = []
+        self._file: BinaryIO | None = None
+        if self.path is not None:
+            self._file = self.path.open("wb")
+            self._file.write(ENCODER.encode(head) + b"\n")
+            self._file.flush()
+            self._at_exit = weakref.WeakMethod(self.close)
+            atexit.register(_call, self._at_exit)
 
-    def asked(self, now_ns: int, ticket: int, caller_id: str, message: Message) -> None:
-        name = BY_MESSAGE[type(message)].name
-        self._write({"at": now_ns, "ask": ticket, "caller": caller_id, "type": name, "message": message})
-
-    def told(self, now_ns: int, deliveries: list[Delivery]) -> None:
-        for delivery in deliveries:
-            if isinstance(delivery, Answer):
-                line: dict[str, Any] = {"at": now_ns, "answer": delivery.ticket, "status": delivery.status}
-                line |= {"type": delivery.payload_type, "body": delivery.body}
-            elif isinstance(delivery, Push):
-                line = {"at": now_ns, "push": delivery.stream, "type": delivery.payload_type, "body": delivery.body}
-            else:
-                line = {"at": now_ns, type(delivery).__name__.lower(): delivery.stream}
-            self._write(line)
+    # ------------------------------------------------------------ what went in
+    def attach(self, world: World) -> None:
+        """The engine writes what goes into this world right here."""
+        world.inputs = self._waiting
 
     def moved(self, now_ns: int) -> None:
         """Time was moved by hand."""
-        self._write({"at": now_ns})
+        self._write(("move", now_ns))
 
-    def struck(self, now_ns: int, line: dict[str, Any]) -> None:
-        """A fault has done something."""
-        self._write({"at": now_ns} | line)
+    def marked(self, now_ns: int) -> None:
+        """From now on a reset comes back to here."""
+        self._write(("mark", now_ns))
 
+    def reset(self, start_ns: int, marked: bool, seed: int | None) -> None:
+        """Back to what was marked, or to an empty server."""
+        self._write(("reset", start_ns, marked, seed))
+
+    def restored(self, now_ns: int, snapshot: bytes) -> None:
+        """Back to a snapshot, which stands in the line."""
+        self._write(("restore", now_ns, base64.b64encode(zlib.compress(snapshot)).decode()))
+
+    # ------------------------------------------------------------ what came out, and what else there is to know
+    def told(self, now_ns: int, deliveries: list[Delivery]) -> None:
+        """What a step gave out."""
+        for delivery in deliveries:
+            if type(delivery) is Answer and (delivery.body is EMPTY or type(delivery.body) in _LASTING):
+                self._waiting.append((None, now_ns, delivery))
+            else:
+                self._waiting.append(told_line(now_ns, delivery))
+        if self._file is not None and len(self._waiting) >= _BATCH:
+            self.flush()
+
+    def problem(self, now_ns: int, error: Exception) -> None:
+        """A step has broken an invariant, or off."""
+        self._write(("problem", now_ns, type(error).__name__, str(error)))
+
+    def noted(self, now_ns: int, what: dict[str, Any]) -> None:
+        """Something to know that did not reach the core, such as a fault's verdict. A replay passes over it."""
+        self._write(("note", now_ns, msgspec.Raw(ENCODER.encode(what))))
+
+    # ------------------------------------------------------------ reading it
     def digest(self) -> str:
-        """SHA-256 of all lines so far."""
+        """SHA-256 of all lines so far, the header apart."""
+        self._put_in_form()
         return self._digest.hexdigest()
 
-    def _write(self, line: dict[str, Any]) -> None:
-        text = _ENCODER.encode(line)
-        self.lines.append(text)
+    @property
+    def lines(self) -> list[bytes]:
+        """All lines so far, the header apart."""
+        self._put_in_form()
+        if self.path is not None:
+            return self.path.read_bytes().split(b"\n")[1:-1]
+        return b"".join(self._written).split(b"\n")[:-1]
+
+    def save(self, path: str | Path) -> None:
+        """Write the whole history to a file that can be replayed."""
+        Path(path).write_bytes(b"\n".join((ENCODER.encode(self.header), *self.lines, b"")))
+
+    def flush(self) -> None:
+        """Write what waits to the file, if there is one."""
+        if self._file is not None:
+            self._put_in_form()
+
+    def _put_in_form(self) -> None:
+        waiting = self._waiting[:]
+        self._waiting.clear()  # the list stays the same: the engine writes to it
+        if not waiting:
+            return
+        lines = [entry if entry[0] is not None else told_line(entry[1], entry[2]) for entry in waiting]
+        text = encode_lines(lines)
         self._digest.update(text)
-        self._digest.update(b"\n")
+        if self._file is not None:
+            self._file.write(text)
+            self._file.flush()
+        elif self.path is None:
+            self._written.append(text)
+
+    def close(self) -> None:
+        """Write what is left; a file takes no more after that."""
+        if self._file is not None:
+            self._put_in_form()
+            self._file.close()
+            self._file = None
+            atexit.unregister(self._at_exit)
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None:
+            self.close()
+
+    def _write(self, entry: Entry) -> None:
+        self._waiting.append(entry)
+
+
+def _call(method: weakref.WeakMethod[Any]) -> None:
+    if (bound := method()) is not None:
+        bound()

@@ -15,6 +15,7 @@ import msgspec
 from colonysim.core import engine
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer, Failure, Push, Request
+from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.world import World
 from colonysim.sim.connections import Connections
 from colonysim.sim.faults import (
@@ -85,7 +86,6 @@ class Network:
         self._reads: deque[int] = deque()
         self._leaked = 0
         self._held: list[_Held] = []
-        self._streams: dict[int, Subject] = {}
 
     @property
     def idle(self) -> bool:
@@ -99,8 +99,6 @@ class Network:
         world = reach.world()
         subject = Subject(world, request.caller_id, call.payload_type, request.message, reach.actor())
         rule = self._blocked(subject) or self._judge(subject, world.now_ns, bool(request.stream))
-        if request.stream:
-            self._streams[request.stream] = subject
         overtaken = [
             held for held in self._held if isinstance(held.rule.fault, Reorder) and _matches(held.rule, subject)
         ]
@@ -186,7 +184,7 @@ class Network:
             return self._lose_later(pending, 0)
         gone = not request.stream and pending.ticket not in reach.pending
         if request.stream:
-            if not reach.connections.knows(request.stream):
+            if reach.connections.asked(request.stream) is None:
                 return None
             reach.pending[pending.ticket] = pending
         self._arrive(pending, request)
@@ -242,9 +240,10 @@ class Network:
 
     def takes(self, push: Push) -> bool:
         """Whether faults of replies strike a push; it is lost, late or garbled then."""
-        known = self._streams.get(push.stream)
         world = self.reach.world()
-        subject = known or Subject(world, "", push.payload_type, None)
+        subject = self._subject_of(push.stream)
+        if subject is None:
+            return False
         verdict = None
         for rule in self.rules.values():
             fault = rule.fault
@@ -260,6 +259,13 @@ class Network:
         elif isinstance(fault, Malformed):
             _deliver(connections, Push(push.stream, "garbled", Garbled(fault.text)))
         return True
+
+    def _subject_of(self, stream: int) -> Subject | None:
+        """The request that has opened a stream."""
+        asked = self.reach.connections.asked(stream)
+        if asked is None:
+            return None
+        return Subject(self.reach.world(), asked.caller_id, BY_MESSAGE[type(asked.message)].name, asked.message)
 
     def _lose_later(self, pending: Pending, span_ns: int) -> None:
         rule = pending.fault
@@ -292,9 +298,9 @@ class Network:
                 self._mark(rule, pending)
                 assert isinstance(rule.fault, Partition)
                 self._lose_later(pending, rule.span_ns(rule.fault.notice_s))
-        for stream, subject in list(self._streams.items()):
-            if cuts_off(rule.fault, subject):
-                del self._streams[stream]
+        for stream in self.reach.connections.all_streams():
+            subject = self._subject_of(stream)
+            if subject is not None and cuts_off(rule.fault, subject):
                 self.reach.connections.break_off(stream)
 
     def forget(self) -> None:
@@ -302,7 +308,6 @@ class Network:
         self.stopped_by = None
         self._leaked = 0
         self._reads.clear()
-        self._streams.clear()
 
     def stop(self, rule: Rule) -> None:
         """A weakness has brought the server to a stand."""
@@ -343,7 +348,7 @@ class Network:
             wakeups = "one"
         if (rule := self.hazards.get("lost_signal")) and self._lucky(rule):
             wakeups = "none"
-        self.reach.world().wakeups = wakeups
+        engine.set_wakeups(self.reach.world(), wakeups)
 
 
 def _matches(rule: Rule, subject: Subject) -> bool:

@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from colonysim.core.model import SECOND_NS
@@ -85,6 +86,8 @@ class Program:
     # ------------------------------------------------------------ what its code meets
     def step(self) -> None:
         """The code is about to ask the simulation for something: others may go first, faults may strike."""
+        if virtual.here.inhabitant is None:
+            return  # a condition that is looked at in this thread between two turns
         if self.doomed:
             self._remind()
         self.reads = 0
@@ -110,6 +113,8 @@ class Program:
 
     def wait(self, waiter: Waiter, what: str) -> None:
         """Wait for something of the simulation."""
+        if virtual.here.inhabitant is None:
+            raise ValueError(f"a condition that a run ends with must not wait for {what}")
         if isinstance(waiter, Pending):
             waiter.by = self.name
         self.waits_for, self.since_ns = what, self._stage.world().now_ns
@@ -149,6 +154,7 @@ class Program:
         self.reads += 1
         if self.reads > _READS_AT_ONCE and not self.doomed:
             self.sleep(0.001)
+            self.reads = _READS_AT_ONCE
 
     def _rest(self) -> None:
         """Hand over, and come back when it is this program's turn again."""
@@ -217,7 +223,7 @@ class Program:
         self.gate.acquire()
         self._stage.actors.adopt(ProgramActor(self.name, program=self, step=self.step))
         self.waits_for = ""
-        virtual.here.inhabitant = self
+        self.programs.acting = virtual.here.inhabitant = self
         state, error = "over", None
         try:
             if not self.doomed:
@@ -260,7 +266,8 @@ class Programs:
 
     def add(
         self,
-        code: Callable[[], Any],
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
         name: str,
         *,
         executor_type: str = "",
@@ -274,7 +281,8 @@ class Programs:
         if not self._installed:
             self._installed = True
             virtual.install()
-        program = self.by_name[name] = Program(self, name, code)
+        stand_in = virtual.stand_in
+        program = self.by_name[name] = Program(self, name, partial(stand_in(fn), *map(stand_in, args)))
         program.executor_type, program.forever = executor_type, forever
         program.restart_after_s = restart_after_s
         with self.stage.lock:

@@ -139,7 +139,7 @@ class Rule:
         """When it strikes next by itself, later than now; None for never again."""
         if self.armed_ns is None or (times.count is not None and self.struck >= times.count):
             return None
-        base_ns, last_ns = self.armed_ns, self.end_ns
+        base_ns, last_ns = self.armed_ns, self.end_ns - 1
         if times.until_s is not None:
             last_ns = min(last_ns, self.start_ns + round(times.until_s * SECOND_NS) - 1)
         from_ns = max(now_ns, self.start_ns + round(times.from_s * SECOND_NS))

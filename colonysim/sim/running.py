@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from colonysim.core.model import SECOND_NS
@@ -14,6 +13,7 @@ from colonysim.sim.chaos import Faults
 from colonysim.sim.clock import Clock
 from colonysim.sim.connections import Connections
 from colonysim.sim.driver import Driver, Stuck
+from colonysim.sim.journal import Journal
 from colonysim.sim.pending import Pending
 from colonysim.sim.programs import Program, Programs
 from colonysim.sim.stage import Stage
@@ -30,6 +30,7 @@ class Running(Planning):
     actors: Actors
     faults: Faults
     problems: list[BaseException]
+    journal: Journal | None
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,20 +52,15 @@ class Running(Planning):
             problems=self.problems,
         )
 
-    @property
-    def now_ns(self) -> int:
-        """Virtual time, nanoseconds since 1970 UTC."""
-        raise TypeError("a simulation knows its time")
-
-    def advance(self, *, until: Callable[[], bool]) -> None:
-        """Move time until something is true."""
-        raise TypeError("a simulation knows how to move time")
-
     def _note(self, line: dict[str, Any]) -> None:
         raise TypeError("a simulation knows its journal")
 
     def _abandon(self, pending: Pending) -> None:
         raise TypeError("a simulation knows its requests")
+
+    def advance(self, seconds: float | None = None, *, until: Callable[[], bool] | None = None) -> None:
+        """Move time, see Simulation."""
+        raise TypeError("a simulation knows how to move time")
 
     def check(self) -> None:
         """Raise the first problem that has come up in any thread, if there is one."""
@@ -95,7 +91,8 @@ class Running(Planning):
             numbers = (given if n == 1 else f"{given}-{n}" for n in range(1, 1_000_000))
             given = next(one for one in numbers if one not in self.programs.by_name)
         return self.programs.add(
-            partial(fn, *args),
+            fn,
+            args,
             given,
             executor_type=executor_type,
             forever=forever,
@@ -123,29 +120,43 @@ class Running(Planning):
             return
         if limit_ns is None:
             raise Stuck(f"nothing can ever happen any more\n{self.why()}")
-        with self._lock:
-            self.world.now_ns = max(self.world.now_ns, limit_ns)
+        self._move_to(limit_ns)
 
     def why(self) -> str:
         """Who does what, and what is due next."""
         raise TypeError("a simulation knows why")
 
+    def stop_programs(self) -> None:
+        """End all programs where they stand, and put clocks and chance back as they were."""
+        if self.programs is not None:
+            self.programs.stop()
+            self.programs = self.driver.programs = None
+
+    def _advance_with_programs(self, limit_ns: int, until: Callable[[], bool] | None, open_end: bool) -> None:
+        """`advance` where there are programs. Errors: as `run`."""
+        assert self.programs is not None
+        self.programs.run(limit_ns, until or (lambda: False))
+        self.check()
+        if until is None or not until():
+            if open_end:
+                raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
+            self._move_to(limit_ns)
+
     def act_until(self, until_ns: int, stop: Callable[[], bool]) -> None:
         """Let programs act and time go on, up to a time or until something is true. Errors: as `run`."""
-        self._run_programs(until_ns, stop)
+        assert self.programs is not None
+        self.programs.run(until_ns, stop)
+        self.check()
         if not stop():
-            with self._lock:
-                self.world.now_ns = max(self.world.now_ns, until_ns)
+            self._move_to(until_ns)
 
-    def _go_on(self, target_ns: int, settle: bool, once: bool) -> bool:
-        """Let what is due by then happen, all of it or only the next event: whether more may come."""
-        actor = self.actors.this_thread()
-        while (told := self._fire(target_ns)) is not None:
-            if told and settle:
-                self.driver.settle(actor)
-            if once:
-                return True
-        return False
+    def _move_to(self, now_ns: int) -> None:
+        """All that is due by then has happened: it is that time now."""
+        with self._lock:
+            self.world.now_ns = max(self.world.now_ns, now_ns)
+            if self.journal is not None:
+                self.journal.moved(self.world.now_ns)
+            self.driver.nudge()
 
     def run_until_idle(self, limit_s: float | None = None) -> None:
         """Let everything happen that is still to come, within the limit.
@@ -154,25 +165,13 @@ class Running(Planning):
         """
         if limit_s is None and self.world.crons:
             raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
-        deadline_ns = None if limit_s is None else self.now_ns + round(limit_s * SECOND_NS)
+        deadline_ns = None if limit_s is None else self.world.now_ns + round(limit_s * SECOND_NS)
         while (due_ns := self._next_due()) is not None and (deadline_ns is None or due_ns <= deadline_ns):
             self.advance(until=lambda due_ns=due_ns: self.world.now_ns >= due_ns)  # type: ignore[misc]
 
     def _next_due(self) -> int | None:
         with self._lock:
             return self._due()
-
-    def stop_programs(self) -> None:
-        """End all programs where they stand, and put clocks and chance back as they were."""
-        if self.programs is not None:
-            self.programs.stop()
-            self.programs = self.driver.programs = None
-
-    def _run_programs(self, limit_ns: int, until: Callable[[], bool] | None) -> None:
-        """Let programs act on the way to a time. Errors: as `run`."""
-        if self.programs is not None:
-            self.programs.run(limit_ns, until or (lambda: False))
-            self.check()
 
     def _acting_program(self) -> str:
         """The name of the program that is calling, "" where it is none."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from colonysim import identity
@@ -16,7 +17,6 @@ from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
-from colonysim.core.trace import Entry
 from colonysim.core.world import World
 from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
@@ -24,8 +24,8 @@ from colonysim.sim.chaos import Faults
 from colonysim.sim.clock import EPOCH, Clock, Mode, parse_time
 from colonysim.sim.connections import Asked, Connection, Connections
 from colonysim.sim.driver import Driven, Driver, Stuck
-from colonysim.sim.invariants import Invariants, InvariantViolation
-from colonysim.sim.journal import Journal
+from colonysim.sim.journal import Journal, header
+from colonysim.sim.keeping import Keeping
 from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
 from colonysim.sim.running import Running
@@ -33,11 +33,12 @@ from colonysim.sim.running import Running
 CALLS_KEPT: Final = 10_000
 
 
-class Simulation(Running):
+class Simulation(Keeping, Running):
     """A Colonies server in memory, with a clock.
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
-    fields of Settings. `invariants` are checked after each step; `journal` keeps the history.
+    fields of Settings. `invariants` are checked after each step; `journal` keeps the history, in memory or, if
+    it is a path, in that file.
     Errors: ValueError for settings that make no sense, with what would.
     """
 
@@ -48,7 +49,7 @@ class Simulation(Running):
         mode: Mode | str = Mode.AUTO,
         rate: float = 1.0,
         invariants: bool = True,
-        journal: bool = False,
+        journal: bool | str | Path = False,
         threshold_s: float = OUTSIDE_THRESHOLD_S,
         **overrides: Any,
     ) -> None:
@@ -64,16 +65,17 @@ class Simulation(Running):
         )
         self._pending: dict[int, Pending] = {}
         self._check = invariants
-        self._keep_journal = journal
-        self._observers: list[Callable[[list[Entry]], None]] = []
         self.actors = Actors(threshold_s)
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
-        self.problems: list[BaseException] = []
         self.clock = Clock(Mode(mode), rate, 0)
         self.driver = Driver(self._driven(), self._lock, self.clock, self.actors)
         self._initial: bytes | None = None
         self._network: Network | None = None  # there while any fault is in force
         self.world = self._new_world()
+        self.journal: Journal | None = None
+        if journal:
+            head = header(self.settings, self.clock.mode, self.world.now_ns, invariants)
+            self.journal = Journal(head, None if journal is True else journal)
         self.faults = Faults(self._reach(), self._lock, self._attach)
         self._begin_world(self.world)
         self.actors.this_thread().acts()
@@ -106,12 +108,6 @@ class Simulation(Running):
     def _attach(self, network: Network | None) -> None:
         self._network = network
 
-    def _note(self, line: dict[str, Any]) -> None:
-        if self.on_fault is not None:
-            self.on_fault(self.world.now_ns, line)
-        if self.journal is not None:
-            self.journal.struck(self.world.now_ns, line)
-
     def _new_world(self) -> World:
         settings = self.settings
         stock = settings.server_key == STOCK_SERVER_KEY
@@ -121,9 +117,7 @@ class Simulation(Running):
     def _begin_world(self, world: World) -> None:
         self.world = world
         self.planned = Agenda()
-        self._observers.clear()
-        self.invariants = Invariants(world) if self._check else None
-        self.journal = Journal() if self._keep_journal else None
+        self._keep_books(world, self._check)
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
         self.faults.begin()
 
@@ -177,8 +171,6 @@ class Simulation(Running):
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
         pending = Pending(ticket, call, outside, stream=stream)
         self.calls.append(call)
-        if self.journal is not None:
-            self.journal.asked(world.now_ns, ticket, caller_id, message)
         request = Request(ticket, caller_id, message, has_nul, stream)
         try:
             if self._network is not None:
@@ -189,11 +181,14 @@ class Simulation(Running):
                 if not (deliveries and type(first := deliveries[0]) is Answer and first.ticket == ticket):
                     self._pending[ticket] = pending  # parked
                 self._after(deliveries, pending)
-        except BaseException:
+        except BaseException as error:
             self._pending.pop(ticket, None)
+            self._note_problem(error)
             raise
         if stream:
             self._pending.pop(ticket, None)  # a subscription has no answer of its own
+        if outside and self.journal is not None:
+            self.journal.flush()
         return pending
 
     def _ask_on(self, asked: Asked, stream: int, outside: bool) -> Answer | None:
@@ -250,9 +245,7 @@ class Simulation(Running):
     # ------------------------------------------------------------ one step and what follows
     def _after(self, deliveries: list[Delivery], asked: Pending | None = None) -> None:
         """Deliver what a step gave out, write it down, and check that all is well. `asked`: what it came from."""
-        world = self.world
-        if self.journal is not None and deliveries:
-            self.journal.told(world.now_ns, deliveries)
+        violation = self._look(deliveries)
         for delivery in deliveries:
             if type(delivery) is Answer:
                 if asked is not None and delivery.ticket == asked.ticket:
@@ -264,17 +257,8 @@ class Simulation(Running):
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
         self.driver.stepped()
-        if self._observers and world.trace:
-            for observe in self._observers:
-                observe(world.trace)
-            if self.invariants is None:
-                world.trace = []
-        if self.invariants is not None:
-            try:
-                self.invariants.check()
-            except InvariantViolation as violation:
-                self.problems.append(violation)
-                raise
+        if violation is not None:
+            raise violation
 
     def _answer(self, answer: Answer) -> None:
         """The server has answered; faults may have something to say to that."""
@@ -294,16 +278,34 @@ class Simulation(Running):
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
         if pending.outside:
             self.actors.hear_outside()
+            if self.journal is not None:
+                self.journal.flush()
         pending.answer = answer
         if pending.actor is not None or pending.made_event is not None or pending.told is not None:
             pending.tell()
 
+    def _fire(self, until_ns: int) -> bool | None:
+        """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
+        planned_ns, held = self.planned.next_due(), self.timetable.held
+        if planned_ns is not None and planned_ns <= until_ns:
+            due_ns = None if held else self.world.next_due()
+            if due_ns is None or planned_ns < due_ns:  # the server's own come first
+                return self._happen(planned_ns)
+        if held:
+            return None
+        try:
+            deliveries = engine.fire_due(self.world, until_ns)
+            if deliveries is None:
+                return None
+            self._after(deliveries)
+        except Exception as error:
+            self._note_problem(error)
+            raise
+        return bool(deliveries)
+
     def _fire_overdue(self) -> None:
         """The server has been away: let all happen at once that it has missed."""
-        deliveries: list[Delivery] = []
-        while (more := engine.fire_due(self.world, self.world.now_ns)) is not None:
-            deliveries += more
-        self._after(deliveries)
+        self._after(engine.catch_up(self.world))
 
     # ------------------------------------------------------------ what is planned outside of the server
     def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
@@ -318,13 +320,6 @@ class Simulation(Running):
         pending.told = None
         if self._pending.pop(pending.ticket, None) is not None:
             engine.abandon(self.world, pending.ticket)
-
-    def observe(self, observer: Callable[[list[Entry]], None]) -> None:
-        """Show everything that happens in the server from now on to a keeper of books, after each step."""
-        with self._lock:
-            self._observers.append(observer)
-            if self.world.trace is None:
-                self.world.trace = []
 
     # ------------------------------------------------------------ time
     @property
@@ -356,7 +351,9 @@ class Simulation(Running):
         """
         with self._lock:
             target_ns = self.clock.target(self.world.now_ns, seconds, to, until is not None)
-        self._run_programs(target_ns, until)
+        if self.programs is not None:
+            self._advance_with_programs(target_ns, until, seconds is None and to is None)
+            return
         while until is None or not until():  # without the lock: it may well ask the server
             with self._lock:
                 if not self._go_on(target_ns, settle, once=until is not None):
@@ -365,11 +362,17 @@ class Simulation(Running):
             target_ns = self.world.now_ns
         if until is not None and seconds is None and to is None and target_ns > self.world.now_ns:
             raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
-        with self._lock:
-            self.world.now_ns = max(self.world.now_ns, target_ns)
-            if self.journal is not None:
-                self.journal.moved(self.world.now_ns)
-            self.driver.nudge()
+        self._move_to(target_ns)
+
+    def _go_on(self, target_ns: int, settle: bool, once: bool) -> bool:
+        """Let what is due by then happen, all of it or only the next event: whether more may come."""
+        actor = self.actors.this_thread()
+        while (told := self._fire(target_ns)) is not None:
+            if told and settle:
+                self.driver.settle(actor)
+            if once:
+                return True
+        return False
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
         """Go on in another mode or at another rate. Errors: ValueError."""
@@ -429,17 +432,13 @@ class Simulation(Running):
                 self.actors.unregister(name)
                 self.driver.nudge()
 
-    def check(self) -> None:
-        """Raise the first problem that has come up in any thread, if there is one."""
-        with self._lock:
-            if self.problems:
-                raise self.problems[0]
-
     # ------------------------------------------------------------ state
     def mark_initial(self) -> None:
         """From now on `reset` comes back to here."""
         with self._lock:
             self._initial = snapshots.freeze(self.world)
+            if self.journal is not None:
+                self.journal.marked(self.world.now_ns)
 
     def reset(self, seed: int | None = None) -> None:
         """Back to the state after start-up; whoever waits loses the connection."""
@@ -452,6 +451,8 @@ class Simulation(Running):
             self.settings = world.settings
             self.calls.clear()
             self.problems.clear()
+            if self.journal is not None:
+                self.journal.reset(world.now_ns, self._initial is not None, seed)
             self._begin_world(world)
 
     def snapshot(self) -> bytes:
@@ -467,19 +468,21 @@ class Simulation(Running):
         with self._lock:
             self._lose_everybody()
             self.settings = world.settings
+            if self.journal is not None:
+                self.journal.restored(world.now_ns, snapshot)
             self._begin_world(world)
 
     def fork(self) -> Simulation:
         """Another simulation that goes on from this state on its own, without faults and observers.
 
-        Errors: ValueError while there are programs.
+        A journal of it is kept in memory. Errors: ValueError while there are programs.
         """
         other = Simulation(
             self.settings,
             mode=self.clock.mode,
             rate=self.clock.rate,
             invariants=self._check,
-            journal=self._keep_journal,
+            journal=self.journal is not None,
             threshold_s=self.actors.threshold_s,
         )
         other.restore(self.snapshot())

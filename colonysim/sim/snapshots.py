@@ -29,10 +29,11 @@ class _Reader(pickle.Unpickler):
 def freeze(world: World) -> bytes:
     """Everything the world is, with a checksum."""
     trace, world.trace = world.trace, None
+    inputs, world.inputs = world.inputs, None
     try:
         body = pickle.dumps(world, protocol=5)
     finally:
-        world.trace = trace
+        world.trace, world.inputs = trace, inputs
     return MAGIC + hashlib.sha256(body).digest() + body
 
 

@@ -6,11 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from colonysim.core import engine
 from colonysim.core.agenda import Agenda, Event
-from colonysim.core.protocol import Delivery
 from colonysim.core.world import World
-from colonysim.sim.pending import Pending
 
 
 class Later(Event, frozen=True, gc=True):
@@ -82,22 +79,7 @@ class Planning:
         return True
 
     def _fire(self, until_ns: int) -> bool | None:
-        """Let the next event happen that is due by then: whether it told anybody; None if there is none."""
-        planned_ns, held = self.planned.next_due(), self.timetable.held
-        if planned_ns is not None and planned_ns <= until_ns:
-            due_ns = None if held else self.world.next_due()
-            if due_ns is None or planned_ns < due_ns:  # the server's own come first
-                return self._happen(planned_ns)
-        if held:
-            return None
-        deliveries = engine.fire_due(self.world, until_ns)
-        if deliveries is None:
-            return None
-        self._after(deliveries)
-        return bool(deliveries)
-
-    def _after(self, deliveries: list[Delivery], asked: Pending | None = None) -> None:
-        raise TypeError("a simulation knows what follows")
+        raise TypeError("a simulation knows how to let things happen")
 
     def _happen(self, due_ns: int) -> bool:
         entry = self.planned.pop_due(due_ns)

@@ -7,6 +7,7 @@ imported (`from time import sleep`) are found and replaced as well; afterwards a
 
 from __future__ import annotations
 
+import builtins
 import datetime as datetime_module
 import os
 import random
@@ -41,8 +42,7 @@ class Inhabitant(Protocol):
 
     def sleep(self, seconds: float) -> None: ...
 
-    @property
-    def random(self) -> random.Random: ...
+    random: random.Random
 
 
 class _Here(threading.local):
@@ -53,9 +53,11 @@ class _Here(threading.local):
 
 here: Final = _Here()
 
+_spare: Final = random.Random("imports")
 _lock: Final = threading.Lock()
 _users = 0
 _undo: list[tuple[dict[str, Any], str, Any]] = []
+_stand_ins: dict[int, tuple[Any, Any]] = {}
 
 
 def install() -> None:
@@ -64,7 +66,8 @@ def install() -> None:
     with _lock:
         _users += 1
         if _users == 1:
-            _patch(_replacements())
+            _stand_ins.update(_replacements())
+            _patch(_stand_ins)
 
 
 def uninstall() -> None:
@@ -76,6 +79,13 @@ def uninstall() -> None:
             for namespace, name, value in reversed(_undo):
                 namespace[name] = value
             _undo.clear()
+            _stand_ins.clear()
+
+
+def stand_in(value: Any) -> Any:
+    """What stands in for a function, if anything does: for one that was got hold of before `install`."""
+    found = _stand_ins.get(id(value))
+    return found[1] if found is not None and found[0] is value else value
 
 
 def _patch(replacements: dict[int, tuple[Any, Any]]) -> None:
@@ -102,6 +112,7 @@ def _replacements() -> dict[int, tuple[Any, Any]]:
         (time.gmtime, _calendar(time.gmtime)),
         (time.localtime, _calendar(time.localtime)),
         (os.urandom, _urandom(os.urandom)),
+        (builtins.__import__, _import(builtins.__import__)),
         (RealDatetime, _Datetime),
         (RealDate, _Date),
     ]
@@ -146,6 +157,22 @@ def _urandom(real: Callable[[int], bytes]) -> Callable[[int], bytes]:
         return real(size) if who is None else who.random.randbytes(size)
 
     return urandom
+
+
+def _import(real: Callable[..., Any]) -> Callable[..., Any]:
+    """What a module draws while it is imported for the first time must not count: next time it is there already."""
+
+    def load(name: str, *args: Any, **kwargs: Any) -> Any:
+        who = here.inhabitant
+        if who is None:
+            return real(name, *args, **kwargs)
+        chance, who.random = who.random, _spare
+        try:
+            return real(name, *args, **kwargs)
+        finally:
+            who.random = chance
+
+    return load
 
 
 def _random_functions() -> list[Any]:

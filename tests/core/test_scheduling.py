@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
 import pytest
@@ -151,3 +152,25 @@ def test_many_sorts_of_demands_are_told_apart(count: int) -> None:
     for process in processes[:-1]:
         assert queues.take(large) is process
         process.state = RUNNING
+
+
+def test_many_sizes_of_processes_and_executors_find_what_a_linear_search_finds() -> None:
+    """More sizes than there are views, and more new heads than the log of a lane keeps."""
+    chance = random.Random(7)
+    queues, naive = Queues(), Naive()
+    for serial in range(4000):
+        if chance.random() < 0.5:
+            process = _process(serial, cpu=chance.randrange(12), memory=chance.randrange(12))
+            naive.waiting.append(process)
+            queues.push(process)
+        if naive.waiting and chance.random() < 0.1:
+            gone = naive.waiting.pop(chance.randrange(len(naive.waiting)))
+            gone.state = CANCELLED
+            queues.forget(gone)
+        demand = Demand("c", "e", "t", "a", "", chance.choice([None, *range(12)]), chance.choice([None, *range(12)]))
+        expected = naive.first_for(demand)
+        assert queues.take(demand) is expected, serial
+        if expected is not None:
+            naive.waiting.remove(expected)
+            expected.state = RUNNING
+    assert max(len(lane.views) for pool in queues.pools.values() for lane in pool.lanes.values()) > 32

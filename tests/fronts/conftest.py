@@ -6,17 +6,18 @@ import base64
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from colonysim import Simulation, WebServer, identity
+from colonysim import Simulation, WebServer, identity, replay
 from colonysim.sim import stock
 
 
 @pytest.fixture
 def sim() -> Simulation:
-    simulation = Simulation(mode="manual")
+    simulation = Simulation(mode="manual", journal=True)
     stock.install(simulation)
     return simulation
 
@@ -29,10 +30,15 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def server(sim: Simulation, kind: str) -> Iterator[WebServer]:
+def server(sim: Simulation, kind: str, tmp_path: Path) -> Iterator[WebServer]:
+    """A server in which nothing goes wrong, and whose history can be replayed word for word."""
     with WebServer(sim, kind=kind) as server:
         yield server
     assert server.errors == []
+    assert sim.journal is not None
+    sim.journal.save(tmp_path / "served.jsonl")
+    replayed = replay(tmp_path / "served.jsonl")
+    assert (str(replayed.difference or ""), replayed.digest) == ("", sim.journal.digest())
 
 
 def signed(kind: str, message: dict[str, Any], key: str = stock.USER_IDENTITY.private_key) -> bytes:

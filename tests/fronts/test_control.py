@@ -102,6 +102,24 @@ def test_why_and_health(ask: Any) -> None:
     assert ask("GET", "health") == {"ok": True, "problems": [], "status": 200}
 
 
+def test_why_a_process_waits_and_what_its_life_was(ask: Any, sim: Simulation) -> None:
+    process = ColonyClient.stock(sim).submit("f", executortype="t")
+    found = ask("GET", f"why-not?process={process.id}")
+    assert (found["state"], found["reasons"][0]["kind"], found["would_get"]) == ("WAITING", "no executor", [])
+    assert "no executor of type 't' is registered" in found["reasons"][0]["text"]
+    (line,) = ask("GET", f"story?process={process.id}")["story"]
+    assert "submit by myuser" in line
+    assert ask("GET", "why-not?process=x")["status"] == 404
+    assert ask("GET", "why-not")["error"] == "say which process: ?process=<its id>"
+
+
+def test_the_page_tells_what_waits(server: WebServer, sim: Simulation) -> None:
+    process = ColonyClient.stock(sim).submit("f", executortype="<t>")
+    page = requests.get(f"{server.url}/colonysim/").text
+    assert f"/colonysim/why-not?process={process.id}" in page
+    assert "no executor of type &#x27;&lt;t&gt;&#x27; is registered" in page
+
+
 def test_the_page_for_people(server: WebServer, sim: Simulation) -> None:
     ColonyClient.stock(sim).submit("<script>")
     page = requests.get(f"{server.url}/colonysim/")

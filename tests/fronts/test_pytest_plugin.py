@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
+
+from colonysim import replay
 
 ECHO = """
 def test_echo(colony):
@@ -73,25 +76,115 @@ def test_the_marker_sets_up_the_simulation(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess("-p", "no:randomly", "--strict-markers").assert_outcomes(passed=4)
 
 
-def test_a_failure_tells_seed_command_and_last_calls(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        test_f="""
-        def test_it(colony):
-            colony.submit("f")
-            assert False
-        """
-    )
+FAILING = """
+def test_it(colony, executor_factory):
+    executor_factory("cli", name="e1")
+    colony.submit("f")
+    colony.submit("g", executortype="nowhere")
+    assert False
+"""
+
+
+def test_a_failure_tells_seed_command_last_events_and_what_is_unfinished(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_f=FAILING)
     result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-artifacts", "kept")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*seed *; repeat with: pytest 'test_f.py::test_it' --colonysim-seed=*",
-            "*submitfuncspecmsg*200",
-            "*history written*",
+            "*seed *; repeat with: pytest test_f.py::test_it --colonysim-seed=*",
+            "*virtual time 2026-01-01 *, 6 calls; what came last:",
+            "*ask 6 of *: submitfuncspecmsg*",
+            "*answer 6: 200 submitfuncspecmsg*WAITING*",
+            "*2 processes have not come to their end:",
+            "*NEW → WAITING  submit by myuser: f for 'cli'*",
+            "*nobody asks: no assign call is waiting of e1*",
+            "*no executor of type 'nowhere' is registered*",
+            "*history written to kept/test_f.py__test_it/journal.jsonl; replay it with: colonysim replay *",
         ]
     )
-    (history,) = Path(pytester.path, "kept").iterdir()
-    assert b'"type":"submitfuncspecmsg"' in history.read_bytes()
+    kept = Path(pytester.path, "kept", "test_f.py__test_it")
+    assert sorted(path.name for path in kept.iterdir()) == ["journal.jsonl", "stories.txt"]
+    assert replay(kept / "journal.jsonl").same
+    assert "no executor of type 'nowhere'" in (kept / "stories.txt").read_text()
+
+
+def test_the_printed_command_repeats_the_history(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_f=FAILING)
+    arguments = ("-p", "no:randomly", "--colonysim-artifacts")
+    result = pytester.runpytest_subprocess(*arguments, "first")
+    told = next(line for line in result.outlines if "repeat with: pytest " in line)
+    pytester.runpytest_subprocess(*arguments, "again", *told.split("repeat with: pytest ")[1].split())
+    journals = [Path(pytester.path, name, "test_f.py__test_it", "journal.jsonl") for name in ("first", "again")]
+    assert journals[0].read_bytes() == journals[1].read_bytes()
+
+
+def test_each_of_many_seeds_can_be_repeated(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_f="""
+        import pytest
+
+        @pytest.mark.colonysim(seeds=5)
+        def test_it(colony, colonysim_seed):
+            colony.submit("f")
+            assert colonysim_seed % 5
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(passed=4, failed=1)
+    told = next(line for line in result.outlines if "repeat with: pytest " in line)
+    node_id, option = shlex.split(told.split("repeat with: pytest ")[1])
+    pytester.runpytest_subprocess("-p", "no:randomly", node_id, option).assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize("way", ["option", "environment", "ini"])
+def test_many_seeds_are_asked_for_three_ways(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    pytester.makepyfile(ECHO + "\ndef test_plain():\n    pass\n")
+    args = ["-p", "no:randomly"]
+    if way == "option":
+        args += ["--colonysim-seeds", "4"]
+    elif way == "environment":
+        monkeypatch.setenv("COLONYSIM_SEEDS", "4")
+    else:
+        pytester.makeini("[pytest]\ncolonysim_seeds = 4\n")
+    pytester.runpytest_subprocess(*args).assert_outcomes(passed=5)
+
+
+def _recorded(pytester: pytest.Pytester, failing: str) -> Path:
+    pytester.makepyfile(test_f=failing)
+    pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-artifacts", "kept", "--colonysim-seed", "77")
+    return Path(pytester.path, "kept", "test_f.py__test_it", "journal.jsonl")
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_recorded_history_is_repeated_with_its_seed(pytester: pytest.Pytester, what: str) -> None:
+    journal = _recorded(pytester, FAILING)
+    given = str(journal) if what == "file" else "kept"
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-replay", given)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*seed 77; repeat with*"])
+
+
+def test_a_test_that_does_something_else_than_recorded_is_told(pytester: pytest.Pytester) -> None:
+    journal = _recorded(pytester, FAILING)
+    pytester.makepyfile(test_f=FAILING.replace('"f"', '"other"').replace("assert False", "pass"))
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-replay", str(journal))
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*the test does not do what *journal.jsonl has recorded: line * of the history was",
+            '*recorded: *"funcname":"f"*',
+            '*now: *"funcname":"other"*',
+        ]
+    )
+
+
+@pytest.mark.parametrize(("given", "told"), [("nowhere", "there is no nowhere"), ("test_f.py", "is no journal of")])
+def test_a_record_that_is_none_is_told(pytester: pytest.Pytester, given: str, told: str) -> None:
+    pytester.makepyfile(test_f=FAILING)
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-replay", given)
+    result.stdout.fnmatch_lines([f"*--colonysim-replay*{told}*"])
 
 
 @pytest.mark.parametrize("way", ["option", "environment", "ini"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from colonysim import ColonyClient, ProcessState, Refused, Simulation
+from colonysim import ColonyClient, ProcessState, Refused, Simulation, replay
 from colonysim.sim.client import AssignedProcess, ExecutorClient, ProcessHandle
 
 WAITING, RUNNING, SUCCESS, FAILED, CANCELLED = ProcessState
@@ -235,6 +236,14 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def nothing_else_went_wrong(self) -> None:
         self.sim.check()
+
+    def teardown(self) -> None:
+        """Whatever has happened can be replayed, word for word."""
+        assert self.sim.journal is not None
+        with TemporaryDirectory() as folder:
+            self.sim.journal.save(f"{folder}/run.jsonl")
+            replayed = replay(f"{folder}/run.jsonl")
+        assert (str(replayed.difference or ""), replayed.digest) == ("", self.sim.journal.digest())
 
 
 TestHistories = Histories.TestCase

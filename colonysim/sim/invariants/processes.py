@@ -16,16 +16,13 @@ from colonysim.core.model import (
     SUCCESS,
     WAITING,
     Process,
-    ProcessState,
 )
 from colonysim.core.scheduling import MAX_COUNT, Demand, order_of
 from colonysim.core.trace import Assignment, Transition
 from colonysim.core.world import World
-from colonysim.sim.clock import show_time
 from colonysim.sim.invariants.violation import InvariantViolation
-
-NEW: Final = -1
-_NAMES: Final = {NEW: "NEW", REMOVED: "REMOVED"} | {state.value: state.name for state in ProcessState}
+from colonysim.sim.story import NEW, tell
+from colonysim.sim.story import STATE_NAMES as _NAMES
 
 LEGAL: Final[dict[int, tuple[int, ...]]] = {
     NEW: (WAITING,),
@@ -37,6 +34,7 @@ LEGAL: Final[dict[int, tuple[int, ...]]] = {
 }
 """The arrows a process may take (b-processes 5.1, c-workflows 3.3)."""
 
+GONE_KEPT: Final = 1000
 _LOOK_AT_CLASSES: Final = 32  # so many other classes of waiting processes are compared at each assignment
 
 Class = tuple[tuple[str, ...], str, int, int, int, int]
@@ -96,6 +94,7 @@ class ProcessBooks:
     def __init__(self, world: World) -> None:
         self.world = world
         self.books: dict[str, _Book] = {}
+        self.gone: dict[str, _Book] = {}  # removed processes, for their stories
         self.pools: dict[tuple[str, str], Pool] = {}
         self.submitted = self.removed = 0
         for process in world.processes.values():
@@ -134,7 +133,9 @@ class ProcessBooks:
             self._retries(book.process)
         if step.new == REMOVED:
             self.removed += 1
-            del self.books[step.process_id]
+            self.gone[step.process_id] = self.books.pop(step.process_id)
+            if len(self.gone) > GONE_KEPT:
+                del self.gone[next(iter(self.gone))]
 
     def _released(self, step: Transition, book: _Book) -> None:
         """It waits for its parents no longer: all of them must have succeeded."""
@@ -231,14 +232,8 @@ class ProcessBooks:
 
     def story(self, process_id: str) -> str:
         """The life of a process in lines."""
-        book = self.books.get(process_id)
-        if book is None or not book.story:
-            return "  nothing is known of it"
-        return "\n".join(
-            f"  {show_time(step.now_ns)}  {_NAMES[step.old]} → {_NAMES[step.new]}  {step.cause}"
-            + (f" by {step.executor_id}" if step.executor_id else "")
-            for step in book.story
-        )
+        book = self.books.get(process_id) or self.gone.get(process_id)
+        return "  nothing is known of it" if book is None else tell(self.world, book.process, book.story)
 
 
 def _class_of(process: Process) -> Class:

@@ -1,0 +1,1 @@
+"""Benchmarks: each file answers one question about cost; `python -m benchmarks --help`."""

@@ -1,0 +1,108 @@
+"""colonysim replay: a recorded history again, up to the first difference."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from colonysim.sim.replay import Replayed
+
+SAME, DIFFERS, BAD_FILE = 0, 1, 2
+HASH_SEEDS = ("0", "4711")
+
+out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
+
+
+def replay(
+    file: Annotated[Path, typer.Argument(help="A journal: of serve --journal, dev --journal or a test's artifacts.")],
+    until: Annotated[int | None, typer.Option(min=1, help="Replay up to this line only.")] = None,
+    check_determinism: Annotated[
+        bool, typer.Option("--check-determinism", help="Replay twice, in fresh processes, and compare.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON in place of text.")] = False,
+) -> None:
+    """Replay a journal and stop at the first difference. Exit codes: 0 same, 1 differs, 2 no journal to replay."""
+    if check_determinism:
+        _compare(file, until)
+        return
+    replayed = _replay(file, until, quiet=as_json)
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(replayed).decode())
+    elif replayed.difference is not None:
+        out.print(str(replayed.difference))
+    else:
+        _tell(replayed)
+    raise typer.Exit(SAME if replayed.same else DIFFERS)
+
+
+def _replay(file: Path, until: int | None, quiet: bool) -> Replayed:
+    from colonysim.sim.replay import BadJournal, replay
+
+    columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.fields[lines]:,} lines"), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as progress:
+            bar = progress.add_task("", total=file.stat().st_size, lines=0)
+            return replay(
+                file, until=until, progress=lambda read, lines: progress.update(bar, completed=read, lines=lines)
+            )
+    except (BadJournal, OSError) as error:
+        _fail(f"{file}: {error.strerror or error}" if isinstance(error, OSError) else f"{file}: {error}")
+
+
+def _tell(replayed: Replayed) -> None:
+    from colonysim.sim.clock import show_time
+
+    out.print(f"the same: {replayed.lines:,} lines, up to {show_time(replayed.now_ns)} UTC, seed {replayed.seed}")
+    out.print(f"digest {replayed.digest}")
+    for problem in replayed.problems:
+        out.print(f"the history has a problem, now as then: {problem}")
+
+
+def _compare(file: Path, until: int | None) -> None:
+    """Replay in two processes with different hash seeds: chance that is not of the seed would show."""
+    arguments = [sys.executable, "-m", "colonysim", "replay", str(file), "--json"]
+    if until is not None:
+        arguments += ["--until", str(until)]
+    runs = [
+        subprocess.run(arguments, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True)
+        for seed in HASH_SEEDS
+    ]
+    for run in runs:
+        if run.returncode not in (SAME, DIFFERS):
+            sys.stderr.write(run.stderr)
+            raise typer.Exit(run.returncode)
+    first, second = (run.stdout for run in runs)
+    if first != second:
+        out.print("replayed twice, and not the same twice: the server is not deterministic here")
+        out.print(f"  once: {first.strip()}\n  then: {second.strip()}")
+        raise typer.Exit(DIFFERS)
+    out.print("replayed twice, the same both times")
+    _report(first)
+
+
+def _report(text: str) -> None:
+    import msgspec
+
+    from colonysim.sim.replay import Replayed
+
+    replayed = msgspec.json.decode(text, type=Replayed)
+    if replayed.difference is not None:
+        out.print(str(replayed.difference))
+        raise typer.Exit(DIFFERS)
+    _tell(replayed)
+
+
+def _fail(text: str) -> NoReturn:
+    err.print(f"colonysim: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(BAD_FILE)

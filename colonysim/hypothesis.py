@@ -1,0 +1,257 @@
+"""Hypothesis strategies for what a colony is given, and a state machine to extend. Needs colonysim[hypothesis]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from colonysim.core.model import APPROVED, RUNNING, WAITING, ProcessState
+from colonysim.core.specs import FunctionSpec
+from colonysim.sim.client import (
+    AssignedProcess,
+    ColonyClient,
+    ExecutorClient,
+    GraphHandle,
+    ProcessHandle,
+    Refused,
+    function_spec,
+)
+from colonysim.sim.simulation import Simulation
+
+__all__ = ["ColonyStateMachine", "function_specs", "json_values", "workflows"]
+
+Nodes = dict[str, dict[str, Any]]
+"""A workflow as `submit_workflow` takes it: node name → fields of its spec, `after` among them."""
+
+
+_CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")  # the reference's storage refuses U+0000
+
+
+# ---------------------------------------------------------------- strategies
+def _texts(longest: int) -> SearchStrategy[str]:
+    return st.text(_CHARACTERS, max_size=longest)
+
+
+def json_values(max_leaves: int = 5) -> SearchStrategy[Any]:
+    """What may stand in arguments and outputs."""
+    leaves = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | _texts(8)
+    return st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts(4), inner, max_size=3),
+        max_leaves=max_leaves,
+    )
+
+
+_LIMITS: dict[str, SearchStrategy[int]] = {
+    "maxexectime": st.sampled_from([-1, 2, 1, 10, 60]),
+    "maxretries": st.sampled_from([-1, 0, 1, 3]),
+    "maxwaittime": st.sampled_from([-1, 2, 30]),
+}
+
+
+def _fields(names: Sequence[str], locations: Sequence[str]) -> dict[str, Any]:
+    """The fields of a function spec that it may have or not."""
+    fields: dict[str, Any] = {
+        "priority": st.integers(-5, 5),
+        "kwargs": st.dictionaries(_texts(4), json_values(), max_size=2),
+        "env": st.dictionaries(st.text("ABC_", min_size=1, max_size=4), _texts(4), max_size=2),
+        "cpu": st.sampled_from(["100m", "1000m", "8000m"]),
+        "mem": st.sampled_from(["1Mi", "1Gi", "64Gi"]),
+        "label": _texts(4),
+    }
+    if names:
+        fields["executornames"] = st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)
+    if locations:
+        fields["locationname"] = st.sampled_from(locations)
+    return fields
+
+
+@st.composite
+def function_specs(
+    draw: DrawFn,
+    colony: str = "dev",
+    *,
+    executor_types: Sequence[str] = ("cli",),
+    funcnames: Sequence[str] = ("f", "g"),
+    names: Sequence[str] = (),
+    locations: Sequence[str] = (),
+    args: SearchStrategy[list[Any]] | None = None,
+) -> FunctionSpec:
+    """Function specs for a colony, valid and of all kinds; they shrink to a plain call without limits.
+
+    `names` and `locations` are those that conditions may ask for.
+    """
+    wanted = draw(st.sampled_from(executor_types))
+    name = draw(st.sampled_from(funcnames))
+    given = draw(args if args is not None else st.lists(json_values(), max_size=3))
+    fields = draw(st.fixed_dictionaries(_LIMITS, optional=_fields(names, locations)))
+    return function_spec(colony, name, given, executortype=wanted, **fields)
+
+
+@st.composite
+def workflows(
+    draw: DrawFn,
+    *,
+    executor_types: Sequence[str] = ("cli",),
+    max_nodes: int = 6,
+    fields: Mapping[str, SearchStrategy[Any]] | None = None,
+) -> Nodes:
+    """Workflows without cycles, of up to `max_nodes` nodes; they shrink to few nodes and few edges.
+
+    `fields` are further fields of each node's function spec.
+    """
+    nodes: Nodes = {}
+    for number in range(draw(st.integers(1, max_nodes))):
+        before = list(nodes)
+        after = draw(st.lists(st.sampled_from(before), unique=True, max_size=3)) if before else []
+        more = {name: draw(values) for name, values in (fields or {}).items()}
+        nodes[f"n{number}"] = {"executortype": draw(st.sampled_from(executor_types)), "after": after} | more
+    return nodes
+
+
+# ---------------------------------------------------------------- a state machine
+def _of(name: str) -> SearchStrategy[Any]:
+    """What a machine's own method of that name draws from."""
+    return st.runner().flatmap(lambda machine: getattr(machine, name)())
+
+
+class ColonyStateMachine(RuleBasedStateMachine):
+    """Executors and users of one colony do what they like, in any order, while time passes.
+
+    Extend it: add rules and invariants; override `specs` and `workflows` for what is submitted, and `execute` to
+    run executor code of your own on each process that is assigned. `sim` is the simulation, with all its
+    invariants on, `colony` the colony. Its `TestCase` is the test.
+    """
+
+    executor_types: ClassVar[Sequence[str]] = ("cli",)
+    settings_of_server: ClassVar[Mapping[str, Any]] = {}
+
+    executors: Bundle[ExecutorClient] = Bundle("executors")
+    processes: Bundle[ProcessHandle] = Bundle("processes")  # single ones; those of workflows: graph.processes
+    graphs: Bundle[GraphHandle] = Bundle("graphs")
+    assigned: Bundle[AssignedProcess] = Bundle("assigned")
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings: dict[str, Any] = {"mode": "manual", "journal": True, **self.settings_of_server}
+        self.sim = Simulation(**settings)
+        self.colony = ColonyClient.create(self.sim, "dev")
+
+    # ------------------------------------------------------------ to override
+    def specs(self) -> SearchStrategy[FunctionSpec]:
+        """What is submitted."""
+        return function_specs(executor_types=self.executor_types)
+
+    def workflows(self) -> SearchStrategy[Nodes]:
+        """The workflows that are submitted."""
+        return workflows(executor_types=self.executor_types)
+
+    def outputs(self) -> SearchStrategy[list[Any]]:
+        """What processes are closed with."""
+        return st.lists(json_values(), max_size=2)
+
+    def execute(self, executor: ExecutorClient, process: AssignedProcess) -> None:
+        """What an executor does with a process right after it got it. By itself nothing: rules close or fail it."""
+
+    # ------------------------------------------------------------ executors
+    @initialize(target=executors)
+    def first_executor(self) -> ExecutorClient:
+        return self.colony.add_executor(self.executor_types[0])
+
+    @rule(target=executors, kind=_of("_kinds"))
+    def add_executor(self, kind: str) -> ExecutorClient:
+        return self.colony.add_executor(kind)
+
+    def _kinds(self) -> SearchStrategy[str]:
+        return st.sampled_from(self.executor_types)
+
+    @precondition(lambda self: self.sim.world.processes_in("dev", WAITING))
+    @rule(target=assigned, executor=executors)
+    def assign(self, executor: ExecutorClient) -> Any:
+        """An executor asks once; it is refused if, and only if, it has been silent for too long."""
+        known = executor.picture.state == APPROVED
+        try:
+            process = executor.assign()
+        except Refused:
+            if known:
+                raise
+            return multiple()
+        assert known, f"{executor} is not approved, and was served"
+        if process is None:
+            return multiple()
+        self.execute(executor, process)
+        return process if self.holds(process) else multiple()
+
+    @rule(process=consumes(assigned), output=_of("outputs"))
+    def close(self, process: AssignedProcess, output: list[Any]) -> None:
+        """An executor closes a process: taken if, and only if, it still holds it."""
+        self._taken_from_its_holder(process, lambda: process.close(output))
+
+    @rule(process=consumes(assigned))
+    def fail(self, process: AssignedProcess) -> None:
+        """An executor fails a process: taken if, and only if, it still holds it."""
+        self._taken_from_its_holder(process, lambda: process.fail("failed"))
+
+    def holds(self, process: AssignedProcess) -> bool:
+        """Whether the executor that was given a process still runs it, by the tables of the server."""
+        record = self.sim.world.processes.get(process.id)
+        return record is not None and record.state == RUNNING and record.executor_id == process.caller.id
+
+    def _taken_from_its_holder(self, process: AssignedProcess, do: Any) -> None:
+        held = self.holds(process)
+        try:
+            do()
+        except Refused:
+            if held:
+                raise
+        else:
+            assert held, f"{process} was taken although its executor does not hold it"
+
+    # ------------------------------------------------------------ users
+    @rule(target=processes, spec=_of("specs"))
+    def submit(self, spec: FunctionSpec) -> ProcessHandle:
+        return self.colony.user.submit_spec(spec)
+
+    @rule(target=graphs, nodes=_of("workflows"))
+    def submit_workflow(self, nodes: Nodes) -> GraphHandle:
+        return self.colony.submit_workflow(nodes)
+
+    @rule(graph=consumes(graphs))
+    def cancel_workflow(self, graph: GraphHandle) -> None:
+        graph.cancel()
+        assert graph.state is ProcessState.CANCELLED
+
+    @rule(process=processes)
+    def cancel(self, process: ProcessHandle) -> None:
+        """A user cancels a process: refused if, and only if, it has come to its end."""
+        ended = process.state not in (ProcessState.WAITING, ProcessState.RUNNING)
+        try:
+            process.cancel()
+        except Refused:
+            if not ended:
+                raise
+        else:
+            assert not ended, f"{process} had come to its end, and was cancelled"
+
+    # ------------------------------------------------------------ time
+    @rule(milliseconds=st.sampled_from([1, 500, 1000, 2500, 10_000, 60_000]))
+    def advance(self, milliseconds: int) -> None:
+        self.sim.advance(milliseconds / 1000)
+
+    @invariant()
+    def nothing_is_broken(self) -> None:
+        """What must hold whatever happens, see colonysim's invariants."""
+        self.sim.check()

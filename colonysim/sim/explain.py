@@ -1,0 +1,279 @@
+"""Why a process is not assigned: everything that stands in its way, by the rules of matching (b-processes 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+
+from colonysim.core import access
+from colonysim.core.errors import Refusal
+from colonysim.core.model import APPROVED, PENDING, REJECTED, RUNNING, WAITING, Executor, Process, ProcessState
+from colonysim.core.scheduling import MAX_COUNT, Demand, Poll, Pool, Run, order_of
+from colonysim.core.world import World
+from colonysim.sim.clock import show_span, show_time
+from colonysim.sim.invariants.processes import unfit
+from colonysim.sim.why import name_of
+
+NAMED: Final = 5  # so many executors or processes are named in a text
+_STATES: Final = {PENDING: "pending", APPROVED: "approved", REJECTED: "rejected"}
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One thing that stands in the way: its kind, a sentence, and what the sentence speaks of."""
+
+    kind: str
+    text: str
+    about: dict[str, Any] = {}
+
+
+class WhyNot(msgspec.Struct, frozen=True):
+    """Why a process is not assigned. `would_get` are the executors that get it if they ask now, without limits.
+
+    Kinds of reasons: `unknown`, `state` (it does not wait), `parents`, `never`, `paused`, `no executor`,
+    `not approved`, `names`, `location`, `conditions`, `behind`, and those that go away when somebody asks (with
+    more): `cpu`, `memory`, `nobody asks`, `not woken`.
+    """
+
+    process_id: str
+    state: str
+    reasons: list[Reason]
+    would_get: list[str] = []
+
+    @property
+    def texts(self) -> list[str]:
+        return [reason.text for reason in self.reasons]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [reason.kind for reason in self.reasons]
+
+    def __str__(self) -> str:
+        lines = [f"process {self.process_id} is {self.state}", *(f"  {text}" for text in self.texts)]
+        if self.would_get:
+            lines.append(f"  who gets it by asking: {_listed(self.would_get)}")
+        return "\n".join(lines)
+
+
+def why_not(world: World, process_id: str) -> WhyNot:
+    """Why a process is not assigned. Costs O(waiting processes of its executor type)."""
+    process = world.processes.get(process_id)
+    if process is None:
+        text = f"there is no process {process_id!r}: it never was, or has been removed"
+        return WhyNot(process_id, "unknown", [Reason("unknown", text)])
+    state = ProcessState(process.state).name
+    if process.state != WAITING:
+        return WhyNot(process_id, state, [_not_waiting(world, process)])
+    return _Look(world, process).result()
+
+
+def _not_waiting(world: World, process: Process) -> Reason:
+    state = ProcessState(process.state).name
+    since_ns = process.started_ns if process.state == RUNNING else process.ended_ns
+    by = f" by {name_of(world, process.executor_id)}" if process.executor_id else ""
+    text = f"it does not wait: it is {state}{by} since {show_time(since_ns)}, "
+    text += f"for {show_span(world.now_ns - since_ns)}"
+    return Reason("state", text, {"state": state, "since_ns": since_ns, "executor_id": process.executor_id})
+
+
+class _Look:
+    """One look at a waiting process and at all who could have it."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self.world = world
+        self.process = process
+        self.conditions = process.spec.conditions
+        self.exclusive = world.settings.exclusive_assign
+        self.colleagues = [e for e in world.executors.values() if e.colony == process.colony]
+        self.typed = [e for e in self.colleagues if e.executor_type == self.conditions.executortype]
+        self.approved = [e for e in self.typed if _may_ask(world, e)]
+        self.fitting = [e for e in self.approved if not self._unfit(e)]
+        self._counted: dict[int, tuple[int, list[Process]]] = {}
+
+    def result(self) -> WhyNot:
+        in_front = [] if self._is_held() else self._in_front()
+        reasons = [
+            *self._parents(),
+            *self._never(),
+            *self._paused(),
+            *self._executors(),
+            *self._behind(in_front),
+            *self._polls(in_front),
+        ]
+        paused = self.process.colony in self.world.paused
+        first = [] if paused else [executor.name for executor, count in in_front if count == 0]
+        return WhyNot(self.process.process_id, "WAITING", reasons, first)
+
+    def _is_held(self) -> bool:
+        return self.process.process_id in self.world.queues.held
+
+    def _demand(self, executor: Executor) -> Demand:
+        colony = self.process.colony
+        return Demand(colony, executor.executor_id, executor.executor_type, executor.name, executor.location)
+
+    def _unfit(self, executor: Executor) -> str | None:
+        return unfit(self.process, self._demand(executor), self.exclusive)
+
+    # ------------------------------------------------------------ the process and its colony
+    def _parents(self) -> Iterator[Reason]:
+        if not self.process.wait_for_parents:
+            return
+        parents = [self.world.processes.get(parent_id) for parent_id in dict.fromkeys(self.process.parents)]
+        open_ = [parent for parent in parents if parent is not None and parent.state != ProcessState.SUCCESS]
+        shown = [f"{_title(parent)} ({ProcessState(parent.state).name})" for parent in open_]
+        about = {"parents": [parent.process_id for parent in open_]}
+        yield Reason("parents", f"it waits for its parents: {_listed(shown)}", about)
+
+    def _never(self) -> Iterator[Reason]:
+        resources, conditions = self.process.resources, self.conditions
+        if self.exclusive and resources.storage_bytes > 0:
+            text = f"it asks for storage ({conditions.storage}), and no process that does is ever given out"
+            yield Reason("never", text, {"storage": conditions.storage})
+        most = max(conditions.nodes, conditions.processes, conditions.processespernode)
+        if most > MAX_COUNT:
+            text = f"it asks for {most} nodes or processes, and none with more than {MAX_COUNT} is ever given out"
+            yield Reason("never", text, {"count": most})
+
+    def _paused(self) -> Iterator[Reason]:
+        colony = self.process.colony
+        if colony in self.world.paused:
+            yield Reason("paused", f"assignments of colony {colony!r} are paused", {"colony": colony})
+
+    # ------------------------------------------------------------ executors
+    def _executors(self) -> Iterator[Reason]:
+        """What keeps all executors of the colony from having it, were they to ask."""
+        wanted = self.conditions.executortype
+        if not self.typed:
+            types = list(dict.fromkeys(e.executor_type for e in self.colleagues if e.state in _STATES))
+            there = f"there are {_listed(types)}" if types else "there is no executor at all"
+            yield Reason("no executor", f"no executor of type {wanted!r} is registered; {there}", {"types": types})
+        elif not self.approved:
+            shown = [f"{e.name} ({_STATES.get(e.state, 'unregistered')})" for e in self.typed]
+            text = f"no executor of type {wanted!r} is approved: {_listed(shown)}"
+            yield Reason("not approved", text, {"executors": [e.name for e in self.typed]})
+        elif not self.fitting and not any(True for _ in self._never()):
+            yield self._unmet()
+
+    def _unmet(self) -> Reason:
+        """The one condition that no executor meets, or all that keeps each of them away."""
+        names, place = self.conditions.executornames or [], self.conditions.locationname
+        named = [e for e in self.approved if not names or e.name in names]
+        if not named:
+            text = f"no approved executor of its type is named {' or '.join(names)}; there are "
+            return Reason("names", text + _listed([e.name for e in self.approved]), {"names": names})
+        if all(e.location.lower() != place.lower() for e in self.approved):
+            places = list(dict.fromkeys(e.location for e in self.approved))
+            text = f"no approved executor of its type is at {place!r}; they are at {_listed([repr(p) for p in places])}"
+            return Reason("location", text, {"location": place, "locations": places})
+        unmet = {e.name: str(self._unfit(e)) for e in self.approved}
+        shown = [f"{name} is {problem}" for name, problem in unmet.items()]
+        return Reason("conditions", f"no executor meets all its conditions: {_listed(shown)}", {"executors": unmet})
+
+    # ------------------------------------------------------------ who stands in front
+    def _in_front(self) -> list[tuple[Executor, int]]:
+        """For each executor that may have it, how many others it would get first."""
+        pool = self.world.queues.pools[self.process.colony, self.conditions.executortype]
+        runs = [run for run in pool.runs.values() if run.live]
+        told_apart = dict.fromkeys(name for run in runs for name in run.key[2] or ())
+        counts: dict[tuple[str, str], int] = {}
+        found = []
+        for executor in self.fitting:
+            kind = executor.location.lower(), executor.name if executor.name in told_apart else ""
+            if kind not in counts:
+                counts[kind] = sum(self._before(run)[0] for run in runs if _serves(executor, run))
+            found.append((executor, counts[kind]))
+        return found
+
+    def _before(self, run: Run) -> tuple[int, list[Process]]:
+        """How many processes of a run stand in front of this one, and the first of them."""
+        if run.number not in self._counted:
+            order, count, first = order_of(self.process), 0, []
+            for other in run.waiting():
+                if order_of(other) >= order:
+                    break
+                count += 1
+                if count <= NAMED:
+                    first.append(other)
+            self._counted[run.number] = count, first
+        return self._counted[run.number]
+
+    def _behind(self, in_front: list[tuple[Executor, int]]) -> Iterator[Reason]:
+        if not in_front or any(count == 0 for _, count in in_front):
+            return
+        executor, count = min(in_front, key=lambda each: each[1])
+        pool: Pool = self.world.queues.pools[self.process.colony, self.conditions.executortype]
+        runs = [run for run in pool.runs.values() if run.live and _serves(executor, run)]
+        first = sorted((other for run in runs for other in self._before(run)[1]), key=order_of)[:NAMED]
+        priority = self.process.spec.priority
+        higher = sum(self._before(run)[0] for run in runs if run.key[0] > priority)
+        text = f"{count} stand in front of it, {higher} of them with a higher priority, first {_title(first[0])}"
+        about = {"in_front": count, "higher_priority": higher, "first": [other.process_id for other in first]}
+        yield Reason("behind", text, about | {"executor": executor.name})
+
+    # ------------------------------------------------------------ who asks
+    def _polls(self, in_front: list[tuple[Executor, int]]) -> Iterator[Reason]:
+        """Of those who may have it: nobody asks, or with too little, or has not been woken."""
+        if not self.fitting or self._is_held():
+            return
+        may = dict.fromkeys(e.executor_id for e in self.fitting)
+        polls = [poll for poll in self.world.queues.polls.values() if poll.demand.executor_id in may]
+        polls = [poll for poll in polls if poll.demand.colony == self.process.colony]
+        if not polls:
+            text = f"nobody asks: no assign call is waiting of {_listed([e.name for e in self.fitting])}"
+            yield Reason("nobody asks", text, {"executors": [e.name for e in self.fitting]})
+            return
+        short = [*self._short_of_cpu(polls), *self._short_of_memory(polls)]
+        yield from short
+        woken = [poll for poll in polls if not unfit(self.process, poll.demand, self.exclusive)]
+        if woken and not self.world.paused.keys() & {self.process.colony} and any(not n for _, n in in_front):
+            names = [poll.demand.name for poll in woken]
+            text = f"{_listed(names)} waits for work, and has not been woken; it gets it when it asks again"
+            yield Reason("not woken", text, {"executors": names})
+
+    def _short_of_cpu(self, polls: list[Poll]) -> Iterator[Reason]:
+        need = self.process.resources.cpu_milli
+        short = {p.demand.name: p.demand.cpu_milli for p in polls if need > _limit(p.demand.cpu_milli, need)}
+        if len(short) == len(dict.fromkeys(p.demand.name for p in polls)):
+            shown = [f"{name} with {amount}m" for name, amount in short.items()]
+            yield Reason(
+                "cpu", f"it needs {need}m of CPU; who asks is {_listed(shown)}", {"need": need, "polls": short}
+            )
+
+    def _short_of_memory(self, polls: list[Poll]) -> Iterator[Reason]:
+        need = self.process.resources.memory_bytes
+        short = {p.demand.name: p.demand.memory_bytes for p in polls if need > _limit(p.demand.memory_bytes, need)}
+        if len(short) == len(dict.fromkeys(p.demand.name for p in polls)):
+            shown = [f"{name} with {amount}" for name, amount in short.items()]
+            text = f"it needs {need} bytes of memory; who asks is {_listed(shown)}"
+            yield Reason("memory", text, {"need": need, "polls": short})
+
+
+def _limit(amount: int | None, otherwise: int) -> int:
+    return otherwise if amount is None else amount
+
+
+def _may_ask(world: World, executor: Executor) -> bool:
+    """Whether an assign call of the executor passes the door, and is served as this very record."""
+    try:
+        access.require_member(world, executor.executor_id, executor.colony)
+    except Refusal:
+        return False
+    return world.executors_by_id[executor.executor_id][0] is executor
+
+
+def _serves(executor: Executor, run: Run) -> bool:
+    """Whether an executor that asks without limits may have the processes of a run."""
+    _, location, names, _, _ = run.key
+    return (names is None or executor.name in names) and location in ("", executor.location.lower())
+
+
+def _title(process: Process) -> str:
+    return f"{process.spec.nodename or process.spec.funcname or 'process'} {process.process_id[:8]}"
+
+
+def _listed(texts: list[str]) -> str:
+    more = len(texts) - NAMED
+    shown = ", ".join(islice(texts, NAMED))
+    return f"{shown} and {more} more" if more > 0 else shown or "none"

@@ -1,0 +1,97 @@
+"""The part of a simulation that keeps books: the journal, the invariants, and what can be told from them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from colonysim.core.protocol import Delivery
+from colonysim.core.trace import Entry
+from colonysim.core.world import World
+from colonysim.sim import explain
+from colonysim.sim.explain import WhyNot
+from colonysim.sim.invariants import Invariants, InvariantViolation
+from colonysim.sim.journal import Journal
+
+
+class Keeping:
+    """Everything that looks at what happens and does nothing to it."""
+
+    world: World
+    journal: Journal | None
+    invariants: Invariants | None
+    on_fault: Callable[[int, dict[str, Any]], None] | None
+    _lock: threading.Lock
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems: list[BaseException] = []
+        self._observers: list[Callable[[list[Entry]], None]] = []
+        self._noted: BaseException | None = None
+
+    def _keep_books(self, world: World, checked: bool) -> None:
+        """Open the books of a world that begins."""
+        self._observers.clear()
+        self.invariants = Invariants(world) if checked else None
+        if self.journal is not None:
+            self.journal.attach(world)
+
+    def _look(self, deliveries: list[Delivery]) -> InvariantViolation | None:
+        """Write down what a step gave out, show it to those who observe, and see what it has broken."""
+        world = self.world
+        if self.journal is not None:
+            self.journal.told(world.now_ns, deliveries)
+        if self._observers and world.trace:
+            for observe in self._observers:
+                observe(world.trace)
+            if self.invariants is None:
+                world.trace = []
+        if self.invariants is not None:
+            try:
+                self.invariants.check()
+            except InvariantViolation as violation:
+                self.problems.append(violation)
+                self._note_problem(violation)
+                return violation
+        return None
+
+    def _note_problem(self, error: BaseException) -> None:
+        """Write down, once, that a step has broken something, or off."""
+        if self.journal is not None and error is not self._noted and isinstance(error, Exception):
+            self.journal.problem(self.world.now_ns, error)
+            self.journal.flush()
+        self._noted = error
+
+    def _note(self, line: dict[str, Any]) -> None:
+        """Write down what did not reach the server, such as what a fault has done."""
+        if self.on_fault is not None:
+            self.on_fault(self.world.now_ns, line)
+        if self.journal is not None:
+            self.journal.noted(self.world.now_ns, line)
+
+    def observe(self, observer: Callable[[list[Entry]], None]) -> None:
+        """Show everything that happens in the server from now on to a keeper of books, after each step."""
+        with self._lock:
+            self._observers.append(observer)
+            if self.world.trace is None:
+                self.world.trace = []
+
+    def check(self) -> None:
+        """Raise the first problem that has come up in any thread, if there is one."""
+        with self._lock:
+            if self.problems:
+                raise self.problems[0]
+
+    # ------------------------------------------------------------ telling
+    def why_not(self, process_id: str) -> WhyNot:
+        """Why a process is not assigned: all that stands in its way."""
+        with self._lock:
+            return explain.why_not(self.world, process_id)
+
+    def story(self, process_id: str) -> str:
+        """The life of a process in lines; told from the invariants' books, and so only where they are kept."""
+        with self._lock:
+            if self.invariants is None:
+                return "  no books are kept here: Simulation(invariants=True) can tell stories"
+            return self.invariants.story(process_id)

@@ -1,0 +1,85 @@
+"""The life of a process in lines: what has happened to it, who did it, and what was said meanwhile."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+
+from colonysim.core.model import FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process, ProcessState
+from colonysim.core.specs import Log
+from colonysim.core.trace import Transition
+from colonysim.core.world import World
+from colonysim.sim.clock import show_time
+from colonysim.sim.why import name_of
+
+NEW: Final = -1
+STATE_NAMES: Final = {NEW: "NEW", REMOVED: "REMOVED"} | {state.value: state.name for state in ProcessState}
+
+_SHOWN: Final = 200  # characters of an output or an error
+
+
+def tell(world: World, process: Process, steps: list[Transition]) -> str:
+    """The life of a process, from what has happened to it and what its executors have written."""
+    logs = deque(world.logs_of_process.get(process.process_id, ()))
+    told: list[tuple[int, str]] = []
+    retries = 0
+    for step in steps:
+        written_before = step.now_ns if step.old == RUNNING else step.now_ns - 1
+        while logs and logs[0].timestamp <= written_before:
+            told.append(_said(logs.popleft()))
+        retries += step.cause == "timeout"
+        told.append((step.now_ns, _step(world, process, step, retries)))
+    told += map(_said, logs)
+    if not told:
+        return "  nothing is known of it"
+    if steps and process.state in (SUCCESS, FAILED):
+        what, text = ("output", process.output) if process.state == SUCCESS else ("errors", process.errors)
+        told.append((told[-1][0], f"{what}: {_cut(_json(text or []))}"))
+    return "\n".join(f"  {show_time(at_ns)}  {line}" for at_ns, line in told)
+
+
+def _said(log: Log) -> tuple[int, str]:
+    return log.timestamp, f"log of {log.executorname}: {_cut(log.message)}"
+
+
+def _step(world: World, process: Process, step: Transition, retries: int) -> str:
+    line = f"{STATE_NAMES[step.old]} → {STATE_NAMES[step.new]}  {step.cause}"
+    if step.old == NEW:
+        return f"{line} by {process.initiator_name or process.initiator_id[:8]}: {_wish(process)}"
+    if step.cause == "timeout":
+        limit = process.spec.maxretries
+        line += f" after {process.spec.maxexectime} s, retry {retries} of {limit if limit >= 0 else 'any number'},"
+    if step.new == WAITING and step.executor_id:
+        return f"{line} taken from {name_of(world, step.executor_id)}"
+    if step.executor_id and (step.new == RUNNING or step.cause == "close"):
+        return f"{line} by {name_of(world, step.executor_id)}"
+    return line
+
+
+def _wish(process: Process) -> str:
+    """What it asks for."""
+    spec, conditions = process.spec, process.spec.conditions
+    parts = [f"{spec.funcname or 'a function without a name'} for {conditions.executortype!r}"]
+    if conditions.executornames:
+        parts.append(f"named {', '.join(conditions.executornames)}")
+    for text, value in (("at", conditions.locationname), ("cpu", conditions.cpu), ("mem", conditions.mem)):
+        if value:
+            parts.append(f"{text} {value}")
+    if spec.priority:
+        parts.append(f"priority {spec.priority}")
+    for text, limit_s in (("may wait", spec.maxwaittime), ("may run", spec.maxexectime)):
+        if limit_s > 0:
+            parts.append(f"{text} {limit_s} s")
+    if process.parents:
+        parts.append(f"after {len(process.parents)} parents")
+    return ", ".join(parts)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value, enc_hook=repr).decode()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

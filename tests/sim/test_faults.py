@@ -1,0 +1,737 @@
+"""Faults: each kind does what it says, leaves the others' chance alone, and one seed is one history."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from colonysim import ColonyClient, Lost, ProcessState, Refused, Simulation, WebServer
+from colonysim.core.operations.assignment import AssignProcess
+from colonysim.core.operations.executors import ChangeExecutorId
+from colonysim.core.operations.pubsub import SubscribeProcess
+from colonysim.core.protocol import Answer, Hangup, Push
+from colonysim.sim.connections import Asked, Connection, HangUp
+from colonysim.sim.faults import (
+    KINDS,
+    After,
+    AnswerWith,
+    AnyFault,
+    BadFault,
+    ClockSkew,
+    Crash,
+    Delay,
+    Disconnect,
+    Duplicate,
+    Hazard,
+    LoseReply,
+    LoseRequest,
+    Malformed,
+    Match,
+    Partition,
+    Pause,
+    Plan,
+    Reorder,
+    Restart,
+    SlowDown,
+    Swarm,
+    Times,
+    When,
+    read_faults,
+)
+from colonysim.sim.pending import LOST
+from tests.sim.storm import digest_of
+
+SUBMITS = Match(types="submitfuncspecmsg")
+CLOSES = Match(types="close*")
+ONCE = When(first=1)
+
+
+@pytest.fixture
+def sim() -> Simulation:
+    return Simulation(journal=True)
+
+
+@pytest.fixture
+def colony(sim: Simulation) -> ColonyClient:
+    return ColonyClient.create(sim, "c")
+
+
+def _submit(colony: ColonyClient, **fields: Any) -> Any:
+    return colony.submit("f", executortype="a", **fields)
+
+
+# ---------------------------------------------------------------- requests and replies
+def test_a_lost_request_has_no_effect(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(LoseRequest(match=SUBMITS, when=ONCE))
+    with pytest.raises(Lost):
+        _submit(colony)
+    assert colony.processes() == []
+
+
+def test_a_lost_reply_belongs_to_a_request_that_took_effect(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(LoseReply(match=SUBMITS, when=ONCE))
+    with pytest.raises(Lost):
+        _submit(colony)
+    assert len(colony.processes()) == 1
+
+
+def test_a_loss_is_noticed_after_the_time_it_takes(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(LoseRequest(match=SUBMITS, when=ONCE, notice_s=7))
+    before = sim.now_ns
+    with pytest.raises(Lost):
+        _submit(colony)
+    assert sim.now_ns - before == 7 * 10**9
+
+
+def test_a_lost_assign_leaves_the_process_with_an_executor_that_does_not_know(
+    sim: Simulation, colony: ColonyClient
+) -> None:
+    executor = colony.add_executor("a")
+    process = _submit(colony, maxexectime=5, maxretries=1)
+    sim.faults.add(LoseReply(match=Match(types="assignprocessmsg"), when=ONCE))
+    with pytest.raises(Lost):
+        executor.assign()
+    assert process.state is ProcessState.RUNNING
+    assert executor.assign(timeout_s=20) is not None
+    assert process.retries == 1
+
+
+def test_a_duplicate_takes_effect_twice(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Duplicate(match=SUBMITS, when=ONCE, copies=2))
+    first = _submit(colony)
+    assert len(colony.processes()) == 3
+    assert first.state is ProcessState.WAITING
+
+
+def test_a_duplicate_may_come_later(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Duplicate(match=SUBMITS, when=ONCE, after_s=3))
+    _submit(colony)
+    assert len(colony.processes()) == 1
+    sim.advance(3)
+    assert len(colony.processes()) == 2
+
+
+@pytest.mark.parametrize(("what", "seconds"), [("request", 2), ("reply", 2), ("both", 4)])
+def test_a_delay_takes_its_time(sim: Simulation, colony: ColonyClient, what: Any, seconds: int) -> None:
+    sim.faults.add(Delay(match=SUBMITS, when=ONCE, by_s=2, what=what))
+    before = sim.now_ns
+    process = _submit(colony)
+    assert sim.now_ns - before == seconds * 10**9
+    submitted_ns = process.picture.submitted_ns
+    assert submitted_ns - before == (0 if what == "reply" else 2 * 10**9)
+
+
+def test_a_delay_between_bounds_is_drawn(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Delay(match=SUBMITS, when=When(first=20), by_s=(1.0, 2.0)))
+    spans = []
+    for _ in range(20):
+        before = sim.now_ns
+        _submit(colony)
+        spans.append((sim.now_ns - before) / 1e9)
+    assert all(1 <= span <= 2 for span in spans)
+    assert len(set(spans)) > 10
+
+
+def test_a_reordered_request_is_overtaken(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Reorder(match=SUBMITS, when=ONCE, past=2, within_s=60))
+    message = _message_of(colony, "late")
+    late = sim.begin(colony.user.id, message)
+    for name in ("x", "y"):
+        assert late.answer is None
+        sim.call(colony.user.id, _message_of(colony, name))
+    assert late.answer is not None
+    names = [process.spec.funcname for process in colony.processes()]
+    assert sorted(names) == ["late", "x", "y"]
+    in_order = sorted(sim.world.processes.values(), key=lambda process: process.serial)
+    assert [process.spec.funcname for process in in_order] == ["x", "y", "late"]
+
+
+def test_a_reordered_request_arrives_in_the_end(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Reorder(match=SUBMITS, when=ONCE, past=5, within_s=9))
+    before = sim.now_ns
+    _submit(colony)
+    assert sim.now_ns - before == 9 * 10**9
+
+
+def _message_of(colony: ColonyClient, funcname: str) -> Any:
+    from colonysim.core.operations.processes import SubmitFuncSpec
+    from colonysim.sim.client import function_spec
+
+    return SubmitFuncSpec(spec=function_spec(colony.name, funcname, executortype="a"))
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_an_answer_of_ones_own(sim: Simulation, colony: ColonyClient, served: bool) -> None:
+    sim.faults.add(AnswerWith(match=SUBMITS, when=ONCE, status=504, text="gateway timeout", served=served))
+    with pytest.raises(Refused, match="504 gateway timeout"):
+        _submit(colony)
+    assert len(colony.processes()) == int(served)
+
+
+def test_a_disconnect_gives_up_what_is_parked(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("a")
+    sim.faults.add(Disconnect(match=Match(types="assignprocessmsg"), when=ONCE, after_s=5))
+    before = sim.now_ns
+    with pytest.raises(Lost):
+        executor.assign(timeout_s=60)
+    assert sim.now_ns - before == 5 * 10**9
+    process = _submit(colony)
+    assert process.state is ProcessState.WAITING  # nobody is parked any more
+
+
+def test_a_disconnect_at_once_loses_the_reply(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Disconnect(match=SUBMITS, when=ONCE))
+    with pytest.raises(Lost):
+        _submit(colony)
+    assert len(colony.processes()) == 1
+
+
+def test_a_malformed_reply_cannot_be_read(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Malformed(match=SUBMITS, when=ONCE, text="<html>"))
+    with pytest.raises(Lost, match="<html>"):
+        _submit(colony)
+    assert len(colony.processes()) == 1
+
+
+def test_calls_tell_what_was_done_to_them(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(LoseReply(name="bad line", match=SUBMITS, when=ONCE))
+    with pytest.raises(Lost):
+        _submit(colony)
+    call = sim.calls[-1]
+    assert (call.payload_type, call.fault, call.verdict, call.status) == (
+        "submitfuncspecmsg", "bad line", "lose_reply", LOST,
+    )  # fmt: skip
+    assert sim.journal is not None
+    assert any(b'"fault":"bad line"' in line for line in sim.journal.lines)
+
+
+# ---------------------------------------------------------------- match
+@pytest.mark.parametrize(
+    ("match", "hit"),
+    [
+        (Match(), True),
+        (Match(types=("assignprocessmsg", "submit*")), True),
+        (Match(types="assignprocessmsg"), False),
+        (Match(colony="c"), True),
+        (Match(colony="d"), False),
+        (Match(callers="user"), True),
+        (Match(callers=("a-?", "us*")), True),
+        (Match(callers="a-1"), False),
+        (Match(role="user"), True),
+        (Match(role="executor"), False),
+        (Match(role="colony_owner"), False),
+        (Match(executor_type="a"), False),
+    ],
+)
+def test_a_fault_is_about_what_it_matches(sim: Simulation, colony: ColonyClient, match: Match, hit: bool) -> None:
+    colony.add_executor("a")
+    sim.faults.add(LoseRequest(match=match))
+    if hit:
+        with pytest.raises(Lost):
+            _submit(colony)
+    else:
+        _submit(colony)
+
+
+def test_an_executor_is_matched_by_name_type_role_and_the_colony_of_its_process(
+    sim: Simulation, colony: ColonyClient
+) -> None:
+    executor = colony.add_executor("a")
+    match = Match(callers="a-1", executor_type="a", role="executor", colony="c", types="closesuccessfulmsg")
+    sim.faults.add(LoseRequest(match=match))
+    _submit(colony)
+    process = executor.assign()
+    assert process is not None
+    with pytest.raises(Lost):
+        process.close()
+
+
+# ---------------------------------------------------------------- trigger
+@pytest.mark.parametrize(
+    ("when", "hits"),
+    [
+        (When(first=2), [0, 1]),
+        (When(nth=3), [2]),
+        (When(every=2), [1, 3, 5]),
+        (When(every=2, first=4), [1, 3]),
+        (When(probability=0), []),
+        (When(from_s=2, until_s=4), [2, 3]),
+        (When(after=After(type="submitfuncspecmsg", count=2)), [2, 3, 4, 5]),
+        (When(after=After(type="submitfuncspecmsg", wait_s=3), first=1), [3]),
+    ],
+)
+def test_a_trigger_says_which_of_them(colony: ColonyClient, sim: Simulation, when: When, hits: list[int]) -> None:
+    sim.faults.add(LoseRequest(match=SUBMITS, when=when))
+    lost = []
+    for number in range(6):
+        try:
+            _submit(colony)
+        except Lost:
+            lost.append(number)
+        sim.advance(1)
+    assert lost == hits
+
+
+def test_chance_strikes_about_as_often_as_it_is_told(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(LoseRequest(match=SUBMITS, when=When(probability=0.3)))
+    lost = 0
+    for _ in range(1000):
+        try:
+            _submit(colony)
+        except Lost:
+            lost += 1
+    assert 240 < lost < 360
+
+
+# ---------------------------------------------------------------- the server
+def test_a_restart_loses_what_is_in_memory_only(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("a")
+    process = _submit(colony, channels=["x"])
+    running = executor.assign()
+    assert running is not None
+    process.say("x", b"hello")
+    assert running.hear("x") == [b"hello"]
+    poll = sim.begin(executor.id, AssignProcess(colonyname="c", timeout=100))
+    sim.faults.add(Restart(times=Times(at_s=10), down_s=5))
+    sim.advance(10)
+    assert poll.answer is not None
+    assert poll.answer.status == LOST
+    with pytest.raises(Lost):
+        colony.processes()
+    sim.advance(5)
+    assert process.state is ProcessState.RUNNING  # this is in the database
+    assert running.hear("x") == []
+    running.close()
+    assert process.state is ProcessState.SUCCESS
+
+
+def test_what_falls_due_while_the_server_is_down_happens_when_it_is_back(sim: Simulation, colony: ColonyClient) -> None:
+    process = _submit(colony, maxwaittime=10)
+    sim.faults.add(Restart(times=Times(at_s=5), down_s=60))
+    sim.advance(40)
+    assert sim.world.processes[process.id].state == ProcessState.WAITING
+    sim.advance(30)
+    assert process.state is ProcessState.FAILED
+
+
+def test_crons_run_once_after_a_long_absence(sim: Simulation, colony: ColonyClient) -> None:
+    from colonysim.core.operations.crons import AddCron
+    from colonysim.core.specs import CronSpec, WorkflowSpec
+    from colonysim.sim.client import function_spec
+
+    workflow = WorkflowSpec(colonyname="c", functionspecs=[function_spec("c", "f", nodename="n", executortype="a")])
+    text = msgspec.json.encode(workflow).decode()
+    colony.user.ask(AddCron(cron=CronSpec(colonyname="c", name="n", interval=10, workflowspec=text)))
+    sim.faults.add(Restart(times=Times(at_s=15), down_s=100))
+    sim.advance(114)
+    assert len(sim.world.processes) == 1
+    sim.advance(1.5)
+    assert len(sim.world.processes) == 2
+    sim.check()
+
+
+def test_a_partition_keeps_some_from_the_server_and_heals(sim: Simulation, colony: ColonyClient) -> None:
+    near, far = colony.add_executor("a", name="near"), colony.add_executor("a", name="far")
+    sim.faults.add(Partition(actors="far", times=Times(at_s=5), for_s=10))
+    poll = sim.begin(far.id, AssignProcess(colonyname="c", timeout=100))
+    sim.advance(6.5)
+    assert poll.answer is not None
+    assert poll.answer.status == LOST
+    with pytest.raises(Lost):
+        far.assign()
+    assert near.assign() is None
+    sim.advance(10)
+    assert far.assign() is None
+
+
+# ---------------------------------------------------------------- hazards
+def test_without_hazards_the_executor_that_can_take_it_is_woken(sim: Simulation, colony: ColonyClient) -> None:
+    assert _woken_by_name(sim, colony) == 200
+
+
+def test_a_lossy_wakeup_wakes_one_that_cannot_take_it(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Hazard(hazard="lossy_wakeup", until_s=1000))
+    assert _woken_by_name(sim, colony) == 404
+
+
+def test_a_lost_signal_wakes_nobody(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Hazard(hazard="lost_signal", until_s=1000))
+    assert _woken_by_name(sim, colony) == 404
+
+
+def _woken_by_name(sim: Simulation, colony: ColonyClient) -> int | None:
+    """What a parked call gets when a process comes for it by name, and another of its type was parked before."""
+    other, wanted = colony.add_executor("a"), colony.add_executor("a")
+    sim.begin(other.id, AssignProcess(colonyname="c", timeout=50))
+    poll = sim.begin(wanted.id, AssignProcess(colonyname="c", timeout=50))
+    _submit(colony, executornames=[wanted.name])
+    sim.advance(60)
+    return poll.call.status
+
+
+def test_a_deadlocked_pool_answers_nothing_until_a_restart(sim: Simulation, colony: ColonyClient) -> None:
+    process = _submit(colony)
+    sim.faults.add(Hazard(hazard="pool_deadlock", pool_size=3, until_s=1000), Restart(times=Times(at_s=20)))
+    assert [process.state, process.state] == [ProcessState.WAITING] * 2
+    before = sim.now_ns
+    with pytest.raises(Lost):
+        process.state  # noqa: B018
+    assert sim.now_ns - before == 20 * 10**9
+    assert process.state is ProcessState.WAITING
+
+
+def test_leaked_connections_stop_the_server_until_the_hazard_ends(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("a")
+    sim.faults.add(Hazard(hazard="connection_leak", pool_size=1, until_s=30))
+    sim.call(executor.id, ChangeExecutorId(colonyname="c", executorid="5" * 64))
+    with pytest.raises(Lost):
+        colony.processes()
+    assert sim.now_ns - sim.world.started_ns == 30 * 10**9
+    assert colony.processes() == []
+
+
+def test_a_retried_close_is_sent_twice(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("a")
+    executor.add_function("f")
+    _submit(colony)
+    process = executor.assign()
+    assert process is not None
+    sim.faults.add(Hazard(hazard="retried_close", until_s=1000))
+    process.close()
+    (function,) = sim.world.functions.values()
+    assert function.counter == 2
+    _submit(colony)
+    again = executor.assign()
+    assert again is not None
+    with pytest.raises(Refused, match="as failed"):
+        again.fail("x")  # the first try has failed it already
+
+
+# ---------------------------------------------------------------- websockets
+class _Socket(Connection):
+    """A connection that subscribes once."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(outside=False)
+        self.asked: list[Asked] = [asked]
+        self.got: list[Push | Answer | Hangup] = []
+
+    def next_request(self) -> Asked | HangUp | None:
+        return self.asked.pop() if self.asked else None
+
+    def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:
+        self.got.append(delivery)
+
+
+def _subscribed(sim: Simulation, colony: ColonyClient, fault: AnyFault | None) -> tuple[_Socket, Any]:
+    """A socket that waits for a process to succeed, which it then does."""
+    executor = colony.add_executor("a")
+    process = _submit(colony)
+    if fault is not None:
+        sim.faults.add(fault)
+    message = SubscribeProcess(processid=process.id, executortype="a", state=2, timeout=1000)
+    socket = _Socket(Asked(colony.user.id, message))
+    sim.serve(socket)
+    sim.advance(5)
+    running = executor.assign()
+    assert running is not None
+    running.close()
+    return socket, process
+
+
+SUBSCRIBES = Match(types="subscribeprocessmsg")
+
+
+def test_without_faults_a_push_comes(sim: Simulation, colony: ColonyClient) -> None:
+    socket, _ = _subscribed(sim, colony, None)
+    assert [type(one) for one in socket.got] == [Push]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        LoseRequest(match=SUBSCRIBES),
+        LoseRequest(match=SUBSCRIBES, notice_s=2),
+        Disconnect(match=SUBSCRIBES),
+        Disconnect(match=SUBSCRIBES, after_s=3),
+        Partition(times=Times(at_s=3), for_s=1),
+        Restart(times=Times(at_s=3)),
+    ],
+)
+def test_a_websocket_breaks(sim: Simulation, colony: ColonyClient, fault: AnyFault) -> None:
+    socket, _ = _subscribed(sim, colony, fault)
+    assert [type(one) for one in socket.got] == [Hangup]
+    assert socket.closed
+    assert not sim.world.subscriptions
+
+
+def test_a_push_is_lost(sim: Simulation, colony: ColonyClient) -> None:
+    socket, _ = _subscribed(sim, colony, LoseReply(match=SUBSCRIBES))
+    sim.advance(100)
+    assert socket.got == []
+
+
+def test_a_push_is_late(sim: Simulation, colony: ColonyClient) -> None:
+    socket, _ = _subscribed(sim, colony, Delay(match=SUBSCRIBES, by_s=3, what="reply"))
+    assert socket.got == []
+    sim.advance(3)
+    assert [type(one) for one in socket.got] == [Push]
+
+
+def test_a_late_subscription_is_one_all_the_same(sim: Simulation, colony: ColonyClient) -> None:
+    socket, _ = _subscribed(sim, colony, Delay(match=SUBSCRIBES, by_s=3))
+    assert [type(one) for one in socket.got] == [Push]
+
+
+def test_a_subscription_may_be_refused_by_a_fault(sim: Simulation, colony: ColonyClient) -> None:
+    socket, _ = _subscribed(sim, colony, AnswerWith(match=SUBSCRIBES, status=500, text="no"))
+    assert [type(one) for one in socket.got] == [Answer]
+
+
+# ---------------------------------------------------------------- adding and removing
+def test_no_faults_cost_nothing(sim: Simulation, colony: ColonyClient) -> None:
+    assert sim._network is None
+    sim.faults.add(LoseRequest(name="x"))
+    assert sim._network is not None
+    sim.faults.remove("x")
+    assert sim._network is None
+
+
+def test_a_fault_can_be_turned_off_and_on(sim: Simulation, colony: ColonyClient) -> None:
+    (fault,) = sim.faults.add(LoseRequest(match=SUBMITS))
+    sim.faults.enable(fault.name, False)
+    _submit(colony)
+    sim.faults.enable(fault.name)
+    with pytest.raises(Lost):
+        _submit(colony)
+    sim.faults.clear()
+    _submit(colony)
+    assert sim.faults.all == ()
+
+
+def test_a_partition_ends_when_its_fault_is_removed(sim: Simulation, colony: ColonyClient) -> None:
+    (fault,) = sim.faults.add(Partition(times=Times(at_s=1), for_s=1000))
+    sim.advance(2)
+    with pytest.raises(Lost):
+        colony.processes()
+    sim.faults.remove(fault.name)
+    assert colony.processes() == []
+
+
+def test_a_server_that_is_down_is_back_when_its_fault_is_removed(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Restart(times=Times(at_s=1), down_s=1000))
+    sim.advance(2)
+    sim.faults.clear()
+    assert colony.processes() == []
+
+
+def test_a_reset_begins_all_faults_anew(sim: Simulation) -> None:
+    sim.mark_initial()
+    sim.faults.add(LoseRequest(match=Match(types="addcolonymsg"), when=ONCE))
+    for _ in range(2):
+        with pytest.raises(Lost):
+            ColonyClient.create(sim, "d")
+        ColonyClient.create(sim, "d")
+        sim.reset()
+
+
+def test_a_plan_ends_all_its_faults(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Plan(faults=(LoseRequest(match=SUBMITS), Restart(times=Times(every_s=10))), until_s=30))
+    with pytest.raises(Lost):
+        _submit(colony)
+    sim.advance(30)
+    _submit(colony)
+    assert sim.journal is not None
+    assert sum(b'"kind":"restart"' in line for line in sim.journal.lines) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_swarm_draws_which_faults_are_active(seed: int) -> None:
+    faults = tuple(LoseRequest(name=str(n)) for n in range(10))
+    plan = Plan(faults=faults, swarm=Swarm(keep=0.5))
+    names = [fault.name for fault in plan.active(seed)]
+    assert names == [fault.name for fault in plan.active(seed)]
+    assert 0 < len(names) < 10
+    assert len({tuple(fault.name for fault in plan.active(s)) for s in range(20)}) > 15
+
+
+def test_a_swarm_keeps_a_few_at_least() -> None:
+    plan = Plan(faults=(LoseRequest(), Delay(by_s=1)), swarm=Swarm(keep=0, at_least=1))
+    assert len(plan.active(3)) == 1
+
+
+# ---------------------------------------------------------------- as data
+def test_faults_are_the_same_in_python_and_as_data() -> None:
+    data = {"kind": "delay", "by_s": [1, 2], "match": {"types": "close*"}, "when": {"probability": 0.5, "until_s": 9}}
+    fault = Delay(by_s=(1, 2), match=Match(types="close*"), when=When(probability=0.5, until_s=9))
+    assert read_faults([data]) == (fault,)
+    assert msgspec.json.decode(msgspec.json.encode(Plan(faults=(fault,))), type=Plan) == Plan(faults=(fault,))
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"kind": "loose_reply"}, r"fault 0: Invalid value 'loose_reply'.*the kinds are lose_request"),
+        ({"kind": "delay", "name": "x"}, "fault 'x': Object missing required field `by_s`"),
+        ({"kind": "delay", "by_s": -1}, r"by_s=-1.* give seconds, 0 or more"),
+        ({"kind": "delay", "by_s": [2, 1]}, r"by_s=\(2.* cannot be"),
+        ({"kind": "lose_reply", "when": {"probability": 5}}, "probability=5.*write 0.05 for 5 %.*when"),
+        ({"kind": "lose_reply", "when": {"from_s": 5, "until_s": 5}}, "until_s=5.*later than from_s=5"),
+        ({"kind": "lose_reply", "when": {"nth": 2, "first": 3}}, "leave out first and every"),
+        ({"kind": "lose_reply", "match": {"types": "closesucessfulmsg"}}, "perhaps 'closesuccessfulmsg' is meant"),
+        ({"kind": "lose_reply", "match": {"type": "x"}}, "unknown field `type`"),
+        ({"kind": "crash"}, "either `when`"),
+        ({"kind": "restart", "times": {}}, "times need one of at_s, every_s and mean_every_s"),
+        ({"kind": "answer", "status": 200, "text": ""}, "status=200 cannot be"),
+        ({"kind": "hazard", "hazard": "fire"}, "Invalid enum value 'fire'"),
+        (5, "Expected `object`, got `int`"),
+    ],
+)
+def test_what_is_wrong_with_a_fault_is_told_with_the_fix(data: Any, text: str) -> None:
+    with pytest.raises(BadFault, match=text):
+        read_faults(data)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Restart(times=Times(every_s=5)),
+        Partition(times=Times(mean_every_s=5), for_s=1),
+        Hazard(hazard="lost_signal"),
+        Crash(times=Times(every_s=5)),
+    ],
+)
+def test_what_lasts_needs_an_end(sim: Simulation, fault: AnyFault) -> None:
+    with pytest.raises(BadFault, match="has no end: give it until_s"):
+        sim.faults.add(fault)
+    assert sim.faults.all == ()
+    sim.faults.add(Plan(faults=(fault,), until_s=60))
+
+
+def test_names_are_unique(sim: Simulation) -> None:
+    assert [fault.name for fault in sim.faults.add(Delay(by_s=1), Delay(by_s=2))] == ["delay", "delay-2"]
+    with pytest.raises(BadFault, match="there is a fault of that name already"):
+        sim.faults.add(Delay(name="delay", by_s=1))
+    with pytest.raises(BadFault, match="there is no fault 'x'; there are delay, delay-2"):
+        sim.faults.remove("x")
+
+
+# ---------------------------------------------------------------- chance and histories
+TODAY = Times(mean_every_s=600, until_s=7200)
+OFTEN = When(probability=0.1, until_s=7200)
+STORM: dict[str, AnyFault] = {
+    "lose_request": LoseRequest(when=OFTEN),
+    "lose_reply": LoseReply(when=OFTEN),
+    "duplicate": Duplicate(when=OFTEN),
+    "delay": Delay(when=OFTEN, by_s=(0.1, 9)),
+    "reorder": Reorder(when=OFTEN, within_s=5),
+    "answer": AnswerWith(when=OFTEN, status=503, text="busy"),
+    "disconnect": Disconnect(when=OFTEN),
+    "malformed": Malformed(when=OFTEN),
+    "crash": Crash(times=TODAY, restart_after_s=(1, 20)),
+    "pause": Pause(times=TODAY, for_s=30),
+    "slow_down": SlowDown(times=TODAY, factor=3, for_s=600),
+    "clock_skew": ClockSkew(times=TODAY, by_s=-5, for_s=600),
+    "restart": Restart(times=TODAY, down_s=5),
+    "partition": Partition(times=TODAY, for_s=30),
+    "hazard": Hazard(hazard="retried_close", until_s=7200, probability=0.2),
+}
+
+
+def test_every_kind_of_fault_is_in_the_storm() -> None:
+    assert list(STORM) == list(KINDS)
+
+
+@pytest.mark.parametrize("kind", STORM)
+def test_every_fault_changes_the_history_and_every_seed_does(kind: str) -> None:
+    digests = [
+        digest_of(1, ()),
+        digest_of(1, (STORM[kind],)),
+        digest_of(1, (STORM[kind],)),
+        digest_of(2, (STORM[kind],)),
+    ]
+    assert digests[1] == digests[2]
+    assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1", "4711"])
+def test_one_storm_is_one_history_in_every_process(hash_seed: str) -> None:
+    plan = Plan(faults=tuple(STORM.values()))
+    program = f"from tests.sim.storm import main; main({msgspec.json.encode(plan).decode()!r})"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == digest_of(7, plan.faults)
+
+
+def test_turning_one_fault_off_leaves_the_arrivals_and_the_others_alone() -> None:
+    def strikes(*faults: AnyFault) -> tuple[list[int], list[int]]:
+        """When requests were sent, and which of them the first fault struck."""
+        sim = Simulation(seed=5)
+        colony = ColonyClient.create(sim, "c")
+        sim.faults.add(*faults)
+        for _ in range(300):
+            sim.begin(colony.user.id, _message_of(colony, "f"))
+            sim.advance(1)
+        calls = [call for call in sim.calls if call.payload_type == "submitfuncspecmsg"]
+        struck = [number for number, call in enumerate(calls) if call.fault == "first"]
+        return [call.at_ns for call in calls], struck
+
+    first = LoseReply(name="first", when=When(probability=0.1))
+    second = LoseRequest(name="second", when=When(probability=0.3))
+    alone, both = strikes(first), strikes(first, second)
+    assert alone == both
+    assert len(alone[1]) > 10
+
+
+def test_a_fault_draws_the_same_whoever_stands_before_it() -> None:
+    def delays(*faults: AnyFault) -> dict[int, int]:
+        sim = Simulation(seed=5)
+        colony = ColonyClient.create(sim, "c")
+        sim.faults.add(*faults)
+        for _ in range(200):
+            sim.begin(colony.user.id, _message_of(colony, "f"))
+            sim.advance(100)
+        calls = [call for call in sim.calls if call.payload_type == "submitfuncspecmsg"]
+        slow = ((number, call) for number, call in enumerate(calls) if call.fault == "slow")
+        return {number: (call.answered_ns or 0) - call.at_ns for number, call in slow}
+
+    slow = Delay(name="slow", by_s=(1.0, 50.0), when=When(probability=0.5))
+    alone, second = delays(slow), delays(LoseRequest(when=When(probability=0.5)), slow)
+    assert len(second) > 20
+    assert second.items() <= alone.items()
+    assert second.keys() != alone.keys()
+
+
+# ---------------------------------------------------------------- over HTTP
+def _over_http(sim: Simulation, work: Callable[[Any], None]) -> None:
+    from colonysim.sim import stock
+
+    stock.install(sim)
+    with WebServer(sim) as server:
+        work(server)
+
+
+def test_a_fault_acts_over_http_as_well() -> None:
+    import urllib.request
+
+    sim = Simulation()
+    sim.faults.add(LoseRequest(match=Match(types="versionmsg"), when=ONCE))
+
+    def work(server: Any) -> None:
+        body = msgspec.json.encode({"payloadtype": "versionmsg", "payload": "eyJtc2d0eXBlIjoidmVyc2lvbm1zZyJ9"})
+        with pytest.raises(OSError):
+            urllib.request.urlopen(f"{server.url}/api", body)
+        assert urllib.request.urlopen(f"{server.url}/api", body).status == 200
+
+    _over_http(sim, work)

@@ -1,0 +1,600 @@
+"""Programs: blocking code in lock-step, in virtual time, crashed and started anew."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import date
+from time import sleep
+from typing import Any
+
+import pytest
+
+from colonysim import ColonyClient, Crashed, Lost, ProcessState, ProgramFailed, Refused, Simulation, Stuck, WebServer
+from colonysim.sim import programs as programs_module
+from colonysim.sim.client import ExecutorClient
+from colonysim.sim.faults import ClockSkew, Crash, LoseReply, Match, Pause, SlowDown, Times, When
+
+START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulation]:
+    simulation = Simulation(seed=3, journal=True)
+    yield simulation
+    simulation.stop_programs()
+    simulation.check()
+
+
+@pytest.fixture
+def colony(sim: Simulation) -> ColonyClient:
+    return ColonyClient.create(sim, "c")
+
+
+def _serve(executor: ExecutorClient, service_s: float = 2.0) -> None:
+    """An executor's usual loop."""
+    while True:
+        process = executor.assign(timeout_s=100)
+        if process is not None:
+            sleep(service_s)
+            process.close([executor.name])
+
+
+# ---------------------------------------------------------------- running
+def test_a_client_and_an_executor_meet(sim: Simulation, colony: ColonyClient) -> None:
+    def client() -> list[Any]:
+        process = colony.submit("f", executortype="a")
+        while process.state is not ProcessState.SUCCESS:
+            time.sleep(1)
+        return process.output
+
+    executor = colony.add_executor("a")
+    sim.program(_serve, executor, forever=True)
+    program = sim.program(client)
+    sim.run()
+    assert program.result == ["a-1"]
+    assert program.state == "over"
+    assert 2 <= (sim.now - START).total_seconds() <= 4
+
+
+def test_time_goes_on_to_the_end_of_a_run(sim: Simulation) -> None:
+    sim.program(time.sleep, 5)
+    sim.run(for_s=3600)
+    assert (sim.now - START).total_seconds() == 3600
+
+
+def test_a_run_ends_when_something_is_true(sim: Simulation) -> None:
+    seen: list[float] = []
+
+    def tick() -> None:
+        while True:
+            time.sleep(1)
+            seen.append(time.time())
+
+    sim.program(tick, forever=True)
+    sim.run(until=lambda: len(seen) == 7)
+    assert (sim.now - START).total_seconds() == 7
+    sim.run(for_s=3)
+    assert len(seen) == 10
+
+
+def test_what_can_never_end_is_told(sim: Simulation) -> None:
+    with pytest.raises(ValueError, match="there is no program"):
+        sim.run()
+    sim.program(time.sleep, 1, forever=True)
+    with pytest.raises(ValueError, match="say for how long"):
+        sim.run()
+    sim.program(lambda: sim.driver.wait_for(_Never(), "Godot"), name="vladimir")
+    with pytest.raises(Stuck, match=r"nothing can ever happen any more\n(.|\n)*program vladimir waits for Godot"):
+        sim.run()
+
+
+class _Never(programs_module.Waiter):
+    @property
+    def done(self) -> bool:
+        return False
+
+
+def test_names_are_unique(sim: Simulation) -> None:
+    assert [sim.program(sleep, 1, name="x").name, sim.program(_serve, None).name] == ["x", "_serve"]
+    assert sim.program(_serve, None).name == "_serve-2"
+    with pytest.raises(ValueError, match="there is a program named 'x' already"):
+        sim.program(sleep, 1, name="x")
+    sim.stop_programs()
+
+
+def test_a_program_may_start_later(sim: Simulation) -> None:
+    program = sim.program(time.time, starts_after_s=90)
+    sim.run()
+    assert program.result == START.timestamp() + 90
+
+
+def test_programs_act_while_time_is_advanced(sim: Simulation, colony: ColonyClient) -> None:
+    sim.program(_serve, colony.add_executor("a"), forever=True)
+    process = colony.submit("f", executortype="a")
+    sim.advance(1)
+    assert process.state is ProcessState.RUNNING
+    sim.advance(1)
+    assert process.state is ProcessState.SUCCESS
+    second = colony.submit("f", executortype="a")
+    sim.advance(until=lambda: second.state is ProcessState.SUCCESS)
+    assert (sim.now - START).total_seconds() == 4
+
+
+def test_programs_act_while_a_call_waits(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("a")
+
+    def client() -> None:
+        time.sleep(30)
+        colony.submit("f", executortype="a")
+
+    sim.program(client)
+    assert executor.assign(timeout_s=60) is not None
+    assert (sim.now - START).total_seconds() == 30
+
+
+def test_under_a_manual_clock_programs_act_but_time_stands(colony: ColonyClient, sim: Simulation) -> None:
+    sim.set_clock("manual")
+    sim.program(_serve, colony.add_executor("a"), forever=True)
+    process = colony.submit("f", executortype="a")
+    sim.advance(0)
+    assert process.state is ProcessState.RUNNING
+    assert sim.now == START
+    sim.advance(2)
+    assert process.state is ProcessState.SUCCESS
+
+
+def test_clients_over_http_meet_programs() -> None:
+    from colonysim import intercept
+    from colonysim.sim import stock
+
+    sim = Simulation()
+    stock.install(sim)
+    colony = ColonyClient.stock(sim)
+    sim.program(_serve, colony.add_executor("a"), forever=True)
+    from pycolonies import Colonies, func_spec
+
+    with WebServer(sim) as server, intercept(Simulation(), port=1):  # the latter for fast signatures
+        client = Colonies("127.0.0.1", server.port)
+        spec = func_spec(func="f", args=[], colonyname="dev", executortype="a", maxexectime=60)
+        process = client.submit_func_spec(spec, stock.USER_IDENTITY.private_key)
+        done = client.wait(process, 60, stock.USER_IDENTITY.private_key)
+        assert done.output == ["a-1"]
+    sim.stop_programs()
+    sim.check()
+
+
+def test_a_clock_that_follows_real_time_takes_no_programs() -> None:
+    with pytest.raises(ValueError, match="programs need one that is manual or auto"):
+        Simulation(mode="real").program(sleep, 1)
+
+
+def test_a_program_does_not_move_time(sim: Simulation) -> None:
+    sim.program(lambda: sim.advance(5), name="x")
+    with pytest.raises(ProgramFailed, match="a program cannot move time: it sleeps"):
+        sim.run()
+
+
+@pytest.mark.parametrize("what", ["snapshot", "fork", "reset"])
+def test_what_threads_do_cannot_be_copied(sim: Simulation, what: str) -> None:
+    program = sim.program(sleep, 10, name="sleeper")
+    with pytest.raises(ValueError, match=r"not possible while programs run \(sleeper\): call stop_programs\(\) first"):
+        getattr(sim, what)()
+    sim.run()
+    assert program.over
+    getattr(sim, what)()
+
+
+# ---------------------------------------------------------------- lock-step
+def _turns(seed: int, count: int = 4) -> list[int]:
+    """In which order programs that all call at the same time get their turns."""
+    sim = Simulation(seed=seed)
+    colony = ColonyClient.create(sim, "c")
+    order: list[int] = []
+
+    def act(number: int) -> None:
+        for _ in range(5):
+            colony.statistics()
+            order.append(number)
+
+    for number in range(count):
+        sim.program(act, number)
+    sim.run()
+    sim.stop_programs()
+    return order
+
+
+def test_turns_are_drawn_from_the_seed() -> None:
+    assert _turns(1) == _turns(1)
+    assert len({tuple(_turns(seed)) for seed in range(10)}) == 10
+
+
+def test_only_one_acts_at_a_time_and_hands_over_only_where_it_calls(sim: Simulation, colony: ColonyClient) -> None:
+    inside: list[int] = []
+    most = 0
+
+    def act(number: int) -> None:
+        nonlocal most
+        for _ in range(50):
+            inside.append(number)
+            most = max(most, len(inside))
+            sum(range(1000))  # long enough for threads to be switched, if they could
+            inside.remove(number)
+            colony.statistics()
+
+    for number in range(8):
+        sim.program(act, number)
+    sim.run()
+    assert most == 1
+
+
+PROGRAM = """
+import sys
+from tests.sim.test_programs import history
+print(history(int(sys.argv[1])))
+"""
+
+
+def history(seed: int) -> str:
+    """The digest of a day of pycolonies' own executors and clients with losses, crashes and restarts."""
+    from tests.sim.day import day
+
+    journal = day(seed, executors=5, clients=3, count=6).journal
+    assert journal is not None
+    return journal.digest()
+
+
+def test_one_seed_is_one_history_in_every_process() -> None:
+    digests = []
+    for hash_seed in ("0", "1", "4711"):
+        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+        arguments = [sys.executable, "-c", PROGRAM, "1"]
+        digests.append(subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert {digest.strip() for digest in digests} == {history(1)}
+
+
+def test_another_seed_is_another_history() -> None:
+    assert len({history(seed) for seed in (1, 2, 3)}) == 3
+
+
+# ---------------------------------------------------------------- virtual time and chance
+def test_a_program_sees_virtual_time_and_nobody_else_does(sim: Simulation) -> None:
+    seen: dict[str, Any] = {}
+
+    def look() -> None:
+        before = time.monotonic(), time.perf_counter(), time.monotonic_ns()
+        sleep(3600)
+        seen["time"] = time.time(), time.time_ns() // 10**9
+        seen["passed"] = time.monotonic() - before[0], time.perf_counter() - before[1]
+        seen["ns"] = time.monotonic_ns() - before[2]
+        seen["now"] = datetime.datetime.now(datetime.UTC), datetime.datetime.utcnow()
+        seen["local"] = datetime.datetime.today(), datetime.datetime.now()
+        seen["date"] = date.today()
+        seen["tuple"] = time.gmtime()[:6]
+        thread = threading.Thread(target=lambda: seen.update(other=time.time()))
+        thread.start()
+        thread.join()
+
+    sim.program(look)
+    real = time.time()
+    sim.run()
+    later = START + datetime.timedelta(hours=1)
+    assert seen["time"] == (later.timestamp(), int(later.timestamp()))
+    assert seen["passed"] == (3600, 3600)
+    assert seen["ns"] == 3600 * 10**9
+    assert seen["now"] == (later, later.replace(tzinfo=None))
+    assert seen["local"] == (later.astimezone().replace(tzinfo=None),) * 2
+    assert seen["date"] == later.astimezone().date()
+    assert seen["tuple"] == (2026, 1, 1, 1, 0, 0)
+    assert seen["other"] >= real
+    assert time.time() >= real
+
+
+def test_dates_stay_what_they_are(sim: Simulation) -> None:
+    def look() -> list[bool]:
+        now = datetime.datetime.now()
+        return [
+            isinstance(now, datetime.datetime),
+            isinstance(now, date),
+            not isinstance("now", datetime.datetime),
+            issubclass(datetime.datetime, date),
+            datetime.datetime(2026, 1, 2) - datetime.timedelta(days=1) == datetime.datetime(2026, 1, 1),
+            datetime.datetime.fromisoformat("2026-01-01") == datetime.datetime(2026, 1, 1),
+            date.fromisoformat("2026-01-01") == date(2026, 1, 1),
+        ]
+
+    program = sim.program(look)
+    sim.run()
+    assert program.result == [True] * 7
+
+
+def test_everything_is_put_back() -> None:
+    def functions() -> list[Any]:
+        return [time.time, time.sleep, sleep, datetime.datetime, date, random.random, os.urandom, random.shuffle]
+
+    before = functions()
+    one, other = Simulation(), Simulation()
+    one.program(time.time)
+    other.program(time.time)
+    assert all(a is not b for a, b in zip(before, functions(), strict=True))
+    one.stop_programs()
+    assert functions() != before
+    other.stop_programs()
+    assert all(a is b for a, b in zip(before, functions(), strict=True))
+
+
+def test_chance_in_a_program_comes_from_the_seed() -> None:
+    def draw() -> list[Any]:
+        cards = list(range(10))
+        random.shuffle(cards)
+        return [random.random(), random.randint(1, 10**9), cards, uuid.uuid4(), os.urandom(8)]
+
+    def drawn(seed: int, name: str) -> list[Any]:
+        sim = Simulation(seed=seed)
+        program = sim.program(draw, name=name)
+        sim.run()
+        sim.stop_programs()
+        result: list[Any] = program.result
+        return result
+
+    assert drawn(1, "x") == drawn(1, "x")
+    for a, b in zip(drawn(1, "x"), drawn(2, "x"), strict=True):
+        assert a != b
+    for a, b in zip(drawn(1, "x"), drawn(1, "y"), strict=True):
+        assert a != b
+
+
+def test_who_only_looks_at_the_clock_sees_it_move(sim: Simulation) -> None:
+    def spin() -> None:
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            pass
+
+    sim.program(spin)
+    sim.run()
+    assert 0.5 <= (sim.now - START).total_seconds() < 1
+
+
+def test_a_negative_sleep_is_refused_as_ever(sim: Simulation) -> None:
+    sim.program(sleep, -1)
+    with pytest.raises(ProgramFailed, match="sleep length must be non-negative"):
+        sim.run()
+
+
+# ---------------------------------------------------------------- errors
+def test_an_error_reaches_the_test_with_name_and_stack(sim: Simulation) -> None:
+    def break_down() -> None:
+        sleep(5)
+        raise KeyError("lost key")
+
+    sim.program(break_down, name="unlucky")
+    with pytest.raises(
+        ProgramFailed, match=r"program 'unlucky' failed: KeyError\('lost key'\)(.|\n)*in break_down"
+    ) as e:
+        sim.run()
+    assert isinstance(e.value.error, KeyError)
+    assert (sim.now - START).total_seconds() == 5
+
+
+def test_a_supervised_program_is_started_anew(sim: Simulation) -> None:
+    starts: list[float] = []
+
+    def run() -> str:
+        starts.append(time.time() - START.timestamp())
+        sleep(1)
+        if len(starts) < 3:
+            raise RuntimeError
+        return "done"
+
+    program = sim.program(run, restart_after_s=10)
+    sim.run()
+    assert starts == [0, 11, 22]
+    assert (program.result, program.lives) == ("done", 3)
+
+
+def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.2)
+    lock = threading.Lock()
+    lock.acquire()
+
+    def hang() -> None:
+        lock.acquire()
+
+    sim.program(hang, name="hanger")
+    with pytest.raises(Stuck, match=r"program 'hanger' is blocked by something real(.|\n)*in hang(.|\n)*hanger acts"):
+        sim.run()
+    with pytest.raises(Stuck, match="cannot go on"):
+        sim.run()
+    lock.release()
+
+
+def test_a_program_that_never_lets_time_move_is_told(
+    sim: Simulation, colony: ColonyClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs_module, "_STEPS_AT_ONCE", 1000)
+
+    def spin() -> None:
+        while True:
+            colony.statistics()
+
+    sim.program(spin, name="spinner")
+    with pytest.raises(Stuck, match="'spinner' has taken 1000 steps without time moving"):
+        sim.run()
+
+
+# ---------------------------------------------------------------- crashes
+def test_a_crash_ends_code_that_catches_everything_it_should(sim: Simulation, colony: ColonyClient) -> None:
+    last: list[str] = []
+
+    def stubborn() -> None:
+        try:
+            while True:
+                try:
+                    sleep(10)
+                    colony.statistics()
+                except Exception:
+                    last.append("caught")
+        finally:
+            last.append("finally")
+            try:
+                colony.submit("last words")
+            except Crashed:
+                last.append("cut off")
+                raise
+
+    program = sim.program(stubborn, forever=True)
+    sim.faults.add(Crash(times=Times(at_s=25)))
+    sim.run(for_s=60)
+    assert program.state == "crashed"
+    assert last == ["finally", "cut off"]
+    assert colony.processes() == []
+
+
+def test_what_a_crashed_program_waited_for_is_given_up(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("a")
+    sim.program(_serve, executor, forever=True)
+    sim.faults.add(Crash(times=Times(at_s=5)))
+    sim.run(for_s=10)
+    process = colony.submit("f", executortype="a")
+    assert process.state is ProcessState.WAITING
+
+
+def test_a_crashed_program_comes_back_with_an_empty_memory(sim: Simulation) -> None:
+    lives: list[float] = []
+
+    def run() -> None:
+        lives.append(time.time() - START.timestamp())
+        sleep(1000)
+
+    program = sim.program(run)
+    sim.faults.add(Crash(times=Times(at_s=(10, 50)), restart_after_s=7))
+    sim.run()
+    assert lives == [0, 17, 57]
+    assert program.state == "over"
+    assert (sim.now - START).total_seconds() == 1057
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+def test_a_program_can_crash_at_any_step(sim: Simulation, colony: ColonyClient, step: int) -> None:
+    executor = colony.add_executor("a")
+    processes = [colony.submit("f", executortype="a", maxexectime=20, maxretries=3) for _ in range(3)]
+    program = sim.program(_serve, executor, forever=True)
+    sim.faults.add(Crash(when=When(nth=step), restart_after_s=1))
+    sim.run(for_s=120)
+    assert program.lives == 2
+    assert [process.state for process in processes] == [ProcessState.SUCCESS] * 3
+
+
+def test_a_program_that_swallows_its_own_death_is_left_standing(sim: Simulation, colony: ColonyClient) -> None:
+    def undead() -> None:
+        while True:
+            try:
+                colony.statistics()
+                sleep(1)
+            except BaseException:
+                pass
+
+    program = sim.program(undead, forever=True)
+    other = sim.program(sleep, 100)
+    sim.faults.add(Crash(actors="undead", times=Times(at_s=5)))
+    sim.run()
+    assert (program.state, other.state) == ("crashed", "over")
+
+
+def test_a_crash_closes_the_websockets_of_a_program(colonysim: Simulation) -> None:
+    import websocket
+
+    from tests.fronts.conftest import signed
+
+    def listen() -> None:
+        socket = websocket.create_connection("ws://localhost:50080/pubsub")
+        body = signed("subscribeprocessmsg", {"processid": "5" * 64, "executortype": "a", "state": 2, "timeout": 1000})
+        socket.send(body.decode())
+        socket.recv()
+
+    colonysim.program(listen)
+    colonysim.program(sleep, 10)
+    colonysim.faults.add(Crash(actors="listen", times=Times(at_s=5)))
+    colonysim.run()
+    assert len(colonysim._connections) == 0
+
+
+# ---------------------------------------------------------------- other faults of actors
+def test_a_paused_program_does_not_notice(sim: Simulation) -> None:
+    seen: list[float] = []
+
+    def tick() -> None:
+        for _ in range(5):
+            seen.append(time.time() - START.timestamp())
+            sleep(10)
+
+    sim.program(tick)
+    sim.faults.add(Pause(times=Times(at_s=15), for_s=100))
+    sim.run()
+    assert seen == [0, 10, 115, 125, 135]
+
+
+def test_a_program_is_slow_for_a_while(sim: Simulation) -> None:
+    seen: list[float] = []
+
+    def tick() -> None:
+        for _ in range(5):
+            seen.append(time.time() - START.timestamp())
+            sleep(10)
+
+    sim.program(tick)
+    sim.faults.add(SlowDown(times=Times(at_s=15), factor=3, for_s=20))
+    sim.run()
+    assert seen == [0, 10, 20, 50, 60]
+
+
+def test_a_program_has_a_clock_of_its_own(sim: Simulation) -> None:
+    seen: list[tuple[float, float]] = []
+
+    def tick() -> None:
+        for _ in range(4):
+            seen.append((time.time() - START.timestamp(), datetime.datetime.now(datetime.UTC).timestamp()))
+            sleep(10)
+
+    sim.program(tick)
+    sim.faults.add(ClockSkew(times=Times(at_s=5), by_s=-3, drift=0.1, for_s=20))
+    sim.run()
+    assert [round(at, 6) for at, _ in seen] == [0, 7.5, 18.5, 30]
+    assert [round(now - START.timestamp(), 6) for _, now in seen] == [0, 7.5, 18.5, 30]
+
+
+# ---------------------------------------------------------------- wrong programs are found out
+def test_a_client_that_submits_again_when_the_reply_was_lost_is_seen(sim: Simulation, colony: ColonyClient) -> None:
+    def client() -> None:
+        for number in range(20):
+            for _ in range(3):
+                try:
+                    colony.submit("f", [number])
+                    break
+                except Lost:
+                    sleep(1)
+
+    sim.program(client)
+    sim.faults.add(LoseReply(match=Match(types="submit*"), when=When(probability=0.2)))
+    sim.run()
+    arguments = [process.args[0] for process in colony.processes()]
+    assert set(arguments) == set(range(20))
+    assert len(arguments) > 20
+
+
+def test_an_executor_that_closes_what_it_holds_no_more_is_seen(sim: Simulation, colony: ColonyClient) -> None:
+    for name in ("slow", "other"):
+        sim.program(_serve, colony.add_executor("a", name=name), name=name, forever=True)
+    process = colony.submit("f", executortype="a", executornames=["slow"], maxexectime=10, maxretries=3)
+    sim.faults.add(Pause(actors="slow", times=Times(at_s=1), for_s=30))
+    with pytest.raises(ProgramFailed, match=r"program 'slow' failed: Refused(.|\n)*process is not assigned") as e:
+        sim.run(for_s=100)
+    assert isinstance(e.value.error, Refused)
+    assert process.state is ProcessState.WAITING
