@@ -19,11 +19,11 @@ class Agenda:
     """A heap of (due_ns, rank, ticket) and the events that are still wanted.
 
     `add`, `cancel` and `pop_due` are O(log n). A cancelled event leaves its heap entry behind until it
-    surfaces or until such entries outnumber the live ones, when the heap is rebuilt.
+    surfaces or until such entries outnumber the live ones, when the heap is rebuilt. Nobody else changes `heap`.
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, int]] = []
+        self.heap: list[tuple[int, int, int]] = []
         self._events: dict[int, Event] = {}
         self._last_ticket = 0
 
@@ -34,46 +34,46 @@ class Agenda:
         """Put an event on the agenda; the ticket returned takes it off again."""
         self._last_ticket = ticket = self._last_ticket + 1
         self._events[ticket] = event
-        heapq.heappush(self._heap, (due_ns, rank, ticket))
+        heapq.heappush(self.heap, (due_ns, rank, ticket))
         return ticket
 
     def cancel(self, ticket: int) -> bool:
         """Take an event off; False if it has fallen due or been cancelled before."""
         if self._events.pop(ticket, None) is None:
             return False
-        if len(self._heap) > 2 * len(self._events) + 64:
-            self._heap = [entry for entry in self._heap if entry[2] in self._events]
-            heapq.heapify(self._heap)
+        if len(self.heap) > 2 * len(self._events) + 64:
+            self.heap = [entry for entry in self.heap if entry[2] in self._events]
+            heapq.heapify(self.heap)
         return True
 
     def next_due(self) -> int | None:
         """When the next event falls due, or None when nothing is to come."""
-        while self._heap:
-            due_ns, _, ticket = self._heap[0]
+        while self.heap:
+            due_ns, _, ticket = self.heap[0]
             if ticket in self._events:
                 return due_ns
-            heapq.heappop(self._heap)
+            heapq.heappop(self.heap)
         return None
 
     def may_be_due(self, now_ns: int) -> bool:
         """Whether something stands on the agenda for now, cancelled or not; cheap."""
-        return bool(self._heap) and self._heap[0][0] <= now_ns
+        return bool(self.heap) and self.heap[0][0] <= now_ns
 
     def pop_due(self, now_ns: int) -> tuple[int, Event] | None:
         """Take the first event that is due at `now_ns` or before, with its due time."""
         due_ns = self.next_due()
         if due_ns is None or due_ns > now_ns:
             return None
-        ticket = heapq.heappop(self._heap)[2]
+        ticket = heapq.heappop(self.heap)[2]
         return due_ns, self._events.pop(ticket)
 
     def peek(self) -> Event | None:
         """The event that falls due next, left where it is."""
         if self.next_due() is None:
             return None
-        return self._events[self._heap[0][2]]
+        return self._events[self.heap[0][2]]
 
     def entries(self) -> list[tuple[int, int, Event]]:
         """All (due_ns, rank, event) in the order in which they will fall due."""
-        live = sorted(entry for entry in self._heap if entry[2] in self._events)
+        live = sorted(entry for entry in self.heap if entry[2] in self._events)
         return [(due_ns, rank, self._events[ticket]) for due_ns, rank, ticket in live]

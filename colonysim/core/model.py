@@ -125,6 +125,7 @@ class Process(Record, gc=False):
     errors: list[str] | tuple[str, ...] | None = ()
     pending_parents: int = 0  # parents that have not succeeded, one counted as often as it is listed
     timer_s: int = 0  # the release tick that looks at the process next; 0 for none
+    rank: int = 0  # its place among those that wait, given by the policy; the lowest goes first
 
 
 class ProcessGraph(Record):

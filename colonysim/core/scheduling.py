@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from colonysim.core.model import WAITING, Process
+from colonysim.core.policies import Policy, Shares, reference
 
 MAX_COUNT: Final = 127
 """Quirk: nodes, processes and processes per node beyond this are never given out."""
@@ -59,9 +60,9 @@ class Poll(msgspec.Struct):
 
 
 class Run:
-    """Waiting processes alike in conditions and priority, in order of priority time.
+    """Waiting processes alike in conditions and priority, in order of rank.
 
-    `fifo` holds those that came in order; what comes back with an older priority time goes to the heap
+    `fifo` holds those that came in order; what comes back with an earlier rank goes to the heap
     `late`. Processes that have left the waiting state otherwise stay behind as husks until they surface.
     """
 
@@ -84,10 +85,10 @@ class Run:
             fifo.append(process)
             return not self.late or self.late[0][:2] > order_of(process)
         last = fifo[-1]
-        if last.priority_time_ns < process.priority_time_ns or order_of(last) < order_of(process):
+        if last.rank < process.rank or order_of(last) < order_of(process):
             fifo.append(process)
             return False
-        heapq.heappush(self.late, (process.priority_time_ns, process.serial, process))
+        heapq.heappush(self.late, (process.rank, process.serial, process))
         return self.head() is process
 
     def head(self) -> Process | None:
@@ -304,8 +305,10 @@ class Pool:
 class Queues:
     """All pools of a server."""
 
-    def __init__(self, exclusive: bool = True) -> None:
+    def __init__(self, exclusive: bool = True, policy: Policy = reference) -> None:
         self.exclusive = exclusive
+        self.policy = None if policy is reference else policy
+        self.shares = Shares()
         self.pools: dict[tuple[str, str], Pool] = {}
         self.held: dict[str, Process] = {}  # waiting, but for nobody: blocked by parents, or asking too much
         self.polls: dict[int, Poll] = {}
@@ -316,10 +319,14 @@ class Queues:
     # ------------------------------------------------------------ processes
     def push(self, process: Process) -> None:
         """A process waits. It is held back while it waits for its parents."""
+        process.rank = process.priority_time_ns
         key = None if process.wait_for_parents else self._run_key(process)
         if key is None:
             self.held[process.process_id] = process
             return
+        if self.policy is not None:
+            process.rank = rank = self.policy(process, self.shares)
+            self.shares.last_turns[process.colony, process.initiator_id] = rank
         pool = self.pools.get((process.colony, process.spec.conditions.executortype)) or self._pool(process)
         run = pool.runs.get(key) or self._new_run(pool, key)
         if run.push(process):
@@ -351,6 +358,8 @@ class Queues:
             run.live -= 1
         else:
             run.pop(head)
+        if self.policy is not None:
+            self.shares.turn = head.rank
         return head
 
     def first(self, limit: int) -> list[Process]:
@@ -472,8 +481,8 @@ class Queues:
 
 
 def order_of(process: Process) -> Order:
-    """The reference's order: lowest priority time first, then in order of submission."""
-    return process.priority_time_ns, process.serial
+    """The order of those that have begun to wait: lowest rank first, then in order of submission."""
+    return process.rank, process.serial
 
 
 def _ticket(poll: Poll) -> int:

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Meta
 
+from colonysim.core.policies import PolicyName
+
 STOCK_SERVER_KEY: Final = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03ac227641499d"
 STOCK_SERVER_ID: Final = "039231c7644e04b6895471dd5335cf332681c54e27f81fac54f9067b3f2c0103"
 DEFAULT_START: Final = "2026-01-01T00:00:00Z"
@@ -27,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """IANA zone of printed times and of cron expressions. The stock environment has Europe/Stockholm."""
     exclusive_assign: bool = True
     """Assign as the cluster leader does; False is the distributed mode (b-processes 4.1)."""
+    policy: PolicyName = "reference"
+    """Which waiting process an executor gets first of those it may have; see colonysim.core.policies."""
     allow_reregister: bool = True
     """Adding an executor whose name is taken replaces it."""
     cron_checker_period_ms: Positive = 1000

@@ -28,6 +28,7 @@ from colonysim.core.model import (
     Snapshot,
     Subscriptions,
 )
+from colonysim.core.policies import POLICIES
 from colonysim.core.protocol import NO_REQUEST, Delivery
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import STOCK_SERVER_ID, Settings
@@ -78,7 +79,7 @@ class World:
         self.logs: list[Log] = []
         self.logs_of_process: dict[str, list[Log]] = {}
         self.logs_of_executor: dict[str, list[Log]] = {}
-        self.queues = Queues(settings.exclusive_assign)
+        self.queues = Queues(settings.exclusive_assign, POLICIES[settings.policy])
         self.held_by: dict[str, dict[str, Process]] = {}
         self.release_ticks: dict[int, dict[str, Process]] = {}
         self.tick_tickets: dict[int, int] = {}

@@ -60,8 +60,8 @@ class Driver:
         self._clock = clock
         self._actors = actors
         self._changed = threading.Condition(lock)
-        self._settling = 0
-        self._steps = 0
+        self.settling = 0
+        self.steps = 0
         self._waiters: dict[int, Waiter] = {}
         self.moving: Settable | None = None
         self._planned_ns: int | None = None  # when it will look again, if it follows real time
@@ -69,10 +69,8 @@ class Driver:
         self.programs: Turns | None = None
 
     def stepped(self) -> None:
-        """Something has happened."""
-        self._steps += 1
-        if self._settling:
-            self._changed.notify_all()
+        """Something has happened while somebody waits for all to settle; `steps` counts in any case."""
+        self._changed.notify_all()
 
     def nudge(self) -> None:
         """Something has changed that the one who moves time may have to know."""
@@ -95,18 +93,18 @@ class Driver:
 
     def settle(self, but: Actor) -> None:
         """Wait until whoever was told something has acted on it. Errors: Stuck."""
-        self._settling += 1
+        self.settling += 1
         try:
             while True:
                 idle_s = self._actors.idle_in(but)
                 if idle_s == 0.0:
                     return
-                steps = self._steps
+                steps = self.steps
                 if not self._changed.wait(STUCK_AFTER_S if idle_s is None else idle_s) and idle_s is None:
-                    if steps == self._steps:
+                    if steps == self.steps:
                         raise Stuck(f"a registered actor neither acts nor waits\n{self._driven.why()}")
         finally:
-            self._settling -= 1
+            self.settling -= 1
 
     # ------------------------------------------------------------ moving time
     def pump(self) -> float | None:
@@ -170,7 +168,7 @@ class Driver:
             self.programs.run(limit_ns, lambda: waiter.done)
             if waiter.done:
                 return
-        steps = self._steps
+        steps = self.steps
         self._waiters[id(waiter)] = waiter
         waiter.actor = actor
         with self._actors.waiting(actor, what, self._driven.now_ns()):
@@ -179,7 +177,7 @@ class Driver:
                     wait_s = self._take_turn(waiter)
                     if not waiter.done and not waiter.event.wait(wait_s) and wait_s == STUCK_AFTER_S:
                         self._complain(steps)
-                        steps = self._steps
+                        steps = self.steps
             finally:
                 waiter.actor = None
                 del self._waiters[id(waiter)]
@@ -210,5 +208,5 @@ class Driver:
                     other.event.set()
 
     def _complain(self, steps: int) -> None:
-        if steps == self._steps and self._clock.mode in (Mode.MANUAL, Mode.AUTO):
+        if steps == self.steps and self._clock.mode in (Mode.MANUAL, Mode.AUTO):
             raise Stuck(f"nothing has happened for {STUCK_AFTER_S:.0f} s of real time\n{self._driven.why()}")

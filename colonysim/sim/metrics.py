@@ -291,8 +291,10 @@ def quantiles(values: list[float]) -> Quantiles:
     return Quantiles(count, mean, at(0.5), at(0.9), at(0.95), at(0.99), round(values[-1], 6))
 
 
-def summarise(metrics: Metrics, end_ns: int, executors: int, tau_s: float = TAU_S) -> Summary:
-    """The figures of a run up to a time."""
+def summarise(
+    metrics: Metrics, end_ns: int, executors: int, tau_s: float = TAU_S, busy_ns: int | None = None
+) -> Summary:
+    """The figures of a run up to a time. `busy_ns` is how long executors were busy, where they say so themselves."""
     waiting, turnaround, running, slowdown = [], [], [], []
     last_end_ns = metrics.start_ns
     for row in range(len(metrics)):
@@ -311,6 +313,8 @@ def summarise(metrics: Metrics, end_ns: int, executors: int, tau_s: float = TAU_
     gauges = metrics.gauges
     first_ns = metrics.submitted_ns[0] if len(metrics) else metrics.start_ns
     makespan_s = max(0, last_end_ns - first_ns) / SECOND_NS
+    span_ns = (end_ns - metrics.start_ns) * executors
+    busy_ns = busy_seen(metrics, end_ns) if busy_ns is None else busy_ns
     return Summary(
         submitted=gauges.submitted,
         succeeded=gauges.succeeded,
@@ -325,7 +329,7 @@ def summarise(metrics: Metrics, end_ns: int, executors: int, tau_s: float = TAU_
         span_s=(end_ns - metrics.start_ns) / SECOND_NS,
         makespan_s=makespan_s,
         throughput_per_hour=round(gauges.succeeded / makespan_s * 3600, 3) if makespan_s else 0.0,
-        utilisation=utilisation(metrics, end_ns, executors),
+        utilisation=round(busy_ns / span_ns, 6) if span_ns else 0.0,
         queue_depth_max=max(metrics.depth, default=0),
         queue_depth_mean=round(mean_over_time(metrics.depth_at_ns, metrics.depth, end_ns), 3),
         waiting_s=quantiles(waiting),
@@ -335,14 +339,13 @@ def summarise(metrics: Metrics, end_ns: int, executors: int, tau_s: float = TAU_
     )
 
 
-def utilisation(metrics: Metrics, end_ns: int, executors: int) -> float:
-    """Which part of the executors' time was spent on processes, whatever came of them."""
+def busy_seen(metrics: Metrics, end_ns: int) -> int:
+    """How long executors had processes, as the server saw it: also those that had crashed, or never got the reply."""
     busy_ns = sum(metrics.run_end_ns) - sum(metrics.run_start_ns)
     for row, state in enumerate(metrics.state):
         if state == RUNNING:
             busy_ns += end_ns - metrics.start_of_last_ns[row]
-    span_ns = (end_ns - metrics.start_ns) * executors
-    return round(busy_ns / span_ns, 6) if span_ns else 0.0
+    return busy_ns
 
 
 def mean_over_time(at_ns: array[int], values: array[int], end_ns: int) -> float:

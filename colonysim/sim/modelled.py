@@ -113,8 +113,8 @@ class ModelledExecutor:
     """One executor: what it holds, what it waits for, and which of its lives it is in."""
 
     __slots__ = (
-        "down", "due_ns", "failing", "fleet", "id", "life", "model", "name", "number", "paused_until_ns", "pending",
-        "process_id", "step",
+        "busy_since_ns", "down", "due_ns", "failing", "fleet", "id", "life", "model", "name", "number",
+        "paused_until_ns", "pending", "process_id", "step",
     )  # fmt: skip
 
     def __init__(self, fleet: Fleet, model: Model, number: int, name: str, executor_id: str) -> None:
@@ -131,6 +131,7 @@ class ModelledExecutor:
         self.due_ns = 0
         self.paused_until_ns = 0
         self.down = False
+        self.busy_since_ns = -1
 
     # ------------------------------------------------------------ asking
     def go_on(self, step: int | None) -> None:
@@ -139,6 +140,8 @@ class ModelledExecutor:
         while step is not None:
             self.step = step
             if step == POLL:
+                if self.busy_since_ns >= 0:
+                    self.rest()  # from a process that it never closed
                 message: Message = self.model.poll
             elif self.failing:
                 message = CloseFailed(processid=self.process_id, errors=["modelled failure"])
@@ -178,6 +181,7 @@ class ModelledExecutor:
     def _begin(self, process: Process) -> None:
         """It has got a process."""
         self.process_id = process.process_id
+        self.busy_since_ns = self.fleet.sim.world.now_ns
         conduct = self.model.conduct_for(process)
         if conduct.hangs is not None and conduct.hangs():
             self.fleet.hung += 1
@@ -196,11 +200,18 @@ class ModelledExecutor:
             return None
         if status != 200:
             self.fleet.refused_closes += 1
-        rest = self.model.rest
-        if rest is None:
+        self.rest()
+        pause = self.model.rest
+        if pause is None:
             return POLL
-        self.next(POLL, rest(None))
+        self.next(POLL, pause(None))
         return None
+
+    def rest(self) -> None:
+        """It has nothing to do any more."""
+        if self.busy_since_ns >= 0:
+            self.fleet.busy_ns += self.fleet.sim.world.now_ns - self.busy_since_ns
+            self.busy_since_ns = -1
 
     def next(self, step: int, after_ns: int) -> None:
         """Go on with a step after some time."""
@@ -223,6 +234,7 @@ class ModelledExecutor:
         pending, self.pending = self.pending, None
         self.process_id = ""
         self.due_ns = self.paused_until_ns = 0
+        self.rest()
         self.fleet.crashes += 1
         if pending is not None:
             self.fleet.sim.abandon_inside(pending)
@@ -257,6 +269,7 @@ class Fleet:
         self.refused_closes = 0
         self.hung = 0
         self.crashes = 0
+        self.busy_ns = 0
         self.returns = 0
         self.chaos = False  # whether faults may strike them
         sim.on_planned(Due, self._go_on)
@@ -275,6 +288,10 @@ class Fleet:
                 self.executors.append(executor)
                 self.by_id[executor_id] = self.by_name[name] = executor
                 self.sim.plan(now_ns + model.starts(None), Due(executor.number, 0, REGISTER))
+
+    def busy_until(self, now_ns: int) -> int:
+        """How long all of them have been busy so far, from getting a process to its close."""
+        return self.busy_ns + sum(now_ns - one.busy_since_ns for one in self.executors if one.busy_since_ns >= 0)
 
     def enlist(self) -> None:
         """From now on faults may strike them."""

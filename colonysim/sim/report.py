@@ -161,7 +161,7 @@ def _executors(run: Run, bins: Bins) -> dict[str, Any]:
                 "name": rows[row][0],
                 "count": rows[row][1],
                 "runs": runs[row],
-                "busy": round(sum(busy[row]) / (span_ns * rows[row][1]), 4),
+                "busy": round(min(1.0, sum(busy[row]) / (span_ns * rows[row][1])), 4),
             }
             for row in shown
         ],

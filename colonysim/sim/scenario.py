@@ -128,10 +128,10 @@ class Scenario(Part, frozen=True):
         _no_twins("workload", [one.name for one in self.workload])
         _no_twins("crons", [cron.name for cron in self.crons])
         _no_twins("generators", [generator.name for generator in self.generators])
+        if self.faults and self.phases.storm_s is None:
+            raise ValueError("faults end with the storm: give phases.storm_s, its length")
         self.plan()
         if self.phases.storm_s is None:
-            if self.faults:
-                raise ValueError("faults end with the storm: give phases.storm_s, its length")
             if self.crons:
                 raise ValueError("crons never end by themselves: give phases.storm_s, the length of the storm")
             for one in self.workload:

@@ -218,7 +218,9 @@ class Run:
 
     def _conclude(self, real_s: float) -> Result:
         now_ns, metrics, scenario = self.sim.world.now_ns, self.metrics, self.scenario
-        summary = summarise(metrics, now_ns, len(self.fleet.executors), scenario.measure.tau_s)
+        summary = summarise(
+            metrics, now_ns, len(self.fleet.executors), scenario.measure.tau_s, self.fleet.busy_until(now_ns)
+        )
         self.checks.summary = summary
         self.checks.begin(now_ns, "end")
         findings = tuple(self.checks.findings())
@@ -266,7 +268,7 @@ class Run:
         for stream in self.clients.streams:
             name = stream.workload.name
             counted.append((stream.refused, f"submissions of {name} were refused: {stream.first_refusal}"))
-            counted.append((stream.lost, f"replies to submissions of {name} were lost"))
+            counted.append((stream.lost, f"submissions of {name} got no answer"))
         return [f"{count} {text}" for count, text in counted if count]
 
     def story(self, process_id: str) -> str:

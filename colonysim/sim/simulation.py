@@ -197,8 +197,10 @@ class Simulation(Keeping, Running):
     def _fire_at_once(self) -> None:
         """Let happen what a request has brought about for this very moment."""
         world = self.world
-        while self._may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
-            pass
+        for heap in (world.agenda.heap, self.planned.heap):
+            if heap and heap[0][0] <= world.now_ns:  # seldom; then with care
+                while self._may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
+                    pass
         if self.driver.moving is not None:
             self.driver.nudge()
 
@@ -256,7 +258,9 @@ class Simulation(Keeping, Running):
                 continue
             elif free := self._connections.deliver(delivery):
                 self._connections.serve(free)
-        self.driver.stepped()
+        self.driver.steps += 1
+        if self.driver.settling:
+            self.driver.stepped()
         if violation is not None:
             raise violation
 
@@ -306,20 +310,6 @@ class Simulation(Keeping, Running):
     def _fire_overdue(self) -> None:
         """The server has been away: let all happen at once that it has missed."""
         self._after(engine.catch_up(self.world))
-
-    # ------------------------------------------------------------ what is planned outside of the server
-    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
-        """Ask on behalf of somebody who lives on the agenda: in what a planned event does, and only there."""
-        pending = self._ask(caller_id, message, False, 0, False)
-        if pending.answer is None:
-            pending.told = told
-        return pending
-
-    def abandon_inside(self, pending: Pending) -> None:
-        """Whoever lives on the agenda has gone: nobody hears the answer, and a parked call gives its place free."""
-        pending.told = None
-        if self._pending.pop(pending.ticket, None) is not None:
-            engine.abandon(self.world, pending.ticket)
 
     # ------------------------------------------------------------ time
     @property

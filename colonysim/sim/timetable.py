@@ -6,8 +6,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from colonysim.core import engine
 from colonysim.core.agenda import Agenda, Event
+from colonysim.core.protocol import Message
 from colonysim.core.world import World
+from colonysim.sim.pending import Pending
 
 
 class Later(Event, frozen=True, gc=True):
@@ -41,6 +44,7 @@ class Planning:
     world: World
     _lock: threading.Lock
     _tickets: int
+    _pending: dict[int, Pending]
 
     def __init__(self) -> None:
         self.planned = Agenda()
@@ -80,6 +84,22 @@ class Planning:
 
     def _fire(self, until_ns: int) -> bool | None:
         raise TypeError("a simulation knows how to let things happen")
+
+    def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
+        raise TypeError("a simulation knows how to ask")
+
+    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
+        """Ask on behalf of somebody who lives on the agenda: in what a planned event does, and only there."""
+        pending = self._ask(caller_id, message, False, 0, False)
+        if pending.answer is None:
+            pending.told = told
+        return pending
+
+    def abandon_inside(self, pending: Pending) -> None:
+        """Whoever lives on the agenda has gone: nobody hears the answer, and a parked call gives its place free."""
+        pending.told = None
+        if self._pending.pop(pending.ticket, None) is not None:
+            engine.abandon(self.world, pending.ticket)
 
     def _happen(self, due_ns: int) -> bool:
         entry = self.planned.pop_due(due_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -31,12 +32,19 @@ def format_time(time_ns: int, zone: tzinfo, *, exact: bool = False) -> str:
         time_ns = to_microseconds(time_ns)
     seconds, nanoseconds = divmod(time_ns, _SECOND_NS)
     try:
-        local = datetime.fromtimestamp(seconds, zone)
+        second, offset = _second_text(seconds, zone)
     except (OverflowError, ValueError):
         near = datetime(1, 1, 3) if seconds < 0 else datetime(9999, 12, 29)
         return _format(time_ns, near.replace(tzinfo=zone).utcoffset() or timedelta(0))
     fraction = f".{nanoseconds:09d}".rstrip("0") if nanoseconds else ""
-    return f"{local:%Y-%m-%dT%H:%M:%S}".rjust(19, "0") + fraction + _offset_text(local.utcoffset() or timedelta(0))
+    return second + fraction + offset
+
+
+@lru_cache(maxsize=1024)
+def _second_text(seconds: int, zone: tzinfo) -> tuple[str, str]:
+    """What stands before and behind the fraction. Kept, for most times that are shown are near to each other."""
+    local = datetime.fromtimestamp(seconds, zone)
+    return f"{local:%Y-%m-%dT%H:%M:%S}".rjust(19, "0"), _offset_text(local.utcoffset() or timedelta(0))
 
 
 def format_sent_time(time: Timestamp) -> str:

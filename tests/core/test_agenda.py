@@ -42,7 +42,7 @@ def test_cancelled_events_leave_no_trace() -> None:
     for number in range(10_000):
         agenda.cancel(agenda.add(number, Ring(number)))
     assert len(agenda) == 0
-    assert len(agenda._heap) < 200
+    assert len(agenda.heap) < 200
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 3), st.booleans())))

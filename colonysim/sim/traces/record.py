@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -43,10 +42,10 @@ def lines_of(path: Path) -> Iterator[str]:
         with open(path, "rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            stream = gzip.GzipFile(fileobj=raw) if packed else raw
-            for line in io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline=None):
+            stream: Iterable[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw
+            for line in stream:
                 number += 1
-                yield line
+                yield line.decode("utf-8", "replace")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadTrace(path, number + 1, f"the compressed file is damaged ({error})", "fetch it again") from None
     except OSError as error:

@@ -1,0 +1,66 @@
+"""In which order waiting processes are given out: small pure functions, one of which the settings name.
+
+A policy gives a process its rank when it begins to wait; the lowest rank goes first, then the order of
+submission. Which processes an executor may have is not a policy's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from colonysim.core.model import SECOND_NS, Process
+
+PolicyName = Literal["reference", "deadline", "fair", "shortest"]
+
+LAST: Final = 2**62
+"""Added to the rank of what a policy knows nothing of: behind all others, in the reference's order."""
+
+EXPECTED: Final = "expected_s"
+"""The keyword argument by which a process may say how many seconds it will run."""
+
+
+class Shares:
+    """Who has had how many turns, for policies that look at that. `turn` is the one being served."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self.last_turns: dict[tuple[str, str], int] = {}
+
+
+Policy = Callable[[Process, Shares], int]
+
+
+def reference(process: Process, shares: Shares) -> int:
+    """The time of submission, a day earlier for each step of priority (b-processes 4.3)."""
+    return process.priority_time_ns
+
+
+def deadline(process: Process, shares: Shares) -> int:
+    """Earliest deadline first: whose `maxwaittime` is over next; without one last."""
+    if process.spec.maxwaittime > 0:
+        return process.wait_deadline_ns
+    return LAST + process.priority_time_ns
+
+
+def shortest(process: Process, shares: Shares) -> int:
+    """Shortest first, as expected: by the keyword argument `expected_s`, else by `maxexectime`; without either last."""
+    expected_s: Any = (process.spec.kwargs or {}).get(EXPECTED)
+    if not isinstance(expected_s, (int, float)) or isinstance(expected_s, bool) or not 0 <= expected_s < LAST / 1e9:
+        expected_s = process.spec.maxexectime
+        if expected_s <= 0:
+            return LAST + process.priority_time_ns
+    return int(expected_s * SECOND_NS)
+
+
+def fair(process: Process, shares: Shares) -> int:
+    """A turn for each who has submitted, one after the other: whoever submits much stands behind oneself only."""
+    return max(shares.turn, shares.last_turns.get((process.colony, process.initiator_id), -1) + 1)
+
+
+POLICIES: Final[dict[str, Policy]] = {
+    "reference": reference,
+    "deadline": deadline,
+    "fair": fair,
+    "shortest": shortest,
+}

@@ -1,0 +1,142 @@
+"""colonysim run, validate and import-trace as a user meets them: output, files, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "colonysim"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("COLONY")} | {"COLUMNS": "160"}
+
+SCENARIO = """# a test
+version: 1
+name: small
+about: a test
+seed: 3
+executors:
+  - {name: x, count: 2, service: 5}
+workload:
+  - {name: w, arrivals: {kind: constant, every_s: 4}, count: 30}
+checks:
+  - {kind: probe, that: queue_depth <= 1, name: short queue}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    words = [str(argument) for argument in arguments]
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, timeout=120, env=ENVIRONMENT, check=False)
+
+
+def test_a_run_that_holds_ends_with_zero_and_tells_its_figures(scenario: Path) -> None:
+    done = run("run", scenario)
+    assert done.returncode == 0, done.stderr
+    assert "small, seed 3" in done.stdout
+    assert "30 submitted, 30 succeeded" in done.stdout
+    assert "held        queue_depth <= 1 at continuous" in done.stdout
+
+
+def test_a_run_that_fails_ends_with_one_and_the_command_to_repeat_it(scenario: Path) -> None:
+    failed = run("run", scenario, "--seed", 9, "--set", "executors.0.service=20", "--set", "name=two words")
+    assert failed.returncode == 1
+    assert "FAILED (check) short queue: not queue_depth <= 1 at continuous (was 2)" in failed.stdout
+    again = failed.stdout.splitlines()[-1].removeprefix("again: ")
+    assert again == f"colonysim run {scenario} --seed 9 --set executors.0.service=20 --set 'name=two words'"
+
+
+def test_files_are_written_where_they_are_asked_for(scenario: Path, tmp_path: Path) -> None:
+    options = {"--report": "r.html", "--perfetto": "p.json", "--csv": "jobs.csv", "--summary": "s.json"}
+    words = [word for option, name in options.items() for word in (option, tmp_path / name)]
+    assert run("run", scenario, *words).returncode == 0
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    assert json.loads((tmp_path / "p.json").read_text())["traceEvents"]
+    assert len((tmp_path / "jobs.csv").read_text().splitlines()) == 31
+    assert json.loads((tmp_path / "s.json").read_text())["summary"]["succeeded"] == 30
+
+
+def test_a_scenario_may_say_itself_what_to_write(scenario: Path, tmp_path: Path) -> None:
+    scenario.write_text(SCENARIO + "report: {summary: out.json}\n")
+    assert run("run", scenario).returncode == 0
+    assert json.loads((tmp_path / "out.json").read_text())["seed"] == 3
+
+
+def test_json_is_all_that_a_machine_gets(scenario: Path) -> None:
+    result = json.loads(run("run", scenario, "--json").stdout)
+    assert (result["seed"], result["failures"], result["summary"]["submitted"]) == (3, [], 30)
+    assert result["digest"] == json.loads(run("run", scenario, "--json").stdout)["digest"]
+
+
+def test_a_dry_run_says_what_it_would_do(scenario: Path) -> None:
+    done = run("run", scenario, "--dry-run", "--seed", 5)
+    assert done.returncode == 0
+    for words in ("small, seed 5", "executors 2 in 1 groups", "workload w: every", "check short queue"):
+        assert words in done.stdout
+    assert "succeeded" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["run", "{scenario}", "--set", "executors.0.cout=1"], "did you mean `count`?"),
+        (["run", "{scenario}", "--set", "workload.0.mix=[{generator: g}]"], "there is no generator 'g'"),
+        (["run", "{scenario}", "--report", "/nowhere/r.html"], "/nowhere/r.html cannot be written"),
+        (["validate"], "name a scenario"),
+        (["import-trace", "nowhere.swf"], "nowhere.swf: cannot be read"),
+        (["import-trace", "{scenario}"], "the name tells no format"),
+    ],
+)
+def test_what_makes_no_sense_is_told_without_a_traceback(scenario: Path, arguments: list[str], words: str) -> None:
+    refused = run(*(word.replace("{scenario}", str(scenario)) for word in arguments))
+    assert refused.returncode == 2
+    assert words in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_validate_names_the_good_and_the_bad(scenario: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(SCENARIO.replace("count: 2", "count: -2"))
+    told = run("validate", scenario, bad)
+    assert told.returncode == 2
+    assert f"{scenario}: good" in told.stdout
+    assert f"{bad}:7: executors.0.count: " in told.stderr
+    assert run("validate", scenario).returncode == 0
+
+
+def test_validate_reads_traces_to_their_end(scenario: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("submit_s,run_s\n1,2\n3,soon\n")
+    scenario.write_text(SCENARIO.replace("arrivals: {kind: constant, every_s: 4}", "trace: {file: t.csv}"))
+    told = run("validate", scenario)
+    assert told.returncode == 2
+    assert "t.csv:3: " in told.stderr
+
+
+def test_the_schema_is_printed() -> None:
+    schema = json.loads(run("validate", "--schema").stdout)
+    assert schema["title"] == "colonysim scenario"
+    assert "folder" not in schema["$defs"]["Scenario"]["properties"]
+
+
+def test_a_trace_is_shown_and_written_as_csv(tmp_path: Path) -> None:
+    line = "{number} {at} -1 60 1 -1 -1 -1 100 -1 -1 {user} 1 -1 -1 4 -1 -1"
+    text = "\n".join(line.format(number=n, at=n * 10, user=n % 3) for n in range(20))
+    (tmp_path / "log.swf").write_text(text + "\n")
+    shown = run("import-trace", tmp_path / "log.swf", "--csv", tmp_path / "log.csv")
+    assert shown.returncode == 0
+    assert "processes       20" in shown.stdout
+    assert "users, sites    3, 1" in shown.stdout
+    first = json.loads(run("import-trace", tmp_path / "log.swf", "--json").stdout)
+    second = json.loads(run("import-trace", tmp_path / "log.csv", "--json").stdout)
+    assert first == second
+    assert first["run_s"]["p50"] == 60

@@ -1,0 +1,151 @@
+"""Reports: what is on the page and in the files agrees with the books, and needs nothing from outside."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from colonysim.sim import perfetto, report
+from colonysim.sim.arrivals import Every, Once
+from colonysim.sim.modelled import ExecutorGroup
+from colonysim.sim.scenario import Measure, Phases
+from colonysim.sim.scenario_runner import Run
+from colonysim.sim.workload import Workload
+from tests.sim.test_scenario_runner import FAULTS, SMALL
+
+
+@pytest.fixture(scope="module")
+def done() -> Run:
+    run = Run(replace(SMALL, faults=tuple(FAULTS), measure=Measure(bins=50), name="a </script> & <b>"), 2)
+    run.execute()
+    return run
+
+
+def data_in(page: str) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_the_page_holds_its_data_and_needs_nothing_from_outside(done: Run) -> None:
+    page = report.html_page(done)
+    data = data_in(page)
+    assert data["name"] == "a </script> & <b>"
+    assert "<title>a &lt;/script&gt; &amp; &lt;b&gt;" in page
+    assert not re.search(r"""(src|href)\s*=\s*["']|url\(|@import|fetch\(|https?://""", page)
+    assert "prefers-color-scheme: dark" in page
+    assert data["seed"] == 2
+    assert len(data["findings"]) == 0
+
+
+def test_the_binned_figures_add_up(done: Run) -> None:
+    data, metrics = report.page_data(done), done.metrics
+    assert sum(data["submitted"]) == len(metrics)
+    assert sum(data["succeeded"]) == metrics.gauges.succeeded
+    assert sum(data["failed"]) == metrics.gauges.failed
+    assert max(data["depth_max"]) == max(metrics.depth)
+    assert max(data["running"]) == max(metrics.running)
+    assert len(data["depth_mean"]) == len(data["waiting"]["p50"]) == data["bins"] == 50
+    mean = sum(data["depth_mean"]) / 50
+    assert mean == pytest.approx(done.result.summary.queue_depth_mean, rel=0.05) if done.result else False
+
+
+def test_the_heat_of_executors_is_their_utilisation() -> None:
+    executors = (ExecutorGroup(name="x", count=4, service=30.0),)
+    workload = (Workload(name="w", arrivals=Every(20.0), count=60),)
+    done = Run(replace(SMALL, measure=Measure(bins=50), executors=executors, workload=workload), 2)
+    done.execute()
+    shown = report.page_data(done)["executors"]
+    levels = base64.b64decode(shown["levels"])
+    assert len(levels) == 50 * len(shown["rows"])
+    assert [row["name"] for row in shown["rows"]] == ["x-1", "x-2", "x-3", "x-4"]
+    assert sum(row["runs"] for row in shown["rows"]) == len(done.metrics.run_start_ns)
+    assert done.result is not None
+    busy = sum(row["busy"] for row in shown["rows"]) / 4
+    assert busy == pytest.approx(done.result.summary.utilisation, rel=0.02)
+    assert sum(levels) / len(levels) / 255 == pytest.approx(busy, rel=0.05)
+
+
+def test_many_executors_are_shown_by_group() -> None:
+    groups = tuple(ExecutorGroup(name=f"g{i}", count=i + 1, service=1.0) for i in range(70))
+    run = Run(replace(SMALL, executors=groups, workload=(Workload(name="w", arrivals=Once(500)),), phases=Phases()))
+    run.execute()
+    executors = report.page_data(run)["executors"]
+    assert len(executors["rows"]) == report.MAX_ROWS
+    assert executors["hidden"] == 10
+    assert all(row["count"] == int(row["name"][1:]) + 1 for row in executors["rows"])
+
+
+def test_faults_are_bands_with_their_strikes(done: Run) -> None:
+    faults = {fault["kind"]: fault for fault in report.page_data(done)["faults"]}
+    assert [600.0, 720.0, ""] in faults["partition"]["bands"]
+    assert [1000.0, 1060.0, ""] in faults["restart"]["bands"]
+    assert sum(faults["crash"]["struck"]) == faults["crash"]["count"] > 3
+    assert all(0 <= from_s <= to_s <= 1800 for f in faults.values() for from_s, to_s, _ in f["bands"])
+
+
+def test_the_longest_waits_come_with_their_stories(done: Run) -> None:
+    slowest = report.page_data(done)["slowest"]
+    waits = [done.metrics.waiting_ns(row) / 1e9 for row in range(len(done.metrics))]
+    assert [one["waiting_s"] for one in slowest] == sorted(waits, reverse=True)[: len(slowest)]
+    assert all("NEW → WAITING" in one["story"] for one in slowest)
+
+
+def test_the_page_does_not_grow_with_the_processes() -> None:
+    sizes = []
+    for count in (200, 4000):
+        run = Run(replace(SMALL, workload=(Workload(name="w", arrivals=Once(count)),), phases=Phases(calm_s=10**6)))
+        run.execute()
+        sizes.append(len(report.html_page(run)))
+    assert sizes[1] < 1.3 * sizes[0]
+
+
+def test_a_run_of_nothing_has_a_page(tmp_path: Path) -> None:
+    run = Run(replace(SMALL, executors=(), workload=()))
+    run.execute()
+    assert data_in(report.html_page(run))["summary"]["submitted"] == 0
+    perfetto.write(run, tmp_path / "p.json")
+
+
+def test_csv_and_summary_hold_the_whole_run(done: Run, tmp_path: Path) -> None:
+    report.write_csv(done, tmp_path / "jobs.csv")
+    with (tmp_path / "jobs.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(done.metrics)
+    assert sum(int(row["attempts"]) for row in rows) == len(done.metrics.run_start_ns)
+    assert {row["executor"] for row in rows} <= {"x-1", "x-2", "x-3", "x-4", ""}
+    assert done.result is not None
+    report.write_summary(done.result, tmp_path / "summary.json")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["digest"] == done.result.digest
+    assert summary["summary"]["submitted"] == len(rows)
+
+
+def test_the_chrome_trace_has_a_slice_for_each_attempt(done: Run, tmp_path: Path) -> None:
+    count = perfetto.write(done, tmp_path / "p.json")
+    events = json.loads((tmp_path / "p.json").read_text())["traceEvents"]
+    assert len(events) == count
+    slices = [event for event in events if event["ph"] == "X" and event["pid"] >= 3]
+    assert len(slices) == len(done.metrics.run_start_ns)
+    assert sum(event["dur"] for event in slices) * 1000 == pytest.approx(
+        sum(done.metrics.run_end_ns) - sum(done.metrics.run_start_ns)
+    )
+    assert {"queue depth", "running"} <= {event["name"] for event in events if event["ph"] == "C"}
+    assert {"executors x", "faults", "queues"} == {e["args"]["name"] for e in events if e["name"] == "process_name"}
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node to read the page's script with")
+def test_the_script_of_the_page_is_javascript(done: Run, tmp_path: Path) -> None:
+    script = re.findall(r"<script>\n(.*?)</script>", report.html_page(done), re.DOTALL)
+    (tmp_path / "page.js").write_text(script[0])
+    checked = subprocess.run(["node", "--check", str(tmp_path / "page.js")], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr

@@ -1,0 +1,168 @@
+"""Scenario files: the same values as in Python, and errors that name file, line, path and fix."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from colonysim.sim.arrivals import Poisson
+from colonysim.sim.chance import Lognormal
+from colonysim.sim.checks import Probe
+from colonysim.sim.faults import Crash, Times
+from colonysim.sim.modelled import ExecutorGroup
+from colonysim.sim.scenario import Phases, Scenario, Sites, groups_of, shares
+from colonysim.sim.scenario_files import BadScenario
+from colonysim.sim.workload import Trace, Workload
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
+
+GOOD = """
+version: 1
+name: small
+seed: 7
+phases: {storm_s: 60}
+executors:
+  - name: x
+    count: 2
+    service: {kind: lognormal, median_s: 3}
+workload:
+  - name: w
+    arrivals: {kind: poisson, per_hour: 60}
+faults:
+  - {kind: crash, name: crashes, times: {every_s: 20}}
+checks:
+  - {kind: probe, that: queue_depth < 50}
+"""
+
+
+def test_a_file_and_python_make_the_same_value(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(GOOD)
+    made = Scenario(
+        name="small",
+        seed=7,
+        phases=Phases(storm_s=60.0),
+        executors=(ExecutorGroup(name="x", count=2, service=Lognormal(3.0)),),
+        workload=(Workload(name="w", arrivals=Poisson(60.0)),),
+        faults=(Crash(name="crashes", times=Times(every_s=20.0)),),
+        checks=(Probe(that="queue_depth < 50"),),
+        folder=str(tmp_path),
+    )
+    assert Scenario.load(path) == made
+    assert pickle.loads(pickle.dumps(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "path", "words"),
+    [
+        (("count: 2", "cout: 2"), 8, "executors.0", "there is no `cout` here; did you mean `count`?"),
+        (("count: 2", "count: two"), 8, "executors.0.count", "expected `int`, got `str` (it is 'two')"),
+        (("count: 2", "count: 0"), 8, "executors.0.count", ">= 1"),
+        (
+            ("lognormal", "lognorm"),
+            9,
+            "executors.0.service.kind",
+            "there is no kind `lognorm` here; the kinds are constant,",
+        ),
+        (("median_s", "mean_s"), 9, "executors.0.service", "did you mean `median_s`?"),
+        (("kind: poisson, ", ""), 12, "workload.0.arrivals", "`kind` is missing"),
+        (("per_hour: 60", "per_hour: 0"), 12, "workload.0.arrivals.per_hour", "> 0"),
+        (("name: w", "name: w\n    trace: {file: x.swf}"), 11, "workload.0", "either arrivals or a trace"),
+        (("phases: {storm_s: 60}\n", ""), None, "", "faults end with the storm: give phases.storm_s"),
+        (("every_s: 20", "every_s: -20"), 14, "faults.0.times", "every_s=-20.0 cannot be: it must be greater than 0"),
+        (("queue_depth <", "queue_length <"), 16, "checks.0", "what can is submitted, queue_depth"),
+        (("version: 1", "version: 2"), 2, "version", "version 2, and 1 is what can be read"),
+        (("version: 1\n", ""), 1, "version", "write `version: 1`"),
+        (("seed: 7", "settings: {timezone: Mars/Olympus}"), None, "", "IANA"),
+        (("seed: 7", "settings: {seed: 7}"), None, "", "beside `settings`"),
+        (("  - {kind: probe", "  - [kind: probe"), 16, "", "is no YAML"),
+    ],
+)
+def test_what_is_wrong_is_told_with_line_path_and_fix(
+    change: tuple[str, str], line: int | None, path: str, words: str
+) -> None:
+    text = GOOD.replace(*change)
+    assert text != GOOD
+    with pytest.raises(BadScenario) as told:
+        Scenario.read(text, "small.yaml")
+    place = f"small.yaml:{line}" if line else "small.yaml"
+    assert str(told.value).startswith(": ".join(part for part in (place, path) if part) + ": ")
+    assert words in str(told.value)
+    assert str(pickle.loads(pickle.dumps(told.value))) == str(told.value)
+
+
+def test_two_of_one_name_are_refused() -> None:
+    text = GOOD.replace("faults:", "  - {name: w, arrivals: {kind: once}}\nfaults:")
+    with pytest.raises(BadScenario, match="workload: two are called 'w'"):
+        Scenario.read(text)
+
+
+def test_values_are_set_by_their_path() -> None:
+    changed = Scenario.read(
+        GOOD, "s", ("executors.0.count=50", "executors.0.service.median_s=9.5", "phases.calm_s=5", "name=other")
+    )
+    group = changed.executors[0]
+    assert (group.count, group.service, changed.phases.calm_s, changed.name) == (50, Lognormal(9.5), 5, "other")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("executors.3.count=1", "executors has entries 0 to 0, not 3"),
+        ("executors.0.count", "PATH=VALUE"),
+        ("name.first=x", "name has no parts"),
+        ("executors.0.cuont=1", "did you mean `count`?"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told(override: str, words: str) -> None:
+    with pytest.raises(BadScenario) as told:
+        Scenario.read(GOOD, "s", (override,))
+    assert words in str(told.value)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadScenario, match="cannot be read"):
+        Scenario.load(tmp_path / "nowhere.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(BadScenario, match="begins with `version: 1`"):
+        Scenario.load(tmp_path / "list.yaml")
+
+
+def test_executors_are_shared_out_by_work() -> None:
+    assert shares({"a": 60.0, "b": 30.0, "c": 0.0}, 12) == {"a": 7, "b": 4, "c": 1}
+    assert sum(shares({str(i): float(i) for i in range(170)}, 24_515).values()) == 24_515
+    assert shares({"a": 1.0, "b": 1.0}, 1) == {"a": 1, "b": 1}
+    assert sum(shares({"a": 0.0, "b": 0.0}, 7).values()) <= 7
+
+
+def test_each_site_of_a_trace_gets_its_executors(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("submit_s,run_s,site\n0,30,1\n1,10,cern.ch\n")
+    scenario = Scenario(
+        workload=(Workload(name="w", trace=Trace(file="t.csv")),),
+        sites=Sites(workload="w", total=6, like=ExecutorGroup(name="node")),
+        folder=str(tmp_path),
+    )
+    groups = groups_of(scenario)
+    assert [(g.name, g.location, g.type, g.count) for g in groups] == [
+        ("site1", "site1", "cli", 4),
+        ("cern.ch", "cern.ch", "cli", 2),
+    ]
+
+
+def test_the_published_schema_is_current() -> None:
+    from colonysim.fronts.commands.run import schema_text
+
+    assert (ROOT / "docs" / "scenario.schema.json").read_text() == schema_text(), (
+        "write it anew: colonysim validate --schema > docs/scenario.schema.json"
+    )
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_scenarios_are_good_and_say_what_they_teach(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert len(first) > 30
+    assert Scenario.load(path).about
