@@ -278,6 +278,14 @@ def _patch_websocket(patches: ExitStack, application: Application, matches: Call
         if getattr(module, "create_connection", None) is real:
             _replace(patches, module, "create_connection", create_connection)
 
+    def put_back() -> None:
+        """Modules that were imported meanwhile have taken the replacement for the real one."""
+        for module in list(sys.modules.values()):
+            if getattr(module, "create_connection", None) is create_connection:
+                module.create_connection = real  # type: ignore[attr-defined]
+
+    patches.callback(put_back)
+
 
 # ---------------------------------------------------------------- signatures
 def _patch_signing(patches: ExitStack, vouched: dict[str, tuple[str, str]]) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from string import Template
 from types import CodeType, ModuleType
@@ -37,7 +37,8 @@ class ProgramGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `code` is `file.py:function`, with the file beside the scenario, or `package.module:function`. It is called with
     `args` and `kwargs`; in texts there `$name`, `$key` and `$id` are those of each program, `$number` counts from 1,
-    `$colony`, `$colony_key` and `$user_key` are the scenario's. The environment has the variables that SDKs read.
+    `$seed`, `$colony`, `$colony_key` and `$user_key` are the run's. The environment has the variables that SDKs
+    read, for the user of the colony.
 
     `executor_type`: it is an executor of that type, for faults; `registered`: it has been added and approved before.
     `forever`: it is not expected to end. `restart_after_s`: it is started anew when it ends with an error, which
@@ -67,6 +68,7 @@ class BadProgram(ValueError):
 class _Part(NamedTuple):
     group: ProgramGroup
     name: str
+    number: int
     key: identity.Identity
     start_ns: int
 
@@ -79,6 +81,7 @@ class Cast:
         self.colony = colony
         self.base = base
         self.parts = [part for group in groups for part in self._parts(group)]
+        self.functions: dict[str, Callable[..., Any]] = {}
         self.programs: dict[str, Program] = {}
 
     def _parts(self, group: ProgramGroup) -> Iterator[_Part]:
@@ -86,7 +89,7 @@ class Cast:
         starts = chance.drawer(group.starts, chance.source(seed, f"programs/{group.name}/starts"))
         for place in range(1, group.count + 1):
             name = group.name if group.count == 1 else f"{group.name}-{place}"
-            yield _Part(group, name, identity.derived(seed, f"executor/{self.colony.name}/{name}"), starts(None))
+            yield _Part(group, name, place, identity.derived(seed, f"executor/{self.colony.name}/{name}"), starts(None))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -105,31 +108,37 @@ class Cast:
                 self.colony.add_executor(part.group.executor_type, part.name)
 
     @contextmanager
-    def on_stage(self) -> Iterator[None]:
-        """Load the code anew, start the programs, and end them at last. Errors: BadProgram."""
+    def loaded(self) -> Iterator[None]:
+        """Load the code anew, before anything of it is led elsewhere. Errors: BadProgram."""
         with _loaded() as load:
-            for place, part in enumerate(self.parts, 1):
-                function = load(self.base, part.group.code)
-                self._start(part, function, place)
-            try:
-                yield
-            finally:
-                self.sim.stop_programs()
+            self.functions = {part.group.code: load(self.base, part.group.code) for part in self.parts}
+            yield
 
-    def _start(self, part: _Part, function: Callable[..., Any], number: int) -> None:
+    @contextmanager
+    def on_stage(self) -> Iterator[None]:
+        """Start the programs, and end them at last."""
+        for part in self.parts:
+            self._start(part, self.functions[part.group.code])
+        try:
+            yield
+        finally:
+            self.sim.stop_programs()
+
+    def _start(self, part: _Part, function: Callable[..., Any]) -> None:
         group = part.group
         words = {
             "name": part.name,
             "key": part.key.private_key,
             "id": part.key.id,
-            "number": str(number),
+            "number": str(part.number),
+            "seed": str(self.sim.settings.seed),
             "colony": self.colony.name,
             "colony_key": self.colony.identity.private_key,
             "user_key": self.colony.user.identity.private_key,
         }
         args, kwargs = _filled(group.args, words), _filled(group.kwargs, words)
         self.programs[part.name] = self.sim.program(
-            lambda: function(*args, **kwargs),
+            partial(function, *args, **kwargs),
             name=part.name,
             executor_type=group.executor_type,
             forever=group.forever,
@@ -154,6 +163,13 @@ class Cast:
         """Whether all that are expected to end have done so, and nobody is about to act."""
         programs = self.sim.programs
         return programs is None or (programs.finished and not programs.ready)
+
+
+def check_code(groups: tuple[ProgramGroup, ...], base: Path) -> None:
+    """Load the code of programs, and start nothing. Errors: BadProgram."""
+    with _loaded() as load:
+        for group in groups:
+            load(base, group.code)
 
 
 def _filled(value: Any, words: dict[str, str]) -> Any:
@@ -210,7 +226,10 @@ def _module(path: Path) -> ModuleType:
     assert spec is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))
-    exec(compiled, module.__dict__)
+    try:
+        exec(compiled, module.__dict__)
+    except Exception as error:
+        raise BadProgram(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     return module
 
 

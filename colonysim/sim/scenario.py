@@ -124,7 +124,8 @@ class Scenario(Part, frozen=True):
     def __post_init__(self) -> None:
         self.server()
         _no_twins("executors", [group.name for group in self.executors])
-        _no_twins("programs", [group.name for group in self.programs])
+        programs = [group.name for group in self.programs]
+        _no_twins("executors and programs", [group.name for group in self.executors] + programs)
         _no_twins("workload", [one.name for one in self.workload])
         _no_twins("crons", [cron.name for cron in self.crons])
         _no_twins("generators", [generator.name for generator in self.generators])

@@ -149,6 +149,7 @@ class Run:
         for plan in self.scenario.crons:
             self.cron_ids.append(self._add_cron(plan))
         if self.surroundings is not None and self.scenario.programs:
+            on_stage.enter_context(self.cast.loaded())
             on_stage.enter_context(self.surroundings(self.sim, self.cast.environment))
             on_stage.enter_context(self.cast.on_stage())
         self.checks.begin(self.start_ns, "start")

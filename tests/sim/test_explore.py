@@ -178,9 +178,8 @@ def test_an_interruption_leaves_what_there_was(scenario: Scenario) -> None:
         yield from range(5)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), closing(explore(scenario, interrupted(), pool)) as coming:
-        for outcome in coming:
-            outcomes.append(outcome.seed)
+    with closing(explore(scenario, interrupted(), pool)) as coming, pytest.raises(KeyboardInterrupt):
+        outcomes.extend(iter(lambda: next(coming).seed, None))
     assert outcomes
     assert pool.closed == [True]
 

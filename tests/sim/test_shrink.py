@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim.sim.explore import run_seed
-from colonysim.sim.faults import Crash, LoseReply, Partition, Pause
+from colonysim.sim.faults import Crash, LoseReply, Partition
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_text import as_data, as_text
 from colonysim.sim.shrink import CannotShrink, Shrunk, Size, Wanted, shrink

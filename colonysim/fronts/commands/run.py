@@ -80,13 +80,14 @@ def validate(
         _fail("name a scenario, or ask for --schema")
     bad = False
     for file in files:
+        from colonysim.sim.program_code import BadProgram
         from colonysim.sim.scenario_files import BadScenario
         from colonysim.sim.traces import BadTrace
 
         try:
             _check(file)
             out.print(f"{file}: good")
-        except (BadScenario, BadTrace) as error:
+        except (BadScenario, BadTrace, BadProgram) as error:
             bad = True
             _complain(str(error))
     raise typer.Exit(BAD_INPUT if bad else FINE)
@@ -113,10 +114,12 @@ def _load(file: Path, override: list[str] | None) -> Scenario:
 
 
 def _check(file: Path) -> None:
-    """Everything that can be known without running it. Errors: BadScenario, BadTrace."""
+    """Everything that can be known without running it. Errors: BadScenario, BadTrace, BadProgram."""
+    from colonysim.sim.program_code import check_code
     from colonysim.sim.scenario import Scenario
 
     scenario = Scenario.load(file)
+    check_code(scenario.programs, scenario.base())
     for workload in scenario.workload:
         if workload.trace is not None:
             for _ in workload.trace.records(scenario.base()):
@@ -145,6 +148,8 @@ def _describe(scenario: Scenario, seed: int | None) -> None:
     for workload in scenario.workload:
         kind = workload.trace.file if workload.trace is not None else type(workload.arrivals).__name__.lower()
         out.print(f"  workload {workload.name}: {kind}")
+    for program in scenario.programs:
+        out.print(f"  program {program.name}: {program.count} of {program.code}")
     for cron in scenario.crons:
         out.print(f"  cron {cron.name}: {cron.expression or f'every {cron.every_s} s'}")
     for fault in scenario.plan().active(scenario.seed if seed is None else seed):
