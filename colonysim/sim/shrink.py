@@ -26,6 +26,7 @@ _LISTS: Final = ("faults", "crons", "generators", "programs", "workload", "execu
 _SIZES: Final = ("count", "total", "users", "size", "length", "width", "maps", "reductions", "copies", "first")
 _TIMES: Final = ("from_s", "at_s", "for_s", "by_s", "down_s", "restart_after_s", "notice_s", "after_s")
 _VARIES: Final = re.compile(r"[0-9a-f]{6,}|-?\d+(\.\d+)?")
+_COPY: Final = re.compile(r"(.+)-(\d+)")
 _PINNED_AT_ONCE: Final = 256
 """A fault that has struck more often than this is narrowed first."""
 
@@ -99,7 +100,7 @@ class Trial(NamedTuple):
     size: Size
     submitted: tuple[int, ...]
     strikes: dict[str, list[Strike]]
-    others: tuple[Failure, ...]
+    failures: tuple[Failure, ...]
 
 
 Progress = Callable[[int, Size], None]
@@ -165,10 +166,10 @@ class Shrinker:
         self.trial = try_out(self.best, seed, wanted, surroundings)
         self.runs += 1
         if self.trial.failure is None:
-            found = ", ".join(f"{one.kind} {one.name!r}" for one in self.trial.others) or "nothing"
+            found = ", ".join(f"{one.kind} {one.name!r}" for one in self.trial.failures) or "nothing"
             raise CannotShrink(f"seed {seed} does not fail with {wanted or 'anything'}: what fails is {found}")
         self.wanted = Wanted.like(self.trial.failure)
-        self.before = self.trial.size
+        self.before, self.failures = self.trial.size, self.trial.failures
 
     def _plain(self, scenario: Scenario) -> Scenario:
         """The same run without what hides its parts: faults and checks have names, and nothing is drawn by swarm."""
@@ -199,13 +200,18 @@ class Shrinker:
         except ValueError:
             pass  # it makes no sense without what was left out
         else:
-            held = trial.failure is not None
+            held = trial.failure is not None and not self._news(trial)
             if held:
                 self.best, self.trial = candidate, trial
         self._known[key] = held
         if self.progress is not None:
             self.progress(self.runs, self.trial.size)
         return held
+
+    def _news(self, trial: Trial) -> bool:
+        """Whether something fails that did not before: nobody is helped by a scenario that fails in other ways too."""
+        known = {(failure.kind, failure.name) for failure in self.failures}
+        return any((failure.kind, failure.name) not in known for failure in trial.failures)
 
     def _tries(self, where: Where, new: Any) -> bool:
         """Whether it still fails with something else at a path of the best so far."""
@@ -316,7 +322,7 @@ class Shrinker:
         return any_pinned
 
     def _bring_forward(self) -> bool:
-        """Let strikes come earlier, so that less has to come before them."""
+        """Let strikes come earlier and hit others, so that less has to come before them, and fewer be there."""
         before = self.best
         for where in list(paths(self.best.faults, ("from_s", "at_s"), ("faults",))):
             given = at(self.best, where)
@@ -326,6 +332,12 @@ class Shrinker:
                 whole = int(given[0])
                 if self._tries(where, (float(whole),)):
                     least(1, whole, lambda sooner, where=where: self._tries(where, (float(sooner),)))  # type: ignore[misc]
+        for where in list(paths(self.best.faults, ("actors", "callers"), ("faults",))):
+            given = at(self.best, where)
+            copy = _COPY.fullmatch(given[0]) if len(given) == 1 else None
+            if copy is not None:  # the first of its copies would do, and the later ones may be left out then
+                names = [f"{copy[1]}-{number}" for number in range(1, int(copy[2]))]
+                any(self._tries(where, (name,)) for name in names)
         return self.best != before
 
     def _instead(self, fault: AnyFault, others: Sequence[AnyFault]) -> tuple[AnyFault, ...]:

@@ -89,7 +89,7 @@ def test_nothing_can_be_left_out_of_what_is_left(shrunk: Shrunk) -> None:
                 failures = run_seed(fewer, shrunk.seed).failures
             except ValueError:
                 continue  # the rest makes no sense without it
-            assert FAILS_WITH not in [(failure.kind, failure.name) for failure in failures], f"{name}.{place}"
+            assert [(failure.kind, failure.name) for failure in failures] != [FAILS_WITH], f"{name}.{place}"
 
 
 def test_the_same_comes_out_each_time(scenario: Scenario, seed: int, shrunk: Shrunk) -> None:
@@ -108,14 +108,21 @@ def test_chance_is_taken_out(shrunk: Shrunk) -> None:
 
 def test_a_lost_reply_is_pinned_to_one_request() -> None:
     """The reply to one submission: whose it is and which one, and nothing of probability."""
-    scenario = Scenario.read(TWICE, overrides=("checks=[{kind: probe, name: once, that: submitted <= 70}]",))
+    check = "checks=[{kind: probe, name: once, that: submitted <= 70}]"
+    scenario = Scenario.read(TWICE, overrides=(check, "workload.1.mix.0.executortype=cli"))
     small = shrink(scenario, first_failing(scenario, ("check", "once")), Wanted("check", "once"))
     (fault,) = small.scenario.faults
     assert isinstance(fault, LoseReply)
     assert fault.match.types == ("submitfuncspecmsg",)
     assert (fault.when.probability, fault.when.first) == (1.0, 1)
-    assert small.scenario.executors == ()
+    assert small.after.executors == 1, "nothing would come to rest without it, which is another failure"
     assert small.after.processes == 71
+
+
+def test_what_is_left_fails_in_no_other_way(scenario: Scenario, seed: int, shrunk: Shrunk) -> None:
+    before = {(failure.kind, failure.name) for failure in run_seed(scenario, seed).failures}
+    after = {(failure.kind, failure.name) for failure in run_seed(shrunk.scenario, seed).failures}
+    assert FAILS_WITH in after <= before
 
 
 def test_a_swarm_becomes_the_faults_that_it_drew(scenario: Scenario) -> None:
