@@ -29,9 +29,19 @@ from colonysim.sim.client import (
     Refused,
     function_spec,
 )
+from colonysim.sim.faults import AnyFault, Delay, Duplicate, LoseReply, LoseRequest, Partition, Plan, Restart
 from colonysim.sim.simulation import Simulation
+from colonysim.sim.triggers import Match, Times, When
 
-__all__ = ["ColonyStateMachine", "function_specs", "json_values", "workflows"]
+__all__ = [
+    "ColonyStateMachine",
+    "fault_plans",
+    "function_specs",
+    "json_values",
+    "message_faults",
+    "server_faults",
+    "workflows",
+]
 
 Nodes = dict[str, dict[str, Any]]
 """A workflow as `submit_workflow` takes it: node name → fields of its spec, `after` among them."""
@@ -120,6 +130,38 @@ def workflows(
         more = {name: draw(values) for name, values in (fields or {}).items()}
         nodes[f"n{number}"] = {"executortype": draw(st.sampled_from(executor_types)), "after": after} | more
     return nodes
+
+
+def message_faults(types: Sequence[str] = ()) -> SearchStrategy[AnyFault]:
+    """Faults of messages on their way, for messages of the given types or of any; they shrink to a lost request."""
+    given: dict[str, SearchStrategy[Any]] = {
+        "match": st.just(Match(types=tuple(types))),
+        "when": st.builds(When, probability=st.sampled_from([1.0, 0.5, 0.1])) | st.builds(When, nth=st.integers(1, 5)),
+    }
+    spans_s = st.sampled_from([0.5, 2.0, 10.0])
+    return st.one_of(
+        st.builds(LoseRequest, notice_s=spans_s, **given),
+        st.builds(LoseReply, notice_s=spans_s, **given),
+        st.builds(Duplicate, after_s=spans_s, **given),
+        st.builds(Delay, by_s=spans_s, what=st.sampled_from(["request", "reply", "both"]), **given),
+    )
+
+
+def server_faults() -> SearchStrategy[AnyFault]:
+    """Restarts of the server, and partitions between it and everybody; they shrink to one short restart."""
+    times = st.builds(Times, at_s=st.integers(0, 120).map(float), count=st.just(1))
+    return st.one_of(
+        st.builds(Restart, times=times, down_s=st.sampled_from([0.0, 1.0, 20.0])),
+        st.builds(Partition, times=times, for_s=st.sampled_from([1.0, 20.0])),
+    )
+
+
+def fault_plans(
+    faults: SearchStrategy[AnyFault] | None = None, *, max_faults: int = 3, until_s: float = 300.0
+) -> SearchStrategy[Plan]:
+    """Plans of up to `max_faults` faults that end after `until_s`, for `sim.faults.add`; they shrink to none."""
+    drawn = st.lists(faults if faults is not None else message_faults() | server_faults(), max_size=max_faults)
+    return drawn.map(lambda listed: Plan(faults=tuple(listed), until_s=until_s))
 
 
 # ---------------------------------------------------------------- a state machine

@@ -21,7 +21,9 @@ from colonysim import (
 )
 from colonysim.core import lifecycle, transitions
 from colonysim.core.specs import FunctionSpec
-from colonysim.hypothesis import ColonyStateMachine, Nodes, function_specs, workflows
+from colonysim.hypothesis import ColonyStateMachine, Nodes, fault_plans, function_specs, workflows
+from colonysim.sim.faults import LoseReply, Plan
+from colonysim.sim.pending import Lost
 
 QUICK = settings(max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 FINDING = settings(QUICK, max_examples=300, phases=(Phase.generate,), derandomize=True, database=None)
@@ -64,6 +66,29 @@ def test_what_is_drawn_shrinks_to_the_plainest() -> None:
         "n0": {"executortype": "cli", "after": []},
         "n1": {"executortype": "cli", "after": ["n0"]},
     }
+
+
+@settings(QUICK)
+@given(plan=fault_plans(until_s=300))
+def test_a_patient_executor_closes_everything_once_the_faults_are_over(plan: Plan) -> None:
+    sim = Simulation(mode="auto")
+    colony = ColonyClient.create(sim)
+    executor = colony.add_executor("cli")
+    processes = [colony.submit("f", maxexectime=5) for _ in range(3)]
+    sim.faults.add(plan)
+    end_ns = sim.now_ns + 400 * 1_000_000_000
+    while sim.now_ns < end_ns:
+        try:
+            if process := executor.assign(timeout_s=10):
+                process.close()
+        except (Refused, Lost):
+            sim.advance(1)
+    assert [process.state for process in processes] == [ProcessState.SUCCESS] * 3
+
+
+def test_a_plan_shrinks_to_the_fault_that_matters() -> None:
+    plan = find(fault_plans(), lambda plan: any(isinstance(fault, LoseReply) for fault in plan.faults))
+    assert len(plan.faults) == 1
 
 
 # ---------------------------------------------------------------- the machine

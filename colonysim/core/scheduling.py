@@ -8,45 +8,25 @@ the first head among the runs it can serve. Rules: b-processes 4.3 and 4.4.
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Final, TypeVar
 
 import msgspec
 
-from colonysim.core.model import WAITING, Process
+from colonysim.core.lanes import Demand, Lane, Run, RunKey, order_of
+from colonysim.core.model import Process
 from colonysim.core.policies import Policy, Shares, reference
 
 MAX_COUNT: Final = 127
 """Quirk: nodes, processes and processes per node beyond this are never given out."""
 
-_FEW_RUNS: Final = 4  # so many runs are looked at one by one; more get views of their heads
-_MOST_VIEWS: Final = 64
 _ANY: Final = ("", None)
 
-Order = tuple[int, int]
+__all__ = ["MAX_COUNT", "Demand", "Poll", "Pool", "Queues", "Run", "order_of"]
+
 K = TypeVar("K")
 Amounts = tuple[int | None, int | None]
-RunKey = tuple[int, str, "tuple[str, ...] | None", int, int]
-
-
-class Demand(msgspec.Struct, frozen=True, gc=False):
-    """What an assign call can serve. Amounts are None for unlimited."""
-
-    colony: str
-    executor_id: str
-    executor_type: str
-    name: str
-    location: str
-    cpu_milli: int | None = None
-    memory_bytes: int | None = None
-
-    def fits(self, cpu_milli: int, memory_bytes: int) -> bool:
-        return (self.cpu_milli is None or cpu_milli <= self.cpu_milli) and (
-            self.memory_bytes is None or memory_bytes <= self.memory_bytes
-        )
 
 
 class Poll(msgspec.Struct):
@@ -57,200 +37,6 @@ class Poll(msgspec.Struct):
     parked_ns: int
     timer: int
     met_pause: bool = False
-
-
-class Run:
-    """Waiting processes alike in conditions and priority, in order of rank.
-
-    `fifo` holds those that came in order; what comes back with an earlier rank goes to the heap
-    `late`. Processes that have left the waiting state otherwise stay behind as husks until they surface.
-    """
-
-    __slots__ = ("cpu_milli", "fifo", "key", "lanes", "late", "live", "memory_bytes", "number")
-
-    def __init__(self, number: int, key: RunKey) -> None:
-        self.number = number
-        self.key = key
-        self.cpu_milli, self.memory_bytes = key[3], key[4]
-        self.fifo: deque[Process] = deque()
-        self.late: list[tuple[int, int, Process]] = []
-        self.live = 0
-        self.lanes: tuple[Lane, ...] = ()  # those it stands in
-
-    def push(self, process: Process) -> bool:
-        """Put a process in its place; True if it is now the head."""
-        self.live += 1
-        fifo = self.fifo
-        if not fifo:
-            fifo.append(process)
-            return not self.late or self.late[0][:2] > order_of(process)
-        last = fifo[-1]
-        if last.rank < process.rank or order_of(last) < order_of(process):
-            fifo.append(process)
-            return False
-        heapq.heappush(self.late, (process.rank, process.serial, process))
-        return self.head() is process
-
-    def head(self) -> Process | None:
-        fifo, late = self.fifo, self.late
-        while fifo and (first := fifo[0]).state:
-            fifo.popleft()
-        if not late:
-            return first if fifo else None
-        while late and late[0][2].state:
-            heapq.heappop(late)
-        if not late:
-            return fifo[0] if fifo else None
-        early = late[0]
-        return early[2] if not fifo or early[:2] < order_of(fifo[0]) else fifo[0]
-
-    def pop(self, head: Process) -> None:
-        """Take the head off."""
-        self.live -= 1
-        if self.fifo and self.fifo[0] is head:
-            self.fifo.popleft()
-        else:
-            heapq.heappop(self.late)
-
-    def forget_one(self) -> None:
-        """One process has left the waiting state by another way; clear up when husks outnumber the rest."""
-        self.live -= 1
-        if len(self.fifo) + len(self.late) > 2 * self.live + 32:
-            self.fifo = deque(process for process in self.fifo if process.state == WAITING)
-            self.late = [entry for entry in self.late if entry[2].state == WAITING]
-            heapq.heapify(self.late)
-
-    def waiting(self) -> Iterator[Process]:
-        """All processes of the run, in order."""
-        late = (entry[2] for entry in sorted(self.late, key=lambda entry: entry[:2]))
-        return (p for p in heapq.merge(self.fifo, late, key=order_of) if p.state == WAITING)
-
-
-class View:
-    """The runs of a lane that fit one size of executor, with a lazily mended heap of their heads.
-
-    `read` is how far it has followed the lane's log of new heads.
-    """
-
-    __slots__ = ("heads", "posted", "read")
-
-    def __init__(self, runs: Iterable[Run], read: int) -> None:
-        found = [(run.number, order_of(head)) for run in runs if (head := run.head())]
-        self.posted: dict[int, Order] = dict(found)
-        self.heads: list[tuple[int, int, int]] = [(*order, number) for number, order in found]
-        heapq.heapify(self.heads)
-        self.read = read
-
-    def post(self, run: Run) -> None:
-        """The run has got a new, earlier head, if that has not gone meanwhile."""
-        if head := run.head():
-            self.posted[run.number] = order = order_of(head)
-            heapq.heappush(self.heads, (*order, run.number))
-
-    def best(self, runs: dict[int, Run]) -> tuple[Run, Process] | None:
-        heads, posted = self.heads, self.posted
-        while heads:
-            time_ns, serial, number = heads[0]
-            if posted.get(number) != (time_ns, serial):
-                heapq.heappop(heads)  # an earlier head was posted since, or the run is gone
-                continue
-            run = runs[number]
-            head = run.head()
-            if head is None:
-                heapq.heappop(heads)
-                del posted[number]
-            elif (order := order_of(head)) != (time_ns, serial):
-                posted[number] = order
-                heapq.heapreplace(heads, (*order, number))
-            else:
-                return run, head
-        return None
-
-
-class Lane:
-    """The runs one kind of executor may look at; where they are many, a view of them for each size of executor.
-
-    `log` holds the runs that have got an earlier head, for the views to catch up when they are asked; it began
-    at `log_start`, and a view that is further behind is made anew. Sizes between the same steps share a view.
-    """
-
-    __slots__ = ("cpu_steps", "log", "log_start", "memory_steps", "runs", "views")
-
-    def __init__(self) -> None:
-        self.runs: dict[int, Run] = {}
-        self.views: dict[tuple[int, int], View] = {}
-        self.log: list[Run] = []
-        self.log_start = 0
-        self.cpu_steps: list[int] = []
-        self.memory_steps: list[int] = []
-
-    def add(self, run: Run) -> None:
-        self.runs[run.number] = run
-        if len(self.cpu_steps) + len(self.memory_steps) > 4 * len(self.runs) + 64:
-            self.cpu_steps = sorted({each.cpu_milli for each in self.runs.values()})
-            self.memory_steps = sorted({each.memory_bytes for each in self.runs.values()})
-            self.views.clear()
-        if _add_step(self.cpu_steps, run.cpu_milli) or _add_step(self.memory_steps, run.memory_bytes):
-            self.views.clear()  # they are named by their places among the steps
-
-    def discard(self, run: Run) -> None:
-        del self.runs[run.number]
-        for view in self.views.values():
-            view.posted.pop(run.number, None)
-        if len(self.runs) == _FEW_RUNS:
-            self.views.clear()
-
-    def post(self, run: Run) -> None:
-        """The run has a new, earlier head."""
-        if not self.views:
-            return
-        if len(self.log) > 2 * len(self.runs):
-            self.log_start += len(self.log)
-            self.log.clear()
-        self.log.append(run)
-
-    def best(self, demand: Demand) -> tuple[Run, Process] | None:
-        """The run whose head this executor gets next, with that head."""
-        if len(self.runs) > _FEW_RUNS:
-            return self._view_of(demand).best(self.runs)
-        found: tuple[Run, Process] | None = None
-        unlimited = demand.cpu_milli is None and demand.memory_bytes is None
-        for run in self.runs.values():
-            if run.live and (unlimited or demand.fits(run.cpu_milli, run.memory_bytes)):
-                fifo = run.fifo
-                head = fifo[0] if fifo and not run.late and not fifo[0].state else run.head()
-                if head and (found is None or order_of(head) < order_of(found[1])):
-                    found = run, head
-        return found
-
-    def _view_of(self, demand: Demand) -> View:
-        cpu, memory = demand.cpu_milli, demand.memory_bytes
-        size = (
-            len(self.cpu_steps) if cpu is None else bisect_right(self.cpu_steps, cpu),
-            len(self.memory_steps) if memory is None else bisect_right(self.memory_steps, memory),
-        )
-        view, end = self.views.get(size), self.log_start + len(self.log)
-        if view is None or view.read < self.log_start:
-            self.views.pop(size, None)
-            if len(self.views) >= _MOST_VIEWS:
-                del self.views[next(iter(self.views))]
-            fitting = (run for run in self.runs.values() if demand.fits(run.cpu_milli, run.memory_bytes))
-            view = self.views[size] = View(fitting, end)
-        elif view.read < end:
-            for run in islice(self.log, view.read - self.log_start, None):
-                if run.number in self.runs and demand.fits(run.cpu_milli, run.memory_bytes):
-                    view.post(run)
-            view.read = end
-        return view
-
-
-def _add_step(steps: list[int], step: int) -> bool:
-    """Put a step in its place; False if it is there."""
-    place = bisect_left(steps, step)
-    if place < len(steps) and steps[place] == step:
-        return False
-    steps.insert(place, step)
-    return True
 
 
 class Pool:
@@ -478,11 +264,6 @@ class Queues:
         run = pool.runs[key] = Run(self._runs_made, key)
         pool.enter(run)
         return run
-
-
-def order_of(process: Process) -> Order:
-    """The order of those that have begun to wait: lowest rank first, then in order of submission."""
-    return process.rank, process.serial
 
 
 def _ticket(poll: Poll) -> int:

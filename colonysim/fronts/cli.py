@@ -18,7 +18,7 @@ from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
-from colonysim.fronts.commands import explore, replay, run, traces
+from colonysim.fronts.commands import bench, compare, explore, replay, run, traces
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
@@ -250,6 +250,9 @@ app.command()(explore.explore)
 app.command()(explore.shrink)
 app.command("import-trace")(traces.import_trace)
 app.command()(replay.replay)
+app.command()(compare.compare)
+app.command()(compare.sweep)
+app.command()(bench.bench)
 
 
 # ---------------------------------------------------------------- verifying

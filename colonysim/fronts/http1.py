@@ -27,6 +27,8 @@ REASONS: Final = {
 
 HEADER_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 120.0
+LINGER_S: Final = 0.5
+"""How long one reads on after a refusal: closing upon unread bytes would reset the connection, and lose the reply."""
 
 T = TypeVar("T")
 Headers = list[tuple[str, str]]

@@ -11,6 +11,7 @@ from typing import Final
 from colonysim.fronts.http1 import (
     HEADER_TIMEOUT_S,
     IDLE_TIMEOUT_S,
+    LINGER_S,
     BadRequest,
     HttpReader,
     HttpRequest,
@@ -31,6 +32,7 @@ class _Connection(asyncio.Protocol):
         self.app = server.app
         self.reader = HttpReader()
         self.busy = False
+        self.refused = False
         self.parked: Parked | None = None
         self.session: Session | None = None
         self.transport: asyncio.Transport
@@ -46,6 +48,8 @@ class _Connection(asyncio.Protocol):
         self._expect_request()
 
     def data_received(self, data: bytes) -> None:
+        if self.refused:
+            return
         if self.session is not None:
             session = self.session
             self._guarded(lambda: session.receive(data))
@@ -54,7 +58,7 @@ class _Connection(asyncio.Protocol):
         self._go_on()
 
     def eof_received(self) -> bool:
-        if self.session is None and self.reader.in_body and not self.busy:
+        if self.session is None and self.reader.in_body and not self.busy and not self.refused:
             self.reader.feed(b"")
             self._go_on()
         return False
@@ -82,7 +86,7 @@ class _Connection(asyncio.Protocol):
                 self._forget_deadline()
                 self._serve(request)
         except BadRequest as bad:
-            self._finish(bad.reply())
+            self._refuse(bad.reply())
 
     def _serve(self, request: HttpRequest) -> None:
         request.remote = self.remote
@@ -156,10 +160,13 @@ class _Connection(asyncio.Protocol):
             self.server.errors.append(error)
             self.transport.abort()
 
-    def _finish(self, data: bytes) -> None:
+    def _refuse(self, reply: bytes) -> None:
+        """The last word on a connection; what the client is still sending is read, and goes nowhere."""
         self._forget_deadline()
-        self.transport.write(data)
-        self.transport.close()
+        self.refused = True
+        self.transport.write(reply)
+        self.transport.write_eof()
+        self._deadline = self.server.loop.call_later(LINGER_S, self.transport.close)
 
     # ------------------------------------------------------------ patience
     def _expect_request(self) -> None:

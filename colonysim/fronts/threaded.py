@@ -18,6 +18,7 @@ from colonysim.fronts.hangups import HangupWatch
 from colonysim.fronts.http1 import (
     HEADER_TIMEOUT_S,
     IDLE_TIMEOUT_S,
+    LINGER_S,
     BadRequest,
     Headers,
     HttpReader,
@@ -57,9 +58,22 @@ class _Handler(WSGIRequestHandler):
                 if not self._serve(request):
                     return
         except BadRequest as bad:
-            self.connection.sendall(bad.reply())
+            self._refuse(bad.reply())
         except (OSError, HangUp):
             pass  # the client has gone meanwhile, or is to think that we have
+
+    def _refuse(self, reply: bytes) -> None:
+        """The last word on a connection; what the client is still sending is read, and goes nowhere."""
+        until = time.monotonic() + LINGER_S
+        try:
+            self.connection.sendall(reply)
+            self.connection.shutdown(socket.SHUT_WR)
+            while (left_s := until - time.monotonic()) > 0:
+                self.connection.settimeout(left_s)
+                if not self.connection.recv(READ_BYTES):
+                    return
+        except OSError:
+            pass  # it has stopped by itself, or never does
 
     def _next_request(self) -> HttpRequest | None:
         """The next request, or None where the client has said all it will in the time it has for it."""

@@ -130,6 +130,13 @@ class Actors:
         """A request has come from outside, or a reply has gone there."""
         self.outside_heard = monotonic()
 
+    def hear(self, outside: bool) -> None:
+        """Something has come from outside, or from the calling thread."""
+        if outside:
+            self.hear_outside()
+        else:
+            self.acts()
+
     # ------------------------------------------------------------ waiting
     @contextmanager
     def waiting(self, actor: Actor, what: str, now_ns: int) -> Iterator[None]:

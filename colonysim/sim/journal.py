@@ -13,6 +13,7 @@ import base64
 import hashlib
 import platform
 import sys
+import threading
 import weakref
 import zlib
 from pathlib import Path
@@ -129,6 +130,7 @@ class Journal:
         self.path = Path(path) if path is not None else None
         self._digest = hashlib.sha256()
         self._waiting: list[Entry] = []
+        self._forming = threading.Lock()
         self._written: list[bytes] = []
         self._file: BinaryIO | None = None
         if self.path is not None:
@@ -202,18 +204,20 @@ class Journal:
             self._put_in_form()
 
     def _put_in_form(self) -> None:
-        waiting = self._waiting[:]
-        self._waiting.clear()  # the list stays the same: the engine writes to it
-        if not waiting:
-            return
-        lines = [entry if entry[0] is not None else told_line(entry[1], entry[2]) for entry in waiting]
-        text = encode_lines(lines)
-        self._digest.update(text)
-        if self._file is not None:
-            self._file.write(text)
-            self._file.flush()
-        elif self.path is None:
-            self._written.append(text)
+        with self._forming:
+            waiting = self._waiting[:]
+            del self._waiting[: len(waiting)]  # the engine writes to this very list, perhaps at this moment
+            for start in range(0, len(waiting), _BATCH):
+                batch = waiting[start : start + _BATCH]
+                lines = [entry if entry[0] is not None else told_line(entry[1], entry[2]) for entry in batch]
+                text = encode_lines(lines)
+                self._digest.update(text)
+                if self._file is not None:
+                    self._file.write(text)
+                elif self.path is None:
+                    self._written.append(text)
+            if self._file is not None:
+                self._file.flush()
 
     def close(self) -> None:
         """Write what is left; a file takes no more after that."""

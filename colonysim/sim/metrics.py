@@ -71,7 +71,7 @@ class Metrics:
         self.first_start_ns = array("q")
         self.start_of_last_ns = array("q")
         self.ended_ns = array("q")
-        self.kind = array("H")
+        self.kind = array("I")
         self.state = array("B")
         self.attempts = array("H")
         self.misses = array("H")

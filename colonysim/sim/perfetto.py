@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.model import ProcessState
+from colonysim.core.model import WAITING, ProcessState
 from colonysim.sim.report import Bins
 from colonysim.sim.scenario_runner import Run
 
@@ -16,6 +16,7 @@ _COUNTER_STEPS: Final = 20_000
 _FAULTS: Final = 1
 _QUEUES: Final = 2
 _FIRST_GROUP: Final = 3
+_OUTCOMES: Final = {state.value: state.name.lower() for state in ProcessState} | {WAITING: "given back"}
 
 
 def write(run: Run, path: Path) -> int:
@@ -71,7 +72,7 @@ def _attempts(run: Run) -> Iterator[dict[str, Any]]:
         owner = owners[place]
         if owner is None:
             continue
-        ended = "given back" if outcome == ProcessState.WAITING else ProcessState(outcome).name.lower()
+        ended = _OUTCOMES.get(outcome, "removed")
         yield {
             "ph": "X",
             "name": metrics.kinds[metrics.kind[row]].funcname,

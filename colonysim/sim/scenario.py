@@ -140,6 +140,12 @@ class Scenario(Part, frozen=True):
                     raise ValueError(
                         f"workload {one.name!r} never ends: give it a count or until_s, or give phases.storm_s"
                     )
+        generators = [generator.name for generator in self.generators]
+        for place, one in enumerate(self.workload):
+            for wanted in [submission.generator for submission in one.mix if submission.generator]:
+                if wanted not in generators:
+                    known = ", ".join(generators) or "none"
+                    raise ValueError(f"workload.{place}.mix: there is no generator {wanted!r}; there is {known}")
         if self.sites is not None and self.sites.workload not in [one.name for one in self.workload if one.trace]:
             raise ValueError(f"sites.workload: there is no workload {self.sites.workload!r} with a trace")
 

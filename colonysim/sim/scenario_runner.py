@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -83,7 +84,8 @@ Progress = Callable[[float, Metrics], None]
 class Run:
     """One run, with all that reports are made from.
 
-    `surroundings` are what the scenario's programs run in; colonysim.fronts.surroundings has them.
+    `journal` is a file that takes the history; `surroundings` are what the scenario's programs run in:
+    colonysim.fronts.surroundings has them.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Run:
         scenario: Scenario,
         seed: int | None = None,
         progress: Progress | None = None,
+        journal: Path | None = None,
         surroundings: Surroundings | None = None,
     ) -> None:
         if scenario.programs and surroundings is None:
@@ -99,7 +102,9 @@ class Run:
         self.seed = scenario.seed if seed is None else seed
         self.progress = progress
         settings = scenario.server(self.seed)
-        self.sim = Simulation(settings, mode=Mode.MANUAL, invariants=scenario.invariants, journal=scenario.journal)
+        self.sim = Simulation(
+            settings, mode=Mode.MANUAL, invariants=scenario.invariants, journal=journal or scenario.journal
+        )
         self.metrics = Metrics(self.sim.world)
         self.sim.observe(self.metrics.read)
         self.colony = ColonyClient.create(self.sim, scenario.colony)
@@ -112,7 +117,6 @@ class Run:
         self.checks = Checks(self.metrics, scenario.checks, self.faults_on)
         self.cron_ids: list[str] = []
         self.failures: list[Failure] = []
-        self.events = 0
         generators = {plan.name: self._add_generator(plan) for plan in scenario.generators}
         storm_s = scenario.phases.storm_s
         storm_ns = None if storm_s is None else chance.to_ns(storm_s)
@@ -140,6 +144,8 @@ class Run:
         except Stuck as stuck:
             self._fail("stuck", "stuck", *_divided(stuck))
         self.result = self._conclude(time.perf_counter() - began)
+        if self.sim.journal is not None:
+            self.sim.journal.close()
         return self.result
 
     def _set_up(self, on_stage: ExitStack) -> None:
@@ -186,18 +192,19 @@ class Run:
     def _let_happen(self, until_ns: int, stop: Callable[[], bool]) -> None:
         sim, progress = self.sim, self.progress
 
-        def counted() -> bool:
+        def noted() -> bool:
+            """With programs it is asked after each turn: those are the events then."""
             if stop():
                 return True
-            self.events += 1
-            if progress is not None and sim.programs is not None and not self.events % _BATCH:
+            sim.events += 1
+            if progress is not None and not sim.events % _BATCH:
                 progress(self.now_s, self.metrics)
             return False
 
         if sim.programs is not None:
-            sim.act_until(until_ns, counted)
+            sim.act_until(until_ns, noted)
             return
-        while sim.run_batch(until_ns, counted, _BATCH):
+        while sim.run_batch(until_ns, stop, _BATCH):
             if progress is not None:
                 progress(self.now_s, self.metrics)
 
@@ -210,8 +217,9 @@ class Run:
             f"{show_span(chance.to_ns(calm_s))} after the storm"
         )
         first = next(self.metrics.unfinished(), "")
+        story = "\n".join(part for part in (self.story(first), str(self.sim.why_not(first))) if part)
         self.failures.append(
-            Failure(kind="rest", name="at rest", text=text, at_s=self.now_s, process_id=first, story=self.story(first))
+            Failure(kind="rest", name="at rest", text=text, at_s=self.now_s, process_id=first, story=story)
         )
 
     def _fail(self, kind: str, name: str, text: str, story: str = "") -> None:
@@ -252,7 +260,7 @@ class Run:
             findings=findings,
             failures=tuple(self.failures),
             notes=tuple(self._notes()),
-            cost=Cost(real_s=round(real_s, 3), events=self.events, calls=self.sim.calls_asked),
+            cost=Cost(real_s=round(real_s, 3), events=self.sim.events, calls=self.sim.calls_asked),
         )
 
     def _notes(self) -> list[str]:

@@ -145,7 +145,7 @@ class Simulation(Keeping, Running):
 
     def serve(self, connection: Connection) -> None:
         """Something has come on a connection: take it up, as far as it goes."""
-        self._hear(connection.outside)
+        self.actors.hear(connection.outside)
         if (program := self.actors.this_thread().program) is not None and connection not in program.sockets:
             program.sockets = [one for one in program.sockets if not one.closed] + [connection]
         with self._lock:
@@ -158,12 +158,6 @@ class Simulation(Keeping, Running):
         """The client has gone."""
         with self._lock:
             self._connections.lose(connection)
-
-    def _hear(self, outside: bool) -> None:
-        if outside:
-            self.actors.hear_outside()
-        else:
-            self.actors.acts()
 
     def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
         world = self.world

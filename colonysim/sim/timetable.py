@@ -48,6 +48,7 @@ class Planning:
 
     def __init__(self) -> None:
         self.planned = Agenda()
+        self.events = 0  # that have happened in batches
         self.on_fault: Callable[[int, dict[str, Any]], None] | None = None
         self._happens: dict[type[Event], Callable[[Any], bool]] = {Later: _happen}
         self.timetable = Timetable(lambda: self.planned)
@@ -73,13 +74,17 @@ class Planning:
 
         For those who live on the agenda: nobody else is waited for. With nothing left, time goes on to the end.
         """
+        fire = self._fire
         with self._lock:
-            for _ in range(most):
+            for count in range(most):
                 if stop():
+                    self.events += count
                     return False
-                if self._fire(until_ns) is None:
+                if fire(until_ns) is None:
+                    self.events += count
                     self.world.now_ns = max(self.world.now_ns, until_ns)
                     return False
+        self.events += most
         return True
 
     def _fire(self, until_ns: int) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -120,7 +121,9 @@ class Stream:
     def plan(self) -> None:
         """Put the next submission on the agenda."""
         self.next = following = next(self.arrivals, None)
-        if following is not None:
+        if following is None:
+            self.clients.busy -= 1
+        else:
             self.clients.sim.planned.add(self.clients.start_ns + following[0], Arrive(self.number))
 
     def submit(self) -> None:
@@ -133,10 +136,9 @@ class Stream:
     def send(self, caller_id: str, message: Message, left: int) -> None:
         self.submitted += 1
         sim = self.clients.sim
-        waits: list[Pending] = []
-        pending = sim.ask_inside(caller_id, message, lambda: self._heard(waits[0], caller_id, message, left))
+        pending = sim.ask_inside(caller_id, message)
         if pending.answer is None:
-            waits.append(pending)
+            pending.told = partial(self._heard, pending, caller_id, message, left)
         else:
             self._heard(pending, caller_id, message, left)
 
@@ -152,11 +154,13 @@ class Stream:
         if left:
             number = pending.ticket
             self.unsure[number] = _Unsure(caller_id, message, left - 1)
+            self.clients.busy += 1
             sim = self.clients.sim
             sim.planned.add(sim.world.now_ns + chance.to_ns(self.workload.resend_s), Resend(self.number, number))
 
     def resend(self, number: int) -> None:
         unsure = self.unsure.pop(number)
+        self.clients.busy -= 1
         self.send(unsure.caller_id, unsure.message, unsure.left)
 
 
@@ -174,6 +178,7 @@ class Clients:
         self.generators = generators
         self.start_ns = sim.world.now_ns
         self.streams: list[Stream] = []
+        self.busy = 0  # streams that have more to submit, and submissions that will be sent again
         sim.on_planned(Arrive, self._arrive)
         sim.on_planned(Resend, self._resend)
 
@@ -189,11 +194,12 @@ class Clients:
             arrivals = self._drawn(workload)
         stream = Stream(self, len(self.streams), workload, arrivals)
         self.streams.append(stream)
+        self.busy += 1
         stream.plan()
 
     def all_submitted(self) -> bool:
         """Whether nothing more is to be submitted, or sent again."""
-        return all(stream.next is None and not stream.unsure for stream in self.streams)
+        return self.busy == 0
 
     def add_users(self, workload: Workload) -> list[str]:
         """The users of a workload, who are added to the colony."""

@@ -42,8 +42,12 @@ def test_examples_run(document: Path, tmp_path: Path, monkeypatch: pytest.Monkey
             exec(compile("\n" * line + block, str(document), "exec"), namespace)
 
 
+UNHURRIED = "from hypothesis import settings\nsettings.register_profile('x', deadline=None)\nsettings.load_profile('x')\n"
+
+
 @pytest.mark.parametrize("document", of_kind(True), ids=lambda path: path.name)
 def test_examples_that_are_tests_pass(document: Path, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(UNHURRIED)
     for line, block in blocks(document):
         if IS_TEST.search(block):
             pytester.path.joinpath(f"test_line_{line}.py").write_text(block, encoding="utf-8")

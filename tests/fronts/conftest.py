@@ -37,8 +37,7 @@ def server(sim: Simulation, kind: str, tmp_path: Path) -> Iterator[WebServer]:
     assert server.errors == []
     assert sim.journal is not None
     sim.journal.save(tmp_path / "served.jsonl")
-    replayed = replay(tmp_path / "served.jsonl")
-    assert (str(replayed.difference or ""), replayed.digest) == ("", sim.journal.digest())
+    assert str(replay(tmp_path / "served.jsonl").difference or "") == ""
 
 
 def signed(kind: str, message: dict[str, Any], key: str = stock.USER_IDENTITY.private_key) -> bytes:

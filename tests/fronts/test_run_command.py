@@ -65,6 +65,20 @@ def test_files_are_written_where_they_are_asked_for(scenario: Path, tmp_path: Pa
     assert json.loads((tmp_path / "s.json").read_text())["summary"]["succeeded"] == 30
 
 
+def test_the_history_of_a_storm_replays_word_for_word(scenario: Path, tmp_path: Path) -> None:
+    storm = """phases: {storm_s: 300}
+faults:
+  - {kind: crash, name: crashes, times: {every_s: 40}, restart_after_s: 5}
+  - {kind: lose_reply, name: lost, when: {probability: 0.1}}
+"""
+    scenario.write_text(SCENARIO.replace("queue_depth <= 1", "queue_depth <= 30") + storm)
+    recorded = run("run", scenario, "--journal", tmp_path / "history.jsonl", "--json")
+    assert json.loads(recorded.stdout)["journal_digest"]
+    replayed = run("replay", tmp_path / "history.jsonl")
+    assert replayed.returncode == 0, replayed.stdout
+    assert json.loads(recorded.stdout)["journal_digest"] in replayed.stdout
+
+
 def test_a_scenario_may_say_itself_what_to_write(scenario: Path, tmp_path: Path) -> None:
     scenario.write_text(SCENARIO + "report: {summary: out.json}\n")
     assert run("run", scenario).returncode == 0
@@ -80,7 +94,7 @@ def test_json_is_all_that_a_machine_gets(scenario: Path) -> None:
 def test_a_dry_run_says_what_it_would_do(scenario: Path) -> None:
     done = run("run", scenario, "--dry-run", "--seed", 5)
     assert done.returncode == 0
-    for words in ("small, seed 5", "executors 2 in 1 groups", "workload w: every", "check short queue"):
+    for words in ("small, seed 5", "executors 2 in 1 groups", "workload w: constant", "check short queue"):
         assert words in done.stdout
     assert "succeeded" not in done.stdout
 

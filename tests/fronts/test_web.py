@@ -342,3 +342,10 @@ def test_a_silent_connection_is_closed_in_the_end(
     with Wire(server) as wire:
         wire.send(sent)
         assert wire.closed()
+
+
+def test_a_refusal_is_read_even_by_those_who_are_still_sending(wire: Wire) -> None:
+    """More than a megabyte of header, and as much again behind it: the reply comes all the same."""
+    wire.send(b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 3_000_000)
+    assert wire.reply()[0] == "HTTP/1.1 431 Request Header Fields Too Large"
+    assert wire.closed()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from colonysim import AssignedProcess, ColonyClient, InvariantViolation, Simulation
-from colonysim.core import lifecycle, scheduling, transitions
+from colonysim.core import lanes, lifecycle, transitions
 from colonysim.core.model import RUNNING, WAITING, Process
 from colonysim.core.scheduling import Demand, Queues
 from colonysim.core.world import World
@@ -109,7 +109,7 @@ def test_order_among_equals(colony: ColonyClient, monkeypatch: pytest.MonkeyPatc
 
 def test_order_among_classes(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Priority is forgotten between runs."""
-    monkeypatch.setattr(scheduling, "order_of", lambda process: (0, process.serial))
+    monkeypatch.setattr(lanes, "order_of", lambda process: (0, process.serial))
     executor = colony.add_executor("t")
     colony.submit("f", executortype="t", cpu="1m")
     colony.submit("f", executortype="t", cpu="2m", priority=5)

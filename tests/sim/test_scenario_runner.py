@@ -125,6 +125,7 @@ def test_what_does_not_come_to_rest_fails_with_a_story() -> None:
     assert [failure.kind for failure in result.failures] == ["rest"]
     assert result.failures[0].text.startswith("2 waiting, 0 running")
     assert "NEW → WAITING" in result.failures[0].story
+    assert "'nobody'" in result.failures[0].story  # what keeps it from being assigned
     assert result.end_s == 100
 
 
@@ -188,8 +189,8 @@ def test_generators_are_fed_by_submissions() -> None:
 
 def test_what_names_no_generator_is_told() -> None:
     feed = Workload(name="feed", arrivals=Once(), mix=(Submission(generator="pick"),))
-    with pytest.raises(ValueError, match=r"no generator 'pick'; the generators are: there are none"):
-        run(replace(SMALL, workload=(feed,)))
+    with pytest.raises(ValueError, match=r"workload\.0\.mix: there is no generator 'pick'; there is none"):
+        Scenario(workload=(feed,))
 
 
 def test_progress_is_told_on_the_way() -> None:

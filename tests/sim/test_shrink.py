@@ -109,7 +109,7 @@ def test_chance_is_taken_out(shrunk: Shrunk) -> None:
 def test_a_lost_reply_is_pinned_to_one_request() -> None:
     """The reply to one submission: whose it is and which one, and nothing of probability."""
     check = "checks=[{kind: probe, name: once, that: submitted <= 70}]"
-    scenario = Scenario.read(TWICE, overrides=(check, "workload.1.mix.0.executortype=cli"))
+    scenario = Scenario.read(TWICE, overrides=(check, "workload.1.mix=[{maxexectime: 300, maxretries: 9}]"))
     small = shrink(scenario, first_failing(scenario, ("check", "once")), Wanted("check", "once"))
     (fault,) = small.scenario.faults
     assert isinstance(fault, LoseReply)

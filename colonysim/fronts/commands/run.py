@@ -37,6 +37,9 @@ def run(
     perfetto: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a trace for ui.perfetto.dev.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each process.")] = None,
     summary: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole result as JSON.")] = None,
+    journal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the whole history, for colonysim replay.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: the whole result, and nothing else.")] = False,
 ) -> None:
     """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
@@ -48,9 +51,10 @@ def run(
         _describe(scenario, seed)
         return
     files = _files(scenario, report, perfetto, csv, summary)
+    recorded = {} if journal is None else {"journal": journal}
     try:
         with _progress(scenario, quiet=as_json) as progress:
-            done = Run(scenario, seed, progress, surroundings)
+            done = Run(scenario, seed, progress, journal, surroundings)
             result = done.execute()
     except (OSError, ValueError) as error:
         _fail(f"{file}: {error}")
@@ -64,7 +68,7 @@ def run(
 
         print(msgspec.json.encode(result).decode())
     else:
-        _tell(result, files, _command(file, result, override))
+        _tell(result, files | recorded, _command(file, result, override))
     raise typer.Exit(FINE if result.ok else FAILED)
 
 
@@ -146,7 +150,8 @@ def _describe(scenario: Scenario, seed: int | None) -> None:
     out.print(f"  storm {storm}, calm {show_span(round(scenario.phases.calm_s * 1e9))} at most")
     out.print(f"  executors {sum(group.count for group in groups)} in {len(groups)} groups")
     for workload in scenario.workload:
-        kind = workload.trace.file if workload.trace is not None else type(workload.arrivals).__name__.lower()
+        arrivals = workload.arrivals
+        kind = workload.trace.file if workload.trace is not None else str(arrivals and arrivals.__struct_config__.tag)
         out.print(f"  workload {workload.name}: {kind}")
     for program in scenario.programs:
         out.print(f"  program {program.name}: {program.count} of {program.code}")

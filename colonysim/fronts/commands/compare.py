@@ -1,0 +1,169 @@
+"""colonysim compare and colonysim sweep: one scenario under several policies, or with one value varied."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from colonysim.sim.comparison import Variant
+
+BAD_INPUT = 2
+
+out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
+
+File = Annotated[Path, typer.Argument(help="A scenario.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from the scenario's own on.")]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures as a picture (SVG).")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: all summaries, and nothing else.")]
+Override = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a value for all of them.")
+]
+
+
+def compare(
+    file: File,
+    policy: Annotated[
+        str, typer.Option(help="Policies to compare, the first one is what the others are held against.")
+    ] = "reference,deadline,fair,shortest",
+    seeds: Seeds = 10,
+    override: Override = None,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """The same seeds under several policies: figures, and differences seed by seed with 95 % confidence intervals."""
+    names = list(dict.fromkeys(name.strip() for name in policy.split(",")))
+    if len(names) < 2:
+        _fail("name at least two policies, such as --policy reference,fair")
+    common = tuple(override or ())
+    variants = _run(file, {name: (*common, f"settings.policy={name}") for name in names}, seeds, quiet=as_json)
+    if as_json:
+        _as_json(variants)
+    else:
+        _tell_differences(variants, seeds)
+    if plot is not None:
+        _write(plot, variants, joined=False, differences=True)
+
+
+def sweep(
+    file: File,
+    vary: Annotated[str, typer.Option(metavar="PATH=VALUES", help="1..64 doubles, 10..50:10 steps, or a list: 1,2,3.")],
+    seeds: Seeds = 5,
+    override: Override = None,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """The same seeds with one value varied: what more executors, say, would change."""
+    from colonysim.sim.comparison import points_of
+
+    path, equals, values = vary.partition("=")
+    if not equals:
+        _fail(f"--vary takes PATH=VALUES, such as executors.0.count=1..64, not {vary!r}")
+    try:
+        points = points_of(values)
+    except ValueError as error:
+        _fail(str(error))
+    common = tuple(override or ())
+    variants = _run(file, {point: (*common, f"{path}={point}") for point in points}, seeds, quiet=as_json)
+    if as_json:
+        _as_json(variants)
+    else:
+        _tell_figures(variants, path, seeds)
+    if plot is not None:
+        _write(plot, variants, joined=all(_is_number(point) for point in points), differences=False)
+
+
+# ---------------------------------------------------------------- running
+def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bool) -> list[Variant]:
+    from rich.status import Status
+
+    from colonysim.fronts.surroundings import surroundings
+    from colonysim.sim.comparison import run_variants
+    from colonysim.sim.scenario_files import BadScenario
+
+    quiet = quiet or not err.is_terminal
+    try:
+        if quiet:
+            return run_variants(file, variants, seeds, surroundings=surroundings)
+        with Status("", console=err) as status:
+
+            def told(name: str, seed: int) -> None:
+                status.update(f"{name}, seed {seed + 1}")
+
+            return run_variants(file, variants, seeds, told, surroundings)
+    except BadScenario as error:
+        _fail(str(error))
+    except (OSError, ValueError) as error:
+        _fail(f"{file}: {error}")
+
+
+# ---------------------------------------------------------------- telling
+def _tell_figures(variants: list[Variant], title: str, seeds: int) -> None:
+    from rich.table import Table
+
+    from colonysim.sim.comparison import FIGURES
+
+    table = Table(title, *FIGURES, box=None, title=f"means of {seeds} seeds ± 95 %", title_justify="left")
+    for variant in variants:
+        table.add_row(variant.name, *(str(variant.interval(figure)) for figure in FIGURES))
+    out.print(table)
+
+
+def _tell_differences(variants: list[Variant], seeds: int) -> None:
+    from rich.table import Table
+
+    from colonysim.sim.comparison import FIGURES
+
+    first, *others = variants
+    _tell_figures(variants, "policy", seeds)
+    out.print()
+    title = f"difference to {first.name}, seed by seed ± 95 %; * zero lies outside"
+    table = Table("", *(other.name for other in others), box=None, title=title, title_justify="left")
+    for figure in FIGURES:
+        differences = [other.against(first, figure) for other in others]
+        table.add_row(figure, *(f"{difference} {'*' if difference.clear else ' '}" for difference in differences))
+    out.print(table)
+
+
+def _as_json(variants: list[Variant]) -> None:
+    import msgspec
+
+    print(msgspec.json.encode(variants).decode())
+
+
+def _write(plot: Path, variants: list[Variant], joined: bool, differences: bool) -> None:
+    from colonysim.fronts.plot import Panel, Point, svg
+    from colonysim.sim.comparison import FIGURES
+
+    panels = []
+    for figure in FIGURES:
+        if differences:
+            first, *others = variants
+            intervals = [(other.name, other.against(first, figure)) for other in others]
+            title = f"{figure}: difference to {first.name}"
+        else:
+            intervals, title = [(variant.name, variant.interval(figure)) for variant in variants], figure
+        points = [Point(name, interval.mean, interval.half_width) for name, interval in intervals]
+        panels.append(Panel(title, points, joined=joined, zero=differences))
+    try:
+        plot.write_text(svg(panels))
+    except OSError as error:
+        _fail(f"{plot} cannot be written: {error.strerror or error}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _fail(text: str) -> NoReturn:
+    err.print(f"colonysim: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(BAD_INPUT)

@@ -1,0 +1,105 @@
+"""Small plots as SVG, written by hand: points with their confidence intervals, one panel for each figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from math import log10
+from typing import Final
+
+import msgspec
+
+_WIDTH: Final = 360
+_HEIGHT: Final = 190
+_LEFT: Final = 64
+_RIGHT: Final = 16
+_TOP: Final = 30
+_BOTTOM: Final = 34
+_STYLE: Final = (
+    "text{font:11px system-ui,sans-serif;fill:#333}.title{font-weight:600;font-size:12px}"
+    ".axis{stroke:#999}.grid{stroke:#ddd}.mark{fill:#4689cd}.bar,.line{stroke:#4689cd;fill:none;stroke-width:1.5}"
+)
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A value and how far it may be off, at a place that is named."""
+
+    name: str
+    value: float
+    half_width: float | None = None
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """One figure. With `joined` points, their names are numbers, and the axis is logarithmic where they spread far."""
+
+    title: str
+    points: Sequence[Point]
+    joined: bool = False
+    zero: bool = False
+
+
+def svg(panels: Sequence[Panel], columns: int = 2) -> str:
+    """All panels as one picture."""
+    rows = -(-len(panels) // columns)
+    width, height = columns * _WIDTH, rows * _HEIGHT
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
+        f'<style>{_STYLE}</style><rect width="{width}" height="{height}" fill="#fff"/>',
+    ]
+    for number, panel in enumerate(panels):
+        x, y = number % columns * _WIDTH, number // columns * _HEIGHT
+        parts += [f'<g transform="translate({x} {y})">', *_panel(panel), "</g>"]
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _panel(panel: Panel) -> list[str]:
+    lows = [point.value - (point.half_width or 0) for point in panel.points]
+    highs = [point.value + (point.half_width or 0) for point in panel.points]
+    ticks = _ticks(min(0.0, *lows), max(0.0, *highs) if panel.zero else max(highs))
+    low, high = ticks[0], ticks[-1]
+    bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+
+    def place(value: float) -> float:
+        return round(bottom - (value - low) / (high - low) * (bottom - _TOP), 1)
+
+    parts = [f'<text class="title" x="{_LEFT}" y="16">{escape(panel.title)}</text>']
+    for tick in ticks:
+        parts.append(f'<line class="grid" x1="{_LEFT}" y1="{place(tick)}" x2="{right}" y2="{place(tick)}"/>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{place(tick) + 4}" text-anchor="end">{tick:,g}</text>')
+    parts.append(f'<line class="axis" x1="{_LEFT}" y1="{place(0)}" x2="{right}" y2="{place(0)}"/>')
+    xs = _across(panel, right)
+    shown = max(1, -(-len(xs) // 8))
+    for number, (x, point) in enumerate(zip(xs, panel.points, strict=True)):
+        if point.half_width:
+            ends = place(point.value - point.half_width), place(point.value + point.half_width)
+            parts.append(f'<line class="bar" x1="{x}" y1="{ends[0]}" x2="{x}" y2="{ends[1]}"/>')
+        parts.append(f'<circle class="mark" cx="{x}" cy="{place(point.value)}" r="3.5"/>')
+        if number % shown == 0:
+            parts.append(f'<text x="{x}" y="{_HEIGHT - 14}" text-anchor="middle">{escape(point.name)}</text>')
+    if panel.joined:
+        line = " ".join(f"{x},{place(point.value)}" for x, point in zip(xs, panel.points, strict=True))
+        parts.append(f'<polyline class="line" points="{line}"/>')
+    return parts
+
+
+def _across(panel: Panel, right: float) -> list[float]:
+    """Where each point stands from left to right."""
+    count, room = len(panel.points), right - _LEFT
+    if panel.joined and count > 1:
+        values = [float(point.name) for point in panel.points]
+        if values[0] > 0 and values[-1] >= 10 * values[0]:
+            values = [log10(value) for value in values]
+        span = values[-1] - values[0] or 1.0
+        return [round(_LEFT + 14 + (value - values[0]) / span * (room - 28), 1) for value in values]
+    return [round(_LEFT + room * (number + 0.5) / count, 1) for number in range(count)]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round values from below the lowest to above the highest."""
+    span = high - low or abs(high) or 1.0
+    rough = span / 4
+    power = 10.0 ** int(log10(rough) // 1)
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first = int(low / step // 1)
+    count = int(-(-(high - first * step) / step // 1)) or 1
+    return [round((first + number) * step, 12) for number in range(count + 1)]

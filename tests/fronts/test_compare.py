@@ -1,0 +1,84 @@
+"""The commands compare, sweep and bench, and the pictures they draw."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from colonysim.fronts.cli import app
+from colonysim.fronts.plot import Panel, Point, svg
+
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "first_steps.yaml"
+SHORT = ["--set", "phases.storm_s=300", "--seeds", "2"]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_compare_prints_figures_differences_and_draws_them(tmp_path: Path) -> None:
+    picture = tmp_path / "p.svg"
+    result = _run("compare", str(SCENARIO), "--policy", "reference,fair", *SHORT, "--plot", str(picture))
+    assert result.exit_code == 0, result.output
+    assert "reference" in result.stdout
+    assert "difference to reference" in result.stdout
+    assert ET.parse(picture).getroot().tag == f"{SVG}svg"
+
+
+def test_compare_twice_says_the_same() -> None:
+    once, again = (_run("compare", str(SCENARIO), "--policy", "reference,shortest", *SHORT) for _ in range(2))
+    assert once.stdout == again.stdout
+
+
+def test_sweep_as_json_has_a_summary_for_each_value_and_seed() -> None:
+    result = _run("sweep", str(SCENARIO), "--vary", "executors.0.count=1..4", *SHORT, "--json")
+    variants = json.loads(result.stdout)
+    assert [variant["name"] for variant in variants] == ["1", "2", "4"]
+    assert [len(variant["summaries"]) for variant in variants] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["compare", str(SCENARIO), "--policy", "fair"], "at least two policies"),
+        (["compare", str(SCENARIO), "--policy", "fair,luck"], "luck"),
+        (["compare", "nowhere.yaml"], "nowhere.yaml"),
+        (["sweep", str(SCENARIO), "--vary", "executors.0.count"], "PATH=VALUES"),
+        (["sweep", str(SCENARIO), "--vary", "executors.0.count=9..1"], "write one like"),
+        (["sweep", str(SCENARIO), "--vary", "executors.9.count=1,2"], "executors"),
+    ],
+)
+def test_bad_input_is_told_and_ends_with_2(arguments: list[str], text: str) -> None:
+    result = _run(*arguments)
+    assert result.exit_code == 2
+    assert text in result.output
+
+
+def test_bench_measures() -> None:
+    figures = json.loads(_run("bench", "--count", "100", "--json").stdout)
+    assert len(figures) == 5
+    assert all(figure["value"] > 0 for figure in figures)
+
+
+def test_a_picture_holds_a_mark_for_each_point_inside_its_panel() -> None:
+    points = [Point(str(2**n), 100.0 / 2**n, 3.0) for n in range(6)]
+    flat = [Point("<a>", 5.0), Point("b", -5.0, 1.0)]
+    root = ET.fromstring(svg([Panel("one", points, joined=True), Panel("two", flat, zero=True)]))
+    marks = list(root.iter(f"{SVG}circle"))
+    assert len(marks) == 8
+    for mark in marks:
+        assert 0 <= float(mark.get("cx", "-1")) <= 360
+        assert 0 <= float(mark.get("cy", "-1")) <= 190
+    assert "<a>" in [text.text for text in root.iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0], [7.0], [1e-9, 2e-9], [-3.0, -3.0], [1e12, 1.0]])
+def test_a_picture_of_any_values_can_be_drawn(values: list[float]) -> None:
+    points = [Point(str(number + 1), value) for number, value in enumerate(values)]
+    for joined in (False, True):
+        ET.fromstring(svg([Panel("p", points, joined=joined)]))
