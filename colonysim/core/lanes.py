@@ -71,7 +71,7 @@ class Run:
             fifo.append(process)
             return not self.late or self.late[0][:2] > order_of(process)
         last = fifo[-1]
-        if last.rank < process.rank or order_of(last) < order_of(process):
+        if last.rank < process.rank or (last.rank == process.rank and last.serial < process.serial):
             fifo.append(process)
             return False
         heapq.heappush(self.late, (process.rank, process.serial, process))
@@ -187,9 +187,7 @@ class Lane:
             self.views.clear()
 
     def post(self, run: Run) -> None:
-        """The run has a new, earlier head."""
-        if not self.views:
-            return
+        """The run has a new, earlier head; where there are no views nobody needs to know."""
         if len(self.log) > 2 * len(self.runs):
             self.log_start += len(self.log)
             self.log.clear()

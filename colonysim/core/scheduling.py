@@ -8,7 +8,7 @@ the first head among the runs it can serve. Rules: b-processes 4.3 and 4.4.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain, islice
 from typing import Final, TypeVar
 
@@ -61,20 +61,21 @@ class Pool:
             lanes.append(lane)
         run.lanes = tuple(lanes)
 
-    def lanes_for(self, demand: Demand) -> Iterator[Lane]:
-        """The lanes an executor looks into."""
-        lanes = self.lanes
-        locations = ("", demand.location.lower()) if demand.location else ("",)
-        for location in locations:
-            for name in (None, demand.name):
-                if lane := lanes.get((location, name)):
-                    yield lane
-
     def best(self, demand: Demand) -> tuple[Run, Process] | None:
-        if len(self.lanes) == 1 and (lane := self.lanes.get(_ANY)):
-            return lane.best(demand)
-        found = [best for lane in self.lanes_for(demand) if (best := lane.best(demand))]
-        return min(found, key=lambda best: order_of(best[1]), default=None)
+        """The first of what stands in the up to four lanes an executor looks into."""
+        lanes = self.lanes
+        found = lane.best(demand) if (lane := lanes.get(_ANY)) else None
+        if lane is not None and len(lanes) == 1:
+            return found
+        keys: tuple[tuple[str, str | None], ...] = (("", demand.name),)
+        if demand.location:
+            place = demand.location.lower()
+            keys = (("", demand.name), (place, None), (place, demand.name))
+        for key in keys:
+            if (lane := lanes.get(key)) and (best := lane.best(demand)):
+                if found is None or order_of(best[1]) < order_of(found[1]):
+                    found = best
+        return found
 
     def prune(self) -> None:
         """Drop empty runs once they outnumber the others; a few are kept, for they soon fill again."""
@@ -117,7 +118,8 @@ class Queues:
         run = pool.runs.get(key) or self._new_run(pool, key)
         if run.push(process):
             for lane in run.lanes:
-                lane.post(run)
+                if lane.views:
+                    lane.post(run)
 
     def release(self, process: Process) -> None:
         """A held process waits for its parents no longer."""

@@ -92,9 +92,8 @@ def _patch_requests(patches: ExitStack, application: Application, matches: Calla
         except web.HangUp:
             raise requests.exceptions.ConnectionError("the connection was lost") from None
 
-    _replace(patches, requests.api, "request", request)
-    if requests.request is general:
-        _replace(patches, requests, "request", request)
+    patches.callback(_everywhere, "request", request, general)
+    _everywhere("request", general, request)
 
 
 def _plain_request(method: str, url: str, data: str | bytes) -> Any:
@@ -274,17 +273,15 @@ def _patch_websocket(patches: ExitStack, application: Application, matches: Call
             return SimulatedSocket(application, websocket.WebSocketConnectionClosedException)
         return real(url, *args, **kwargs)
 
-    for module in [websocket, *sys.modules.values()]:
-        if getattr(module, "create_connection", None) is real:
-            _replace(patches, module, "create_connection", create_connection)
+    patches.callback(_everywhere, "create_connection", create_connection, real)
+    _everywhere("create_connection", real, create_connection)
 
-    def put_back() -> None:
-        """Modules that were imported meanwhile have taken the replacement for the real one."""
-        for module in list(sys.modules.values()):
-            if getattr(module, "create_connection", None) is create_connection:
-                module.create_connection = real  # type: ignore[attr-defined]
 
-    patches.callback(put_back)
+def _everywhere(name: str, old: Any, new: Any) -> None:
+    """Replace a function under its name in all modules: those that were imported meanwhile have it too."""
+    for module in list(sys.modules.values()):
+        if getattr(module, "__dict__", {}).get(name) is old:
+            setattr(module, name, new)
 
 
 # ---------------------------------------------------------------- signatures

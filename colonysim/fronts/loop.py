@@ -24,6 +24,41 @@ from colonysim.fronts.web import Application, HangUp, Parked, is_control
 _CLOSING_S: Final = 0.5
 
 
+class _Patience:
+    """Gives up when a time is over that was not called off before. To begin anew costs no timer, only to run out."""
+
+    __slots__ = ("_give_up", "_loop", "_timer", "until")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, give_up: Callable[[], None]) -> None:
+        self._loop, self._give_up = loop, give_up
+        self._timer: asyncio.TimerHandle | None = None
+        self.until: float | None = None
+
+    def last(self, seconds: float) -> None:
+        """From now on it lasts so long."""
+        self.until = until = self._loop.time() + seconds
+        if self._timer is not None and until < self._timer.when():
+            self.end()
+            self.until = until
+        if self._timer is None:
+            self._timer = self._loop.call_at(until, self._look)
+
+    def end(self) -> None:
+        """All is over: let go of the timer too."""
+        self.until = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.until is not None:
+            if self._loop.time() < self.until:
+                self._timer = self._loop.call_at(self.until, self._look)
+            else:
+                self._give_up()
+
+
 class _Connection(asyncio.Protocol):
     """One client. Requests are served one at a time; those that come early wait in the reader."""
 
@@ -36,8 +71,8 @@ class _Connection(asyncio.Protocol):
         self.parked: Parked | None = None
         self.session: Session | None = None
         self.transport: asyncio.Transport
-        self._deadline: asyncio.TimerHandle | None = None
-        self._deadline_is_for_head = False
+        self._patience = _Patience(server.loop, self._give_up)
+        self._patience_is_for_head = False
 
     # ------------------------------------------------------------ the loop calls
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,7 +100,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.server.connections.discard(self)
-        self._forget_deadline()
+        self._patience.end()
         if self.parked is not None:
             self.app.sim.abandon(self.parked.pending)
         if self.session is not None:
@@ -83,7 +118,7 @@ class _Connection(asyncio.Protocol):
                 if request is None:
                     self._expect_request()
                     return
-                self._forget_deadline()
+                self._patience.until = None
                 self._serve(request)
         except BadRequest as bad:
             self._refuse(bad.reply())
@@ -162,28 +197,24 @@ class _Connection(asyncio.Protocol):
 
     def _refuse(self, reply: bytes) -> None:
         """The last word on a connection; what the client is still sending is read, and goes nowhere."""
-        self._forget_deadline()
+        self._patience.until = None
         self.refused = True
         self.transport.write(reply)
         self.transport.write_eof()
-        self._deadline = self.server.loop.call_later(LINGER_S, self.transport.close)
+        self._patience.last(LINGER_S)
 
     # ------------------------------------------------------------ patience
     def _expect_request(self) -> None:
         """A head has to come within one time, the rest of one that has begun within another."""
         if self.reader.in_body:
-            self._forget_deadline()
+            self._patience.until = None
             return
-        if self._deadline is None or self._deadline_is_for_head is not self.reader.in_head:
-            self._forget_deadline()
-            self._deadline_is_for_head = self.reader.in_head
-            patience_s = HEADER_TIMEOUT_S if self.reader.in_head else IDLE_TIMEOUT_S
-            self._deadline = self.server.loop.call_later(patience_s, self.transport.close)
+        if self._patience.until is None or self._patience_is_for_head is not self.reader.in_head:
+            self._patience_is_for_head = self.reader.in_head
+            self._patience.last(HEADER_TIMEOUT_S if self.reader.in_head else IDLE_TIMEOUT_S)
 
-    def _forget_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _give_up(self) -> None:
+        self.transport.close()
 
 
 class AsyncioLoop:

@@ -143,8 +143,13 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
 
 
 @pytest.fixture
-def colonysim(make_colonysim: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
-    """A simulated server with the stock colony `dev`. SDK calls to localhost:50080 reach it without a socket."""
+def colonysim(
+    make_colonysim: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Simulation]:
+    """A simulated server with the stock colony `dev`. SDK calls to localhost:50080 reach it without a socket.
+
+    The marker's `faults`, one, several or a plan, are in force from the beginning of the test.
+    """
     from colonysim.fronts.inprocess import intercept
     from colonysim.sim import stock
 

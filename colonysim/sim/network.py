@@ -98,7 +98,8 @@ class Network:
         reach, call = self.reach, pending.call
         world = reach.world()
         subject = Subject(world, request.caller_id, call.payload_type, request.message, reach.actor())
-        rule = self._blocked(subject) or self._judge(subject, world.now_ns, bool(request.stream))
+        verdict = self._judge(subject, world.now_ns, bool(request.stream))  # also where nothing comes through
+        rule = self._blocked(subject) or verdict
         overtaken = [
             held for held in self._held if isinstance(held.rule.fault, Reorder) and _matches(held.rule, subject)
         ]
@@ -153,7 +154,8 @@ class Network:
         """Write down what is done to a request."""
         pending.fault, call = rule, pending.call
         call.fault, call.verdict = rule.name, kind_of(rule.fault)
-        self.reach.note({"fault": rule.name, "kind": call.verdict, "ask": pending.ticket})
+        sent = {"ask": pending.ticket, "type": call.payload_type, "caller": call.caller_id}
+        self.reach.note({"fault": rule.name, "kind": call.verdict, **sent})
 
     def _later(self, rule: Rule, act: Callable[[], None], span_ns: int, what: str) -> None:
         if span_ns <= 0:

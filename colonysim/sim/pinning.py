@@ -35,11 +35,10 @@ def read_strike(sim: Simulation, line: dict[str, Any]) -> Strike | None:
     world = sim.world
     spans = (line[key] for key in ("for_ns", "down_ns", "restart_after_ns") if line.get(key) is not None)
     actor, type_name = line.get("actor", ""), ""
-    if "ask" in line and sim.calls and sim.calls[-1].number == line["ask"]:
-        call = sim.calls[-1]
-        type_name = call.payload_type
+    if "ask" in line:
+        type_name = line["type"]
         acting = sim.programs.acting if sim.programs is not None else None
-        records = world.executors_by_id.get(call.caller_id)
+        records = world.executors_by_id.get(line["caller"])
         actor = acting.name if acting is not None else records[0].name if records else ""
     return Strike(line["fault"], world.now_ns - world.started_ns, actor, type_name, next(spans, None))
 

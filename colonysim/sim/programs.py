@@ -134,7 +134,7 @@ class Program:
         with stage.lock:
             self.since_ns = now_ns = stage.world().now_ns
             span_ns = round(seconds * SECOND_NS * stage.faults.slowness(self.name))
-            self.waits_for = f"{show_span(span_ns)} of sleep to pass"
+            self.waits_for = "its sleep to end"
             self.sleep_timer = stage.timetable.add(now_ns + span_ns, self.make_ready, f"{self.name} wakes up")
         self._rest()
 
@@ -256,7 +256,9 @@ class Programs:
         self._limit_ns: int | None = None
         self._done: Callable[[], bool] = lambda: False
         self._turns = 0
+        self._finished: bool | None = None  # to be found out anew when a life begins or ends
         self._broken = ""
+        self._stopping = False
         self._installed = False
 
     @property
@@ -296,12 +298,14 @@ class Programs:
     # ------------------------------------------------------------ lives
     def _begin(self, program: Program) -> None:
         self.stage.note({"program": program.name, "does": "starts", "life": program.lives})
+        self._finished = None
         program.begin()
 
     def plan_restart(self, program: Program, after_s: float) -> None:
         """Start a program, for the first time or anew, after a while. Under the lock."""
         due_ns = self.stage.world().now_ns + round(after_s * SECOND_NS)
         name = program.name
+        self._finished = None
         if name not in self._restarts:
             self._restarts[name] = self.stage.timetable.add(due_ns, lambda: self._restart(program), f"{name} starts")
 
@@ -316,6 +320,7 @@ class Programs:
     def bury(self, program: Program, state: str, error: BaseException | None = None) -> None:
         """A life has come to its end. Under the lock."""
         program.state, program.error = state, error
+        self._finished = None
         if program.ready:
             program.ready = False
             self.ready.remove(program)
@@ -360,7 +365,7 @@ class Programs:
         stage, ready = self.stage, self.ready
         self._turns += 1
         try:
-            while not self.failures and not stage.problems and not self._done():
+            while (self._stopping or not (self.failures or stage.problems)) and not self._done():
                 if ready:
                     place = self._chance.randrange(len(ready)) if len(ready) > 1 else 0
                     program = ready.pop(place)
@@ -424,7 +429,10 @@ class Programs:
     @property
     def finished(self) -> bool:
         """Whether all that are expected to end have done so."""
-        return all(p.over and p.name not in self._restarts for p in self.by_name.values() if not p.forever)
+        if self._finished is None:
+            expected = (program for program in self.by_name.values() if not program.forever)
+            self._finished = all(program.over and program.name not in self._restarts for program in expected)
+        return self._finished
 
     def explain(self) -> list[str]:
         """What each program is doing, in lines."""
@@ -434,14 +442,14 @@ class Programs:
             if program.over:
                 continue
             if program is self.acting or not program.waits_for:
-                lines.append(f"  program {program.name} acts")
+                lines.append(f"  program {program.name} acts{_place(program)}")
             else:
                 waited = show_span(now_ns - program.since_ns)
                 lines.append(f"  program {program.name} waits for {program.waits_for}, for {waited}")
         return lines
 
     def stop(self) -> None:
-        """Crash all programs and put the clocks back. Errors: as `run`."""
+        """Crash all programs and put the clocks back."""
         with self.stage.lock:
             for name, ticket in self._restarts.items():
                 self.stage.timetable.cancel(ticket)
@@ -449,9 +457,12 @@ class Programs:
             self._restarts.clear()
             for program in self.by_name.values():
                 program.crash()
+        self._stopping = True  # whatever else goes wrong
         try:
             if not self._broken:
                 self.run(self.stage.world().now_ns, lambda: not self.alive)
+        except ProgramFailed:
+            pass  # the run before has told of it, or the program has failed in its last moment
         finally:
             with self.stage.lock:
                 for program in self.by_name.values():
@@ -461,3 +472,11 @@ class Programs:
             if self._installed:
                 self._installed = False
                 virtual.uninstall()
+
+
+def _place(program: Program) -> str:
+    """The line where a program stands that another thread asks about: it may be blocked by something real."""
+    if program.thread is None or program.thread is threading.current_thread():
+        return ""
+    frame = sys._current_frames().get(program.thread.ident or 0)
+    return f", at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" if frame else ""

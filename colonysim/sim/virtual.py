@@ -56,7 +56,6 @@ here: Final = _Here()
 _spare: Final = random.Random("imports")
 _lock: Final = threading.Lock()
 _users = 0
-_undo: list[tuple[dict[str, Any], str, Any]] = []
 _stand_ins: dict[int, tuple[Any, Any]] = {}
 
 
@@ -71,14 +70,12 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Put everything back once nobody needs it any more."""
+    """Put everything back once nobody needs it any more, in modules that have been imported meanwhile too."""
     global _users
     with _lock:
         _users -= 1
         if _users == 0:
-            for namespace, name, value in reversed(_undo):
-                namespace[name] = value
-            _undo.clear()
+            _patch({id(virtual): (virtual, real) for real, virtual in _stand_ins.values()})
             _stand_ins.clear()
 
 
@@ -99,7 +96,6 @@ def _patch(replacements: dict[int, tuple[Any, Any]]) -> None:
         for name, value in list(namespace.items()):
             found = replacements.get(id(value))
             if found is not None and found[0] is value:
-                _undo.append((namespace, name, value))
                 namespace[name] = found[1]
 
 

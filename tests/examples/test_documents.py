@@ -1,12 +1,13 @@
 """Every Python example of the documents does what it says.
 
 Blocks marked ```python are run: those that define tests by pytest, each in a file of its own; the others one after
-the other, as they are read, in one namespace for each document. Both in an empty folder.
+the other, as they are read, in one namespace for each document, in a folder that holds the shipped scenarios.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("document", of_kind(False), ids=lambda path: path.name)
 def test_examples_run(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "scenarios", tmp_path / "scenarios")
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for line, block in blocks(document):

@@ -10,6 +10,7 @@ from typing import Any
 
 import crypto
 import pytest
+import requests
 import websocket
 from crypto import Crypto
 
@@ -163,3 +164,20 @@ def test_other_places_are_left_alone(sim: Simulation) -> None:
 
     with pytest.raises(requests.ConnectionError):
         requests.post(f"http://localhost:{stock.PORT + 1}/api", data="{}", timeout=1)
+
+
+def test_what_is_imported_meanwhile_is_put_back(
+    sim: Simulation, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "latecomer.py").write_text(
+        "from websocket import create_connection\nfrom requests.api import request\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    real = websocket.create_connection, requests.api.request
+    with intercept(sim):
+        import latecomer  # type: ignore[import-not-found]
+
+        assert latecomer.create_connection is not real[0]
+    assert (latecomer.create_connection, latecomer.request) == real
+    assert (websocket.create_connection, requests.request) == real
+    del sys.modules["latecomer"]

@@ -713,7 +713,36 @@ def test_a_fault_draws_the_same_whoever_stands_before_it() -> None:
     assert second.keys() != alone.keys()
 
 
-# ---------------------------------------------------------------- over HTTP
+def test_a_partition_does_not_change_what_others_draw() -> None:
+    def strikes(*faults: AnyFault) -> list[int]:
+        sim = Simulation(seed=5)
+        colony = ColonyClient.create(sim, "c")
+        sim.faults.add(*faults)
+        for _ in range(200):
+            sim.begin(colony.user.id, _message_of(colony, "f"))
+            sim.advance(1)
+        calls = [call for call in sim.calls if call.payload_type == "submitfuncspecmsg"]
+        return [number for number, call in enumerate(calls) if call.fault == "first" and not 50 <= number < 101]
+
+    first = LoseReply(name="first", when=When(probability=0.2))
+    partition = Partition(times=Times(at_s=50), for_s=50)
+    assert strikes(first) == strikes(first, partition)
+
+
+# ---------------------------------------------------------------- in tests, and over HTTP
+@pytest.mark.colonysim(faults=Plan(faults=(LoseReply(match=SUBMITS, when=ONCE),)))
+def test_the_marker_of_a_test_takes_faults(colonysim: Simulation) -> None:
+    colony = ColonyClient.stock(colonysim)
+    with pytest.raises(Lost):
+        colony.submit("f")
+    assert len(colony.processes()) == 1
+
+
+@pytest.mark.colonysim(faults=[{"kind": "delay", "by_s": 1}, LoseRequest(name="x", enabled=False)])
+def test_the_marker_of_a_test_takes_several(colonysim: Simulation) -> None:
+    assert [fault.name for fault in colonysim.faults.all] == ["delay", "x"]
+
+
 def _over_http(sim: Simulation, work: Callable[[Any], None]) -> None:
     from colonysim.sim import stock
 

@@ -6,7 +6,9 @@ import gc
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -33,6 +35,7 @@ from colonysim.fronts.verify.targets import InProcess
 from colonysim.sim import journal as journals
 from colonysim.sim.faults import (
     AnswerWith,
+    Crash,
     Delay,
     Disconnect,
     Duplicate,
@@ -485,6 +488,43 @@ def test_what_faults_do_is_replayed(path: Path, fault: Fault) -> None:
     assert sim.journal is not None
     digest = sim.journal.digest()
     assert any(line.startswith(b'["note"') for line in sim.journal.lines)
+    replayed = replay(path)
+    assert (str(replayed.difference or ""), replayed.digest) == ("", digest)
+
+
+def test_what_programs_do_is_replayed(path: Path) -> None:
+    """Blocking code in lock-step, crashed and started anew in a storm."""
+    sim = Simulation(seed=11, journal=path)
+    colony = ColonyClient.create(sim, "c")
+
+    def executor_loop(executor: ExecutorClient) -> None:
+        while True:
+            try:
+                if process := executor.assign(timeout_s=10):
+                    time.sleep(2)
+                    process.close(["done"])
+            except (Refused, Lost):
+                continue
+
+    def client() -> None:
+        for number in range(20):
+            with suppress(Lost):
+                colony.submit("f", [number], executortype="t", maxexectime=5)
+            time.sleep(1)
+
+    for number in range(3):
+        sim.program(executor_loop, colony.add_executor("t"), name=f"e{number}", forever=True, restart_after_s=3)
+    sim.program(client)
+    sim.faults.add(
+        LoseReply(when=When(probability=0.2, until_s=40), notice_s=1.0),
+        Crash(times=Times(every_s=4, count=5), restart_after_s=3.0),
+        Restart(times=Times(at_s=12.0), down_s=3.0),
+    )
+    sim.run(120)
+    sim.stop_programs()
+    assert sim.journal is not None
+    digest = sim.journal.digest()
+    assert sum(b'"crash"' in line for line in sim.journal.lines) == 5
     replayed = replay(path)
     assert (str(replayed.difference or ""), replayed.digest) == ("", digest)
 

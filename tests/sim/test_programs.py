@@ -399,6 +399,25 @@ def test_a_supervised_program_is_started_anew(sim: Simulation) -> None:
     assert (program.result, program.lives) == ("done", 3)
 
 
+def test_all_programs_can_be_stopped_after_several_have_failed(sim: Simulation) -> None:
+    ended: list[int] = []
+
+    def fail(number: int) -> None:
+        try:
+            sleep(1 if number else 100)
+            raise RuntimeError
+        finally:
+            ended.append(number)
+
+    for number in range(4):
+        sim.program(fail, number)
+    with pytest.raises(ProgramFailed):
+        sim.run()
+    sim.stop_programs()
+    assert sorted(ended) == [0, 1, 2, 3]
+    assert sim.programs is None
+
+
 def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.2)
     lock = threading.Lock()
@@ -408,7 +427,10 @@ def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatc
         lock.acquire()
 
     sim.program(hang, name="hanger")
-    with pytest.raises(Stuck, match=r"program 'hanger' is blocked by something real(.|\n)*in hang(.|\n)*hanger acts"):
+    with pytest.raises(
+        Stuck,
+        match=r"program 'hanger' is blocked by something real(.|\n)*in hang(.|\n)*program hanger acts, at .*test_programs.py:[0-9]+ in hang",
+    ):
         sim.run()
     with pytest.raises(Stuck, match="cannot go on"):
         sim.run()
