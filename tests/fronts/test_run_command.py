@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,34 @@ def test_json_is_all_that_a_machine_gets(scenario: Path) -> None:
     result = json.loads(run("run", scenario, "--json").stdout)
     assert (result["seed"], result["failures"], result["summary"]["submitted"]) == (3, [], 30)
     assert result["digest"] == json.loads(run("run", scenario, "--json").stdout)["digest"]
+
+
+def test_a_run_is_compared_with_itself_in_another_process(scenario: Path) -> None:
+    compared = run("run", scenario, "--check-determinism", "--seed", 8)
+    assert compared.returncode == 0, compared.stdout
+    assert compared.stdout.startswith("the same twice: seed 8, digest ")
+
+
+def test_two_runs_that_differ_are_told(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn from the hash of a text is another in each process."""
+    from typer.testing import CliRunner
+
+    from colonysim.fronts import cli
+    from colonysim.fronts.commands import run as command
+
+    broken = "import sys; sys.argv[0] = 'colonysim'; from colonysim.sim import chance; import random\n"
+    broken += "chance.source = lambda seed, purpose: random.Random(hash(purpose))\n"
+    broken += "from colonysim.fronts.cli import main; main()"
+    real = subprocess.run
+
+    def run_broken(words: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
+        return real([sys.executable, "-c", broken, *words[3:]], **more)
+
+    monkeypatch.setattr(command.subprocess, "run", run_broken)
+    random_arrivals = "workload.0.arrivals={kind: poisson, per_hour: 900}"
+    told = CliRunner().invoke(cli.app, ["run", str(scenario), "--check-determinism", "--set", random_arrivals])
+    assert told.exit_code == 1, told.output
+    assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
 
 
 def test_a_dry_run_says_what_it_would_do(scenario: Path) -> None:

@@ -115,6 +115,7 @@ def test_wfformat_gives_what_depends_on_what(tmp_path: Path) -> None:
         ("c", "c", ("a",), 3),  # told by its parent alone
     ]
     assert recorded.makespan_s == 9
+    assert recorded.depth() == 2
 
 
 def test_a_workflow_with_holes_is_refused(tmp_path: Path) -> None:

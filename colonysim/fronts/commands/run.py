@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from colonysim.sim.scenario_runner import Result, Run
 
 FINE, FAILED, BAD_INPUT = 0, 1, 2
+HASH_SEEDS = ("0", "4711")
 
 out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
@@ -40,6 +43,9 @@ def run(
     journal: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the whole history, for colonysim replay.")
     ] = None,
+    check_determinism: Annotated[
+        bool, typer.Option("--check-determinism", help="Run twice, in fresh processes, and compare.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: the whole result, and nothing else.")] = False,
 ) -> None:
     """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
@@ -50,6 +56,8 @@ def run(
     if dry_run:
         _describe(scenario, seed)
         return
+    if check_determinism:
+        _compare(file, scenario.seed if seed is None else seed, override)
     files = _files(scenario, report, perfetto, csv, summary)
     recorded = {} if journal is None else {"journal": journal}
     try:
@@ -68,7 +76,7 @@ def run(
 
         print(msgspec.json.encode(result).decode())
     else:
-        _tell(result, files | recorded, _command(file, result, override))
+        _tell(result, files | recorded, shlex.join(_command(file, result.seed, override)))
     raise typer.Exit(FINE if result.ok else FAILED)
 
 
@@ -216,6 +224,27 @@ def _write(kind: str, done: Run, path: Path) -> None:
         report.write_summary(done.result, path)
 
 
+# ---------------------------------------------------------------- twice
+def _compare(file: Path, seed: int, override: list[str] | None) -> NoReturn:
+    """Run in two processes with different hash seeds: chance that is not of the seed would show."""
+    import msgspec
+
+    words = [sys.executable, "-m", "colonysim", *_command(file, seed, override)[1:], "--json", "--set", "journal=true"]
+    results = []
+    for hash_seed in HASH_SEEDS:
+        done = subprocess.run(words, env=os.environ | {"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True)
+        if done.returncode == BAD_INPUT:
+            _fail(done.stderr.strip().removeprefix("colonysim: "))
+        results.append(msgspec.json.decode(done.stdout))
+    first, second = results
+    for name in first:
+        if name != "cost" and first[name] != second[name]:
+            out.print(f"two runs with seed {seed} differ in {name}: {first[name]} and {second[name]}", style="red")
+            raise typer.Exit(FAILED)
+    out.print(f"the same twice: seed {seed}, digest {first['digest']}, journal {first['journal_digest']}")
+    raise typer.Exit(FINE)
+
+
 # ---------------------------------------------------------------- telling
 def _tell(result: Result, files: dict[str, Path], command: str) -> None:
     from colonysim.sim.clock import show_span
@@ -260,12 +289,12 @@ def _spread(values: Quantiles, unit: str = "") -> str:
     return ", ".join(f"{name} {value:,.3g}{unit}" for name, value in parts)
 
 
-def _command(file: Path, result: Result, override: list[str] | None) -> str:
-    """The command that repeats the run."""
-    words = ["colonysim", "run", str(file), "--seed", str(result.seed)]
+def _command(file: Path, seed: int, override: list[str] | None) -> list[str]:
+    """The command that repeats the run, in words."""
+    words = ["colonysim", "run", str(file), "--seed", str(seed)]
     for text in override or ():
         words += ["--set", text]
-    return shlex.join(words)
+    return words
 
 
 def _complain(text: str) -> None:

@@ -41,6 +41,11 @@ def import_trace(
         print(msgspec.json.encode(taken).decode())
     else:
         _tell(file, taken)
+        if (kind or traces.format_of(file)) == "wfformat":
+            recorded = traces.read_workflow(file)
+            out.print(
+                f"  workflow        {recorded.depth()} deep, took {recorded.makespan_s:,.6g} s when it was recorded"
+            )
         if csv is not None:
             out.print(f"  written to      {csv}")
 

@@ -26,6 +26,21 @@ class RecordedWorkflow(msgspec.Struct, frozen=True):
     nodes: tuple[RecordedNode, ...]
     makespan_s: float
 
+    def depth(self) -> int:
+        """The number of processes in the longest chain of them."""
+        after = {node.name: node.after for node in self.nodes}
+        known: dict[str, int] = {}
+        for name in after:
+            path = [name]
+            while path:
+                waits = [parent for parent in after[path[-1]] if parent not in known]
+                if waits and len(path) <= len(after):
+                    path.append(waits[0])
+                else:
+                    last = path.pop()
+                    known[last] = 1 + max((known.get(parent, 0) for parent in after[last]), default=0)
+        return max(known.values(), default=0)
+
 
 class _Listed(msgspec.Struct, frozen=True):
     id: str
