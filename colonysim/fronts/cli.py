@@ -1,4 +1,4 @@
-"""The command line: colonysim dev, serve, run, validate, import-trace, verify, coverage."""
+"""The command line: colonysim dev, serve, run, validate, explore, shrink, import-trace, verify, coverage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
-from colonysim.fronts.commands import bench, compare, replay, run, traces
+from colonysim.fronts.commands import bench, compare, explore, replay, run, traces
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
@@ -246,6 +246,8 @@ def _save(sim: Simulation, state: Path | None) -> None:
 # ---------------------------------------------------------------- scenarios
 app.command()(run.run)
 app.command()(run.validate)
+app.command()(explore.explore)
+app.command()(explore.shrink)
 app.command("import-trace")(traces.import_trace)
 app.command()(replay.replay)
 app.command()(compare.compare)

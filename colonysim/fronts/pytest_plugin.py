@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from colonysim.fronts.s3 import ObjectStore
     from colonysim.fronts.servers import WebServer
     from colonysim.sim.client import ColonyClient, ExecutorClient
+    from colonysim.sim.scenario_runner import Result
     from colonysim.sim.simulation import Simulation
 
 MARKER: Final = (
-    "colonysim(seed=None, seeds=None, mode='auto', start=None, **settings): how the simulation of a test is set up; "
-    "further keywords are settings of the server"
+    "colonysim(seed=None, seeds=None, mode='auto', start=None, faults=None, scenario=None, **settings): how the "
+    "simulation of a test is set up; further keywords are settings of the server"
 )
 OPTIONS: Final = {
     "seed": "seed of every simulation; by default each test has its own, made from its name",
@@ -74,9 +75,11 @@ def seed_of(node_id: str) -> int:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test once for each seed where several are asked for."""
+    marker = metafunc.definition.get_closest_marker("colonysim")
+    if marker and marker.kwargs.get("scenario") is not None and "colonysim_result" not in metafunc.fixturenames:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid}: a scenario is run by the fixture colonysim_result")
     if "colonysim_seed" not in metafunc.fixturenames:
         return
-    marker = metafunc.definition.get_closest_marker("colonysim")
     seeds = (marker.kwargs.get("seeds") if marker else None) or _number(metafunc.config, "seeds")
     if seeds:
         first = _number(metafunc.config, "seed")
@@ -102,21 +105,33 @@ def colonysim_seed(request: pytest.FixtureRequest) -> int:
 # ---------------------------------------------------------------- simulations
 @pytest.fixture
 def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Iterator[Callable[..., Simulation]]:
-    """Makes simulations; keywords are those of `Simulation`. What goes wrong in them fails the test."""
+    """Makes simulations; what goes wrong in them fails the test. Keywords are those of `Simulation`.
+
+    `stock_colony`: with the colony `dev` and its user, who are there before the marker's faults strike.
+    """
     from colonysim.sim.simulation import Simulation
 
     marker = request.node.get_closest_marker("colonysim")
     of_marker = {
         name: value
         for name, value in (marker.kwargs if marker else {}).items()
-        if value is not None and name not in ("seed", "seeds", "faults")
+        if value is not None and name not in ("seed", "seeds", "faults", "scenario")
     }
+    faults = marker.kwargs.get("faults") if marker else None
     made: list[Simulation] = []
     request.node.stash[_SIMULATIONS] = made
 
-    def make(**settings: Any) -> Simulation:
+    def make(*, stock_colony: bool = False, **settings: Any) -> Simulation:
         simulation = Simulation(**({"seed": colonysim_seed, "journal": True} | of_marker | settings))
         made.append(simulation)
+        if stock_colony:
+            from colonysim.sim import stock
+
+            stock.install(simulation)
+        if faults is not None:
+            from colonysim.fronts import pytest_scenarios
+
+            simulation.faults.add(pytest_scenarios.plan_of(faults))
         return simulation
 
     yield make
@@ -138,11 +153,7 @@ def colonysim(
     from colonysim.fronts.inprocess import intercept
     from colonysim.sim import stock
 
-    simulation = make_colonysim()
-    stock.install(simulation)
-    marker = request.node.get_closest_marker("colonysim")
-    if marker is not None and (faults := marker.kwargs.get("faults")) is not None:
-        simulation.faults.add(*(faults if isinstance(faults, (list, tuple)) else (faults,)))
+    simulation = make_colonysim(stock_colony=True)
     for name, value in stock.environment("localhost", stock.PORT, simulation.settings.server_key).items():
         monkeypatch.setenv(name, value)
     with intercept(simulation):
@@ -161,6 +172,16 @@ def colony(colonysim: Simulation) -> ColonyClient:
 def executor_factory(colony: ColonyClient) -> Callable[..., ExecutorClient]:
     """Adds approved executors to the colony: `executor_factory("cli", name="e1")`."""
     return colony.add_executor
+
+
+@pytest.fixture
+def colonysim_result(request: pytest.FixtureRequest, colonysim_seed: int) -> Result:
+    """What has become of the marker's scenario with this test's seed; what did not hold in it fails the test."""
+    from colonysim.fronts import pytest_scenarios
+
+    marker = request.node.get_closest_marker("colonysim")
+    given = marker.kwargs if marker else {}
+    return pytest_scenarios.result_of(given.get("scenario"), given.get("faults"), colonysim_seed, request)
 
 
 @pytest.fixture

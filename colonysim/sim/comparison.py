@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from colonysim.sim.metrics import Summary
+from colonysim.sim.program_code import Surroundings
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_runner import Run
 
@@ -90,8 +91,11 @@ def run_variants(
     variants: dict[str, tuple[str, ...]],
     seeds: int,
     told: Callable[[str, int], None] = lambda name, seed: None,
+    surroundings: Surroundings | None = None,
 ) -> list[Variant]:
     """Run a scenario under each variant's overrides with so many seeds, from the scenario's own on.
+
+    `surroundings` are for programs, as in Run.
 
     Errors: BadScenario for a file or an override that is none, ValueError for fewer than one seed.
     """
@@ -103,7 +107,7 @@ def run_variants(
     for number in range(seeds):
         for name, scenario in scenarios.items():
             told(name, number)
-            summaries[name].append(Run(scenario, scenario.seed + number).execute().summary)
+            summaries[name].append(Run(scenario, scenario.seed + number, surroundings=surroundings).execute().summary)
     return [Variant(name, variants[name], tuple(runs)) for name, runs in summaries.items()]
 
 

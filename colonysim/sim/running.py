@@ -142,6 +142,14 @@ class Running(Planning):
                 raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
             self._move_to(limit_ns)
 
+    def act_until(self, until_ns: int, stop: Callable[[], bool]) -> None:
+        """Let programs act and time go on, up to a time or until something is true. Errors: as `run`."""
+        assert self.programs is not None
+        self.programs.run(until_ns, stop)
+        self.check()
+        if not stop():
+            self._move_to(until_ns)
+
     def _move_to(self, now_ns: int) -> None:
         """All that is due by then has happened: it is that time now."""
         with self._lock:

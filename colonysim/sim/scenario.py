@@ -16,6 +16,7 @@ from colonysim.sim.checks import AnyCheck
 from colonysim.sim.faults import AnyFault, Plan, Swarm
 from colonysim.sim.metrics import TAU_S
 from colonysim.sim.modelled import ExecutorGroup
+from colonysim.sim.program_code import ProgramGroup
 from colonysim.sim.submissions import Submission
 from colonysim.sim.traces import TraceRecord
 from colonysim.sim.workload import Trace, Workload, site_name
@@ -94,7 +95,7 @@ class Scenario(Part, frozen=True):
     """One run: a server, executors, clients, faults, and what must hold.
 
     `settings` are those of the server, without the seed. `faults` strike during the storm; under `swarm` it is
-    drawn for each seed which of them do. `folder` is where relative paths of traces start: the
+    drawn for each seed which of them do. `folder` is where relative paths of traces and code start: the
     scenario file's. `journal` keeps the whole history, for replay.
     """
 
@@ -106,6 +107,7 @@ class Scenario(Part, frozen=True):
     colony: Annotated[str, Meta(min_length=1)] = "dev"
     executors: tuple[ExecutorGroup, ...] = ()
     sites: Sites | None = None
+    programs: tuple[ProgramGroup, ...] = ()
     workload: tuple[Workload, ...] = ()
     crons: tuple[CronPlan, ...] = ()
     generators: tuple[GeneratorPlan, ...] = ()
@@ -122,6 +124,8 @@ class Scenario(Part, frozen=True):
     def __post_init__(self) -> None:
         self.server()
         _no_twins("executors", [group.name for group in self.executors])
+        programs = [group.name for group in self.programs]
+        _no_twins("executors and programs", [group.name for group in self.executors] + programs)
         _no_twins("workload", [one.name for one in self.workload])
         _no_twins("crons", [cron.name for cron in self.crons])
         _no_twins("generators", [generator.name for generator in self.generators])

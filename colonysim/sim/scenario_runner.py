@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +20,14 @@ from colonysim.sim import chance
 from colonysim.sim.checks import Checks, Finding
 from colonysim.sim.client import ColonyClient
 from colonysim.sim.clock import Mode, show_span
+from colonysim.sim.driver import Stuck
 from colonysim.sim.invariants import InvariantViolation
 from colonysim.sim.metrics import Metrics, Summary, summarise
 from colonysim.sim.modelled import Fleet
+from colonysim.sim.program_code import Cast, Surroundings
 from colonysim.sim.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
 from colonysim.sim.simulation import Simulation
+from colonysim.sim.stage import ProgramFailed
 from colonysim.sim.strikes import Strikes
 from colonysim.sim.workload import Clients
 
@@ -34,7 +37,10 @@ _FOR_EVER_NS: Final = 200 * 365 * 86_400 * SECOND_NS
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that must not be. `kind`: invariant, check, rest or submit; `story` is the process's life."""
+    """Something that must not be. `story` is the process's life, or a program's stack.
+
+    `kind`: invariant, check, rest (something has not come to its end), submit, program (one has failed), stuck.
+    """
 
     kind: str
     name: str
@@ -77,7 +83,11 @@ Progress = Callable[[float, Metrics], None]
 
 
 class Run:
-    """One run, with all that reports are made from. `journal` is a file that takes the history."""
+    """One run, with all that reports are made from.
+
+    `journal` is a file that takes the history; `surroundings` are what the scenario's programs run in:
+    colonysim.fronts.surroundings has them.
+    """
 
     def __init__(
         self,
@@ -85,7 +95,10 @@ class Run:
         seed: int | None = None,
         progress: Progress | None = None,
         journal: Path | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
+        if scenario.programs and surroundings is None:
+            raise ValueError("programs need a way to the server: give surroundings, from colonysim.fronts.surroundings")
         self.scenario = scenario
         self.seed = scenario.seed if seed is None else seed
         self.progress = progress
@@ -97,6 +110,8 @@ class Run:
         self.sim.observe(self.metrics.read)
         self.colony = ColonyClient.create(self.sim, scenario.colony)
         self.fleet = Fleet(self.sim, self.colony.id, scenario.colony)
+        self.surroundings = surroundings
+        self.cast = Cast(self.sim, self.colony, scenario.programs, scenario.base())
         self.start_ns = self.storm_end_ns = self.sim.world.now_ns
         self.strikes = Strikes(self.start_ns)
         self.sim.on_fault = self.strikes.note
@@ -118,29 +133,39 @@ class Run:
         """Run it. Errors: ValueError, BadTrace for what cannot be run at all."""
         began = time.perf_counter()
         try:
-            with _no_collection():
-                self._set_up()
+            with _no_collection(), ExitStack() as on_stage:
+                self._set_up(on_stage)
                 self._storm()
                 self._calm()
         except InvariantViolation as violation:
-            self._violated(violation)
+            self._fail("invariant", "invariant", *_divided(violation))
+        except ProgramFailed as failed:
+            name = f"{self.cast.group_of(failed)}: {type(failed.error).__name__}"
+            self._fail("program", name, *_divided(failed))
+        except Stuck as stuck:
+            self._fail("stuck", "stuck", *_divided(stuck))
         self.result = self._conclude(time.perf_counter() - began)
         if self.sim.journal is not None:
             self.sim.journal.close()
         return self.result
 
-    def _set_up(self) -> None:
+    def _set_up(self, on_stage: ExitStack) -> None:
+        self.cast.register()
         self.fleet.add(groups_of(self.scenario))
         self._let_happen(self.start_ns, lambda: False)
         for plan in self.scenario.crons:
             self.cron_ids.append(self._add_cron(plan))
+        if self.surroundings is not None and self.scenario.programs:
+            on_stage.enter_context(self.cast.loaded())
+            on_stage.enter_context(self.surroundings(self.sim, self.cast.environment))
+            on_stage.enter_context(self.cast.on_stage())
         self.checks.begin(self.start_ns, "start")
 
     def _storm(self) -> None:
         storm_s = self.scenario.phases.storm_s
         self.checks.begin(self.start_ns, "storm")
         for workload in self.scenario.workload:
-            self.clients.add(workload)
+            self.clients.add(workload)  # before the faults, which are not about adding users
         if self.scenario.faults:
             self.fleet.enlist()
             self.strikes.expect(self.sim.faults.add(self.scenario.plan()), storm_s or 0.0)
@@ -158,15 +183,31 @@ class Run:
         self.checks.begin(self.storm_end_ns, "calm")
         gauges = self.metrics.gauges
         end_ns = self.storm_end_ns + chance.to_ns(self.scenario.phases.calm_s)
-        self._let_happen(end_ns, lambda: not gauges.unfinished and self.clients.all_submitted())
+        at_rest = self.cast.is_at_rest
+        self._let_happen(end_ns, lambda: not gauges.unfinished and self.clients.all_submitted() and at_rest())
         if gauges.unfinished:
             self._restless()
+        for name, waits_for in self.cast.unfinished():
+            self._fail("rest", name, f"program {name!r} has not come to its end: it waits for {waits_for}")
 
     def _let_happen(self, until_ns: int, stop: Callable[[], bool]) -> None:
         sim, progress = self.sim, self.progress
+
+        def noted() -> bool:
+            """With programs it is asked after each turn: those are the events then."""
+            if stop():
+                return True
+            sim.events += 1
+            if progress is not None and not sim.events % _BATCH:
+                progress(self.now_s, self.metrics)
+            return False
+
+        if sim.programs is not None:
+            sim.act_until(until_ns, noted)
+            return
         while sim.run_batch(until_ns, stop, _BATCH):
             if progress is not None:
-                progress((sim.world.now_ns - self.start_ns) / SECOND_NS, self.metrics)
+                progress(self.now_s, self.metrics)
 
     # ------------------------------------------------------------ what has become of it
     def _restless(self) -> None:
@@ -182,9 +223,8 @@ class Run:
             Failure(kind="rest", name="at rest", text=text, at_s=self.now_s, process_id=first, story=story)
         )
 
-    def _violated(self, violation: InvariantViolation) -> None:
-        text, _, story = str(violation).partition("\n")
-        self.failures.append(Failure(kind="invariant", name="invariant", text=text, at_s=self.now_s, story=story))
+    def _fail(self, kind: str, name: str, text: str, story: str = "") -> None:
+        self.failures.append(Failure(kind=kind, name=name, text=text, at_s=self.now_s, story=story))
 
     def _conclude(self, real_s: float) -> Result:
         now_ns, metrics, scenario = self.sim.world.now_ns, self.metrics, self.scenario
@@ -298,6 +338,12 @@ def _as_text(spec: WorkflowSpec) -> str:
     return msgspec.json.encode(spec).decode()
 
 
-def run(scenario: Scenario, seed: int | None = None) -> Result:
+def _divided(error: Exception) -> tuple[str, str]:
+    """The first line of what an error says, and the rest."""
+    text, _, rest = str(error).partition("\n")
+    return text, rest
+
+
+def run(scenario: Scenario, seed: int | None = None, surroundings: Surroundings | None = None) -> Result:
     """Run a scenario with a seed, its own where none is given. Errors: ValueError for what cannot be run."""
-    return Run(scenario, seed).execute()
+    return Run(scenario, seed, surroundings=surroundings).execute()

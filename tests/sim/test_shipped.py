@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from colonysim.fronts.surroundings import surroundings
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_runner import run
 
@@ -21,7 +22,7 @@ SHIPPED = [path for path in sorted((ROOT / "scenarios").glob("*.yaml")) if path.
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_scenario_holds_and_is_what_it_was(path: Path) -> None:
-    result = run(Scenario.load(path))
+    result = run(Scenario.load(path), surroundings=surroundings)
     assert result.ok, [failure.text for failure in result.failures]
     known = json.loads(DIGESTS.read_text())
     assert result.digest == known[path.stem], f"{path.stem} has another history than before; see this file's head"
@@ -36,4 +37,9 @@ def test_there_are_enough_of_them() -> None:
 
 
 if __name__ == "__main__":
-    DIGESTS.write_text(json.dumps({path.stem: run(Scenario.load(path)).digest for path in SHIPPED}, indent=2) + "\n")
+    DIGESTS.write_text(
+        json.dumps(
+            {path.stem: run(Scenario.load(path), surroundings=surroundings).digest for path in SHIPPED}, indent=2
+        )
+        + "\n"
+    )

@@ -82,15 +82,20 @@ def sweep(
 def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bool) -> list[Variant]:
     from rich.status import Status
 
+    from colonysim.fronts.surroundings import surroundings
     from colonysim.sim.comparison import run_variants
     from colonysim.sim.scenario_files import BadScenario
 
     quiet = quiet or not err.is_terminal
     try:
         if quiet:
-            return run_variants(file, variants, seeds)
+            return run_variants(file, variants, seeds, surroundings=surroundings)
         with Status("", console=err) as status:
-            return run_variants(file, variants, seeds, lambda name, seed: status.update(f"{name}, seed {seed + 1}"))
+
+            def told(name: str, seed: int) -> None:
+                status.update(f"{name}, seed {seed + 1}")
+
+            return run_variants(file, variants, seeds, told, surroundings)
     except BadScenario as error:
         _fail(str(error))
     except (OSError, ValueError) as error:

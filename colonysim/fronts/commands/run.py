@@ -49,6 +49,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="For machines: the whole result, and nothing else.")] = False,
 ) -> None:
     """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
+    from colonysim.fronts.surroundings import surroundings
     from colonysim.sim.scenario_runner import Run
 
     scenario = _load(file, override)
@@ -61,7 +62,7 @@ def run(
     recorded = {} if journal is None else {"journal": journal}
     try:
         with _progress(scenario, quiet=as_json) as progress:
-            done = Run(scenario, seed, progress, journal)
+            done = Run(scenario, seed, progress, journal, surroundings)
             result = done.execute()
     except (OSError, ValueError) as error:
         _fail(f"{file}: {error}")
@@ -91,13 +92,14 @@ def validate(
         _fail("name a scenario, or ask for --schema")
     bad = False
     for file in files:
+        from colonysim.sim.program_code import BadProgram
         from colonysim.sim.scenario_files import BadScenario
         from colonysim.sim.traces import BadTrace
 
         try:
             _check(file)
             out.print(f"{file}: good")
-        except (BadScenario, BadTrace) as error:
+        except (BadScenario, BadTrace, BadProgram) as error:
             bad = True
             _complain(str(error))
     raise typer.Exit(BAD_INPUT if bad else FINE)
@@ -124,10 +126,12 @@ def _load(file: Path, override: list[str] | None) -> Scenario:
 
 
 def _check(file: Path) -> None:
-    """Everything that can be known without running it. Errors: BadScenario, BadTrace."""
+    """Everything that can be known without running it. Errors: BadScenario, BadTrace, BadProgram."""
+    from colonysim.sim.program_code import check_code
     from colonysim.sim.scenario import Scenario
 
     scenario = Scenario.load(file)
+    check_code(scenario.programs, scenario.base())
     for workload in scenario.workload:
         if workload.trace is not None:
             for _ in workload.trace.records(scenario.base()):
@@ -157,6 +161,8 @@ def _describe(scenario: Scenario, seed: int | None) -> None:
         arrivals = workload.arrivals
         kind = workload.trace.file if workload.trace is not None else str(arrivals and arrivals.__struct_config__.tag)
         out.print(f"  workload {workload.name}: {kind}")
+    for program in scenario.programs:
+        out.print(f"  program {program.name}: {program.count} of {program.code}")
     for cron in scenario.crons:
         out.print(f"  cron {cron.name}: {cron.expression or f'every {cron.every_s} s'}")
     for fault in scenario.plan().active(scenario.seed if seed is None else seed):

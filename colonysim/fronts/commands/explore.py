@@ -1,0 +1,236 @@
+"""colonysim explore and colonysim shrink: look for seeds that fail, and make what is found small."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from colonysim.sim.explore import Outcome, Overview, Pool
+    from colonysim.sim.scenario import Scenario
+    from colonysim.sim.shrink import Shrunk
+
+out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False, markup=False)
+
+INTERRUPTED = 130
+_SHOWN = 8
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Set a part of the scenario: phases.storm_s=60.")
+]
+To = Annotated[
+    Path | None, typer.Option("--shrunk", metavar="OUT.YAML", help="Where the shrunk scenario goes; else beside FILE.")
+]
+Runs = Annotated[int, typer.Option("--shrink-runs", min=1, help="Runs that shrinking may take.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON in place of tables.")]
+
+
+def explore(
+    file: File,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run.")] = 100,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes side by side; else one a core.")] = None,
+    from_seed: Annotated[int | None, typer.Option(help="The first seed; else the scenario's own.")] = None,
+    stop_at_first: Annotated[bool, typer.Option("--stop-at-first", help="Stop at the first seed that fails.")] = False,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on a cluster of dask.distributed; `local` starts one.")
+    ] = None,
+    overrides: Overrides = None,
+    no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Do not shrink the first seed that fails.")] = False,
+    shrunk: To = None,
+    shrink_runs: Runs = 500,
+    as_json: AsJson = False,
+) -> None:
+    """Run a scenario under many seeds, and shrink the first that fails. Exit code 0: none did; 1: some did."""
+    from colonysim.sim.explore import overview
+
+    scenario = _load(file, overrides)
+    first = scenario.seed if from_seed is None else from_seed
+    outcomes, complete = _sweep(scenario, range(first, first + seeds), _pool(workers, dask), stop_at_first)
+    view = overview(outcomes, stop_at_first)
+    answer: dict[str, Any] = {"scenario": scenario.name, "complete": complete, **msgspec.to_builtins(view)}
+    if not as_json:
+        _show(view, seeds)
+    if view.failed:
+        answer["command"] = command = _command(file, view.failed[0], overrides)
+        if not as_json:
+            _show_first(view, command)
+        if complete and not no_shrink:
+            answer["shrunk"] = _shrink(
+                scenario, view.failed[0], _beside(file, view.failed[0], shrunk), shrink_runs, as_json
+            )
+    if as_json:
+        print(msgspec.json.encode(answer).decode())
+    if view.failed:
+        raise typer.Exit(1)
+    if not complete:
+        raise typer.Exit(INTERRUPTED)
+
+
+def shrink(
+    file: File,
+    seed: Annotated[int | None, typer.Option(help="The seed that fails; else the scenario's own.")] = None,
+    overrides: Overrides = None,
+    shrunk: To = None,
+    shrink_runs: Runs = 500,
+    as_json: AsJson = False,
+) -> None:
+    """Make a scenario that fails with a seed small: the fewest faults, executors and processes that still fail so."""
+    scenario = _load(file, overrides)
+    chosen = scenario.seed if seed is None else seed
+    answer = _shrink(scenario, chosen, _beside(file, chosen, shrunk), shrink_runs, as_json)
+    if as_json:
+        print(msgspec.json.encode(answer).decode())
+
+
+def _fail(text: str, status: int = 2) -> NoReturn:
+    err.print(f"colonysim: {text}", style="red", soft_wrap=True)
+    raise typer.Exit(status)
+
+
+# ---------------------------------------------------------------- exploring
+def _load(file: Path, overrides: list[str] | None) -> Scenario:
+    from colonysim.sim.scenario import Scenario
+
+    try:
+        return Scenario.load(file, tuple(overrides or ()))
+    except ValueError as error:
+        _fail(str(error))
+
+
+def _pool(workers: int | None, dask: str | None) -> Pool:
+    from colonysim.fronts.surroundings import surroundings
+    from colonysim.sim.clusters import Cluster, NoCluster
+    from colonysim.sim.explore import Processes
+
+    if dask is None:
+        return Processes(workers, surroundings)
+    try:
+        return Cluster(dask, workers, surroundings)
+    except NoCluster as error:
+        _fail(str(error))
+
+
+def _sweep(scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool) -> tuple[list[Outcome], bool]:
+    """What has become of the seeds, and whether that is all of them: Ctrl-C gives what there is so far."""
+    from colonysim.sim.explore import explore as explored
+
+    outcomes: list[Outcome] = []
+    try:
+        with _progress("seeds", len(seeds)) as told, closing(explored(scenario, seeds, pool, stop_at_first)) as coming:
+            for outcome in coming:
+                outcomes.append(outcome)
+                told(len(outcomes), f"{sum(not one.ok for one in outcomes)} failed")
+    except KeyboardInterrupt:
+        err.print("colonysim: interrupted; this is what there is so far", style="yellow")
+        return outcomes, False
+    except ValueError as error:
+        _fail(str(error))
+    return outcomes, True
+
+
+@contextmanager
+def _progress(what: str, total: int | None) -> Iterator[Any]:
+    """A bar on a terminal, and nothing elsewhere: gives what is to be told how far things are."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    text = TextColumn("{task.fields[text]}", markup=False)
+    with Progress(*columns, text, console=err, transient=True, disable=not err.is_terminal) as bar:
+        line = bar.add_task(what, total=total, text="")
+        yield lambda done, said: bar.update(line, completed=done, text=said)
+
+
+def _show(view: Overview, wanted: int) -> None:
+    of = "" if view.seeds == wanted else f" of {wanted}"
+    out.print(f"{view.seeds}{of} seeds, {len(view.failed)} failed, {view.digests} different histories")
+    if view.failures:
+        table = Table("failure", "seeds", "which", box=None, pad_edge=False)
+        for name, count in view.failures.items():
+            which = [str(one.seed) for one in view.outcomes if name in one.failed_as]
+            more = ", …" if len(which) > _SHOWN else ""
+            table.add_row(name, str(count), ", ".join(which[:_SHOWN]) + more)
+        out.print(table)
+    by_seed = {outcome.seed: outcome for outcome in view.outcomes}
+    slowest = ", ".join(f"{seed} ({by_seed[seed].real_s:.1f} s)" for seed in view.slowest)
+    out.print(f"slowest seeds: {slowest or 'none'}")
+
+
+def _show_first(view: Overview, command: str) -> None:
+    outcome = next(outcome for outcome in view.outcomes if not outcome.ok)
+    for failure in outcome.failures:
+        out.print(f"seed {outcome.seed}, {failure.kind}: {failure.text}", style="red")
+    out.print(f"digest {outcome.digest or 'none'}; repeat with:\n  {command}")
+
+
+def _command(file: Path, seed: int, overrides: list[str] | None = None) -> str:
+    """What to type to see it again, word for word."""
+    words = ["colonysim", "run", str(file), "--seed", str(seed)]
+    for override in overrides or ():
+        words += ["--set", override]
+    return shlex.join(words)
+
+
+# ---------------------------------------------------------------- shrinking
+def _beside(file: Path, seed: int, given: Path | None) -> Path:
+    return given or file.with_name(f"{file.stem}-seed-{seed}.yaml")
+
+
+def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -> dict[str, Any]:
+    """Shrink, write it down, and say how to run it."""
+    from colonysim.fronts.surroundings import surroundings
+    from colonysim.sim.shrink import CannotShrink
+    from colonysim.sim.shrink import shrink as made_small
+
+    began = time.monotonic()
+    try:
+        with _progress("shrinking", runs) as told:
+            small = made_small(
+                scenario,
+                seed,
+                limit=runs,
+                progress=lambda done, size: told(done, str(size)),
+                surroundings=surroundings,
+            )
+        _write(small, to)
+    except CannotShrink as error:
+        _fail(str(error), 1)
+    except (ValueError, OSError) as error:
+        _fail(f"{to}: {error}" if isinstance(error, OSError) else str(error))
+    command = _command(to, seed)
+    if not as_json:
+        end = "" if small.complete else f", which is all that --shrink-runs={runs} allows"
+        out.print(f"shrunk in {small.runs} runs and {time.monotonic() - began:.1f} s{end}:")
+        out.print(f"  from {small.before}\n  to   {small.after}\n  {small.failure.kind}: {small.failure.text}")
+        out.print(f"digest {small.digest or 'none'}; repeat with:\n  {command}")
+    return {
+        "file": str(to),
+        "command": command,
+        "seed": seed,
+        "digest": small.digest,
+        "failure": small.failure,
+        "before": small.before,
+        "after": small.after,
+        "runs": small.runs,
+        "complete": small.complete,
+    }
+
+
+def _write(small: Shrunk, to: Path) -> None:
+    from colonysim.sim import scenario_text
+
+    text = small.failure.text.replace("\n", " ")
+    comment = (
+        f"Fails with seed {small.seed}, {small.failure.kind}: {text}\nShrunk to {small.after} from {small.before}."
+    )
+    to.write_text(scenario_text.as_text(small.scenario, to.parent, comment), encoding="utf-8")

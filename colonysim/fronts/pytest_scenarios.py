@@ -1,0 +1,69 @@
+"""What the marker's `scenario` and `faults` mean to a test."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from colonysim.sim.faults import Plan
+    from colonysim.sim.scenario import Scenario
+    from colonysim.sim.scenario_runner import Result
+
+
+def plan_of(given: Any) -> Plan:
+    """The faults of a marker: one, several, as structs or plain data, or a whole plan. Errors: UsageError."""
+    from colonysim.sim.faults import BadFault, Plan, read_faults
+
+    if isinstance(given, Plan):
+        return given
+    try:
+        return Plan(faults=read_faults(given))
+    except BadFault as error:
+        raise pytest.UsageError(f"@pytest.mark.colonysim(faults=...): {error}") from None
+
+
+def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest) -> tuple[Scenario, Path | None]:
+    """The scenario of a marker, with the marker's faults added, and its file. Errors: UsageError."""
+    from colonysim.sim.scenario import Scenario
+
+    path = None
+    try:
+        if not isinstance(given, Scenario):
+            path = _found(given, request)
+            given = Scenario.load(path)
+        if faults is not None:
+            given = replace(given, faults=(*given.faults, *plan_of(faults).faults))
+    except ValueError as error:
+        raise pytest.UsageError(f"@pytest.mark.colonysim(scenario=...): {error}") from None
+    return given, path
+
+
+def _found(given: str | Path, request: pytest.FixtureRequest) -> Path:
+    """A file beside the test, or from the root of all tests."""
+    places = (request.path.parent / given, request.config.rootpath / given)
+    return next((place for place in places if place.exists()), places[0])
+
+
+def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest) -> Result:
+    """Run the scenario of a marker; what must not be in it fails the test."""
+    from colonysim.fronts.surroundings import surroundings
+    from colonysim.sim.scenario_runner import run
+
+    if given is None:
+        raise pytest.UsageError("colonysim_result needs @pytest.mark.colonysim(scenario='file.yaml')")
+    scenario, path = scenario_of(given, faults, request)
+    result = run(scenario, seed, surroundings)
+    if not result.ok:
+        lines = [f"scenario {scenario.name!r} does not hold with seed {seed}:"]
+        for failure in result.failures:
+            lines += [f"{failure.kind}: {failure.text}", *failure.story.splitlines()]
+        if path is not None and faults is None:
+            lines.append("repeat with: " + shlex.join(["colonysim", "run", str(path), "--seed", str(seed)]))
+            lines.append("make it small with: " + shlex.join(["colonysim", "shrink", str(path), "--seed", str(seed)]))
+        pytest.fail("\n".join(lines), pytrace=False)
+    return result

@@ -1,0 +1,284 @@
+"""Explores a scenario: runs it under many seeds, in parallel processes or wherever an executor of futures leads.
+
+One run that goes wrong in any way, its whole process included, costs no other run. What has become of a seed does
+not depend on how many run beside it, nor on the order in which they come back.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from colonysim.sim.program_code import Surroundings
+from colonysim.sim.scenario import Scenario
+from colonysim.sim.scenario_runner import Failure, Run
+
+_TEXT: Final = 500
+_one_at_a_time: Final = threading.Lock()
+"""Programs see one virtual time in a process; an executor of futures may have threads."""
+_AHEAD: Final = 3
+"""So many seeds for each process are handed out before the first of them comes back."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What has become of one seed: small, since it travels. `failures` come without the stories."""
+
+    seed: int
+    digest: str = ""
+    failures: tuple[Failure, ...] = ()
+    events: int = 0
+    real_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures
+
+    @property
+    def failed_as(self) -> tuple[str, ...]:
+        """The kinds and names of what failed, each once."""
+        return tuple(dict.fromkeys(f"{failure.kind}: {failure.name}" for failure in self.failures))
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """What has become of all seeds, those that have come back in the order of their numbers.
+
+    `failures` counts the seeds that failed by the kind and name of their failures.
+    """
+
+    seeds: int
+    failed: tuple[int, ...]
+    failures: dict[str, int]
+    digests: int
+    slowest: tuple[int, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+def run_seed(scenario: Scenario, seed: int, surroundings: Surroundings | None = None) -> Outcome:
+    """Run a scenario with one seed. Errors: ValueError for a scenario that cannot be run at all."""
+    try:
+        with _one_at_a_time:
+            result = Run(scenario, seed, surroundings=surroundings).execute()
+    except ValueError:
+        raise
+    except Exception as error:
+        return _broken(seed, type(error).__name__, "".join(traceback.format_exception(error)[-3:]).strip())
+    failures = tuple(replace(failure, text=failure.text[:_TEXT], story="") for failure in result.failures)
+    return Outcome(
+        seed=seed,
+        digest=result.digest,
+        failures=failures,
+        events=result.cost.events,
+        real_s=result.cost.real_s,
+    )
+
+
+def _broken(seed: int, name: str, text: str) -> Outcome:
+    """The outcome of a run that came to no result."""
+    return Outcome(seed=seed, failures=(Failure(kind="error", name=name, text=text[-_TEXT:]),))
+
+
+def absolute(scenario: Scenario) -> Scenario:
+    """The same scenario, to be run from whatever folder."""
+    return replace(scenario, folder=str(Path(scenario.folder).resolve()))
+
+
+def overview(outcomes: Iterable[Outcome], up_to_first: bool = False) -> Overview:
+    """Sum up outcomes: all, or those up to the first that failed."""
+    listed = sorted(outcomes, key=lambda outcome: outcome.seed)
+    if up_to_first:
+        end = next((place for place, outcome in enumerate(listed, 1) if not outcome.ok), len(listed))
+        listed = listed[:end]
+    counted: Counter[str] = Counter()
+    for outcome in listed:
+        counted.update(outcome.failed_as)
+    slowest = sorted(listed, key=lambda outcome: -outcome.real_s)[:3]
+    return Overview(
+        seeds=len(listed),
+        failed=tuple(outcome.seed for outcome in listed if not outcome.ok),
+        failures=dict(counted.most_common()),
+        digests=len({outcome.digest for outcome in listed if outcome.digest}),
+        slowest=tuple(outcome.seed for outcome in slowest),
+        outcomes=tuple(listed),
+    )
+
+
+# ---------------------------------------------------------------- many
+class Pool:
+    """Where seeds are run: `width` of them at a time. `surroundings` are for programs, as in Run."""
+
+    def __init__(self, width: int, surroundings: Surroundings | None = None) -> None:
+        self.width = width
+        self.surroundings = surroundings
+
+    def submit(self, scenario: Scenario, seed: int) -> Future[Outcome]:
+        """Begin a run."""
+        return self.executor().submit(run_seed, scenario, seed, self.surroundings)
+
+    def executor(self) -> Executor:
+        """What runs it."""
+        raise TypeError("a pool knows where it runs")
+
+    def mend(self) -> None:
+        """A run has taken its process with it: go on all the same."""
+
+    def alone(self, scenario: Scenario, seed: int) -> Outcome:
+        """Run a seed that may be the one that takes its process with it."""
+        try:
+            return self.submit(scenario, seed).result()
+        except ValueError:
+            raise
+        except Exception as error:
+            self.mend()
+            return _broken(seed, "process died", f"the process that ran it is gone: {error}")
+
+    def close(self, at_once: bool) -> None:
+        """Give back what it takes; `at_once`: without waiting for what still runs."""
+
+
+class Processes(Pool):
+    """Processes of this machine."""
+
+    def __init__(self, width: int | None = None, surroundings: Surroundings | None = None) -> None:
+        super().__init__(width or os.cpu_count() or 1, surroundings)
+        self._made: ProcessPoolExecutor | None = None
+        self._others: list[BaseProcess] = []
+
+    def executor(self) -> ProcessPoolExecutor:
+        if self._made is None:
+            # Not fork: a program's threads, or a test runner's, would be lost halfway in the copy.
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload([__name__])
+            self._others = multiprocessing.active_children()
+            self._made = ProcessPoolExecutor(self.width, context, initializer=_leave_signals_alone)
+        return self._made
+
+    def mend(self) -> None:
+        if self._made is not None:
+            self._made.shutdown(wait=True, cancel_futures=True)
+            self._made = None
+
+    def close(self, at_once: bool) -> None:
+        if self._made is None:
+            return
+        if at_once:
+            for child in multiprocessing.active_children():
+                if child not in self._others:
+                    child.terminate()
+        self._made.shutdown(wait=True, cancel_futures=True)
+        self._made = None
+
+
+def _leave_signals_alone() -> None:
+    """Ctrl-C goes to all processes of a terminal; the one that has started the others sees to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def explore(
+    scenario: Scenario, seeds: Iterable[int], pool: Pool, stop_at_first: bool = False
+) -> Generator[Outcome, None, None]:
+    """Run a scenario under many seeds, and give what becomes of each as it comes.
+
+    `stop_at_first`: go no further than the first seed that fails, first by its place among the seeds. The pool is
+    closed at the end, and at once where whoever asks has had enough. Errors: ValueError for a scenario
+    that cannot be run.
+    """
+    under_way = _Sweep(absolute(scenario), iter(seeds), pool, stop_at_first)
+    done = False
+    try:
+        yield from under_way.outcomes()
+        done = True
+    finally:
+        pool.close(at_once=not done)
+
+
+class _Sweep:
+    """Seeds under way. `places` are those of the seeds handed out, by future."""
+
+    def __init__(self, scenario: Scenario, seeds: Iterator[int], pool: Pool, stop_at_first: bool) -> None:
+        self.scenario = scenario
+        self.seeds = enumerate(seeds)
+        self.pool = pool
+        self.stop_at_first = stop_at_first
+        self.places: dict[Future[Outcome], tuple[int, int]] = {}
+        self.suspects: deque[tuple[int, int]] = deque()
+        self.last: int | None = None  # the place after which nothing matters any more
+
+    def outcomes(self) -> Iterator[Outcome]:
+        self._hand_out()
+        while self.places:
+            done, _ = wait(self.places, return_when=FIRST_COMPLETED)
+            for place, seed, future in sorted((*self.places[future], future) for future in done):
+                if self.places.pop(future, None) is None:
+                    continue  # it was given up meanwhile
+                outcome = self._result(future, place, seed)
+                if outcome is not None and self._matters(place, outcome):
+                    yield outcome
+            if self.suspects:
+                yield from self._question()
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self.last is None and len(self.places) < self.pool.width * _AHEAD:
+            following = next(self.seeds, None)
+            if following is None:
+                return
+            place, seed = following
+            try:
+                self.places[self.pool.submit(self.scenario, seed)] = place, seed
+            except BrokenProcessPool:
+                self.suspects.append((place, seed))
+                self._lose_all()
+                return
+
+    def _result(self, future: Future[Outcome], place: int, seed: int) -> Outcome | None:
+        try:
+            return future.result()
+        except ValueError:
+            raise
+        except BrokenProcessPool:
+            self.suspects.append((place, seed))
+            self._lose_all()
+            return None
+        except Exception as error:  # an executor elsewhere says in its own words that it lost a process
+            return _broken(seed, "process died", f"the process that ran it is gone: {error}")
+
+    def _lose_all(self) -> None:
+        """A process has died, and nobody can say by which seed: each that was under way is run again, alone."""
+        for future, (place, seed) in list(self.places.items()):
+            if not future.done() or future.cancelled() or future.exception() is not None:
+                self.suspects.append((place, seed))
+                del self.places[future]
+        self.pool.mend()
+
+    def _question(self) -> Iterator[Outcome]:
+        while self.suspects:
+            place, seed = min(self.suspects)
+            self.suspects.remove((place, seed))
+            outcome = self.pool.alone(self.scenario, seed)
+            if self._matters(place, outcome):
+                yield outcome
+
+    def _matters(self, place: int, outcome: Outcome) -> bool:
+        """Whether somebody wants to know; the first failure may be the last that does."""
+        if self.last is not None and place > self.last:
+            return False
+        if self.stop_at_first and not outcome.ok:
+            self.last = place
+            for future, (other, _) in list(self.places.items()):
+                if other > place:
+                    future.cancel()
+                    del self.places[future]
+        return True

@@ -1,0 +1,254 @@
+"""Programs of scenarios: ordinary code from a file, so many copies of it, each with a name and a key of its own."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache, partial
+from pathlib import Path
+from string import Template
+from types import CodeType, ModuleType
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from colonysim import identity
+from colonysim.sim import chance
+from colonysim.sim.arrivals import Count
+from colonysim.sim.chance import AnySpan, NotNegative
+from colonysim.sim.client import ColonyClient
+from colonysim.sim.programs import Program
+from colonysim.sim.simulation import Simulation
+from colonysim.sim.stage import ProgramFailed
+from colonysim.sim.stock import PORT, environment
+
+HOST: Final = "localhost"
+
+Surroundings = Callable[[Simulation, dict[str, str]], AbstractContextManager[None]]
+"""What programs run in: SDK calls reach the simulation, and these environment variables are set."""
+
+
+class ProgramGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ordinary blocking code that runs in virtual time: `count` times, called `name`-1 and so on.
+
+    `code` is `file.py:function`, with the file beside the scenario, or `package.module:function`. It is called with
+    `args` and `kwargs`; in texts there `$name`, `$key` and `$id` are those of each program, `$number` counts from 1,
+    `$seed`, `$colony`, `$colony_key` and `$user_key` are the run's. The environment has the variables that SDKs
+    read, for the user of the colony.
+
+    `executor_type`: it is an executor of that type, for faults; `registered`: it has been added and approved before.
+    `forever`: it is not expected to end. `restart_after_s`: it is started anew when it ends with an error, which
+    is a failure of the run otherwise.
+    """
+
+    name: str
+    code: Annotated[str, Meta(pattern=r"^[^:]+:[A-Za-z_][A-Za-z0-9_]*$")]
+    count: Count = 1
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    executor_type: str = ""
+    registered: bool = False
+    forever: bool = False
+    starts: AnySpan = 0.0
+    restart_after_s: NotNegative | None = None
+
+    def __post_init__(self) -> None:
+        if self.registered and not self.executor_type:
+            raise ValueError(f"program {self.name!r} is registered before it starts: say as which executor_type")
+
+
+class BadProgram(ValueError):
+    """Code that cannot be run as a program. The text says where it was looked for, and what there is."""
+
+
+class _Part(NamedTuple):
+    group: ProgramGroup
+    name: str
+    number: int
+    key: identity.Identity
+    start_ns: int
+
+
+class Cast:
+    """All programs of one run of a scenario."""
+
+    def __init__(self, sim: Simulation, colony: ColonyClient, groups: tuple[ProgramGroup, ...], base: Path) -> None:
+        self.sim = sim
+        self.colony = colony
+        self.base = base
+        self.parts = [part for group in groups for part in self._parts(group)]
+        self.functions: dict[str, Callable[..., Any]] = {}
+        self.programs: dict[str, Program] = {}
+
+    def _parts(self, group: ProgramGroup) -> Iterator[_Part]:
+        seed = self.sim.settings.seed
+        starts = chance.drawer(group.starts, chance.source(seed, f"programs/{group.name}/starts"))
+        for place in range(1, group.count + 1):
+            name = group.name if group.count == 1 else f"{group.name}-{place}"
+            yield _Part(group, name, place, identity.derived(seed, f"executor/{self.colony.name}/{name}"), starts(None))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that SDKs find the server, the colony and its user by."""
+        colony = self.colony
+        return environment(HOST, PORT, self.sim.settings.server_key) | {
+            "COLONIES_COLONY_NAME": colony.name,
+            "COLONIES_COLONY_PRVKEY": colony.identity.private_key,
+            "COLONIES_PRVKEY": colony.user.identity.private_key,
+        }
+
+    def register(self) -> None:
+        """Add those to the colony that are to be registered. Errors: ValueError for a name that is taken."""
+        for part in self.parts:
+            if part.group.registered:
+                self.colony.add_executor(part.group.executor_type, part.name)
+
+    @contextmanager
+    def loaded(self) -> Iterator[None]:
+        """Load the code anew, before anything of it is led elsewhere. Errors: BadProgram."""
+        with _loaded() as load:
+            self.functions = {part.group.code: load(self.base, part.group.code) for part in self.parts}
+            yield
+
+    @contextmanager
+    def on_stage(self) -> Iterator[None]:
+        """Start the programs, and end them at last."""
+        for part in self.parts:
+            self._start(part, self.functions[part.group.code])
+        try:
+            yield
+        finally:
+            self.sim.stop_programs()
+
+    def _start(self, part: _Part, function: Callable[..., Any]) -> None:
+        group = part.group
+        words = {
+            "name": part.name,
+            "key": part.key.private_key,
+            "id": part.key.id,
+            "number": str(part.number),
+            "seed": str(self.sim.settings.seed),
+            "colony": self.colony.name,
+            "colony_key": self.colony.identity.private_key,
+            "user_key": self.colony.user.identity.private_key,
+        }
+        args, kwargs = _filled(group.args, words), _filled(group.kwargs, words)
+        self.programs[part.name] = self.sim.program(
+            partial(function, *args, **kwargs),
+            name=part.name,
+            executor_type=group.executor_type,
+            forever=group.forever,
+            restart_after_s=group.restart_after_s,
+            starts_after_s=part.start_ns / 1e9,
+        )
+
+    def group_of(self, failed: ProgramFailed) -> str:
+        """The name of the group of a program that has failed."""
+        return next((part.group.name for part in self.parts if part.name == failed.name), failed.name)
+
+    def unfinished(self) -> list[tuple[str, str]]:
+        """The groups of those that should have come to their end and have not, and what they wait for."""
+        groups = {part.name: part.group.name for part in self.parts}
+        found: dict[str, str] = {}
+        for name, program in self.programs.items():
+            if not program.over and not program.forever:
+                found.setdefault(groups[name], program.waits_for or "nothing")
+        return list(found.items())
+
+    def is_at_rest(self) -> bool:
+        """Whether all that are expected to end have done so, and nobody is about to act."""
+        programs = self.sim.programs
+        return programs is None or (programs.finished and not programs.ready)
+
+
+def check_code(groups: tuple[ProgramGroup, ...], base: Path) -> None:
+    """Load the code of programs, and start nothing. Errors: BadProgram."""
+    with _loaded() as load:
+        for group in groups:
+            load(base, group.code)
+
+
+def _filled(value: Any, words: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return Template(value).safe_substitute(words)
+    if isinstance(value, list):
+        return [_filled(one, words) for one in value]
+    if isinstance(value, dict):
+        return {key: _filled(one, words) for key, one in value.items()}
+    return value
+
+
+# ---------------------------------------------------------------- loading
+@contextmanager
+def _loaded() -> Iterator[Callable[[Path, str], Callable[..., Any]]]:
+    """Gives what loads code. Files are loaded anew for each run: what one run leaves in them is not the next one's."""
+    files: dict[Path, ModuleType] = {}
+    before = dict(sys.modules)
+
+    def load(base: Path, code: str) -> Callable[..., Any]:
+        place, _, name = code.rpartition(":")
+        if place.endswith(".py"):
+            path = (base / place).resolve()
+            if path not in files:
+                files[path] = _module(path)
+            module = files[path]
+        else:
+            module = _imported(place)
+        return _function(module, name, code)
+
+    try:
+        yield load
+    finally:
+        for path in files:
+            folder = str(path.parent)
+            if folder in sys.path:
+                sys.path.remove(folder)
+            for name, module in list(sys.modules.items()):
+                origin = getattr(module, "__file__", None)
+                if name not in before and origin and Path(origin).parent == path.parent:
+                    del sys.modules[name]  # the file, and those beside it that it imports
+
+
+def _module(path: Path) -> ModuleType:
+    try:
+        compiled = _compiled(path, path.stat().st_mtime_ns)
+    except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadProgram(
+            f"{path} is no code that could run: {reason}; a path starts at the scenario's folder"
+        ) from None
+    name = f"{path.stem}_program"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        exec(compiled, module.__dict__)
+    except Exception as error:
+        raise BadProgram(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
+
+
+@lru_cache(maxsize=64)
+def _compiled(path: Path, modified_ns: int) -> CodeType:
+    """The code of a file, as long as that is not written to."""
+    return compile(path.read_bytes(), str(path), "exec")
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise BadProgram(f"{name!r} cannot be imported ({error}); for a file write file.py:function") from None
+
+
+def _function(module: ModuleType, name: str, code: str) -> Callable[..., Any]:
+    found = getattr(module, name, None)
+    if not callable(found):
+        own = [key for key, value in vars(module).items() if callable(value) and value.__module__ == module.__name__]
+        raise BadProgram(f"{code}: there is no function {name!r}; there are {', '.join(own) or 'none'}")
+    return found  # type: ignore[no-any-return]

@@ -1,0 +1,85 @@
+"""Writes scenarios as the YAML files that they can be read from, with only what differs from the defaults."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import yaml
+from msgspec import NODEFAULT
+from msgspec.structs import fields, replace
+
+from colonysim.sim.scenario import Scenario
+
+_AS_THEY_ARE: Final = ("args", "kwargs", "settings")
+"""What is not the scenario's own: 1.0 and 1 may be two things there."""
+
+
+def as_text(scenario: Scenario, folder: Path, comment: str = "") -> str:
+    """The file for a scenario, to be put into a folder; it says the same wherever that is."""
+    head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
+    data = as_data(rebased(scenario, folder))
+    return head + yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+
+
+def as_data(scenario: Scenario) -> dict[str, Any]:
+    """A scenario as plain data, without the folder it is in."""
+    data = _plain(replace(scenario, folder=""))
+    return {"version": scenario.version, **data}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        config = value.__struct_config__
+        data = {} if config.tag is None else {str(config.tag_field): config.tag}
+        for field in fields(value):
+            given = getattr(value, field.name)
+            if _is_default(field, given):
+                continue
+            data[field.encode_name] = given if field.name in _AS_THEY_ARE else _plain(given)
+        return data
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    return value
+
+
+def _is_default(field: msgspec.structs.FieldInfo, given: Any) -> bool:
+    if field.default is not NODEFAULT:
+        return bool(given == field.default)
+    return field.default_factory is not NODEFAULT and bool(given == field.default_factory())
+
+
+# ---------------------------------------------------------------- files that a scenario names
+def rebased(scenario: Scenario, folder: Path) -> Scenario:
+    """The same scenario for a file in another folder: its own files are named from there."""
+    moved: Scenario = _moved(scenario, scenario.base(), folder)
+    return replace(moved, folder=str(folder))
+
+
+def _moved(value: Any, base: Path, folder: Path) -> Any:
+    """The value with the path of each file in it, wherever, as it is called in another folder."""
+    if isinstance(value, msgspec.Struct):
+        changed = {}
+        for name in value.__struct_fields__:
+            given = getattr(value, name)
+            if name in ("file", "code") and isinstance(given, str) and not Path(given).is_absolute():
+                new = os.path.relpath((base / given).resolve(), folder.resolve())
+            elif name in _AS_THEY_ARE:
+                continue
+            else:
+                new = _moved(given, base, folder)
+            if new is not given:
+                changed[name] = new
+        return replace(value, **changed) if changed else value
+    if isinstance(value, (tuple, list)):
+        moved = [_moved(one, base, folder) for one in value]
+        if all(one is other for one, other in zip(moved, value, strict=True)):
+            return value
+        return tuple(moved) if isinstance(value, tuple) else moved
+    return value
