@@ -316,19 +316,28 @@ def test_dates_stay_what_they_are(sim: Simulation) -> None:
     assert program.result == [True] * 7
 
 
-def test_everything_is_put_back() -> None:
-    def functions() -> list[Any]:
-        return [time.time, time.sleep, sleep, datetime.datetime, date, random.random, os.urandom, random.shuffle]
+PUT_BACK = """
+import datetime, os, random, time
+from time import sleep
+from colonysim import Simulation
 
-    before = functions()
-    one, other = Simulation(), Simulation()
-    one.program(time.time)
-    other.program(time.time)
-    assert all(a is not b for a, b in zip(before, functions(), strict=True))
-    one.stop_programs()
-    assert functions() != before
-    other.stop_programs()
-    assert all(a is b for a, b in zip(before, functions(), strict=True))
+def functions():
+    return [time.time, time.sleep, sleep, datetime.datetime, datetime.date, random.random, os.urandom, random.shuffle]
+
+before = functions()
+one, other = Simulation(), Simulation()
+one.program(time.time)
+other.program(time.time)
+assert all(a is not b for a, b in zip(before, functions(), strict=True))
+one.stop_programs()
+assert all(a is not b for a, b in zip(before, functions(), strict=True))
+other.stop_programs()
+assert all(a is b for a, b in zip(before, functions(), strict=True))
+"""
+
+
+def test_everything_is_put_back_after_the_last_program() -> None:
+    subprocess.run([sys.executable, "-c", PUT_BACK], check=True)
 
 
 def test_chance_in_a_program_comes_from_the_seed() -> None:
