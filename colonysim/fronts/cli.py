@@ -196,6 +196,11 @@ def _simulation(
 
     try:
         sim = Simulation(settings, mode=mode, rate=rate, journal=journal or False)
+    except OSError as error:
+        _fail(f"{journal} cannot be written: {error.strerror or error}")
+    except ValueError as error:
+        _fail(str(error))
+    try:
         if state is not None and state.exists():
             sim.restore(state.read_bytes())
         elif install:

@@ -166,7 +166,9 @@ class Shrinker:
         self.trial = try_out(self.best, seed, wanted, surroundings)
         self.runs += 1
         if self.trial.failure is None:
-            found = ", ".join(f"{one.kind} {one.name!r}" for one in self.trial.failures) or "nothing"
+            found = ", ".join(f"{one.kind} {one.name!r}" for one in self.trial.failures)
+            if not found:
+                raise CannotShrink(f"seed {seed} does not fail: colonysim explore finds seeds that do")
             raise CannotShrink(f"seed {seed} does not fail with {wanted or 'anything'}: what fails is {found}")
         self.wanted = Wanted.like(self.trial.failure)
         self.before, self.failures = self.trial.size, self.trial.failures

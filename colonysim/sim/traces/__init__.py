@@ -23,7 +23,8 @@ def format_of(path: Path) -> str:
         return "wfformat"
     if name.endswith(".csv"):
         return "csv"
-    raise BadTrace(path, 0, "the name tells no format", f"name it .swf, .json or .csv (and .gz), or say: {FORMATS}")
+    fix = f"name it .swf, .json or .csv (and .gz), or say --format {'|'.join(FORMATS)}"
+    raise BadTrace(path, 0, "the name tells no format", fix)
 
 
 def read(path: Path, kind: str = "") -> Iterator[TraceRecord]:
