@@ -29,6 +29,9 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Checks its fields when it is made, wherever it comes from."""
 
     def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if isinstance(value := getattr(self, name), list):  # as Python code may well have it
+                force_setattr(self, name, tuple(value))
         self.check()
 
     def check(self) -> None:
@@ -56,8 +59,9 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def _span(self, *fields: str) -> None:
         for field in fields:
             value = getattr(self, field)
-            least, most = value if isinstance(value, tuple) else (value, value)
-            if value is not None and not 0 <= least <= most < math.inf:
+            bounds = value if isinstance(value, tuple) else (value, value)
+            numbers = len(bounds) == 2 and all(isinstance(bound, (int, float)) for bound in bounds)
+            if value is not None and not (numbers and 0 <= bounds[0] <= bounds[1] < math.inf):
                 raise self._refuse(field, "give seconds, 0 or more, or [least, most]")
 
     def _names(self, field: str) -> None:

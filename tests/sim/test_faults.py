@@ -598,6 +598,13 @@ def test_what_is_wrong_with_a_fault_is_told_with_the_fix(data: Any, text: str) -
         read_faults(data)
 
 
+def test_python_code_may_write_lists() -> None:
+    fault = Delay(by_s=[1, 2], match=Match(types=["close*"]))  # type: ignore[arg-type]
+    assert fault == Delay(by_s=(1, 2), match=Match(types=("close*",)))
+    with pytest.raises(BadFault, match=r"by_s='soon' cannot be: give seconds"):
+        Delay(by_s="soon")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "fault",
     [

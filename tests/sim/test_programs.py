@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -315,19 +316,28 @@ def test_dates_stay_what_they_are(sim: Simulation) -> None:
     assert program.result == [True] * 7
 
 
-def test_everything_is_put_back() -> None:
-    def functions() -> list[Any]:
-        return [time.time, time.sleep, sleep, datetime.datetime, date, random.random, os.urandom, random.shuffle]
+PUT_BACK = """
+import datetime, os, random, time
+from time import sleep
+from colonysim import Simulation
 
-    before = functions()
-    one, other = Simulation(), Simulation()
-    one.program(time.time)
-    other.program(time.time)
-    assert all(a is not b for a, b in zip(before, functions(), strict=True))
-    one.stop_programs()
-    assert functions() != before
-    other.stop_programs()
-    assert all(a is b for a, b in zip(before, functions(), strict=True))
+def functions():
+    return [time.time, time.sleep, sleep, datetime.datetime, datetime.date, random.random, os.urandom, random.shuffle]
+
+before = functions()
+one, other = Simulation(), Simulation()
+one.program(time.time)
+other.program(time.time)
+assert all(a is not b for a, b in zip(before, functions(), strict=True))
+one.stop_programs()
+assert all(a is not b for a, b in zip(before, functions(), strict=True))
+other.stop_programs()
+assert all(a is b for a, b in zip(before, functions(), strict=True))
+"""
+
+
+def test_everything_is_put_back_after_the_last_program() -> None:
+    subprocess.run([sys.executable, "-c", PUT_BACK], check=True)
 
 
 def test_chance_in_a_program_comes_from_the_seed() -> None:
@@ -620,3 +630,16 @@ def test_an_executor_that_closes_what_it_holds_no_more_is_seen(sim: Simulation, 
         sim.run(for_s=100)
     assert isinstance(e.value.error, Refused)
     assert process.state is ProcessState.WAITING
+
+
+# ---------------------------------------------------------------- histories
+def test_a_day_of_programs_is_replayed_from_its_journal_without_them(tmp_path: Path) -> None:
+    from colonysim import replay
+    from tests.sim.day import day
+
+    journal = day(1, executors=3, clients=2, count=4).journal
+    assert journal is not None
+    journal.save(tmp_path / "day.jsonl")
+    replayed = replay(tmp_path / "day.jsonl")
+    assert replayed.difference is None
+    assert replayed.digest == journal.digest()
