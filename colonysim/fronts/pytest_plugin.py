@@ -131,7 +131,7 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
         if faults is not None:
             from colonysim.fronts import pytest_scenarios
 
-            simulation.faults.add(pytest_scenarios.plan_of(faults))
+            pytest_scenarios.strike(simulation, faults)
         return simulation
 
     yield make

@@ -10,25 +10,24 @@ import pytest
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from colonysim.sim.faults import Plan
     from colonysim.sim.scenario import Scenario
     from colonysim.sim.scenario_runner import Result
+    from colonysim.sim.simulation import Simulation
 
 
-def plan_of(given: Any) -> Plan:
-    """The faults of a marker: one, several, as structs or plain data, or a whole plan. Errors: UsageError."""
+def strike(simulation: Simulation, given: Any) -> None:
+    """Add the faults of a marker: one, several, as structs or plain data, or a whole plan. Errors: UsageError."""
     from colonysim.sim.faults import BadFault, Plan, read_faults
 
-    if isinstance(given, Plan):
-        return given
     try:
-        return Plan(faults=read_faults(given))
+        simulation.faults.add(*([given] if isinstance(given, Plan) else read_faults(given)))
     except BadFault as error:
         raise pytest.UsageError(f"@pytest.mark.colonysim(faults=...): {error}") from None
 
 
 def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest) -> tuple[Scenario, Path | None]:
     """The scenario of a marker, with the marker's faults added, and its file. Errors: UsageError."""
+    from colonysim.sim.faults import Plan, read_faults
     from colonysim.sim.scenario import Scenario
 
     path = None
@@ -37,7 +36,8 @@ def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest) -> tupl
             path = _found(given, request)
             given = Scenario.load(path)
         if faults is not None:
-            given = replace(given, faults=(*given.faults, *plan_of(faults).faults))
+            more = faults.faults if isinstance(faults, Plan) else read_faults(faults)
+            given = replace(given, faults=(*given.faults, *more))
     except ValueError as error:
         raise pytest.UsageError(f"@pytest.mark.colonysim(scenario=...): {error}") from None
     return given, path
