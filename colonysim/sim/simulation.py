@@ -173,7 +173,10 @@ class Simulation(Keeping, Running):
                     self._pending[ticket] = pending  # parked
                 elif len(deliveries) == 1 and world.trace is None and self.journal is None and not self.driver.settling:
                     self.driver.steps += 1  # all that `_after` does where nobody keeps books and nobody else is told
-                    self._settle(pending, first)
+                    call.status, call.body, call.answered_ns = first.status, first.body, world.now_ns
+                    pending.answer = first
+                    if outside:
+                        self.actors.hear_outside()
                     return pending
                 self._after(deliveries, pending)
         except BaseException as error:
@@ -191,11 +194,10 @@ class Simulation(Keeping, Running):
 
     def _fire_at_once(self) -> None:
         """Let happen what a request has brought about for this very moment."""
-        world = self.world
-        for heap in (world.agenda.heap, self.planned.heap):
-            if heap and heap[0][0] <= world.now_ns:  # seldom; then with care
-                while self._may_be_due(world.now_ns) and self._fire(world.now_ns) is not None:
-                    pass
+        now_ns, heap, planned = self.world.now_ns, self.world.agenda.heap, self.planned.heap
+        if (heap and heap[0][0] <= now_ns) or (planned and planned[0][0] <= now_ns):  # seldom; then with care
+            while self._may_be_due(now_ns) and self._fire(now_ns) is not None:
+                pass
         if self.driver.moving is not None:
             self.driver.nudge()
 
