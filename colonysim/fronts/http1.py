@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator, Mapping
+from copy import copy
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -29,6 +31,9 @@ HEADER_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 120.0
 LINGER_S: Final = 0.5
 """How long one reads on after a refusal: closing upon unread bytes would reset the connection, and lose the reply."""
+
+_USUAL_HEAD_BYTES: Final = 2048
+"""Heads up to this size are kept once they are parsed."""
 
 T = TypeVar("T")
 Headers = list[tuple[str, str]]
@@ -200,6 +205,15 @@ def parse_head(head: bytes) -> tuple[HttpRequest, int]:
     """A request without its body, and the body's length: -1 where it comes in chunks. Errors: BadRequest."""
     if len(head) > MAX_HEAD_BYTES:
         raise BadRequest(431)
+    parsed, length = _parsed(head) if len(head) < _USUAL_HEAD_BYTES else _parsed.__wrapped__(head)
+    request = copy(parsed)
+    request.headers = parsed.headers.copy()
+    return request, length
+
+
+@lru_cache(256)
+def _parsed(head: bytes) -> tuple[HttpRequest, int]:
+    """The same, kept: a client that stays sends the same head again and again, but for the length."""
     lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
     words = lines[0].split(" ")
     version = _VERSION.match(words[2]) if len(words) == 3 else None
