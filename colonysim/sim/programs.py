@@ -53,7 +53,6 @@ class Program:
         self.gate = threading.Lock()
         self.ready = False
         self.bell: Any = Bell(self.make_ready)
-        self.paused_until_ns = 0
         self._begin_life()
 
     def _begin_life(self) -> None:
@@ -64,7 +63,8 @@ class Program:
         self.waits_for = "its first turn"
         self.since_ns = self._stage.world().now_ns
         self.waiter: Waiter | None = None
-        self.sleep_timer = 0
+        self.sleep_timer = self.pause_timer = 0
+        self.paused_until_ns = 0
         self.sockets: list[Connection] = []
         self.reads = self.steps = 0
         self.steps_at_ns = -1
@@ -133,10 +133,13 @@ class Program:
         stage = self._stage
         with stage.lock:
             self.since_ns = now_ns = stage.world().now_ns
-            span_ns = round(seconds * SECOND_NS * stage.faults.slowness(self.name))
+            due_ns = now_ns + round(seconds * SECOND_NS * stage.faults.slowness(self.name))
+            self.sleep_timer = stage.timetable.add(due_ns, self.make_ready, f"{self.name} wakes up")
+        while True:
             self.waits_for = "its sleep to end"
-            self.sleep_timer = stage.timetable.add(now_ns + span_ns, self.make_ready, f"{self.name} wakes up")
-        self._rest()
+            self._rest()
+            if stage.world().now_ns >= due_ns:
+                return
 
     def now_ns(self) -> int:
         """What its clock says."""
@@ -177,16 +180,30 @@ class Program:
             return
         stage = self._stage
         if self.paused_until_ns > stage.world().now_ns and not self.doomed:
-            stage.timetable.add(self.paused_until_ns, self.make_ready, f"{self.name} goes on")
+            stage.timetable.cancel(self.pause_timer)
+            self.pause_timer = stage.timetable.add(self.paused_until_ns, self.resume, f"{self.name} goes on")
             return
         self.ready = True
         self.programs.ready.append(self)
 
     def pause(self, until_ns: int) -> None:
+        """It stands still until then, wherever it is."""
+        if self.over:
+            return
         self.paused_until_ns = max(self.paused_until_ns, until_ns)
         if self.ready:
             self.ready = False
             self.programs.ready.remove(self)
+            self.make_ready()
+        elif self.pause_timer:
+            self.make_ready()  # it would have gone on when the pause before ends
+
+    def resume(self) -> None:
+        """Its pause, if there is one, ends now."""
+        self.paused_until_ns = 0
+        if self.pause_timer:
+            self._stage.timetable.cancel(self.pause_timer)
+            self.pause_timer = 0
             self.make_ready()
 
     def crash(self, restart_after_s: float | None = None) -> None:
@@ -196,6 +213,7 @@ class Program:
         stage, self.doomed = self._stage, True
         stage.note({"program": self.name, "does": "crashes"})
         stage.timetable.cancel(self.sleep_timer)
+        stage.timetable.cancel(self.pause_timer)
         if isinstance(self.waiter, Pending):
             stage.abandon(self.waiter)
         for connection in self.sockets:

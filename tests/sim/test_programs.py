@@ -573,6 +573,47 @@ def test_a_paused_program_does_not_notice(sim: Simulation) -> None:
     assert seen == [0, 10, 115, 125, 135]
 
 
+def _pause(sim: Simulation, *pauses: Pause) -> list[tuple[float, float]]:
+    """A program sleeps 30 s over and over: when, and for how long each time."""
+    slept: list[tuple[float, float]] = []
+
+    def sleeper() -> None:
+        while True:
+            before = time.monotonic()
+            sleep(30)
+            slept.append((time.time() - START.timestamp(), time.monotonic() - before))
+
+    sim.program(sleeper, name="p", forever=True)
+    for pause in pauses:
+        sim.faults.add(pause)
+    return slept
+
+
+def test_a_pause_ends_with_the_life_that_it_struck(sim: Simulation) -> None:
+    slept = _pause(sim, Pause(times=Times(at_s=5), for_s=100))
+    sim.faults.add(Crash(times=Times(at_s=40), restart_after_s=10))
+    sim.run(for_s=150)
+    assert slept == [(80, 30), (110, 30), (140, 30)]
+
+
+def test_pauses_that_overlap_are_one_and_cut_no_later_sleep_short(sim: Simulation) -> None:
+    slept = _pause(sim, Pause(times=Times(at_s=5), for_s=35), Pause(times=Times(at_s=35), for_s=20))
+    sim.run(for_s=120)
+    assert slept == [(55, 55), (85, 30), (115, 30)]
+
+
+@pytest.mark.parametrize(("ends_s", "slept"), [(10, [(30, 30), (60, 30)]), (50, [(50, 50), (80, 30)])])
+def test_a_pause_can_be_ended_early(sim: Simulation, ends_s: float, slept: list[tuple[float, float]]) -> None:
+    seen = _pause(sim, Pause(times=Times(at_s=5), for_s=1000))
+    sim.run(for_s=ends_s)
+    assert sim.programs is not None
+    with sim.locked():
+        sim.programs.by_name["p"].resume()
+        sim.programs.by_name["p"].resume()
+    sim.run(for_s=89 - ends_s)
+    assert seen == slept
+
+
 def test_a_program_is_slow_for_a_while(sim: Simulation) -> None:
     seen: list[float] = []
 
