@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -98,7 +98,10 @@ class Faults:
                 self._refresh()
 
     def clear(self) -> None:
-        """The calm after the storm: no faults any more. What is delayed still arrives."""
+        """The calm after the storm: no faults any more.
+
+        What is delayed still arrives, and what an actor does slowly just then it does so to its end.
+        """
         with self._lock:
             for name in list(self._faults):
                 del self._faults[name]
@@ -120,8 +123,7 @@ class Faults:
         self._network = Network(self._reach)
         self._rules: dict[str, Rule] = {}
         self._timers: dict[str, list[int]] = {}
-        self._slow: dict[str, tuple[float, int]] = {}
-        self._skewed: dict[str, tuple[ClockSkew, int, int]] = {}
+        self._lasting: dict[str, dict[str, _Lasting]] = {}  # by victim and fault, the latest last
         self._reach.timetable.held = False
         engine.set_wakeups(self._reach.world(), "all")
         for fault, until_s in self._faults.values():
@@ -177,6 +179,9 @@ class Faults:
             return
         self._network.rules.pop(name, None)
         self._network.cuts.pop(name, None)
+        for victim_name, lasting in self._lasting.items():
+            if (struck := lasting.pop(name, None)) is not None and isinstance(struck.fault, Pause):
+                self._resume(victim_name)
         if isinstance(rule.fault, Hazard) and self._network.hazards.get(rule.fault.hazard) is rule:
             self._hazard_off(rule)
         if self._network.outage is rule:
@@ -291,17 +296,33 @@ class Faults:
 
     def slowness(self, name: str) -> float:
         """How many times as long an actor takes for what it does by itself, now."""
-        factor, until_ns = self._slow.get(name, (1.0, 0))
-        return factor if self._reach.world().now_ns < until_ns else 1.0
+        struck = self._latest(name, SlowDown)
+        return struck.fault.factor if struck is not None and isinstance(struck.fault, SlowDown) else 1.0
 
     def skew_ns(self, name: str) -> int:
         """How fast an actor's clock is, now."""
-        found = self._skewed.get(name)
-        now_ns = self._reach.world().now_ns
-        if found is None or now_ns >= found[2]:
+        struck = self._latest(name, ClockSkew)
+        if struck is None or not isinstance(struck.fault, ClockSkew):
             return 0
-        skew, since_ns, _ = found
-        return round(skew.by_s * SECOND_NS + skew.drift * (now_ns - since_ns))
+        since_ns = self._reach.world().now_ns - struck.since_ns
+        return round(struck.fault.by_s * SECOND_NS + struck.fault.drift * since_ns)
+
+    def _latest(self, victim_name: str, kind: type[ActorFault]) -> _Lasting | None:
+        """What has struck an actor last, of all of a kind that are not over."""
+        if (lasting := self._lasting.get(victim_name)) is None:
+            return None
+        now_ns = self._reach.world().now_ns
+        found = (one for one in reversed(lasting.values()) if isinstance(one.fault, kind) and now_ns < one.until_ns)
+        return next(found, None)
+
+    def _resume(self, victim_name: str) -> None:
+        """A pause has been taken back: the actor goes on, unless another one holds it."""
+        victim = self._victims.get(victim_name)
+        if victim is None:
+            return
+        victim.resume()
+        if (other := self._latest(victim_name, Pause)) is not None:
+            victim.pause(other.until_ns)
 
     def _drawn(self, rule: Rule, fault: ActorFault) -> list[Victim]:
         found = [victim for victim in self._victims.values() if _is_about(fault, victim)]
@@ -314,17 +335,30 @@ class Faults:
         if isinstance(fault, Crash):
             again_ns = None if fault.restart_after_s is None else rule.span_ns(fault.restart_after_s)
             self._note(rule, actor=victim.name, restart_after_ns=again_ns)
+            lasting = self._lasting.get(victim.name, {})
+            self._lasting[victim.name] = {n: one for n, one in lasting.items() if not isinstance(one.fault, Pause)}
             victim.crash(None if again_ns is None else again_ns / SECOND_NS)
             return
         assert isinstance(fault, (Pause, SlowDown, ClockSkew))
         for_ns = rule.span_ns(fault.for_s)
         self._note(rule, actor=victim.name, for_ns=for_ns)
-        if isinstance(fault, Pause):
-            victim.pause(now_ns + for_ns)
-        elif isinstance(fault, SlowDown):
-            self._slow[victim.name] = (fault.factor, now_ns + for_ns)
+        lasting = self._lasting.setdefault(victim.name, {})
+        before = lasting.pop(rule.name, None)
+        if before is not None and now_ns < before.until_ns:  # it goes on, and nothing of it ends earlier for that
+            struck = _Lasting(fault, before.since_ns, max(before.until_ns, now_ns + for_ns))
         else:
-            self._skewed[victim.name] = (fault, now_ns, now_ns + for_ns)
+            struck = _Lasting(fault, now_ns, now_ns + for_ns)
+        lasting[rule.name] = struck
+        if isinstance(fault, Pause):
+            victim.pause(struck.until_ns)
+
+
+class _Lasting(NamedTuple):
+    """What a fault has begun with an actor."""
+
+    fault: ActorFault
+    since_ns: int
+    until_ns: int
 
 
 def _is_about(fault: ActorFault, victim: Victim) -> bool:

@@ -229,6 +229,9 @@ class Victim(Protocol):
 
     def pause(self, until_ns: int) -> None: ...
 
+    def resume(self) -> None:
+        """Its pause, if there is one, ends now."""
+
 
 # ---------------------------------------------------------------- faults of the server
 class ServerFault(Fault, frozen=True, kw_only=True):

@@ -248,11 +248,19 @@ class ModelledExecutor:
         if self.down:
             return
         if self.pending is None and self.due_ns >= now_ns:
-            left_ns = self.due_ns - now_ns
+            left_ns = self.due_ns - max(now_ns, self.paused_until_ns)
             self.life += 1
             self.paused_until_ns = max(until_ns, self.paused_until_ns)
             self.next(self.step, left_ns)
         self.paused_until_ns = max(until_ns, self.paused_until_ns)
+
+    def resume(self) -> None:
+        """Its pause ends now: it goes on with what it was at, for as long as it had left."""
+        now_ns, until_ns = self.fleet.sim.world.now_ns, self.paused_until_ns
+        self.paused_until_ns = 0
+        if now_ns < until_ns <= self.due_ns and self.pending is None and not self.down:
+            self.life += 1
+            self.next(self.step, self.due_ns - until_ns)
 
 
 class Fleet:

@@ -1,0 +1,128 @@
+"""Faults end when they are taken back, and at the latest of their ends where they overlap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from colonysim import ColonyClient, Simulation
+from colonysim.sim.faults import AnyFault, ClockSkew, Crash, Pause, SlowDown, Times
+from colonysim.sim.modelled import ExecutorGroup, Fleet
+
+DAY_S = 86_400.0
+ENDS: dict[str, Callable[[Simulation, str], None]] = {
+    "clear": lambda sim, name: sim.faults.clear(),
+    "remove": lambda sim, name: sim.faults.remove(name),
+    "disable": lambda sim, name: sim.faults.enable(name, False),
+}
+
+
+def _seconds(sim: Simulation) -> float:
+    return (sim.world.now_ns - sim.world.started_ns) / 1e9
+
+
+class _Sleeper:
+    """A program that sleeps ten seconds at a time, and writes down when it wakes by whose clock."""
+
+    def __init__(self, *faults: AnyFault) -> None:
+        self.sim = Simulation(seed=1)
+        self.woke_s: list[float] = []
+        self.ahead_s: list[float] = []
+        self.sim.program(self._sleep, name="p", forever=True)
+        self.sim.faults.add(*faults)
+
+    def _sleep(self) -> None:
+        while True:
+            time.sleep(10)
+            self.woke_s.append(_seconds(self.sim))
+            self.ahead_s.append(round(time.time() - self.sim.world.now_ns / 1e9, 3))
+
+    def run(self, for_s: float) -> None:
+        self.sim.run(for_s=for_s)
+
+
+# ---------------------------------------------------------------- taken back
+@pytest.mark.parametrize("end", ENDS)
+def test_a_slow_actor_is_quick_again_when_its_fault_is_taken_back(end: str) -> None:
+    sleeper = _Sleeper(SlowDown(times=Times(at_s=1), factor=10, for_s=DAY_S))
+    sleeper.run(50)
+    ENDS[end](sleeper.sim, "slow_down")
+    sleeper.run(100)
+    assert sleeper.woke_s == [10, 110, 120, 130, 140, 150]  # the sleep that was under way is the last long one
+    sleeper.sim.stop_programs()
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_clock_is_right_again_when_its_fault_is_taken_back(end: str) -> None:
+    sleeper = _Sleeper(ClockSkew(times=Times(at_s=1), by_s=77, for_s=DAY_S))
+    sleeper.run(25)
+    ENDS[end](sleeper.sim, "clock_skew")
+    sleeper.run(25)
+    assert sleeper.ahead_s == [77, 77, 0, 0, 0]
+    sleeper.sim.stop_programs()
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_paused_program_goes_on_when_its_fault_is_taken_back(end: str) -> None:
+    sleeper = _Sleeper(Pause(times=Times(at_s=1), for_s=1000))
+    sleeper.run(25)
+    ENDS[end](sleeper.sim, "pause")
+    sleeper.run(30)
+    assert sleeper.woke_s == [25, 35, 45, 55]
+    sleeper.sim.stop_programs()
+
+
+def test_a_program_stands_still_while_another_pause_holds_it() -> None:
+    sleeper = _Sleeper(
+        Pause(name="long", times=Times(at_s=1), for_s=1000), Pause(name="short", times=Times(at_s=2), for_s=40)
+    )
+    sleeper.run(25)
+    sleeper.sim.faults.remove("long")
+    sleeper.run(30)
+    assert sleeper.woke_s == [42, 52]
+    sleeper.sim.stop_programs()
+
+
+def test_what_is_left_of_a_pause_does_not_strike_who_was_started_anew() -> None:
+    sleeper = _Sleeper(
+        Pause(name="a", times=Times(at_s=1), for_s=1000),
+        Pause(name="b", times=Times(at_s=2), for_s=1000),
+        Crash(times=Times(at_s=5), restart_after_s=0),
+    )
+    sleeper.run(8)
+    sleeper.sim.faults.remove("a")
+    sleeper.run(20)
+    assert sleeper.woke_s == [15, 25]
+    sleeper.sim.stop_programs()
+
+
+@pytest.mark.parametrize(("faults", "done_s"), [(1, 26), (2, 56)])
+def test_a_modelled_executor_goes_on_with_what_it_had_left(faults: int, done_s: float) -> None:
+    sim = Simulation(seed=1, mode="manual")
+    colony = ColonyClient.create(sim, "c")
+    fleet = Fleet(sim, colony.id, "c")
+    fleet.add([ExecutorGroup(name="x", service=10.0)])
+    fleet.enlist()
+    sim.faults.add(Pause(name="long", times=Times(at_s=4), for_s=1000))
+    if faults == 2:
+        sim.faults.add(Pause(name="short", times=Times(at_s=5), for_s=45))
+    process = colony.submit("f")
+    sim.advance(20)
+    sim.faults.remove("long")
+    sim.advance(done_s - 20.5)
+    assert process.state.name == "RUNNING"
+    sim.advance(1)
+    assert process.state.name == "SUCCESS"
+
+
+# ---------------------------------------------------------------- more than one
+def test_the_longer_of_two_slow_downs_goes_on_when_the_shorter_one_is_over() -> None:
+    sleeper = _Sleeper(
+        SlowDown(name="long", times=Times(at_s=1), factor=2, for_s=200),
+        SlowDown(name="short", times=Times(at_s=2), factor=5, for_s=30),
+    )
+    sleeper.run(121)
+    assert sleeper.woke_s == [10, 60, 80, 100, 120]
+    sleeper.sim.stop_programs()
