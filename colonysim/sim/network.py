@@ -97,7 +97,8 @@ class Network:
         """A client sends a request: let it arrive, now, later, more than once or not at all."""
         reach, call = self.reach, pending.call
         world = reach.world()
-        subject = Subject(world, request.caller_id, call.payload_type, request.message, reach.actor())
+        pending.by = reach.actor()
+        subject = Subject(world, request.caller_id, call.payload_type, request.message, pending.by)
         verdict = self._judge(subject, world.now_ns, bool(request.stream))  # also where nothing comes through
         rule = self._blocked(subject) or verdict
         overtaken = [
@@ -116,6 +117,25 @@ class Network:
         if self.outage is not None:
             return self.outage
         return next((rule for rule in self.cuts.values() if cuts_off(rule.fault, subject)), None)
+
+    def _cut_from(self, pending: Pending) -> Rule | None:
+        """The partition that is now between the server and who has sent a request."""
+        if not self.cuts:
+            return None
+        subject = self._sender_of(pending)
+        return next((rule for rule in self.cuts.values() if cuts_off(rule.fault, subject)), None)
+
+    def _sender_of(self, pending: Pending) -> Subject:
+        call = pending.call
+        message = None if isinstance(call.message, bytes) else call.message
+        return Subject(self.reach.world(), call.caller_id, call.payload_type, message, pending.by)
+
+    def _cut_short(self, rule: Rule, pending: Pending) -> None:
+        """A partition takes a request or its reply; the client notices, if it still waits."""
+        if pending.answer is None:
+            assert isinstance(rule.fault, Partition)
+            self._mark(rule, pending)
+            self._lose_later(pending, rule.span_ns(rule.fault.notice_s))
 
     def _judge(self, subject: Subject, now_ns: int, stream: bool) -> Rule | None:
         """Ask every fault, so that each draws the same whatever the others say; the first that strikes decides."""
@@ -184,6 +204,8 @@ class Network:
         reach.note({"arrive": pending.ticket})
         if self.outage is not None:
             return self._lose_later(pending, 0)
+        if (cut := self._cut_from(pending)) is not None:
+            return self._cut_short(cut, pending)
         gone = not request.stream and pending.ticket not in reach.pending
         if request.stream:
             if reach.connections.asked(request.stream) is None:
@@ -208,7 +230,14 @@ class Network:
     def _repeat(self, rule: Rule, fault: Duplicate, pending: Pending, request: Request) -> None:
         span_ns = rule.span_ns(fault.after_s)
         for number in range(1, fault.copies + 1):
-            self._later(rule, lambda: self._ghost(pending, request), number * span_ns, "a copy")
+            self._later(rule, lambda: self._arrive_again(pending, request), number * span_ns, "a copy")
+
+    def _arrive_again(self, pending: Pending, request: Request) -> None:
+        """A copy of a request reaches the server, if that is there and answers."""
+        if self.outage or self._cut_from(pending) or self._swallows(pending.call.payload_type):
+            self.reach.note({"arrive": None, "copy_of": pending.ticket})
+        else:
+            self._ghost(pending, request)
 
     def _overtake(self, held: _Held) -> None:
         held.left -= 1
@@ -224,12 +253,18 @@ class Network:
     def keeps(self, pending: Pending, answer: Answer) -> bool:
         """Whether a reply does not get to its client, now or at all; what does instead is arranged."""
         rule = pending.fault
+        if (cut := self._cut_from(pending)) is not None:
+            if rule is not cut:  # else its loss is arranged already
+                self._cut_short(cut, pending)
+            return True
+        if rule is None:
+            return False
         assert isinstance(rule, Rule)
         fault, reach = rule.fault, self.reach
         if isinstance(fault, (LoseReply, Partition)):
             self._lose_later(pending, rule.span_ns(fault.notice_s))
         elif isinstance(fault, Delay) and fault.what != "request":
-            self._later(rule, lambda: reach.answer(answer), rule.span_ns(fault.by_s), "a late reply")
+            self._later(rule, lambda: self._come_late(pending, answer), rule.span_ns(fault.by_s), "a late reply")
         elif isinstance(fault, Malformed):
             reach.answer(Answer(pending.ticket, 200, "garbled", Garbled(fault.text)))
         elif isinstance(fault, AnswerWith):
@@ -239,6 +274,13 @@ class Network:
         else:
             return False
         return True
+
+    def _come_late(self, pending: Pending, answer: Answer) -> None:
+        """A reply that has been under way gets to its client."""
+        if (cut := self._cut_from(pending)) is not None:
+            self._cut_short(cut, pending)
+        else:
+            self.reach.answer(answer)
 
     def takes(self, push: Push) -> bool:
         """Whether faults of replies strike a push; it is lost, late or garbled then."""
@@ -292,14 +334,10 @@ class Network:
     def cut(self, rule: Rule) -> None:
         """A partition begins. Requests that are parked stay so, but nothing gets back to their clients."""
         self.cuts[rule.name] = rule
-        world = self.reach.world()
+        parked = self.reach.world().queues.polls
         for pending in list(self.reach.pending.values()):
-            call = pending.call
-            message = None if isinstance(call.message, bytes) else call.message
-            if pending.fault is None and cuts_off(rule.fault, Subject(world, call.caller_id, "", message, pending.by)):
-                self._mark(rule, pending)
-                assert isinstance(rule.fault, Partition)
-                self._lose_later(pending, rule.span_ns(rule.fault.notice_s))
+            if pending.ticket in parked and cuts_off(rule.fault, self._sender_of(pending)):
+                self._cut_short(rule, pending)
         for stream in self.reach.connections.all_streams():
             subject = self._subject_of(stream)
             if subject is not None and cuts_off(rule.fault, subject):

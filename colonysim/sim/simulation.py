@@ -265,7 +265,7 @@ class Simulation(Keeping, Running):
         """The server has answered; faults may have something to say to that."""
         if self._network is not None and (pending := self._pending.get(answer.ticket)) is not None:
             self.faults.heard(pending.call.payload_type, answer.status)
-            if pending.fault is not None and self._network.keeps(pending, answer):
+            if self._network.keeps(pending, answer):
                 return
         self._deliver(answer)
 

@@ -117,6 +117,30 @@ def test_a_duplicate_may_come_later(sim: Simulation, colony: ColonyClient) -> No
     assert len(colony.processes()) == 2
 
 
+@pytest.mark.parametrize(
+    "away",
+    [
+        Restart(times=Times(at_s=5), down_s=60),
+        Partition(times=Times(at_s=5), for_s=60),
+        Hazard(hazard="connection_leak", pool_size=1, until_s=60),
+    ],
+    ids=["down", "cut off", "stopped"],
+)
+def test_a_copy_does_not_reach_a_server_that_is_not_there(away: AnyFault) -> None:
+    sim = Simulation(mode="manual", journal=True)
+    colony = ColonyClient.create(sim, "c")
+    executor = colony.add_executor("a", "one")
+    sim.faults.add(Duplicate(match=SUBMITS, after_s=10), away)
+    _submit(colony)
+    if isinstance(away, Hazard):
+        change = ChangeExecutorId(colonyname="c", executorid="e" * 64)
+        sim.call(executor.id, change)  # it takes the only connection
+    sim.advance(30)
+    assert len(sim.world.processes) == 1
+    assert sim.journal is not None
+    assert any(b'"arrive":null,"copy_of":' in line for line in sim.journal.lines)
+
+
 @pytest.mark.parametrize(("what", "seconds"), [("request", 2), ("reply", 2), ("both", 4)])
 def test_a_delay_takes_its_time(sim: Simulation, colony: ColonyClient, what: Any, seconds: int) -> None:
     sim.faults.add(Delay(match=SUBMITS, when=ONCE, by_s=2, what=what))
@@ -348,6 +372,37 @@ def test_a_partition_keeps_some_from_the_server_and_heals(sim: Simulation, colon
     assert near.assign() is None
     sim.advance(10)
     assert far.assign() is None
+
+
+def test_a_partition_takes_what_another_fault_has_touched(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("a", "one")
+    sim.faults.add(
+        Duplicate(match=Match(types="assignprocessmsg"), after_s=1000),
+        Partition(times=Times(at_s=10), for_s=50, notice_s=1),
+    )
+    with pytest.raises(Lost):
+        executor.assign(timeout_s=100)
+    assert sim.now_ns - sim.world.started_ns == 11 * 10**9
+
+
+@pytest.mark.parametrize("what", ["request", "reply"])
+def test_what_is_delayed_does_not_get_through_a_partition(sim: Simulation, colony: ColonyClient, what: Any) -> None:
+    sim.faults.add(Delay(match=SUBMITS, by_s=10, what=what), Partition(times=Times(at_s=5), for_s=50, notice_s=2))
+    with pytest.raises(Lost):
+        _submit(colony)
+    assert sim.now_ns - sim.world.started_ns == 12 * 10**9
+    assert sim.calls[-1].verdict == "partition"
+    assert len(sim.world.processes) == (what == "reply")
+
+
+def test_what_is_delayed_gets_through_once_a_partition_has_healed(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Delay(match=SUBMITS, by_s=10), Partition(times=Times(at_s=5), for_s=4))
+    assert _submit(colony).id in sim.world.processes
+
+
+def test_a_partition_of_some_lets_the_delayed_replies_of_others_through(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Delay(match=SUBMITS, by_s=10, what="reply"), Partition(actors="x", times=Times(at_s=5), for_s=50))
+    assert _submit(colony).id in sim.world.processes
 
 
 # ---------------------------------------------------------------- hazards
