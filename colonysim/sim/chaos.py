@@ -228,26 +228,39 @@ class Faults:
             engine.close_stream(world, stream)
         engine.lose_memory(world)
         if down_ns > 0:
-            self._network.outage = rule
+            rule.lasts_until(world.now_ns + down_ns)
+            self._network.outage = self._longest(Restart)
             reach.timetable.held = True
             self._at(rule, world.now_ns + down_ns, lambda: self._come_back(rule), "the server is back")
 
     def _come_back(self, rule: Rule) -> None:
+        """The server is back, unless something keeps it down for longer."""
         if self._network.outage is not rule:
             return
-        self._network.outage = None
+        self._network.outage = self._longest(Restart)
+        if self._network.outage is not None:
+            return
         self._reach.timetable.held = False
         self._note(rule, back=True)
         self._reach.catch_up()
         self._refresh()
 
+    def _longest(self, kind: type[Fault]) -> Rule | None:
+        """Of the faults of a kind that are on, the one that lasts longest."""
+        now_ns = self._reach.world().now_ns
+        on = [rule for rule in self._rules.values() if isinstance(rule.fault, kind) and now_ns < rule.until_ns]
+        return max(on, key=lambda rule: rule.until_ns, default=None)
+
     def _partition(self, rule: Rule, fault: Partition) -> None:
         for_ns = rule.span_ns(fault.for_s)
         self._note(rule, for_ns=for_ns)
+        rule.lasts_until(self._reach.world().now_ns + for_ns)
         self._network.cut(rule)
         self._at(rule, self._reach.world().now_ns + for_ns, lambda: self._heal(rule), "end of a partition")
 
     def _heal(self, rule: Rule) -> None:
+        if self._reach.world().now_ns < rule.until_ns:
+            return  # it has struck anew meanwhile
         self._network.cuts.pop(rule.name, None)
         self._note(rule, healed=True)
         self._refresh()

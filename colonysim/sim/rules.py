@@ -82,7 +82,7 @@ def _colony_named_in(message: Any) -> str:
 class Rule:
     """A fault at work: how often it has been asked, whether it has been armed, and its own chance.
 
-    `luck` is the last draw for spans of time, in [0, 1).
+    `luck` is the last draw for spans of time, in [0, 1), `until_ns` the end of what it has begun.
     """
 
     def __init__(self, fault: Fault, seed: int, start_ns: int, end_ns: int | None) -> None:
@@ -93,6 +93,7 @@ class Rule:
         self.end_ns = _NEVER_NS if end_ns is None else end_ns
         self.chance = chance(seed, fault.name)
         self.luck = 0.0
+        self.until_ns = 0
         self.seen = 0
         self.struck = 0
         trigger: When | Times | None = getattr(fault, "when", None) or getattr(fault, "times", None)
@@ -134,6 +135,10 @@ class Rule:
         """It strikes: draw what it may have to draw, whether it is used or not."""
         self.struck += 1
         self.luck = self.chance.random()
+
+    def lasts_until(self, until_ns: int) -> None:
+        """What it has begun lasts until then at least: strikes that overlap end together, with the last of them."""
+        self.until_ns = max(self.until_ns, until_ns)
 
     def next_time(self, times: Times, now_ns: int) -> int | None:
         """When it strikes next by itself, later than now; None for never again."""

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from colonysim import ColonyClient, Simulation
-from colonysim.sim.faults import AnyFault, ClockSkew, Crash, Pause, SlowDown, Times
+from colonysim.core.operations.server import Version
+from colonysim.sim.faults import AnyFault, ClockSkew, Crash, Partition, Pause, Restart, SlowDown, Times
 from colonysim.sim.modelled import ExecutorGroup, Fleet
 
 DAY_S = 86_400.0
@@ -126,3 +127,52 @@ def test_the_longer_of_two_slow_downs_goes_on_when_the_shorter_one_is_over() -> 
     sleeper.run(121)
     assert sleeper.woke_s == [10, 60, 80, 100, 120]
     sleeper.sim.stop_programs()
+
+
+def _reached(sim: Simulation, colony: ColonyClient, at_s: list[float]) -> list[bool]:
+    """At which of these times the server can be reached: every time is a call of its own."""
+    reached = []
+    for one_s in at_s:
+        sim.advance(one_s - _seconds(sim))
+        poll = sim.begin(colony.id, Version())
+        reached.append(poll.answer is not None and poll.answer.ok)
+    return reached
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Partition(times=Times(every_s=10, count=2), for_s=15)],
+        [Restart(times=Times(every_s=10, count=2), down_s=15)],
+        [Restart(name="long", times=Times(at_s=10), down_s=25), Restart(name="short", times=Times(at_s=15), down_s=5)],
+        [
+            Partition(name="long", times=Times(at_s=10), for_s=25),
+            Partition(name="short", times=Times(at_s=15), for_s=5),
+        ],
+    ],
+    ids=["partition", "restart", "two restarts", "two partitions"],
+)
+def test_strikes_that_overlap_end_with_the_last_of_them(faults: list[AnyFault]) -> None:
+    sim = Simulation(seed=1, mode="manual")
+    colony = ColonyClient.create(sim, "c")
+    sim.faults.add(*faults)
+    assert _reached(sim, colony, [9, 11, 19, 24, 26, 34, 36]) == [True, False, False, False, False, False, True]
+
+
+def test_a_server_stays_down_while_another_fault_holds_it() -> None:
+    sim = Simulation(seed=1, mode="manual")
+    colony = ColonyClient.create(sim, "c")
+    long = Restart(name="long", times=Times(at_s=10), down_s=1000)
+    sim.faults.add(long, Restart(name="short", times=Times(at_s=15), down_s=25))
+    assert _reached(sim, colony, [20]) == [False]
+    sim.faults.remove("long")
+    assert _reached(sim, colony, [21, 39, 41]) == [False, False, True]
+
+
+def test_a_fault_that_is_taken_back_in_the_middle_of_two_strikes_is_over() -> None:
+    sim = Simulation(seed=1, mode="manual")
+    colony = ColonyClient.create(sim, "c")
+    sim.faults.add(Restart(times=Times(every_s=10, count=2), down_s=15))
+    assert _reached(sim, colony, [22]) == [False]
+    sim.faults.clear()
+    assert _reached(sim, colony, [23]) == [True]
