@@ -147,9 +147,10 @@ class Faults:
         if isinstance(fault, MessageFault):
             self._network.rules[fault.name] = rule
         elif isinstance(fault, Hazard):
-            last_s = min(s for s in (fault.until_s, until_s) if s is not None)
-            self._at(rule, start_ns + round(fault.from_s * SECOND_NS), lambda: self._hazard_on(rule), "a hazard")
-            self._at(rule, start_ns + round(last_s * SECOND_NS), lambda: self._hazard_off(rule), "end of a hazard")
+            last_ns = start_ns + round(min(s for s in (fault.until_s, until_s) if s is not None) * SECOND_NS)
+            from_ns = start_ns + round(fault.from_s * SECOND_NS)
+            self._at(rule, from_ns, lambda: self._hazard_on(rule, last_ns), "a hazard")
+            self._at(rule, last_ns, lambda: self._hazard_off(rule), "end of a hazard")
         else:
             self._schedule(rule)
 
@@ -182,7 +183,7 @@ class Faults:
         for victim_name, lasting in self._lasting.items():
             if (struck := lasting.pop(name, None)) is not None and isinstance(struck.fault, Pause):
                 self._resume(victim_name)
-        if isinstance(rule.fault, Hazard) and self._network.hazards.get(rule.fault.hazard) is rule:
+        if isinstance(rule.fault, Hazard) and self._reach.world().now_ns < rule.until_ns:
             self._hazard_off(rule)
         if self._network.outage is rule:
             self._come_back(rule)
@@ -229,7 +230,7 @@ class Faults:
         engine.lose_memory(world)
         if down_ns > 0:
             rule.lasts_until(world.now_ns + down_ns)
-            self._network.outage = self._longest(Restart)
+            self._network.outage = self._longest(_keeps_down)
             reach.timetable.held = True
             self._at(rule, world.now_ns + down_ns, lambda: self._come_back(rule), "the server is back")
 
@@ -237,7 +238,7 @@ class Faults:
         """The server is back, unless something keeps it down for longer."""
         if self._network.outage is not rule:
             return
-        self._network.outage = self._longest(Restart)
+        self._network.outage = self._longest(_keeps_down)
         if self._network.outage is not None:
             return
         self._reach.timetable.held = False
@@ -245,10 +246,10 @@ class Faults:
         self._reach.catch_up()
         self._refresh()
 
-    def _longest(self, kind: type[Fault]) -> Rule | None:
-        """Of the faults of a kind that are on, the one that lasts longest."""
+    def _longest(self, are_meant: Callable[[Fault], bool]) -> Rule | None:
+        """Of the faults that are meant and on, the one that lasts longest."""
         now_ns = self._reach.world().now_ns
-        on = [rule for rule in self._rules.values() if isinstance(rule.fault, kind) and now_ns < rule.until_ns]
+        on = [rule for rule in self._rules.values() if now_ns < rule.until_ns and are_meant(rule.fault)]
         return max(on, key=lambda rule: rule.until_ns, default=None)
 
     def _partition(self, rule: Rule, fault: Partition) -> None:
@@ -265,8 +266,9 @@ class Faults:
         self._note(rule, healed=True)
         self._refresh()
 
-    def _hazard_on(self, rule: Rule) -> None:
+    def _hazard_on(self, rule: Rule, until_ns: int) -> None:
         assert isinstance(rule.fault, Hazard)
+        rule.lasts_until(until_ns)
         self._network.hazards[rule.fault.hazard] = rule
         self._note(rule, on=True)
         self._refresh()
@@ -274,9 +276,13 @@ class Faults:
     def _hazard_off(self, rule: Rule) -> None:
         """It has gone, as after an upgrade: what has never been answered is lost, and the server goes on."""
         assert isinstance(rule.fault, Hazard)
-        self._network.hazards.pop(rule.fault.hazard, None)
+        hazard, hazards = rule.fault.hazard, self._network.hazards
         self._note(rule, on=False)
-        if rule.fault.hazard in ("lossy_wakeup", "lost_signal"):
+        if hazards.get(hazard) is rule:
+            del hazards[hazard]
+            if (other := self._longest(lambda one: isinstance(one, Hazard) and one.hazard == hazard)) is not None:
+                hazards[hazard] = other
+        if hazard in ("lossy_wakeup", "lost_signal"):
             engine.set_wakeups(self._reach.world(), "all")
         if self._network.stopped_by is rule:
             self._network.forget()
@@ -364,6 +370,10 @@ class Faults:
         lasting[rule.name] = struck
         if isinstance(fault, Pause):
             victim.pause(struck.until_ns)
+
+
+def _keeps_down(fault: Fault) -> bool:
+    return isinstance(fault, Restart)
 
 
 class _Lasting(NamedTuple):

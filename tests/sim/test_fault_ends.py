@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from colonysim import ColonyClient, Simulation
+from colonysim import ColonyClient, ExecutorClient, Simulation
+from colonysim.core.operations.assignment import AssignProcess
+from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.server import Version
-from colonysim.sim.faults import AnyFault, ClockSkew, Crash, Partition, Pause, Restart, SlowDown, Times
+from colonysim.sim.faults import AnyFault, ClockSkew, Crash, Hazard, Partition, Pause, Restart, SlowDown, Times
 from colonysim.sim.modelled import ExecutorGroup, Fleet
 
 DAY_S = 86_400.0
@@ -176,3 +178,48 @@ def test_a_fault_that_is_taken_back_in_the_middle_of_two_strikes_is_over() -> No
     assert _reached(sim, colony, [22]) == [False]
     sim.faults.clear()
     assert _reached(sim, colony, [23]) == [True]
+
+
+@pytest.mark.parametrize(
+    ("spans", "on"),
+    [
+        ([(10, 100), (50, 200)], [0, 1, 1, 1, 1]),
+        ([(100, 200), (0, 100)], [1, 1, 1, 1, 1]),
+        ([(0, 200), (10, 50)], [1, 1, 1, 1, 1]),
+        ([(0, 50), (120, 200)], [1, 1, 0, 0, 1]),
+    ],
+    ids=["overlapping", "adjacent", "one within the other", "apart"],
+)
+def test_a_hazard_is_on_as_long_as_any_fault_says_so(spans: list[tuple[float, float]], on: list[int]) -> None:
+    sim = Simulation(seed=1, mode="manual")
+    colony = ColonyClient.create(sim, "c")
+    executor = colony.add_executor("a", "one")
+    sim.faults.add(*(Hazard(hazard="lost_signal", from_s=from_s, until_s=until_s) for from_s, until_s in spans))
+    found = [_signal_is_lost(sim, colony, executor, at_s) for at_s in (5, 20, 70, 110, 150)]
+    assert found == [bool(one) for one in on]
+
+
+def _signal_is_lost(sim: Simulation, colony: ColonyClient, executor: ExecutorClient, at_s: float) -> bool:
+    """Whether a parked executor is not woken by what comes."""
+    sim.advance(at_s - _seconds(sim))
+    poll = sim.begin(executor.id, AssignProcess(colonyname="c", timeout=2))
+    process = colony.submit("f", executortype="a")
+    lost = poll.answer is None
+    sim.advance(3)
+    if process.state.name == "RUNNING":
+        sim.call(executor.id, CloseSuccessful(processid=process.id))
+    else:
+        process.remove()
+    return lost
+
+
+def test_a_hazard_goes_on_when_the_one_of_its_kind_that_came_later_is_taken_back() -> None:
+    sim = Simulation(seed=1, mode="manual")
+    colony = ColonyClient.create(sim, "c")
+    executor = colony.add_executor("a", "one")
+    first, second = (Hazard(name=name, hazard="lost_signal", until_s=100) for name in ("first", "second"))
+    sim.faults.add(first, second)
+    sim.faults.remove("second")
+    assert _signal_is_lost(sim, colony, executor, 5)
+    sim.faults.remove("first")
+    assert not _signal_is_lost(sim, colony, executor, 10)
