@@ -143,7 +143,7 @@ class Faults:
             return
         start_ns = self._reach.world().started_ns
         end_ns = None if until_s is None else start_ns + round(until_s * SECOND_NS)
-        rule = self._rules[fault.name] = Rule(fault, self._seed, start_ns, end_ns)
+        rule = self._rules[fault.name] = Rule(fault, self._seed, start_ns, end_ns, self._reach.world().now_ns)
         if isinstance(fault, MessageFault):
             self._network.rules[fault.name] = rule
         elif isinstance(fault, Hazard):

@@ -82,14 +82,16 @@ def _colony_named_in(message: Any) -> str:
 class Rule:
     """A fault at work: how often it has been asked, whether it has been armed, and its own chance.
 
+    It is at work from `begun_ns` on: what would have been before has not happened, and does not count.
     `luck` is the last draw for spans of time, in [0, 1), `until_ns` the end of what it has begun.
     """
 
-    def __init__(self, fault: Fault, seed: int, start_ns: int, end_ns: int | None) -> None:
+    def __init__(self, fault: Fault, seed: int, start_ns: int, end_ns: int | None, begun_ns: int) -> None:
         self.fault = fault
         self.name = fault.name
         self.seed = seed
         self.start_ns = start_ns
+        self.begun_ns = begun_ns
         self.end_ns = _NEVER_NS if end_ns is None else end_ns
         self.chance = chance(seed, fault.name)
         self.luck = 0.0
@@ -141,7 +143,7 @@ class Rule:
         self.until_ns = max(self.until_ns, until_ns)
 
     def next_time(self, times: Times, now_ns: int) -> int | None:
-        """When it strikes next by itself, later than now; None for never again."""
+        """When it strikes next by itself, None for never again."""
         if self.armed_ns is None or (times.count is not None and self.struck >= times.count):
             return None
         base_ns, last_ns = self.armed_ns, self.end_ns - 1
@@ -157,6 +159,7 @@ class Rule:
         else:
             assert isinstance(times.at_s, tuple)
             moments = sorted(base_ns + round(at_s * SECOND_NS) for at_s in times.at_s)
+            moments = [moment for moment in moments if moment >= self.begun_ns]
             if self.struck >= len(moments):
                 return None
             due_ns = max(moments[self.struck], now_ns)

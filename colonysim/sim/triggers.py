@@ -156,7 +156,8 @@ class When(Checked, frozen=True, kw_only=True):
 class Times(Checked, frozen=True, kw_only=True):
     """When something happens by itself: at given times, every so often, or by chance so often on average.
 
-    Counted from the start of the run, or from `after` on. `count` is how often at most.
+    Counted from the start of the run, or from `after` on; what was before a fault came does not happen. `count` is
+    how often at most.
     """
 
     at_s: float | tuple[float, ...] = ()

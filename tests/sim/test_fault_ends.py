@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from colonysim import ColonyClient, ExecutorClient, Simulation
@@ -223,3 +224,37 @@ def test_a_hazard_goes_on_when_the_one_of_its_kind_that_came_later_is_taken_back
     assert _signal_is_lost(sim, colony, executor, 5)
     sim.faults.remove("first")
     assert not _signal_is_lost(sim, colony, executor, 10)
+
+
+# ---------------------------------------------------------------- times that are past
+def _strikes(sim: Simulation) -> list[tuple[float, str]]:
+    """When which fault struck."""
+    assert sim.journal is not None
+    lines = [msgspec.json.decode(line) for line in sim.journal.lines if b'"fault"' in line]
+    return [((at_ns - sim.world.started_ns) / 1e9, line["fault"]) for _, at_ns, line in lines if "back" not in line]
+
+
+def test_a_fault_leaves_out_the_times_that_are_past() -> None:
+    sim = Simulation(mode="manual", journal=True)
+    sim.advance(25)
+    sim.faults.add(Restart(name="mixed", times=Times(at_s=(10, 20, 25, 30))), Restart(name="all", times=Times(at_s=5)))
+    sim.advance(100)
+    assert _strikes(sim) == [(25, "mixed"), (30, "mixed")]
+
+
+def test_a_fault_that_is_turned_on_again_does_not_make_up_for_what_it_missed() -> None:
+    sim = Simulation(mode="manual", journal=True)
+    sim.faults.add(Restart(times=Times(at_s=(10, 20, 30, 40))))
+    sim.advance(15)
+    sim.faults.enable("restart", False)
+    sim.advance(10)
+    sim.faults.enable("restart", True)
+    sim.advance(100)
+    assert _strikes(sim) == [(10, "restart"), (30, "restart"), (40, "restart")]
+
+
+def test_a_fault_strikes_as_often_as_a_time_is_given() -> None:
+    sim = Simulation(mode="manual", journal=True)
+    sim.faults.add(Restart(times=Times(at_s=(0, 7, 7))))
+    sim.advance(10)
+    assert [at_s for at_s, _ in _strikes(sim)] == [0, 7, 7]
