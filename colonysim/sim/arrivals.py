@@ -13,6 +13,7 @@ from msgspec import Meta
 from colonysim.sim.chance import NotNegative, Positive, Probability
 
 DAY_S = 86_400.0
+_LEAST_RATE = 1e-15  # a second: never in any run, and far from where numbers end
 Count = Annotated[int, Meta(ge=1)]
 
 
@@ -48,7 +49,7 @@ class Poisson(Arrivals, frozen=True, tag="poisson"):
     per_hour: Positive
 
     def times(self, random: Random, midnight_s: float) -> Iterator[float]:
-        rate, now_s = self.per_hour / 3600, 0.0
+        rate, now_s = max(self.per_hour / 3600, _LEAST_RATE), 0.0
         while True:
             now_s += random.expovariate(rate)
             yield now_s
@@ -83,7 +84,7 @@ class Diurnal(Arrivals, frozen=True, tag="diurnal"):
     def times(self, random: Random, midnight_s: float) -> Iterator[float]:
         """By thinning: drawn as for the peak, and kept as likely as the hour is busy."""
         most = 1 + self.swing
-        rate, now_s = self.per_hour * most / 3600, 0.0
+        rate, now_s = max(self.per_hour * most / 3600, _LEAST_RATE), 0.0
         while True:
             now_s += random.expovariate(rate)
             turn = 2 * math.pi * ((midnight_s + now_s) / DAY_S - self.peak_hour / 24)

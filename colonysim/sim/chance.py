@@ -12,16 +12,20 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
 from random import Random
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from colonysim.core.model import SECOND_NS, Process
 
-NotNegative = Annotated[float, Meta(ge=0)]
-Positive = Annotated[float, Meta(gt=0)]
+MOST: Final = 1e9
+NotNegative = Annotated[float, Meta(ge=0, le=MOST)]
+Positive = Annotated[float, Meta(gt=0, le=MOST)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
+
+_NEVER_S: Final = 1e15
+_NEVER_NS: Final = round(_NEVER_S) * SECOND_NS
 
 Draw = Callable[[Process | None], int]
 """Draws a span in nanoseconds; the process is what the span is for, where there is one."""
@@ -76,7 +80,7 @@ class Lognormal(Span, frozen=True, tag="lognormal"):
     """Mostly near the median, with a long tail: sigma 0.5 is tame, 2 is wild."""
 
     median_s: Positive
-    sigma: NotNegative = 1.0
+    sigma: Annotated[float, Meta(ge=0, le=10)] = 1.0
 
     def draw(self, random: Random) -> Draw:
         mu, sigma, normal, exp = math.log(self.median_s), self.sigma, random.gauss, math.exp
@@ -147,5 +151,5 @@ def weighted(weights: list[float], random: Random) -> Callable[[], int]:
 
 
 def to_ns(seconds: float) -> int:
-    """Seconds as whole nanoseconds."""
-    return round(seconds * SECOND_NS)
+    """Seconds as whole nanoseconds; what is later than any run is as late as any other such time."""
+    return round(seconds * SECOND_NS) if seconds < _NEVER_S else _NEVER_NS

@@ -73,9 +73,15 @@ class Faults:
                 if until_s is None:
                     check_end(fault)
             known = named((fault for fault, _ in new), self._faults)
-            for fault, (_, until_s) in zip(known, new, strict=True):
-                self._faults[fault.name] = (fault, until_s)
-                self._begin_one(fault, until_s)
+            added = {fault.name: (fault, until_s) for fault, (_, until_s) in zip(known, new, strict=True)}
+            try:
+                for fault, until_s in added.values():
+                    self._begin_one(fault, until_s)
+            except BaseException:  # all of them or none
+                for name in added:
+                    self._end_one(name)
+                raise
+            self._faults |= added
             self._refresh()
             return known
 

@@ -6,6 +6,7 @@ O(1) for each event. What a check has found carries the time and the value of th
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections import deque
@@ -63,6 +64,8 @@ def condition(text: str, known: Sequence[str]) -> Condition:
         other: str | float = float(right)
     except ValueError:
         other = right
+    if isinstance(other, float) and not math.isfinite(other):
+        raise ValueError(f"{right!r} in {text!r} is no number to compare with; write a finite one")
     made = Condition(text.strip(), left, _OPERATORS[sign], other)
     for name in made.names:
         if name not in known:

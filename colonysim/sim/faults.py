@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Literal, Protocol
 import msgspec
 from msgspec.structs import force_setattr, replace
 
-from colonysim.sim.triggers import After, BadFault, Checked, Match, Names, Role, Span, Times, When, fits
+from colonysim.sim.triggers import MOST, After, BadFault, Checked, Match, Names, Role, Span, Times, When, fits
 
 __all__ = [
     "HAZARDS", "KINDS", "ActorFault", "After", "AnswerWith", "AnyFault", "BadFault", "ClockSkew", "Crash",
@@ -207,6 +207,8 @@ class ClockSkew(ActorFault, frozen=True, kw_only=True, tag="clock_skew"):
     def check(self) -> None:
         super().check()
         self._span("for_s")
+        self._at_most(MOST, "by_s")
+        self._at_most(1000, "drift")
         if not self.drift > -1:
             raise self._refuse("drift", "it must be greater than -1: a clock may be slow, but not go back")
 

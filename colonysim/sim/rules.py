@@ -151,7 +151,8 @@ class Rule:
             last_ns = min(last_ns, self.start_ns + round(times.until_s * SECOND_NS) - 1)
         from_ns = max(now_ns, self.start_ns + round(times.from_s * SECOND_NS))
         if times.mean_every_s is not None:
-            due_ns = max(from_ns, base_ns) + round(self.chance.expovariate(1 / times.mean_every_s) * SECOND_NS)
+            wait_ns = round(self.chance.expovariate(1 / times.mean_every_s) * SECOND_NS)
+            due_ns = max(from_ns, base_ns) + max(wait_ns, 1)
         elif times.every_s is not None:
             period_ns = max(round(times.every_s * SECOND_NS), 1)
             base_ns = max(base_ns, self.start_ns + round(times.from_s * SECOND_NS))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -58,7 +60,20 @@ def read(kind: type[T], text: str, name: str = "scenario", overrides: tuple[str,
     for override in overrides:
         _set(data, override)
     data.setdefault("folder", folder)
+    for path, number in _endless(data, ()):
+        line = _line(root, path)
+        text = f"{number} is no number to reckon with: write a finite one, or leave out what has no limit"
+        raise BadScenario(f"{name}:{line}" if line else name, ".".join(map(str, path)), text)
     return _convert(kind, data, name, root)
+
+
+def _endless(data: Any, path: Path_) -> Iterator[tuple[Path_, float]]:
+    """Where numbers stand that are infinite, or none at all: YAML can write them."""
+    if isinstance(data, float) and not math.isfinite(data):
+        yield path, data
+    elif isinstance(data, (dict, list)):
+        for step, below in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from _endless(below, (*path, step))
 
 
 def _convert(kind: type[T], data: dict[str, Any], name: str, root: Any) -> T:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import math
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -17,6 +16,9 @@ Names = str | tuple[str, ...]
 
 Span = float | tuple[float, float]
 """Seconds: a number, or the least and the most of an even distribution."""
+
+MOST: Final = 1e9
+"""The largest number in a fault; as seconds it is some 30 years."""
 
 Role = Literal["", "executor", "user", "colony_owner", "server_owner", "unknown"]
 
@@ -45,12 +47,20 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             value = getattr(self, field)
             if value is not None and not value >= least:
                 raise self._refuse(field, f"it must be {least:g} or more")
+        self._at_most(MOST, *fields)
+
+    def _at_most(self, most: float, *fields: str) -> None:
+        for field in fields:
+            value = getattr(self, field)
+            if value is not None and not abs(value) <= most:  # nor anything that is no number
+                raise self._refuse(field, f"it must be a number of {most:g} at most")
 
     def _positive(self, *fields: str) -> None:
         for field in fields:
             value = getattr(self, field)
             if value is not None and not value > 0:
                 raise self._refuse(field, "it must be greater than 0")
+        self._at_most(MOST, *fields)
 
     def _chance(self, field: str) -> None:
         if not 0 <= getattr(self, field) <= 1:
@@ -61,8 +71,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             value = getattr(self, field)
             bounds = value if isinstance(value, tuple) else (value, value)
             numbers = len(bounds) == 2 and all(isinstance(bound, (int, float)) for bound in bounds)
-            if value is not None and not (numbers and 0 <= bounds[0] <= bounds[1] < math.inf):
-                raise self._refuse(field, "give seconds, 0 or more, or [least, most]")
+            if value is not None and not (numbers and 0 <= bounds[0] <= bounds[1] <= MOST):
+                raise self._refuse(field, f"give seconds, 0 or more and {MOST:g} at most, or [least, most]")
 
     def _names(self, field: str) -> None:
         """One name is a list of one."""
@@ -175,8 +185,8 @@ class Times(Checked, frozen=True, kw_only=True):
         self._at_least(1, "count")
         self._window()
         assert isinstance(self.at_s, tuple)
-        if any(not at >= 0 for at in self.at_s):
-            raise self._refuse("at_s", "times are 0 or more seconds after the start")
+        if any(not 0 <= at <= MOST for at in self.at_s):
+            raise self._refuse("at_s", f"times are 0 or more seconds after the start, {MOST:g} at most")
         if bool(self.at_s) + (self.every_s is not None) + (self.mean_every_s is not None) != 1:
             raise BadFault("times need one of at_s, every_s and mean_every_s")
 

@@ -20,6 +20,7 @@ from colonysim.sim.chance import (
     Uniform,
     drawer,
     source,
+    to_ns,
 )
 
 
@@ -86,3 +87,10 @@ def test_weights_of_one_draw_nothing() -> None:
     pick = chance.weighted([3.0], random)
     assert [pick() for _ in range(5)] == [0] * 5
     assert random.random() == source(1, "w").random()
+
+
+def test_spans_that_are_longer_than_any_run_are_never_over() -> None:
+    for span in (Exponential(1e-320), Lognormal(1e9, 10), Mixed((Part(1e-300, 1e9), Part(1e9, 1e9)))):
+        draw = drawer(span, source(1, "x"))
+        assert all(0 <= draw(None) < 1 << 100 for _ in range(100))
+    assert to_ns(1e308) == to_ns(1e15)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import force_setattr
 
 from colonysim import ColonyClient, Lost, ProcessState, Refused, Simulation, WebServer
 from colonysim.core.operations.assignment import AssignProcess
@@ -646,11 +647,47 @@ def test_faults_are_the_same_in_python_and_as_data() -> None:
         ({"kind": "answer", "status": 200, "text": ""}, "status=200 cannot be"),
         ({"kind": "hazard", "hazard": "fire"}, "Invalid enum value 'fire'"),
         (5, "Expected `object`, got `int`"),
+        *(
+            ({"kind": "crash", "times": {"at_s": 1, "until_s": 9} | times}, rf"{name}=.*1e\+09 at most")
+            for number in (1e300, float("inf"), float("nan"))
+            for name, times in [("at_s", {"at_s": number}), ("at_s", {"at_s": [1, number]})]
+        ),
+        ({"kind": "crash", "times": {"at_s": 1, "from_s": float("inf")}}, "from_s=inf cannot be: .*1e.09 at most"),
+        ({"kind": "crash", "times": {"mean_every_s": 1e300}}, "mean_every_s=1e.300 cannot be: .*1e.09 at most"),
+        ({"kind": "crash", "times": {"every_s": float("nan")}}, "every_s=nan cannot be"),
+        ({"kind": "lose_reply", "when": {"until_s": float("inf")}}, "until_s=inf cannot be: .*1e.09 at most"),
+        ({"kind": "lose_reply", "when": {"after": {"type": "versionmsg", "wait_s": 1e300}}}, "wait_s=1e.300 cannot be"),
+        ({"kind": "lose_reply", "notice_s": [1, float("inf")]}, "notice_s=.*1e.09 at most, or .least, most."),
+        ({"kind": "reorder", "within_s": float("inf")}, "within_s=inf cannot be"),
+        ({"kind": "slow_down", "when": {}, "for_s": 1, "factor": float("inf")}, "factor=inf cannot be"),
+        ({"kind": "clock_skew", "when": {}, "for_s": 1, "by_s": float("nan")}, "by_s=nan cannot be"),
+        ({"kind": "clock_skew", "when": {}, "for_s": 1, "by_s": -1e300}, "by_s=-1e.300 cannot be"),
+        ({"kind": "clock_skew", "when": {}, "for_s": 1, "drift": float("inf")}, "drift=inf cannot be: .*1000 at most"),
+        ({"kind": "hazard", "hazard": "lost_signal", "until_s": float("inf")}, "until_s=inf cannot be"),
     ],
 )
 def test_what_is_wrong_with_a_fault_is_told_with_the_fix(data: Any, text: str) -> None:
     with pytest.raises(BadFault, match=text):
         read_faults(data)
+
+
+def test_a_plan_ends_within_a_run() -> None:
+    with pytest.raises(BadFault, match="until_s=inf cannot be: it must be a number"):
+        Plan(until_s=float("inf"))
+
+
+def test_of_several_faults_all_are_added_or_none() -> None:
+    sim = Simulation(mode="manual")
+    broken = Restart(times=Times(every_s=5, count=1))
+    force_setattr(broken.times, "every_s", float("inf"))  # past all checks
+    with pytest.raises(OverflowError):
+        sim.faults.add(Partition(times=Times(at_s=1), for_s=9), Hazard(hazard="lost_signal", until_s=9), broken)
+    assert sim.faults.all == ()
+    sim.advance(2)
+    assert ColonyClient.create(sim, "c").processes() == []
+    assert sim.calls[-1].fault == ""
+    sim.reset()
+    assert [fault.name for fault in sim.faults.add(Restart(times=Times(at_s=5)))] == ["restart"]
 
 
 def test_python_code_may_write_lists() -> None:

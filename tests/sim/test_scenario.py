@@ -79,6 +79,13 @@ def test_a_file_and_python_make_the_same_value(tmp_path: Path) -> None:
         (("seed: 7", "settings: {timezone: Mars/Olympus}"), None, "", "IANA"),
         (("seed: 7", "settings: {seed: 7}"), None, "", "beside `settings`"),
         (("  - {kind: probe", "  - [kind: probe"), 16, "", "is no YAML"),
+        (("storm_s: 60", "storm_s: .nan"), 5, "phases.storm_s", "nan is no number to reckon with"),
+        (("storm_s: 60", "storm_s: 1.0e+300"), 5, "phases.storm_s", "<= 1000000000.0"),
+        (("{kind: lognormal, median_s: 3}", ".inf"), 9, "executors.0.service", "inf is no number to reckon with"),
+        (("median_s: 3", "median_s: 3, sigma: 1000"), 9, "executors.0.service.sigma", "<= 10"),
+        (("every_s: 20", "every_s: -.inf"), 14, "faults.0.times.every_s", "write a finite one"),
+        (("every_s: 20", "every_s: 1.0e+300"), 14, "faults.0.times", "every_s=1e+300 cannot be: it must be a number"),
+        (("depth < 50", "depth < nan"), 16, "checks.0", "'nan' in 'queue_depth < nan' is no number to compare with"),
     ],
 )
 def test_what_is_wrong_is_told_with_line_path_and_fix(
