@@ -111,7 +111,7 @@ class Control:
             result = route(request.body, _query(request.query))
         except Bad as bad:
             return bad.status, _ENCODER.encode({"error": str(bad)}), JSON
-        except (ValueError, msgspec.ValidationError, msgspec.DecodeError, BadSnapshot) as error:
+        except (ValueError, OverflowError, msgspec.ValidationError, msgspec.DecodeError, BadSnapshot) as error:
             return 400, _ENCODER.encode({"error": str(error)}), JSON
         except Stuck as error:
             return 409, _ENCODER.encode({"error": str(error)}), JSON

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,9 @@ from colonysim.core.gotypes import parse_timestamp
 
 SECOND_NS: Final = 1_000_000_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_NS: Final = 253_402_214_400 * SECOND_NS  # 9999-12-31T00:00:00Z: a later one cannot be written in every zone
 _FOR_EVER_NS: Final = 100 * 365 * 86_400 * SECOND_NS
+_LEAST_RATE, _MOST_RATE = 1e-6, 1e9
 
 
 class Mode(StrEnum):
@@ -32,9 +35,10 @@ class Clock:
         self.set(mode, rate, now_ns)
 
     def set(self, mode: Mode, rate: float, now_ns: int) -> None:
-        """Go on from `now_ns` in another mode. Errors: ValueError for a rate that is not positive."""
-        if rate <= 0:
-            raise ValueError(f"the clock's rate must be greater than 0, not {rate}")
+        """Go on from `now_ns` in another mode. Errors: ValueError for a rate that is not positive, or out of reason."""
+        if not _LEAST_RATE <= rate <= _MOST_RATE:
+            bounds = f"from {_LEAST_RATE:g} to {_MOST_RATE:g}"
+            raise ValueError(f"the clock's rate must be greater than 0, {bounds}, not {rate}")
         self.mode = mode
         self.follows_real_time: bool = mode in (Mode.REAL, Mode.SCALED)
         self.rate = rate if mode is Mode.SCALED else 1.0
@@ -45,7 +49,7 @@ class Clock:
         passed_ns = self._read_ns() - self._met_real_ns
         if self.rate == 1.0:
             return self._met_virtual_ns + passed_ns
-        return self._met_virtual_ns + int(passed_ns * self.rate)
+        return min(self._met_virtual_ns + int(passed_ns * self.rate), LAST_NS)
 
     def real_seconds(self, virtual_ns: int) -> float:
         """How long a span of virtual time takes."""
@@ -58,17 +62,37 @@ class Clock:
         if seconds is not None and to is not None:
             raise ValueError("advance takes seconds or a time, not both")
         if to is not None:
-            target_ns = parse_time(to) if isinstance(to, str) else (to - EPOCH) // timedelta(microseconds=1) * 1000
+            target_ns = parse_time(to) if isinstance(to, str) else _time_of(to)
         elif seconds is not None:
-            span_s = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
-            target_ns = now_ns + round(span_s * SECOND_NS)
+            target_ns = later(now_ns, seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
         elif open_end:
             return now_ns + _FOR_EVER_NS
         else:
             raise ValueError("say how far to advance: seconds, to=time or until=condition")
         if target_ns < now_ns:
             raise ValueError("time does not go back: advance to a later time than now")
+        if target_ns > LAST_NS:
+            raise ValueError(f"{to} is too late: the last time to advance to is {show_time(LAST_NS)}")
         return target_ns
+
+
+def later(now_ns: int, seconds: float) -> int:
+    """The time so many seconds from now. Errors: ValueError for what is no number, is past, or after the year 9999."""
+    if not math.isfinite(seconds):
+        raise ValueError(f"{seconds} seconds cannot be reckoned with: give a finite number")
+    if seconds < 0:
+        raise ValueError(f"time does not go back: give 0 seconds or more, not {seconds:g}")
+    most_s = (LAST_NS - now_ns) // SECOND_NS
+    if seconds > most_s:
+        raise ValueError(f"{seconds:g} seconds from now is after the year 9999: give {most_s} at most")
+    return now_ns + round(seconds * SECOND_NS)
+
+
+def _time_of(time: datetime) -> int:
+    """Errors: ValueError for a time without a time zone."""
+    if time.utcoffset() is None:
+        raise ValueError(f"{time} has no time zone: give it one, such as tzinfo=datetime.UTC")
+    return (time - EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def real_now_ns() -> int:

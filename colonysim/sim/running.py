@@ -10,7 +10,7 @@ from colonysim.core.model import SECOND_NS
 from colonysim.sim import virtual
 from colonysim.sim.actors import Actors
 from colonysim.sim.chaos import Faults
-from colonysim.sim.clock import Clock
+from colonysim.sim.clock import Clock, later
 from colonysim.sim.connections import Connections
 from colonysim.sim.driver import Driver, Stuck
 from colonysim.sim.journal import Journal
@@ -161,11 +161,11 @@ class Running(Planning):
     def run_until_idle(self, limit_s: float | None = None) -> None:
         """Let everything happen that is still to come, within the limit.
 
-        Errors: ValueError where crons would go on for ever and there is no limit.
+        Errors: ValueError where crons would go on for ever and there is no limit, or for one that makes no sense.
         """
         if limit_s is None and self.world.crons:
             raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
-        deadline_ns = None if limit_s is None else self.world.now_ns + round(limit_s * SECOND_NS)
+        deadline_ns = None if limit_s is None else later(self.world.now_ns, limit_s)
         while (due_ns := self._next_due()) is not None and (deadline_ns is None or due_ns <= deadline_ns):
             self.advance(until=lambda due_ns=due_ns: self.world.now_ns >= due_ns)  # type: ignore[misc]
 

@@ -52,6 +52,13 @@ def test_advancing_until_nothing_is_to_come(ask: Any, sim: Simulation) -> None:
         ("POST", "clock/advance", {"seconds": -1}, 400, "time does not go back"),
         ("POST", "clock/advance", {"hours": 1}, 400, "unknown field `hours`"),
         ("POST", "clock/advance", {"until": "tea"}, 400, '{"until": "idle"'),
+        ("POST", "clock/advance", {"seconds": 1e12}, 400, "after the year 9999: give 251634988800 at most"),
+        ("POST", "clock/advance", {"seconds": 1e300}, 400, "after the year 9999"),
+        ("POST", "clock/advance", {"to": "9999-12-31T23:59:59-12:00"}, 400, "the last time to advance to is 9999"),
+        ("POST", "clock/advance", {"until": "idle", "limit_seconds": 1e300}, 400, "after the year 9999"),
+        ("POST", "clock/advance", {"until": "idle", "limit_seconds": -1}, 400, "time does not go back"),
+        ("POST", "faults", {"kind": "crash", "times": {"at_s": 1e300}}, 400, "at_s=(1e+300,) cannot be"),
+        ("PUT", "clock", {"mode": "scaled", "rate": 1e-320}, 400, "from 1e-06 to 1e+09, not 1e-320"),
         ("PUT", "clock", {"mode": "slow"}, 400, "Invalid enum value 'slow'"),
         ("PUT", "clock", {"mode": "scaled", "rate": 0}, 400, "rate must be greater than 0"),
         ("GET", "clock/advance", None, 405, "takes POST, not GET"),
@@ -66,6 +73,21 @@ def test_bad_requests_are_told_with_the_fix(
     reply = ask(method, path, body)
     assert reply["status"] == status
     assert text in reply["error"]
+
+
+def test_the_clock_can_be_read_after_a_step_that_was_too_long(ask: Any) -> None:
+    before = ask("GET", "clock")
+    ask("POST", "clock/advance", {"seconds": 1e12})
+    assert ask("GET", "clock") == before
+    assert ask("POST", "clock/advance", {"to": "9999-12-31T00:00:00Z"})["now"] == "9999-12-31T00:00:00Z"
+    assert ask("POST", "clock/advance", {"seconds": 1})["error"].endswith("give 0 at most")
+
+
+def test_a_number_that_nothing_can_hold_is_told_of(sim: Simulation) -> None:
+    control = Control(sim)
+    control.routes["GET", "health"] = lambda body, query: round(float("inf"))
+    status, body, _ = control.answer(HttpRequest("GET", "/colonysim/health", "", {}))
+    assert (status, json.loads(body)) == (400, {"error": "cannot convert float infinity to integer"})
 
 
 def test_reset_and_seed(ask: Any, sim: Simulation) -> None:

@@ -10,6 +10,7 @@ import pytest
 from colonysim import BadSnapshot, ColonyClient, Mode, ProcessState, Refused, Simulation, Stuck
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.sim import snapshots
+from colonysim.sim.clock import LAST_NS, Clock
 from colonysim.sim.pending import LOST
 
 
@@ -66,6 +67,13 @@ def test_advance_until_something_that_never_comes_is_told() -> None:
         ({"seconds": -1}, "time does not go back"),
         ({"seconds": 1, "to": "2027-01-01T00:00:00Z"}, "not both"),
         ({"to": "tomorrow"}, "no RFC 3339 time"),
+        ({"to": datetime(2027, 1, 1)}, r"2027-01-01 00:00:00 has no time zone: give it one, such as tzinfo"),
+        ({"to": datetime(9999, 12, 31, 1, tzinfo=UTC)}, "too late: the last time to advance to is 9999-12-31"),
+        ({"seconds": float("nan")}, "nan seconds cannot be reckoned with: give a finite number"),
+        ({"seconds": float("inf")}, "inf seconds cannot be reckoned with"),
+        ({"seconds": -1e300}, "time does not go back"),
+        ({"seconds": 1e300}, "after the year 9999: give 251634988800 at most"),
+        ({"seconds": timedelta.max}, "after the year 9999"),
     ],
 )
 def test_advance_nowhere(given: dict[str, object], text: str) -> None:
@@ -229,6 +237,27 @@ def test_changing_the_mode_goes_on_from_now() -> None:
     assert sim.now == datetime(2026, 1, 1, 0, 1, 40, tzinfo=UTC)
     with pytest.raises(ValueError, match="rate must be greater than 0"):
         sim.set_clock("scaled", rate=-1)
+
+
+def test_the_rate_stays_within_reason() -> None:
+    for rate in (float("nan"), float("inf"), 1e-320):
+        with pytest.raises(ValueError, match=r"from 1e-06 to 1e\+09"):
+            Simulation(mode="scaled", rate=rate)
+
+
+def test_a_fast_clock_stops_where_times_end() -> None:
+    real_ns = 0
+    clock = Clock(Mode.SCALED, 1e9, 0, lambda: real_ns)
+    real_ns = 10**15
+    assert clock.virtual_now() == LAST_NS
+
+
+def test_nothing_is_idle_in_the_past_or_for_ever() -> None:
+    sim = Simulation(mode="manual")
+    with pytest.raises(ValueError, match="time does not go back"):
+        sim.run_until_idle(-1)
+    with pytest.raises(ValueError, match="give a finite number"):
+        sim.run_until_idle(float("inf"))
 
 
 # ---------------------------------------------------------------- state
