@@ -49,7 +49,8 @@ class Faults:
         self._reach = reach
         self._lock = lock
         self._attach = attach
-        self._faults: dict[str, tuple[AnyFault, float | None]] = {}  # with the end of the plan they came with
+        self._given: dict[str, _Given] = {}
+        self._faults: dict[str, _Given] = {}  # of them those that there are under this seed
         self._victims: dict[str, Victim] = {}
         self.watches_steps = False
         self.begin()
@@ -58,49 +59,66 @@ class Faults:
     @property
     def all(self) -> tuple[AnyFault, ...]:
         """The faults that have been added, with their names."""
-        return tuple(fault for fault, _ in self._faults.values())
+        return tuple(given.fault for given in self._faults.values())
 
     def add(self, *faults: AnyFault | Plan | dict[str, Any]) -> tuple[AnyFault, ...]:
         """Add faults, or what is active of plans; they come back with their names. Errors: BadFault."""
         with self._lock:
-            new: list[tuple[AnyFault, float | None]] = []
-            for given in faults:
-                if isinstance(given, Plan):
-                    new += ((fault, given.until_s) for fault in given.active(self._seed))
+            new: list[_Given] = []
+            for one in faults:
+                if not isinstance(one, Plan):
+                    new += (_Given(fault, None) for fault in read_faults(one))
+                elif one.swarm is None:
+                    new += (_Given(fault, one.until_s) for fault in one.active(self._seed))
                 else:
-                    new += ((fault, None) for fault in read_faults(given))
-            for fault, until_s in new:
-                if until_s is None:
-                    check_end(fault)
-            known = named((fault for fault, _ in new), self._faults)
-            added = {fault.name: (fault, until_s) for fault, (_, until_s) in zip(known, new, strict=True)}
+                    new += (_Given(fault, one.until_s, one) for fault in one.faults if fault.enabled)
+            for given in new:
+                if given.until_s is None:
+                    check_end(given.fault)
+            known = named((given.fault for given in new), self._given)
+            added = {fault.name: given._replace(fault=fault) for fault, given in zip(known, new, strict=True)}
+            drawn = self._drawn_of(added)
             try:
-                for fault, until_s in added.values():
-                    self._begin_one(fault, until_s)
+                for given in drawn.values():
+                    self._begin_one(given)
             except BaseException:  # all of them or none
-                for name in added:
+                for name in drawn:
                     self._end_one(name)
                 raise
-            self._faults |= added
+            self._given |= added
+            self._faults |= drawn
             self._refresh()
-            return known
+            return tuple(given.fault for given in drawn.values())
+
+    def _drawn_of(self, given: dict[str, _Given]) -> dict[str, _Given]:
+        """Those that there are under this seed: of plans with a swarm the ones that it draws."""
+        drawn: dict[str, _Given] = {}
+        plan: Plan | None = None
+        kept: list[str] = []
+        for name, one in given.items():
+            if one.plan is not None and one.plan is not plan:  # those of one plan stand together
+                plan, kept = one.plan, [fault.name for fault in one.plan.active(self._seed)]
+            if one.plan is None or name in kept:
+                drawn[name] = one
+        return drawn
 
     def remove(self, name: str) -> None:
         """Take a fault away; what it has begun ends now. Errors: BadFault for a name that there is not."""
         with self._lock:
             self._known(name)
-            del self._faults[name]
+            del self._faults[name], self._given[name]
             self._end_one(name)
             self._refresh()
 
     def enable(self, name: str, enabled: bool = True) -> None:
         """Turn a fault on or off; on, it begins anew. Errors: BadFault."""
         with self._lock:
-            fault, until_s = self._known(name)
-            if fault.enabled is not enabled:
-                self._faults[name] = (replace(fault, enabled=enabled), until_s)
+            given = self._known(name)
+            if given.fault.enabled is not enabled:
+                given = given._replace(fault=replace(given.fault, enabled=enabled))
+                self._faults[name] = self._given[name] = given
                 self._end_one(name)
-                self._begin_one(self._faults[name][0], until_s)
+                self._begin_one(given)
                 self._refresh()
 
     def clear(self) -> None:
@@ -109,12 +127,14 @@ class Faults:
         What is delayed still arrives, and what an actor does slowly just then it does so to its end.
         """
         with self._lock:
-            for name in list(self._faults):
-                del self._faults[name]
+            names = list(self._faults)
+            self._faults.clear()
+            self._given.clear()
+            for name in names:
                 self._end_one(name)
             self._refresh()
 
-    def _known(self, name: str) -> tuple[AnyFault, float | None]:
+    def _known(self, name: str) -> _Given:
         if name not in self._faults:
             raise BadFault(f"there is no fault {name!r}; there are {', '.join(self._faults) or 'none'}")
         return self._faults[name]
@@ -132,8 +152,9 @@ class Faults:
         self._lasting: dict[str, dict[str, _Lasting]] = {}  # by victim and fault, the latest last
         self._reach.timetable.held = False
         engine.set_wakeups(self._reach.world(), "all")
-        for fault, until_s in self._faults.values():
-            self._begin_one(fault, until_s)
+        self._faults = self._drawn_of(self._given)
+        for given in self._faults.values():
+            self._begin_one(given)
         self._refresh()
 
     def _refresh(self) -> None:
@@ -144,7 +165,8 @@ class Faults:
     def _waiting_for_answers(self) -> bool:
         return any(rule.armed_ns is None for rule in self._rules.values())
 
-    def _begin_one(self, fault: Fault, until_s: float | None) -> None:
+    def _begin_one(self, given: _Given) -> None:
+        fault, until_s = given.fault, given.until_s
         if not fault.enabled:
             return
         start_ns = self._reach.world().started_ns
@@ -380,6 +402,14 @@ class Faults:
 
 def _keeps_down(fault: Fault) -> bool:
     return isinstance(fault, Restart)
+
+
+class _Given(NamedTuple):
+    """A fault that has been added, with the end of the plan that it came with; `plan` where that has a swarm."""
+
+    fault: AnyFault
+    until_s: float | None
+    plan: Plan | None = None
 
 
 class _Lasting(NamedTuple):

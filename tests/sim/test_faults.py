@@ -617,6 +617,53 @@ def test_a_swarm_draws_which_faults_are_active(seed: int) -> None:
     assert len({tuple(fault.name for fault in plan.active(s)) for s in range(20)}) > 15
 
 
+def _swarm(count: int = 6) -> Plan:
+    faults = tuple(LoseReply(name=f"f{place}", when=When(probability=0.1)) for place in range(count))
+    return Plan(faults=faults, until_s=100, swarm=Swarm(keep=0.5))
+
+
+def _names(sim: Simulation) -> list[str]:
+    return [fault.name for fault in sim.faults.all]
+
+
+def test_a_reset_with_another_seed_draws_the_swarm_anew() -> None:
+    sim = Simulation(seed=1)
+    sim.faults.add(_swarm())
+    drawn = []
+    for seed in (1, 2, 3, 1):
+        sim.reset(seed=seed)
+        drawn.append(_names(sim))
+        assert drawn[-1] == [fault.name for fault in _swarm().active(seed)]
+    assert drawn[0] == drawn[3]
+    assert drawn[0] != drawn[1]
+    before = _names(sim)
+    sim.reset()
+    assert _names(sim) == before
+
+
+def test_what_was_removed_of_a_swarm_is_not_drawn_again() -> None:
+    sim = Simulation(seed=1)
+    first, *_ = sim.faults.add(_swarm())
+    sim.faults.add(LoseRequest(name="mine", when=ONCE))
+    sim.faults.remove(first.name)
+    others = _names(sim)
+    sim.faults.enable(others[0], False)
+    sim.reset(seed=1)
+    assert _names(sim) == others
+    assert not sim.faults.all[0].enabled
+    sim.faults.clear()
+    sim.reset(seed=2)
+    assert _names(sim) == []
+
+
+def test_names_of_a_swarm_are_taken_even_where_it_does_not_draw_them() -> None:
+    sim = Simulation(seed=1)
+    sim.faults.add(_swarm())
+    idle = next(fault for fault in _swarm().faults if fault.name not in _names(sim))
+    with pytest.raises(BadFault, match=f"name='{idle.name}' cannot be: there is a fault of that name already"):
+        sim.faults.add(idle)
+
+
 def test_a_swarm_keeps_a_few_at_least() -> None:
     plan = Plan(faults=(LoseRequest(), Delay(by_s=1)), swarm=Swarm(keep=0, at_least=1))
     assert len(plan.active(3)) == 1
