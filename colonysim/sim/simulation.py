@@ -344,12 +344,15 @@ class Simulation(Keeping, Running):
         while until is None or not until():  # without the lock: it may well ask the server
             with self._lock:
                 if not self._go_on(target_ns, settle, once=until is not None):
-                    break
+                    if seconds is None and to is None:
+                        break
+                    self._move_to(target_ns)
+                    return
         else:
-            target_ns = self.world.now_ns
-        if until is not None and seconds is None and to is None and target_ns > self.world.now_ns:
-            raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
-        self._move_to(target_ns)
+            with self._lock:
+                self._move_to(self.world.now_ns)
+            return
+        raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
 
     def _go_on(self, target_ns: int, settle: bool, once: bool) -> bool:
         """Let what is due by then happen, all of it or only the next event: whether more may come."""

@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from time import sleep
@@ -19,9 +20,12 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Crashed, Lost, ProcessState, ProgramFailed, Refused, Simulation, Stuck, WebServer
+from colonysim.sim import actors
+from colonysim.sim import program as program_module
 from colonysim.sim import programs as programs_module
 from colonysim.sim.client import ExecutorClient
 from colonysim.sim.faults import ClockSkew, Crash, LoseReply, Match, Pause, SlowDown, Times, When
+from colonysim.sim.pending import Waiter
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -97,7 +101,7 @@ def test_what_can_never_end_is_told(sim: Simulation) -> None:
         sim.run()
 
 
-class _Never(programs_module.Waiter):
+class _Never(Waiter):
     @property
     def done(self) -> bool:
         return False
@@ -191,6 +195,93 @@ def test_what_threads_do_cannot_be_copied(sim: Simulation, what: str) -> None:
     sim.run()
     assert program.over
     getattr(sim, what)()
+
+
+# ---------------------------------------------------------------- other threads beside programs
+def _tick(ticks: list[float]) -> None:
+    """Sleep 10 s over and over, and compute in between as long as threads are switched."""
+    while True:
+        sleep(10)
+        sum(range(100_000))
+        ticks.append(time.time() - START.timestamp())
+
+
+@contextmanager
+def _beside(ticks: list[float], act: Callable[[], object]) -> Iterator[None]:
+    """Another thread acts, and has let the first tick come to pass."""
+    thread = threading.Thread(target=act)
+    thread.start()
+    while thread.is_alive() and not ticks:
+        pass
+    yield
+    thread.join()
+
+
+@pytest.mark.parametrize("how", ["call", "advance", "run"])
+def test_two_threads_that_move_time_do_not_pass_what_is_due(sim: Simulation, colony: ColonyClient, how: str) -> None:
+    executor = colony.add_executor("a")
+    ticks: list[float] = []
+    sim.program(_tick, ticks, forever=True)
+    act: dict[str, Callable[[], object]] = {
+        "call": lambda: executor.assign(timeout_s=500),
+        "advance": lambda: sim.advance(500),
+        "run": lambda: sim.run(until=lambda: len(ticks) >= 50),
+    }
+    with _beside(ticks, act[how]):
+        sim.advance(to=START + datetime.timedelta(seconds=1000))
+    assert ticks[:100] == [10 * number for number in range(1, 101)]
+
+
+def test_a_run_that_begins_beside_another_one_is_not_stuck(sim: Simulation) -> None:
+    ticks: list[float] = []
+    sim.program(_tick, ticks, forever=True)
+    program = sim.program(sleep, 300)
+    with _beside(ticks, lambda: sim.run(until=lambda: len(ticks) >= 20)):
+        sim.run()
+    assert program.over
+    assert ticks[:29] == [10 * number for number in range(1, 30)]
+
+
+def test_who_waits_for_an_answer_gives_way_to_who_moves_time(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("a")
+    ticks: list[float] = []
+    sim.program(_tick, ticks, forever=True)
+    found: list[Any] = []
+    with _beside(ticks, lambda: found.append(executor.assign(timeout_s=10**9))):
+        sim.advance(1000)
+        colony.submit("f", executortype="a")
+    assert found[0] is not None
+
+
+def test_time_stands_while_a_program_computes(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actors, "THREAD_THRESHOLD_S", 0.0)
+
+    def compute() -> float:
+        before = time.time()
+        thread = threading.Thread(target=sim.driver.pump)  # as a server does
+        thread.start()
+        thread.join()
+        return time.time() - before
+
+    sim.program(_tick, [], forever=True)
+    program = sim.program(compute)
+    sim.run()
+    assert program.result == 0
+
+
+def test_who_stops_the_programs_ends_the_run_of_another_thread(sim: Simulation) -> None:
+    ticks: list[float] = []
+    sim.program(_tick, ticks, forever=True)
+    errors: list[Stuck] = []
+
+    def run() -> None:
+        with pytest.raises(Stuck) as e:
+            sim.run(until=lambda: False)
+        errors.append(e.value)
+
+    with _beside(ticks, run):
+        sim.stop_programs()
+    assert "have been stopped" in str(errors[0])
 
 
 # ---------------------------------------------------------------- lock-step
@@ -450,7 +541,7 @@ def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatc
 def test_a_program_that_never_lets_time_move_is_told(
     sim: Simulation, colony: ColonyClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs_module, "_STEPS_AT_ONCE", 1000)
+    monkeypatch.setattr(program_module, "_STEPS_AT_ONCE", 1000)
 
     def spin() -> None:
         while True:
