@@ -69,6 +69,7 @@ class Program:
         """Everything a life has of its own."""
         self.lives += 1
         self.doomed = False
+        self.comes_back = False  # at once, as soon as it has ended
         self.told_so = 0
         self.waits_for = "its first turn"
         self.since_ns = self._stage.world().now_ns
@@ -179,8 +180,9 @@ class Program:
     def _remind(self) -> None:
         self.told_so += 1
         if self.told_so > _LAST_WORDS:  # it swallows everything: its thread stands still for good
+            gate = self.gate  # the next life has another one
             self.programs.leave(self)
-            self.gate.acquire()
+            gate.acquire()
         raise Crashed(f"program {self.name!r} has crashed")
 
     # ------------------------------------------------------------ what happens to it, under the lock

@@ -99,6 +99,9 @@ class Programs:
 
     def _restart(self, program: Program) -> None:
         del self._restarts[program.name]
+        if program.thread is not None and not program.over:  # it has crashed, and does not know yet
+            program.comes_back = True
+            return
         if program.over:
             program.state = "waiting"
             program.error = None
@@ -124,6 +127,8 @@ class Programs:
                 self.plan_restart(program, program.restart_after_s)
             elif error is not None:
                 self.failures.append(ProgramFailed(program.name, error))
+            if program.comes_back:
+                self.plan_restart(program, 0)
         self._pass_to(self._next())
 
     def leave(self, program: Program) -> None:
@@ -273,6 +278,7 @@ class Programs:
                 self.by_name[name].state = "crashed"
             self._restarts.clear()
             for program in self.by_name.values():
+                program.comes_back = False
                 program.crash()
         self.stopping = True  # whatever else goes wrong
         try:

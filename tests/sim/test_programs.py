@@ -604,6 +604,47 @@ def test_a_crashed_program_comes_back_with_an_empty_memory(sim: Simulation) -> N
     assert (sim.now - START).total_seconds() == 1057
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_program_comes_back_that_is_started_anew_before_it_knows_of_its_crash(seed: int) -> None:
+    sim = Simulation(seed=seed)
+    colony = ColonyClient.create(sim, "c")
+
+    def busy() -> None:
+        while True:
+            sleep(10)
+            colony.statistics()
+
+    programs = [sim.program(busy, name=f"p{number}", forever=True) for number in range(3)]
+    sim.run(for_s=15)
+    sim.faults.add(Crash(actors="p2", times=Times(at_s=5), restart_after_s=0))
+    sim.run(for_s=100)
+    assert [(program.lives, program.state) for program in programs] == [(1, "running"), (1, "running"), (2, "running")]
+    sim.stop_programs()
+    for thread in threading.enumerate():
+        if thread.name == "colonysim-program-p2":
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_what_a_dead_program_swallows_does_not_hold_up_its_next_life(sim: Simulation, colony: ColonyClient) -> None:
+    lives: list[float] = []
+
+    def undead() -> None:
+        lives.append(time.time() - START.timestamp())
+        while True:
+            try:
+                colony.statistics()
+                sleep(1)
+            except BaseException:
+                if len(lives) > 1:
+                    raise
+
+    sim.program(undead, forever=True)
+    sim.faults.add(Crash(times=Times(at_s=5), restart_after_s=0))
+    sim.run(for_s=20)
+    assert lives == [0, 5]
+
+
 @pytest.mark.parametrize("step", range(1, 9))
 def test_a_program_can_crash_at_any_step(sim: Simulation, colony: ColonyClient, step: int) -> None:
     executor = colony.add_executor("a")
