@@ -17,9 +17,11 @@ from colonysim.sim import virtual
 from colonysim.sim.actors import cpu_time_ns
 from colonysim.sim.clock import show_span
 from colonysim.sim.driver import STUCK_AFTER_S, Stuck
-from colonysim.sim.program import Program
+from colonysim.sim.program import Program, refuse_to_wait
 from colonysim.sim.stage import ProgramFailed, Stage, place, stack
 
+_COMPUTES: Final = 0.05
+"""A program that uses less of its time than that to compute is blocked by something real, or polls it."""
 _COURTESY: Final = 0.25
 """How likely a program lets others that are ready go first at a step of its own. A turn costs a switch of threads."""
 
@@ -53,6 +55,10 @@ class Programs:
     def alive(self) -> bool:
         """Whether any program has not come to its end."""
         return any(not program.over for program in self.by_name.values()) or bool(self._restarts)
+
+    def endless(self) -> list[str]:
+        """The names of those that are not expected to end, and have not."""
+        return [program.name for program in self.by_name.values() if program.forever and not program.over]
 
     def add(
         self,
@@ -158,7 +164,7 @@ class Programs:
         stage, ready = self.stage, self.ready
         self._turns += 1
         try:
-            while self._goes_on() and not self._done():
+            while self._goes_on() and not self.look(self._done):
                 if ready:
                     place = self._chance.randrange(len(ready)) if len(ready) > 1 else 0
                     program = ready.pop(place)
@@ -173,6 +179,15 @@ class Programs:
             self.failures.append(error)
         return None
 
+    @staticmethod
+    def look(done: Callable[[], bool]) -> bool:
+        """Look whether something is true. The condition may ask, but neither wait nor move time."""
+        virtual.here.looking = True
+        try:
+            return done()
+        finally:
+            virtual.here.looking = False
+
     def _goes_on(self) -> bool:
         if self.stopping:
             return self.alive
@@ -186,6 +201,7 @@ class Programs:
         `gives_way`: for who but waits for something; it does not run them while another does, and ends when
         another wants to. Errors: what a program failed with, Stuck, and what the simulation itself raises.
         """
+        refuse_to_wait()
         if virtual.here.inhabitant is not None:
             raise ValueError("a program cannot move time: it sleeps, or waits for an answer")
         if not self._begin_run(gives_way):
@@ -229,18 +245,21 @@ class Programs:
 
     def _await_turn(self) -> None:
         """Wait until the programs hand back. Errors: Stuck where one is blocked by something real."""
-        seen = (-1, None, -1)
+        turns, cpu_ns = self._turns, self._cpu_time_ns()
         try:
             while not self._gate.acquire(timeout=STUCK_AFTER_S):
-                acting = self.acting
-                cpu_ns = cpu_time_ns(acting.thread) if acting is not None and acting.thread is not None else -1
-                now = (self._turns, acting, cpu_ns)
-                if acting is not None and now == seen:
+                turns_before, cpu_before_ns = turns, cpu_ns
+                turns, cpu_ns, acting = self._turns, self._cpu_time_ns(), self.acting
+                computed = cpu_ns - cpu_before_ns > _COMPUTES * STUCK_AFTER_S * SECOND_NS
+                if acting is not None and turns == turns_before and not computed:
                     raise Stuck(f"{self._blocked(acting)}\n{self.stage.why()}")
-                seen = now  # type: ignore[assignment]
         except BaseException as error:
             self._broken = f"the programs of this simulation cannot go on: {error}"
             raise
+
+    def _cpu_time_ns(self) -> int:
+        acting = self.acting
+        return cpu_time_ns(acting.thread) if acting is not None and acting.thread is not None else -1
 
     def _blocked(self, program: Program) -> str:
         """Where a program stands that neither acts nor computes."""
@@ -271,7 +290,11 @@ class Programs:
         return lines
 
     def stop(self) -> None:
-        """Crash all programs and put the clocks back."""
+        """Crash all programs and put the clocks back. Errors: ValueError where a program or a condition asks for it."""
+        if virtual.here.inhabitant is not None or virtual.here.looking:
+            raise ValueError(
+                "programs cannot be stopped from inside: a program returns, and a condition says when to end"
+            )
         with self.stage.lock:
             for name, ticket in self._restarts.items():
                 self.stage.timetable.cancel(ticket)

@@ -138,7 +138,7 @@ class Running(Planning):
         """Let programs act and time go on, up to a time or until something is true. Errors: as `run`."""
         self._act(until_ns, stop)
 
-    def _act(self, limit_ns: int | None, done: Callable[[], bool]) -> bool:
+    def _act(self, limit_ns: int | None, done: Callable[[], bool], *, to_limit: bool = True) -> bool:
         """Let programs act and time go on, to the limit: whether something was done before.
 
         What another thread brings about meanwhile is waited for as well: time never passes what is due.
@@ -148,13 +148,13 @@ class Running(Planning):
         while True:
             programs.run(limit_ns, done)
             self.check()
-            if done():
+            if programs.look(done):
                 return True
             if programs.stopping:
                 raise Stuck("the programs have been stopped by another thread")
             with self._lock:
                 if programs.at_rest(limit_ns):
-                    if limit_ns is not None:
+                    if limit_ns is not None and to_limit:
                         self._move_to(limit_ns)
                     return False
 
@@ -170,11 +170,16 @@ class Running(Planning):
     def run_until_idle(self, limit_s: float | None = None) -> None:
         """Let everything happen that is still to come, within the limit.
 
-        Errors: ValueError where crons would go on for ever and there is no limit.
+        Errors: ValueError where crons or programs would go on for ever and there is no limit.
         """
         if limit_s is None and self.world.crons:
             raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
+        if limit_s is None and self.programs is not None and (names := self.programs.endless()):
+            raise ValueError(f"{names[0]} goes on for ever: give run_until_idle a limit in seconds")
         deadline_ns = None if limit_s is None else self.world.now_ns + round(limit_s * SECOND_NS)
+        if self.programs is not None:
+            self._act(deadline_ns, lambda: False, to_limit=False)
+            return
         while (due_ns := self._next_due()) is not None and (deadline_ns is None or due_ns <= deadline_ns):
             self.advance(until=lambda due_ns=due_ns: self.world.now_ns >= due_ns)  # type: ignore[misc]
 

@@ -210,7 +210,7 @@ class Simulation(Keeping, Running):
         call = pending.call
         try:
             self.driver.wait_for(pending, f"{call.payload_type} of {call.caller_id[:8]}")
-        except Stuck:
+        except (Stuck, ValueError):
             self.abandon(pending)
             raise
         assert pending.answer is not None
@@ -365,8 +365,10 @@ class Simulation(Keeping, Running):
         return False
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
-        """Go on in another mode or at another rate. Errors: ValueError."""
+        """Go on in another mode or at another rate. Errors: ValueError, for real time beside programs as well."""
         new_mode = Mode(mode) if mode is not None else self.clock.mode
+        if self.programs is not None and new_mode in (Mode.REAL, Mode.SCALED):
+            raise ValueError(f"{new_mode.value} is no clock for programs: call stop_programs() first")
         with self._lock:
             if self.clock.follows_real_time:
                 self._catch_up()

@@ -197,6 +197,64 @@ def test_what_threads_do_cannot_be_copied(sim: Simulation, what: str) -> None:
     getattr(sim, what)()
 
 
+# ---------------------------------------------------------------- conditions, and rest
+@pytest.mark.parametrize("how", ["run", "advance"])
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_condition_may_ask_but_not_wait(sim: Simulation, colony: ColonyClient, how: str, others: int) -> None:
+    executor = colony.add_executor("a")
+    for _ in range(others):
+        sim.program(_tick, [], forever=True)
+    sim.program(_tick, [], name="first", forever=True)
+    go_on = getattr(sim, how)
+    go_on(until=lambda: len(colony.processes()) == 0)
+    before = sim.now
+    with pytest.raises(ValueError, match="must not wait: let it ask only what is answered at once"):
+        go_on(until=lambda: executor.assign(timeout_s=5) is not None)
+    with pytest.raises(ValueError, match="must not wait"):
+        go_on(until=lambda: sim.now > before and executor.assign(timeout_s=5) is not None)
+    with pytest.raises(ValueError, match="must not wait"):
+        go_on(until=lambda: sim.advance(5) is None)  # type: ignore[func-returns-value]
+    assert (sim.now - before).total_seconds() == 10
+    process = colony.submit("f", executortype="a")
+    assert process.state is ProcessState.WAITING  # nobody waits for it any more
+
+
+def test_programs_act_until_all_is_at_rest(sim: Simulation) -> None:
+    program = sim.program(lambda: [time.sleep(10) for _ in range(3)], name="sleeper")
+    sim.run_until_idle(limit_s=15)
+    assert (sim.now - START).total_seconds() == 10
+    sim.run_until_idle()
+    assert program.over
+    assert (sim.now - START).total_seconds() == 30
+    sim.program(_tick, [], name="endless", forever=True)
+    with pytest.raises(ValueError, match="endless goes on for ever: give run_until_idle a limit"):
+        sim.run_until_idle()
+    sim.run_until_idle(limit_s=25)
+    assert (sim.now - START).total_seconds() == 50
+
+
+@pytest.mark.parametrize("mode", ["real", "scaled"])
+def test_beside_programs_the_clock_does_not_come_to_follow_real_time(sim: Simulation, mode: str) -> None:
+    program = sim.program(sleep, 10)
+    with pytest.raises(ValueError, match="is no clock for programs"):
+        sim.set_clock(mode)
+    sim.set_clock("manual")
+    sim.run()
+    assert program.over
+
+
+def test_programs_are_not_stopped_from_inside(sim: Simulation) -> None:
+    ticks: list[float] = []
+    sim.program(_tick, ticks, forever=True)
+    sim.program(sim.stop_programs, name="rebel")
+    with pytest.raises(ProgramFailed, match="cannot be stopped from inside"):
+        sim.run()
+    with pytest.raises(ValueError, match="cannot be stopped from inside"):
+        sim.run(until=lambda: sim.stop_programs() is None)  # type: ignore[func-returns-value]
+    sim.run(for_s=35)
+    assert ticks == [10, 20, 30]
+
+
 # ---------------------------------------------------------------- other threads beside programs
 def _tick(ticks: list[float]) -> None:
     """Sleep 10 s over and over, and compute in between as long as threads are switched."""
@@ -536,6 +594,33 @@ def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatc
     with pytest.raises(Stuck, match="cannot go on"):
         sim.run()
     lock.release()
+
+
+def test_a_program_that_polls_something_real_is_told(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.5)
+    event = threading.Event()
+
+    def poll() -> None:
+        while not event.wait(0.1):
+            pass
+
+    sim.program(poll)
+    with pytest.raises(Stuck, match="program 'poll' is blocked by something real"):
+        sim.run()
+    event.set()
+
+
+def test_a_program_that_computes_is_not_stuck(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.1)
+
+    def compute() -> None:
+        begun_ns = time.thread_time_ns()
+        while time.thread_time_ns() < begun_ns + 300_000_000:
+            sum(range(1000))
+
+    program = sim.program(compute)
+    sim.run()
+    assert program.over
 
 
 def test_a_program_that_never_lets_time_move_is_told(
