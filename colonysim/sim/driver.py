@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol
 
-from colonysim.sim.actors import Actor, Actors
+from colonysim.sim.actors import THREAD_THRESHOLD_S, Actor, Actors
 from colonysim.sim.clock import Clock, Mode
 from colonysim.sim.pending import Waiter
 
@@ -45,7 +45,9 @@ class Turns(Protocol):
     @property
     def ready(self) -> Sequence[Any]: ...
 
-    def run(self, limit_ns: int | None, done: Callable[[], bool]) -> None: ...
+    under_way: bool
+
+    def run(self, limit_ns: int | None, done: Callable[[], bool], *, gives_way: bool = False) -> None: ...
 
 
 class Driver:
@@ -116,6 +118,8 @@ class Driver:
 
     def _pump(self) -> float | None:
         mode, driven = self._clock.mode, self._driven
+        if self._programs_run():
+            return THREAD_THRESHOLD_S
         if mode is Mode.MANUAL:
             return None
         if mode is not Mode.AUTO:
@@ -124,6 +128,8 @@ class Driver:
             return None if self._planned_ns is None else self._clock.real_seconds(self._planned_ns - driven.now_ns())
         while driven.anybody_waits():
             self._let_programs_act()
+            if self._programs_run():
+                return THREAD_THRESHOLD_S
             idle_s = self._actors.idle_in()
             if idle_s != 0.0:
                 return idle_s
@@ -132,13 +138,25 @@ class Driver:
                 return None
         return None
 
+    def _programs_run(self) -> bool:
+        """Whether somebody runs the programs, and time with them: nobody else may move it, for one may be acting."""
+        return self.programs is not None and self.programs.under_way
+
+    def look_around(self) -> None:
+        """Whoever has run the programs has come to an end: another one may move time."""
+        with self._lock:
+            for waiter in list(self._waiters.values()):
+                waiter.event.set()
+            if self.moving is not None:
+                self.moving.set()
+
     def _let_programs_act(self) -> None:
         """Whoever is ready of the programs acts before time moves on."""
         if self.programs is None or not self.programs.ready:
             return
         self._lock.release()
         try:
-            self.programs.run(self._driven.now_ns(), lambda: False)
+            self.programs.run(self._driven.now_ns(), lambda: False, gives_way=True)
         except Exception as error:
             self._driven.problem(error)
         finally:
@@ -165,7 +183,7 @@ class Driver:
             return
         if self.programs is not None and not self._clock.follows_real_time:
             limit_ns = self._driven.now_ns() if self._clock.mode is Mode.MANUAL else None
-            self.programs.run(limit_ns, lambda: waiter.done)
+            self.programs.run(limit_ns, lambda: waiter.done, gives_way=True)
             if waiter.done:
                 return
         steps = self.steps
@@ -189,6 +207,8 @@ class Driver:
             waiter.event.clear()
             if waiter.done:
                 return 0.0
+            if self._programs_run():
+                return THREAD_THRESHOLD_S
             if self.moving not in (None, waiter.event):
                 return STUCK_AFTER_S
             self.moving = waiter.event

@@ -21,7 +21,7 @@ from colonysim.sim import chance
 from colonysim.sim.arrivals import Count
 from colonysim.sim.chance import AnySpan, NotNegative
 from colonysim.sim.client import ColonyClient
-from colonysim.sim.programs import Program
+from colonysim.sim.program import Program
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.stage import ProgramFailed
 from colonysim.sim.stock import PORT, environment

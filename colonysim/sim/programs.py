@@ -7,9 +7,7 @@ itself: to one that is ready, drawn from the seed, or, when nobody is, after let
 from __future__ import annotations
 
 import random
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -18,243 +16,14 @@ from colonysim.core.model import SECOND_NS
 from colonysim.sim import virtual
 from colonysim.sim.actors import cpu_time_ns
 from colonysim.sim.clock import show_span
-from colonysim.sim.connections import Connection
 from colonysim.sim.driver import STUCK_AFTER_S, Stuck
-from colonysim.sim.pending import Pending, Waiter
-from colonysim.sim.stage import Bell, Crashed, ProgramActor, ProgramFailed, Stage
+from colonysim.sim.program import Program, refuse_to_wait
+from colonysim.sim.stage import ProgramFailed, Stage, place, stack
 
-_READS_AT_ONCE: Final = 10_000
-"""So often may a program read the clock without doing anything else before that takes time."""
-_STEPS_AT_ONCE: Final = 100_000
-"""So many steps may a program take before time must have moved."""
+_COMPUTES: Final = 0.05
+"""A program that uses less of its time than that to compute is blocked by something real, or polls it."""
 _COURTESY: Final = 0.25
 """How likely a program lets others that are ready go first at a step of its own. A turn costs a switch of threads."""
-_LAST_WORDS: Final = 100
-"""So often is a dead program told that it is dead; one that goes on all the same is left standing."""
-
-
-class Program:
-    """Code that runs as an actor. `state` is one of waiting, running, over, failed and crashed.
-
-    `forever`: it is not expected to end. `restart_after_s`: it is started anew when it ends with an error.
-    """
-
-    def __init__(self, programs: Programs, name: str, code: Callable[[], Any]) -> None:
-        self.programs = programs
-        self.name = name
-        self.code = code
-        self.executor_type = ""
-        self.forever = False
-        self.restart_after_s: float | None = None
-        self.lives = 0
-        self.state = "waiting"
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.gate = threading.Lock()
-        self.ready = False
-        self.bell: Any = Bell(self.make_ready)
-        self._begin_life()
-
-    def _begin_life(self) -> None:
-        """Everything a life has of its own."""
-        self.lives += 1
-        self.doomed = False
-        self.told_so = 0
-        self.waits_for = "its first turn"
-        self.since_ns = self._stage.world().now_ns
-        self.waiter: Waiter | None = None
-        self.sleep_timer = self.pause_timer = 0
-        self.paused_until_ns = 0
-        self.sockets: list[Connection] = []
-        self.reads = self.steps = 0
-        self.steps_at_ns = -1
-        self.thread: threading.Thread | None = None
-        seed = self._stage.world().settings.seed
-        self.random = random.Random(f"{seed}/program/{self.name}/{self.lives}")
-
-    @property
-    def _stage(self) -> Stage:
-        return self.programs.stage
-
-    @property
-    def over(self) -> bool:
-        return self.state in ("over", "failed", "crashed")
-
-    def __repr__(self) -> str:
-        return f"<program {self.name}, {self.state}>"
-
-    # ------------------------------------------------------------ what its code meets
-    def step(self) -> None:
-        """The code is about to ask the simulation for something: others may go first, faults may strike."""
-        if virtual.here.inhabitant is None:
-            return  # a condition that is looked at in this thread between two turns
-        if self.doomed:
-            self._remind()
-        self.reads = 0
-        stage = self._stage
-        now_ns = stage.world().now_ns
-        if now_ns != self.steps_at_ns:
-            self.steps_at_ns, self.steps = now_ns, 0
-        self.steps += 1
-        if self.steps > _STEPS_AT_ONCE:
-            self.steps = 0
-            text = f"program {self.name!r} has taken {_STEPS_AT_ONCE} steps without time moving: let it sleep"
-            self.programs.failures.append(Stuck(text))
-        if stage.faults.watches_steps:
-            with stage.lock:
-                stage.faults.step(self.name)
-            if self.doomed:
-                self._remind()
-        if self.paused_until_ns > now_ns or self.programs.somebody_first():
-            self.waits_for, self.since_ns = "its turn", now_ns
-            with stage.lock:
-                self.make_ready()
-            self._rest()
-
-    def wait(self, waiter: Waiter, what: str) -> None:
-        """Wait for something of the simulation."""
-        if virtual.here.inhabitant is None:
-            raise ValueError(f"a condition that a run ends with must not wait for {what}")
-        if isinstance(waiter, Pending):
-            waiter.by = self.name
-        self.waits_for, self.since_ns = what, self._stage.world().now_ns
-        self.waiter, waiter.actor = waiter, self.bell
-        try:
-            while not waiter.done:
-                self._rest()
-        finally:
-            self.waiter = waiter.actor = None
-
-    def sleep(self, seconds: float) -> None:
-        """`time.sleep`, in virtual time."""
-        if seconds < 0:
-            raise ValueError("sleep length must be non-negative")
-        self.step()
-        stage = self._stage
-        with stage.lock:
-            self.since_ns = now_ns = stage.world().now_ns
-            due_ns = now_ns + round(seconds * SECOND_NS * stage.faults.slowness(self.name))
-            self.sleep_timer = stage.timetable.add(due_ns, self.make_ready, f"{self.name} wakes up")
-        while True:
-            self.waits_for = "its sleep to end"
-            self._rest()
-            if stage.world().now_ns >= due_ns:
-                return
-
-    def now_ns(self) -> int:
-        """What its clock says."""
-        self._read()
-        return self._stage.world().now_ns + self._stage.faults.skew_ns(self.name)
-
-    def elapsed_ns(self) -> int:
-        """What its monotonic clock says."""
-        self._read()
-        world = self._stage.world()
-        return world.now_ns - world.started_ns + SECOND_NS
-
-    def _read(self) -> None:
-        """Who does nothing but look at the clock waits for it to move: let it."""
-        self.reads += 1
-        if self.reads > _READS_AT_ONCE and not self.doomed:
-            self.sleep(0.001)
-            self.reads = _READS_AT_ONCE
-
-    def _rest(self) -> None:
-        """Hand over, and come back when it is this program's turn again."""
-        self.programs.hand_over(self)
-        self.waits_for = ""
-        if self.doomed:
-            self._remind()
-
-    def _remind(self) -> None:
-        self.told_so += 1
-        if self.told_so > _LAST_WORDS:  # it swallows everything: its thread stands still for good
-            self.programs.leave(self)
-            self.gate.acquire()
-        raise Crashed(f"program {self.name!r} has crashed")
-
-    # ------------------------------------------------------------ what happens to it, under the lock
-    def make_ready(self) -> None:
-        """It may go on, unless it stands still by a fault."""
-        if self.ready or self.over:
-            return
-        stage = self._stage
-        if self.paused_until_ns > stage.world().now_ns and not self.doomed:
-            stage.timetable.cancel(self.pause_timer)
-            self.pause_timer = stage.timetable.add(self.paused_until_ns, self.resume, f"{self.name} goes on")
-            return
-        self.ready = True
-        self.programs.ready.append(self)
-
-    def pause(self, until_ns: int) -> None:
-        """It stands still until then, wherever it is."""
-        if self.over:
-            return
-        self.paused_until_ns = max(self.paused_until_ns, until_ns)
-        if self.ready:
-            self.ready = False
-            self.programs.ready.remove(self)
-            self.make_ready()
-        elif self.pause_timer:
-            self.make_ready()  # it would have gone on when the pause before ends
-
-    def resume(self) -> None:
-        """Its pause, if there is one, ends now."""
-        self.paused_until_ns = 0
-        if self.pause_timer:
-            self._stage.timetable.cancel(self.pause_timer)
-            self.pause_timer = 0
-            self.make_ready()
-
-    def crash(self, restart_after_s: float | None = None) -> None:
-        """Kill it: what it waits for is given up, its connections break, its code ends as soon as it has its turn."""
-        if self.doomed or self.over:
-            return
-        stage, self.doomed = self._stage, True
-        stage.note({"program": self.name, "does": "crashes"})
-        stage.timetable.cancel(self.sleep_timer)
-        stage.timetable.cancel(self.pause_timer)
-        if isinstance(self.waiter, Pending):
-            stage.abandon(self.waiter)
-        for connection in self.sockets:
-            if not connection.closed:
-                stage.lose(connection)
-        if self.thread is None:
-            self.programs.bury(self, "crashed")
-        elif self.programs.acting is not self:
-            self.make_ready()
-        if restart_after_s is not None:
-            self.programs.plan_restart(self, restart_after_s)
-
-    # ------------------------------------------------------------ its thread
-    def begin(self) -> None:
-        """Give it a thread and its first turn. Under the lock."""
-        self.gate = threading.Lock()
-        self.gate.acquire()
-        self.thread = threading.Thread(target=self._live, args=(self.lives,), daemon=True)
-        self.thread.name = f"colonysim-program-{self.name}"
-        self.thread.start()
-        self.state = "running"
-        self.make_ready()
-
-    def _live(self, life: int) -> None:
-        self.gate.acquire()
-        self._stage.actors.adopt(ProgramActor(self.name, program=self, step=self.step))
-        self.waits_for = ""
-        self.programs.acting = virtual.here.inhabitant = self
-        state, error = "over", None
-        try:
-            if not self.doomed:
-                self.result = self.code()
-        except Crashed:
-            pass
-        except BaseException as raised:
-            state, error = "failed", raised
-        virtual.here.inhabitant = None
-        if self.doomed:
-            state, error = "crashed", None
-        if life == self.lives and not self.over:
-            self.programs.end(self, state, error)
 
 
 class Programs:
@@ -270,19 +39,26 @@ class Programs:
         self._chance = random.Random(f"{stage.world().settings.seed}/turns")
         self._gate = threading.Lock()  # of whoever runs the programs
         self._gate.acquire()
-        self._running = threading.Lock()
+        self.under_way = False  # somebody runs the programs; changed under the lock
+        self._free = threading.Condition(stage.lock)  # notified when it is so no more
+        self._wanted = 0  # so many wait to run them
+        self._gives_way = False
         self._limit_ns: int | None = None
         self._done: Callable[[], bool] = lambda: False
         self._turns = 0
         self._finished: bool | None = None  # to be found out anew when a life begins or ends
         self._broken = ""
-        self._stopping = False
+        self.stopping = False
         self._installed = False
 
     @property
     def alive(self) -> bool:
         """Whether any program has not come to its end."""
         return any(not program.over for program in self.by_name.values()) or bool(self._restarts)
+
+    def endless(self) -> list[str]:
+        """The names of those that are not expected to end, and have not."""
+        return [program.name for program in self.by_name.values() if program.forever and not program.over]
 
     def add(
         self,
@@ -329,10 +105,13 @@ class Programs:
 
     def _restart(self, program: Program) -> None:
         del self._restarts[program.name]
+        if program.thread is not None and not program.over:  # it has crashed, and does not know yet
+            program.comes_back = True
+            return
         if program.over:
             program.state = "waiting"
             program.error = None
-            program._begin_life()
+            program.begin_life()
         self._begin(program)
 
     def bury(self, program: Program, state: str, error: BaseException | None = None) -> None:
@@ -354,6 +133,8 @@ class Programs:
                 self.plan_restart(program, program.restart_after_s)
             elif error is not None:
                 self.failures.append(ProgramFailed(program.name, error))
+            if program.comes_back:
+                self.plan_restart(program, 0)
         self._pass_to(self._next())
 
     def leave(self, program: Program) -> None:
@@ -383,7 +164,7 @@ class Programs:
         stage, ready = self.stage, self.ready
         self._turns += 1
         try:
-            while (self._stopping or not (self.failures or stage.problems)) and not self._done():
+            while self._goes_on() and not self.look(self._done):
                 if ready:
                     place = self._chance.randrange(len(ready)) if len(ready) > 1 else 0
                     program = ready.pop(place)
@@ -398,21 +179,37 @@ class Programs:
             self.failures.append(error)
         return None
 
+    @staticmethod
+    def look(done: Callable[[], bool]) -> bool:
+        """Look whether something is true. The condition may ask, but neither wait nor move time."""
+        virtual.here.looking = True
+        try:
+            return done()
+        finally:
+            virtual.here.looking = False
+
+    def _goes_on(self) -> bool:
+        if self.stopping:
+            return self.alive
+        return not (self.failures or self.stage.problems or self._broken or (self._gives_way and self._wanted))
+
     # ------------------------------------------------------------ running
-    def run(self, limit_ns: int | None, done: Callable[[], bool]) -> None:
+    def run(self, limit_ns: int | None, done: Callable[[], bool], *, gives_way: bool = False) -> None:
         """Let the programs act and time go on, until something is done or up to a time.
 
-        It returns when neither can be reached any more. Errors: what a program failed with, Stuck, and what
-        the simulation itself raises.
+        It returns when neither can be reached any more. Only one at a time does so, others wait for that.
+        `gives_way`: for who but waits for something; it does not run them while another does, and ends when
+        another wants to. Errors: what a program failed with, Stuck, and what the simulation itself raises.
         """
+        refuse_to_wait()
         if virtual.here.inhabitant is not None:
             raise ValueError("a program cannot move time: it sleeps, or waits for an answer")
-        if self._broken:
-            raise Stuck(self._broken)
-        if not self._running.acquire(blocking=False):
-            return  # somebody else is at it
+        if not self._begin_run(gives_way):
+            return
         try:
-            self._limit_ns, self._done = limit_ns, done
+            if self._broken:
+                raise Stuck(self._broken)
+            self._limit_ns, self._done, self._gives_way = limit_ns, done, gives_way
             chosen = self._next()
             if chosen is not None:
                 self._pass_to(chosen)
@@ -420,29 +217,55 @@ class Programs:
             if self.failures:
                 raise self.failures.pop(0)
         finally:
-            self._running.release()
+            with self._free:
+                self.under_way = False
+                self._free.notify()
+            self.stage.look_around()
+
+    def _begin_run(self, gives_way: bool) -> bool:
+        """Wait until nobody else runs them, unless it gives way: whether it may run them."""
+        with self._free:
+            if gives_way and (self.under_way or self._wanted or self.stopping):
+                return False
+            self._wanted += 1
+            try:
+                while self.under_way:
+                    self._free.wait()
+            finally:
+                self._wanted -= 1
+            self.under_way = True
+        return True
+
+    def at_rest(self, limit_ns: int | None) -> bool:
+        """Whether nobody acts or is about to, and nothing is due by then. Under the lock."""
+        if self.under_way or self.ready:
+            return False
+        due_ns = self.stage.due()
+        return due_ns is None or (limit_ns is not None and due_ns > limit_ns)
 
     def _await_turn(self) -> None:
         """Wait until the programs hand back. Errors: Stuck where one is blocked by something real."""
-        seen = (-1, None, -1)
+        turns, cpu_ns = self._turns, self._cpu_time_ns()
         try:
             while not self._gate.acquire(timeout=STUCK_AFTER_S):
-                acting = self.acting
-                cpu_ns = cpu_time_ns(acting.thread) if acting is not None and acting.thread is not None else -1
-                now = (self._turns, acting, cpu_ns)
-                if acting is not None and now == seen:
+                turns_before, cpu_before_ns = turns, cpu_ns
+                turns, cpu_ns, acting = self._turns, self._cpu_time_ns(), self.acting
+                computed = cpu_ns - cpu_before_ns > _COMPUTES * STUCK_AFTER_S * SECOND_NS
+                if acting is not None and turns == turns_before and not computed:
                     raise Stuck(f"{self._blocked(acting)}\n{self.stage.why()}")
-                seen = now  # type: ignore[assignment]
         except BaseException as error:
             self._broken = f"the programs of this simulation cannot go on: {error}"
             raise
 
+    def _cpu_time_ns(self) -> int:
+        acting = self.acting
+        return cpu_time_ns(acting.thread) if acting is not None and acting.thread is not None else -1
+
     def _blocked(self, program: Program) -> str:
         """Where a program stands that neither acts nor computes."""
         assert program.thread is not None
-        frame = sys._current_frames().get(program.thread.ident or 0)
-        stack = "".join(traceback.format_stack(frame)[-6:]).rstrip() if frame else "its thread is gone"
-        return f"program {program.name!r} is blocked by something real for {STUCK_AFTER_S:.0f} s\n{stack}"
+        for_s = f"{STUCK_AFTER_S:.0f} s"
+        return f"program {program.name!r} is blocked by something real for {for_s}\n{stack(program.thread)}"
 
     @property
     def finished(self) -> bool:
@@ -460,22 +283,27 @@ class Programs:
             if program.over:
                 continue
             if program is self.acting or not program.waits_for:
-                lines.append(f"  program {program.name} acts{_place(program)}")
+                lines.append(f"  program {program.name} acts{place(program.thread)}")
             else:
                 waited = show_span(now_ns - program.since_ns)
                 lines.append(f"  program {program.name} waits for {program.waits_for}, for {waited}")
         return lines
 
     def stop(self) -> None:
-        """Crash all programs and put the clocks back."""
+        """Crash all programs and put the clocks back. Errors: ValueError where a program or a condition asks for it."""
+        if virtual.here.inhabitant is not None or virtual.here.looking:
+            raise ValueError(
+                "programs cannot be stopped from inside: a program returns, and a condition says when to end"
+            )
         with self.stage.lock:
             for name, ticket in self._restarts.items():
                 self.stage.timetable.cancel(ticket)
                 self.by_name[name].state = "crashed"
             self._restarts.clear()
             for program in self.by_name.values():
+                program.comes_back = False
                 program.crash()
-        self._stopping = True  # whatever else goes wrong
+        self.stopping = True  # whatever else goes wrong
         try:
             if not self._broken:
                 self.run(self.stage.world().now_ns, lambda: not self.alive)
@@ -490,11 +318,3 @@ class Programs:
             if self._installed:
                 self._installed = False
                 virtual.uninstall()
-
-
-def _place(program: Program) -> str:
-    """The line where a program stands that another thread asks about: it may be blocked by something real."""
-    if program.thread is None or program.thread is threading.current_thread():
-        return ""
-    frame = sys._current_frames().get(program.thread.ident or 0)
-    return f", at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" if frame else ""

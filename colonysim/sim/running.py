@@ -15,7 +15,8 @@ from colonysim.sim.connections import Connections
 from colonysim.sim.driver import Driver, Stuck
 from colonysim.sim.journal import Journal
 from colonysim.sim.pending import Pending
-from colonysim.sim.programs import Program, Programs
+from colonysim.sim.program import Program
+from colonysim.sim.programs import Programs
 from colonysim.sim.stage import Stage
 from colonysim.sim.timetable import Planning
 
@@ -49,6 +50,7 @@ class Running(Planning):
             abandon=self._abandon,
             lose=self._connections.lose,
             why=self.why,
+            look_around=self.driver.look_around,
             problems=self.problems,
         )
 
@@ -114,13 +116,8 @@ class Running(Planning):
         if limit_ns is None and until is None and all(p.forever for p in programs.by_name.values()):
             raise ValueError("all programs go on for ever: say for how long, run(for_s=...)")
         done = until or ((lambda: False) if for_s is not None else (lambda: programs.finished))
-        programs.run(limit_ns, done)
-        self.check()
-        if done():
-            return
-        if limit_ns is None:
+        if not self._act(limit_ns, done) and limit_ns is None:
             raise Stuck(f"nothing can ever happen any more\n{self.why()}")
-        self._move_to(limit_ns)
 
     def why(self) -> str:
         """Who does what, and what is due next."""
@@ -134,38 +131,56 @@ class Running(Planning):
 
     def _advance_with_programs(self, limit_ns: int, until: Callable[[], bool] | None, open_end: bool) -> None:
         """`advance` where there are programs. Errors: as `run`."""
-        assert self.programs is not None
-        self.programs.run(limit_ns, until or (lambda: False))
-        self.check()
-        if until is None or not until():
-            if open_end:
-                raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
-            self._move_to(limit_ns)
+        if not self._act(None if open_end else limit_ns, until or (lambda: False)) and open_end:
+            raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
 
     def act_until(self, until_ns: int, stop: Callable[[], bool]) -> None:
         """Let programs act and time go on, up to a time or until something is true. Errors: as `run`."""
-        assert self.programs is not None
-        self.programs.run(until_ns, stop)
-        self.check()
-        if not stop():
-            self._move_to(until_ns)
+        self._act(until_ns, stop)
+
+    def _act(self, limit_ns: int | None, done: Callable[[], bool], *, to_limit: bool = True) -> bool:
+        """Let programs act and time go on, to the limit: whether something was done before.
+
+        What another thread brings about meanwhile is waited for as well: time never passes what is due.
+        """
+        programs = self.programs
+        assert programs is not None
+        while True:
+            programs.run(limit_ns, done)
+            self.check()
+            if programs.look(done):
+                return True
+            if programs.stopping:
+                raise Stuck("the programs have been stopped by another thread")
+            with self._lock:
+                if programs.at_rest(limit_ns):
+                    if limit_ns is not None and to_limit:
+                        self._move_to(limit_ns)
+                    return False
 
     def _move_to(self, now_ns: int) -> None:
-        """All that is due by then has happened: it is that time now."""
-        with self._lock:
-            self.world.now_ns = max(self.world.now_ns, now_ns)
-            if self.journal is not None:
-                self.journal.moved(self.world.now_ns)
-            self.driver.nudge()
+        """All that is due by then has happened: it is that time now. Under the lock."""
+        due_ns = self._due()
+        assert due_ns is None or due_ns >= now_ns, "time must not pass what is due"
+        self.world.now_ns = max(self.world.now_ns, now_ns)
+        if self.journal is not None:
+            self.journal.moved(self.world.now_ns)
+        self.driver.nudge()
 
     def run_until_idle(self, limit_s: float | None = None) -> None:
         """Let everything happen that is still to come, within the limit.
 
-        Errors: ValueError where crons would go on for ever and there is no limit, or for one that makes no sense.
+        Errors: ValueError where crons or programs would go on for ever and there is no limit, or for one that makes
+        no sense.
         """
         if limit_s is None and self.world.crons:
             raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
+        if limit_s is None and self.programs is not None and (names := self.programs.endless()):
+            raise ValueError(f"{names[0]} goes on for ever: give run_until_idle a limit in seconds")
         deadline_ns = None if limit_s is None else later(self.world.now_ns, limit_s)
+        if self.programs is not None:
+            self._act(deadline_ns, lambda: False, to_limit=False)
+            return
         while (due_ns := self._next_due()) is not None and (deadline_ns is None or due_ns <= deadline_ns):
             self.advance(until=lambda due_ns=due_ns: self.world.now_ns >= due_ns)  # type: ignore[misc]
 

@@ -210,7 +210,7 @@ class Simulation(Keeping, Running):
         call = pending.call
         try:
             self.driver.wait_for(pending, f"{call.payload_type} of {call.caller_id[:8]}")
-        except Stuck:
+        except (Stuck, ValueError):
             self.abandon(pending)
             raise
         assert pending.answer is not None
@@ -344,12 +344,15 @@ class Simulation(Keeping, Running):
         while until is None or not until():  # without the lock: it may well ask the server
             with self._lock:
                 if not self._go_on(target_ns, settle, once=until is not None):
-                    break
+                    if seconds is None and to is None:
+                        break
+                    self._move_to(target_ns)
+                    return
         else:
-            target_ns = self.world.now_ns
-        if until is not None and seconds is None and to is None and target_ns > self.world.now_ns:
-            raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
-        self._move_to(target_ns)
+            with self._lock:
+                self._move_to(self.world.now_ns)
+            return
+        raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
 
     def _go_on(self, target_ns: int, settle: bool, once: bool) -> bool:
         """Let what is due by then happen, all of it or only the next event: whether more may come."""
@@ -362,8 +365,10 @@ class Simulation(Keeping, Running):
         return False
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
-        """Go on in another mode or at another rate. Errors: ValueError."""
+        """Go on in another mode or at another rate. Errors: ValueError, for real time beside programs as well."""
         new_mode = Mode(mode) if mode is not None else self.clock.mode
+        if self.programs is not None and new_mode in (Mode.REAL, Mode.SCALED):
+            raise ValueError(f"{new_mode.value} is no clock for programs: call stop_programs() first")
         with self._lock:
             if self.clock.follows_real_time:
                 self._catch_up()

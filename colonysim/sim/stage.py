@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -30,7 +31,10 @@ class ProgramFailed(Exception):
 
 
 class Stage(NamedTuple):
-    """What programs need of their simulation. `fire`, `due`, `note` and `abandon` are called under the lock."""
+    """What programs need of their simulation. `fire`, `due`, `note`, `abandon` and `lose` are called under the lock.
+
+    `look_around` has all others look around who wait, after somebody has run the programs.
+    """
 
     lock: threading.Lock
     world: Callable[[], World]
@@ -43,6 +47,7 @@ class Stage(NamedTuple):
     abandon: Callable[[Pending], None]
     lose: Callable[[Connection], None]
     why: Callable[[], str]
+    look_around: Callable[[], None]
     problems: list[BaseException]
 
 
@@ -63,3 +68,17 @@ class Bell:
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self.acts = ring
+
+
+def place(thread: threading.Thread | None) -> str:
+    """The line where a thread stands that another one asks about: it may be blocked by something real."""
+    if thread is None or thread is threading.current_thread():
+        return ""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return f", at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" if frame else ""
+
+
+def stack(thread: threading.Thread) -> str:
+    """Where a thread stands, with who called whom."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)[-6:]).rstrip() if frame else "its thread is gone"

@@ -46,9 +46,10 @@ class Inhabitant(Protocol):
 
 
 class _Here(threading.local):
-    """The program that runs in a thread, while it does."""
+    """What a thread does: the program that runs in it, while it does."""
 
     inhabitant: Inhabitant | None = None
+    looking = False  # whether something is true, between two turns
 
 
 here: Final = _Here()

@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from time import sleep
@@ -19,9 +20,12 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Crashed, Lost, ProcessState, ProgramFailed, Refused, Simulation, Stuck, WebServer
+from colonysim.sim import actors
+from colonysim.sim import program as program_module
 from colonysim.sim import programs as programs_module
 from colonysim.sim.client import ExecutorClient
 from colonysim.sim.faults import ClockSkew, Crash, LoseReply, Match, Pause, SlowDown, Times, When
+from colonysim.sim.pending import Waiter
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -97,7 +101,7 @@ def test_what_can_never_end_is_told(sim: Simulation) -> None:
         sim.run()
 
 
-class _Never(programs_module.Waiter):
+class _Never(Waiter):
     @property
     def done(self) -> bool:
         return False
@@ -191,6 +195,151 @@ def test_what_threads_do_cannot_be_copied(sim: Simulation, what: str) -> None:
     sim.run()
     assert program.over
     getattr(sim, what)()
+
+
+# ---------------------------------------------------------------- conditions, and rest
+@pytest.mark.parametrize("how", ["run", "advance"])
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_condition_may_ask_but_not_wait(sim: Simulation, colony: ColonyClient, how: str, others: int) -> None:
+    executor = colony.add_executor("a")
+    for _ in range(others):
+        sim.program(_tick, [], forever=True)
+    sim.program(_tick, [], name="first", forever=True)
+    go_on = getattr(sim, how)
+    go_on(until=lambda: len(colony.processes()) == 0)
+    before = sim.now
+    with pytest.raises(ValueError, match="must not wait: let it ask only what is answered at once"):
+        go_on(until=lambda: executor.assign(timeout_s=5) is not None)
+    with pytest.raises(ValueError, match="must not wait"):
+        go_on(until=lambda: sim.now > before and executor.assign(timeout_s=5) is not None)
+    with pytest.raises(ValueError, match="must not wait"):
+        go_on(until=lambda: sim.advance(5) is None)  # type: ignore[func-returns-value]
+    assert (sim.now - before).total_seconds() == 10
+    process = colony.submit("f", executortype="a")
+    assert process.state is ProcessState.WAITING  # nobody waits for it any more
+
+
+def test_programs_act_until_all_is_at_rest(sim: Simulation) -> None:
+    program = sim.program(lambda: [time.sleep(10) for _ in range(3)], name="sleeper")
+    sim.run_until_idle(limit_s=15)
+    assert (sim.now - START).total_seconds() == 10
+    sim.run_until_idle()
+    assert program.over
+    assert (sim.now - START).total_seconds() == 30
+    sim.program(_tick, [], name="endless", forever=True)
+    with pytest.raises(ValueError, match="endless goes on for ever: give run_until_idle a limit"):
+        sim.run_until_idle()
+    sim.run_until_idle(limit_s=25)
+    assert (sim.now - START).total_seconds() == 50
+
+
+@pytest.mark.parametrize("mode", ["real", "scaled"])
+def test_beside_programs_the_clock_does_not_come_to_follow_real_time(sim: Simulation, mode: str) -> None:
+    program = sim.program(sleep, 10)
+    with pytest.raises(ValueError, match="is no clock for programs"):
+        sim.set_clock(mode)
+    sim.set_clock("manual")
+    sim.run()
+    assert program.over
+
+
+def test_programs_are_not_stopped_from_inside(sim: Simulation) -> None:
+    ticks: list[float] = []
+    sim.program(_tick, ticks, forever=True)
+    sim.program(sim.stop_programs, name="rebel")
+    with pytest.raises(ProgramFailed, match="cannot be stopped from inside"):
+        sim.run()
+    with pytest.raises(ValueError, match="cannot be stopped from inside"):
+        sim.run(until=lambda: sim.stop_programs() is None)  # type: ignore[func-returns-value]
+    sim.run(for_s=35)
+    assert ticks == [10, 20, 30]
+
+
+# ---------------------------------------------------------------- other threads beside programs
+def _tick(ticks: list[float]) -> None:
+    """Sleep 10 s over and over, and compute in between as long as threads are switched."""
+    while True:
+        sleep(10)
+        sum(range(100_000))
+        ticks.append(time.time() - START.timestamp())
+
+
+@contextmanager
+def _beside(ticks: list[float], act: Callable[[], object]) -> Iterator[None]:
+    """Another thread acts, and has let the first tick come to pass."""
+    thread = threading.Thread(target=act)
+    thread.start()
+    while thread.is_alive() and not ticks:
+        pass
+    yield
+    thread.join()
+
+
+@pytest.mark.parametrize("how", ["call", "advance", "run"])
+def test_two_threads_that_move_time_do_not_pass_what_is_due(sim: Simulation, colony: ColonyClient, how: str) -> None:
+    executor = colony.add_executor("a")
+    ticks: list[float] = []
+    sim.program(_tick, ticks, forever=True)
+    act: dict[str, Callable[[], object]] = {
+        "call": lambda: executor.assign(timeout_s=500),
+        "advance": lambda: sim.advance(500),
+        "run": lambda: sim.run(until=lambda: len(ticks) >= 50),
+    }
+    with _beside(ticks, act[how]):
+        sim.advance(to=START + datetime.timedelta(seconds=1000))
+    assert ticks[:100] == [10 * number for number in range(1, 101)]
+
+
+def test_a_run_that_begins_beside_another_one_is_not_stuck(sim: Simulation) -> None:
+    ticks: list[float] = []
+    sim.program(_tick, ticks, forever=True)
+    program = sim.program(sleep, 300)
+    with _beside(ticks, lambda: sim.run(until=lambda: len(ticks) >= 20)):
+        sim.run()
+    assert program.over
+    assert ticks[:29] == [10 * number for number in range(1, 30)]
+
+
+def test_who_waits_for_an_answer_gives_way_to_who_moves_time(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("a")
+    ticks: list[float] = []
+    sim.program(_tick, ticks, forever=True)
+    found: list[Any] = []
+    with _beside(ticks, lambda: found.append(executor.assign(timeout_s=10**9))):
+        sim.advance(1000)
+        colony.submit("f", executortype="a")
+    assert found[0] is not None
+
+
+def test_time_stands_while_a_program_computes(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actors, "THREAD_THRESHOLD_S", 0.0)
+
+    def compute() -> float:
+        before = time.time()
+        thread = threading.Thread(target=sim.driver.pump)  # as a server does
+        thread.start()
+        thread.join()
+        return time.time() - before
+
+    sim.program(_tick, [], forever=True)
+    program = sim.program(compute)
+    sim.run()
+    assert program.result == 0
+
+
+def test_who_stops_the_programs_ends_the_run_of_another_thread(sim: Simulation) -> None:
+    ticks: list[float] = []
+    sim.program(_tick, ticks, forever=True)
+    errors: list[Stuck] = []
+
+    def run() -> None:
+        with pytest.raises(Stuck) as e:
+            sim.run(until=lambda: False)
+        errors.append(e.value)
+
+    with _beside(ticks, run):
+        sim.stop_programs()
+    assert "have been stopped" in str(errors[0])
 
 
 # ---------------------------------------------------------------- lock-step
@@ -447,10 +596,37 @@ def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatc
     lock.release()
 
 
+def test_a_program_that_polls_something_real_is_told(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.5)
+    event = threading.Event()
+
+    def poll() -> None:
+        while not event.wait(0.1):
+            pass
+
+    sim.program(poll)
+    with pytest.raises(Stuck, match="program 'poll' is blocked by something real"):
+        sim.run()
+    event.set()
+
+
+def test_a_program_that_computes_is_not_stuck(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.1)
+
+    def compute() -> None:
+        begun_ns = time.thread_time_ns()
+        while time.thread_time_ns() < begun_ns + 300_000_000:
+            sum(range(1000))
+
+    program = sim.program(compute)
+    sim.run()
+    assert program.over
+
+
 def test_a_program_that_never_lets_time_move_is_told(
     sim: Simulation, colony: ColonyClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs_module, "_STEPS_AT_ONCE", 1000)
+    monkeypatch.setattr(program_module, "_STEPS_AT_ONCE", 1000)
 
     def spin() -> None:
         while True:
@@ -511,6 +687,47 @@ def test_a_crashed_program_comes_back_with_an_empty_memory(sim: Simulation) -> N
     assert lives == [0, 17, 57]
     assert program.state == "over"
     assert (sim.now - START).total_seconds() == 1057
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_program_comes_back_that_is_started_anew_before_it_knows_of_its_crash(seed: int) -> None:
+    sim = Simulation(seed=seed)
+    colony = ColonyClient.create(sim, "c")
+
+    def busy() -> None:
+        while True:
+            sleep(10)
+            colony.statistics()
+
+    programs = [sim.program(busy, name=f"p{number}", forever=True) for number in range(3)]
+    sim.run(for_s=15)
+    sim.faults.add(Crash(actors="p2", times=Times(at_s=15), restart_after_s=0))
+    sim.run(for_s=100)
+    assert [(program.lives, program.state) for program in programs] == [(1, "running"), (1, "running"), (2, "running")]
+    sim.stop_programs()
+    for thread in threading.enumerate():
+        if thread.name == "colonysim-program-p2":
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_what_a_dead_program_swallows_does_not_hold_up_its_next_life(sim: Simulation, colony: ColonyClient) -> None:
+    lives: list[float] = []
+
+    def undead() -> None:
+        lives.append(time.time() - START.timestamp())
+        while True:
+            try:
+                colony.statistics()
+                sleep(1)
+            except BaseException:
+                if len(lives) > 1:
+                    raise
+
+    sim.program(undead, forever=True)
+    sim.faults.add(Crash(times=Times(at_s=5), restart_after_s=0))
+    sim.run(for_s=20)
+    assert lives == [0, 5]
 
 
 @pytest.mark.parametrize("step", range(1, 9))

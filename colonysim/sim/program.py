@@ -1,0 +1,274 @@
+"""A program: ordinary blocking code that has a thread, and acts when it is its turn."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from colonysim.core.model import SECOND_NS
+from colonysim.sim import virtual
+from colonysim.sim.connections import Connection
+from colonysim.sim.driver import Stuck
+from colonysim.sim.pending import Pending, Waiter
+from colonysim.sim.stage import Bell, Crashed, ProgramActor, Stage
+
+_READS_AT_ONCE: Final = 10_000
+"""So often may a program read the clock without doing anything else before that takes time."""
+_STEPS_AT_ONCE: Final = 100_000
+"""So many steps may a program take before time must have moved."""
+_LAST_WORDS: Final = 100
+"""So often is a dead program told that it is dead; one that goes on all the same is left standing."""
+
+
+class Company(Protocol):
+    """All programs of a simulation, and whose turn it is: see Programs."""
+
+    stage: Stage
+    ready: list[Program]
+    acting: Program | None
+    failures: list[BaseException]
+
+    def somebody_first(self) -> bool: ...
+
+    def hand_over(self, program: Program) -> None: ...
+
+    def plan_restart(self, program: Program, after_s: float) -> None: ...
+
+    def bury(self, program: Program, state: str, error: BaseException | None = None) -> None: ...
+
+    def end(self, program: Program, state: str, error: BaseException | None) -> None: ...
+
+    def leave(self, program: Program) -> None: ...
+
+
+class Program:
+    """Code that runs as an actor. `state` is one of waiting, running, over, failed and crashed.
+
+    `forever`: it is not expected to end. `restart_after_s`: it is started anew when it ends with an error.
+    """
+
+    def __init__(self, programs: Company, name: str, code: Callable[[], Any]) -> None:
+        self.programs = programs
+        self.name = name
+        self.code = code
+        self.executor_type = ""
+        self.forever = False
+        self.restart_after_s: float | None = None
+        self.lives = 0
+        self.state = "waiting"
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.gate = threading.Lock()
+        self.ready = False
+        self.bell: Any = Bell(self.make_ready)
+        self.begin_life()
+
+    def begin_life(self) -> None:
+        """Everything a life has of its own."""
+        self.lives += 1
+        self.doomed = False
+        self.comes_back = False  # at once, as soon as it has ended
+        self.told_so = 0
+        self.waits_for = "its first turn"
+        self.since_ns = self._stage.world().now_ns
+        self.waiter: Waiter | None = None
+        self.sleep_timer = self.pause_timer = 0
+        self.paused_until_ns = 0
+        self.sockets: list[Connection] = []
+        self.reads = self.steps = 0
+        self.steps_at_ns = -1
+        self.thread: threading.Thread | None = None
+        seed = self._stage.world().settings.seed
+        self.random = random.Random(f"{seed}/program/{self.name}/{self.lives}")
+
+    @property
+    def _stage(self) -> Stage:
+        return self.programs.stage
+
+    @property
+    def over(self) -> bool:
+        return self.state in ("over", "failed", "crashed")
+
+    def __repr__(self) -> str:
+        return f"<program {self.name}, {self.state}>"
+
+    # ------------------------------------------------------------ what its code meets
+    def step(self) -> None:
+        """The code is about to ask the simulation for something: others may go first, faults may strike."""
+        if virtual.here.inhabitant is None:
+            return  # a condition that is looked at in this thread between two turns
+        if self.doomed:
+            self._remind()
+        self.reads = 0
+        stage = self._stage
+        now_ns = stage.world().now_ns
+        if now_ns != self.steps_at_ns:
+            self.steps_at_ns, self.steps = now_ns, 0
+        self.steps += 1
+        if self.steps > _STEPS_AT_ONCE:
+            self.steps = 0
+            text = f"program {self.name!r} has taken {_STEPS_AT_ONCE} steps without time moving: let it sleep"
+            self.programs.failures.append(Stuck(text))
+        if stage.faults.watches_steps:
+            with stage.lock:
+                stage.faults.step(self.name)
+            if self.doomed:
+                self._remind()
+        if self.paused_until_ns > now_ns or self.programs.somebody_first():
+            self.waits_for, self.since_ns = "its turn", now_ns
+            with stage.lock:
+                self.make_ready()
+            self._rest()
+
+    def wait(self, waiter: Waiter, what: str) -> None:
+        """Wait for something of the simulation."""
+        refuse_to_wait()
+        if isinstance(waiter, Pending):
+            waiter.by = self.name
+        self.waits_for, self.since_ns = what, self._stage.world().now_ns
+        self.waiter, waiter.actor = waiter, self.bell
+        try:
+            while not waiter.done:
+                self._rest()
+        finally:
+            self.waiter = waiter.actor = None
+
+    def sleep(self, seconds: float) -> None:
+        """`time.sleep`, in virtual time."""
+        if seconds < 0:
+            raise ValueError("sleep length must be non-negative")
+        self.step()
+        stage = self._stage
+        with stage.lock:
+            self.since_ns = now_ns = stage.world().now_ns
+            due_ns = now_ns + round(seconds * SECOND_NS * stage.faults.slowness(self.name))
+            self.sleep_timer = stage.timetable.add(due_ns, self.make_ready, f"{self.name} wakes up")
+        while True:
+            self.waits_for = "its sleep to end"
+            self._rest()
+            if stage.world().now_ns >= due_ns:
+                return
+
+    def now_ns(self) -> int:
+        """What its clock says."""
+        self._read()
+        return self._stage.world().now_ns + self._stage.faults.skew_ns(self.name)
+
+    def elapsed_ns(self) -> int:
+        """What its monotonic clock says."""
+        self._read()
+        world = self._stage.world()
+        return world.now_ns - world.started_ns + SECOND_NS
+
+    def _read(self) -> None:
+        """Who does nothing but look at the clock waits for it to move: let it."""
+        self.reads += 1
+        if self.reads > _READS_AT_ONCE and not self.doomed:
+            self.sleep(0.001)
+            self.reads = _READS_AT_ONCE
+
+    def _rest(self) -> None:
+        """Hand over, and come back when it is this program's turn again."""
+        self.programs.hand_over(self)
+        self.waits_for = ""
+        if self.doomed:
+            self._remind()
+
+    def _remind(self) -> None:
+        self.told_so += 1
+        if self.told_so > _LAST_WORDS:  # it swallows everything: its thread stands still for good
+            gate = self.gate  # the next life has another one
+            self.programs.leave(self)
+            gate.acquire()
+        raise Crashed(f"program {self.name!r} has crashed")
+
+    # ------------------------------------------------------------ what happens to it, under the lock
+    def make_ready(self) -> None:
+        """It may go on, unless it stands still by a fault."""
+        if self.ready or self.over:
+            return
+        stage = self._stage
+        if self.paused_until_ns > stage.world().now_ns and not self.doomed:
+            stage.timetable.cancel(self.pause_timer)
+            self.pause_timer = stage.timetable.add(self.paused_until_ns, self.resume, f"{self.name} goes on")
+            return
+        self.ready = True
+        self.programs.ready.append(self)
+
+    def pause(self, until_ns: int) -> None:
+        """It stands still until then, wherever it is."""
+        if self.over:
+            return
+        self.paused_until_ns = max(self.paused_until_ns, until_ns)
+        if self.ready:
+            self.ready = False
+            self.programs.ready.remove(self)
+            self.make_ready()
+        elif self.pause_timer:
+            self.make_ready()  # it would have gone on when the pause before ends
+
+    def resume(self) -> None:
+        """Its pause, if there is one, ends now."""
+        self.paused_until_ns = 0
+        if self.pause_timer:
+            self._stage.timetable.cancel(self.pause_timer)
+            self.pause_timer = 0
+            self.make_ready()
+
+    def crash(self, restart_after_s: float | None = None) -> None:
+        """Kill it: what it waits for is given up, its connections break, its code ends as soon as it has its turn."""
+        if self.doomed or self.over:
+            return
+        stage, self.doomed = self._stage, True
+        stage.note({"program": self.name, "does": "crashes"})
+        stage.timetable.cancel(self.sleep_timer)
+        stage.timetable.cancel(self.pause_timer)
+        if isinstance(self.waiter, Pending):
+            stage.abandon(self.waiter)
+        for connection in self.sockets:
+            if not connection.closed:
+                stage.lose(connection)
+        if self.thread is None:
+            self.programs.bury(self, "crashed")
+        elif self.programs.acting is not self:
+            self.make_ready()
+        if restart_after_s is not None:
+            self.programs.plan_restart(self, restart_after_s)
+
+    # ------------------------------------------------------------ its thread
+    def begin(self) -> None:
+        """Give it a thread and its first turn. Under the lock."""
+        self.gate = threading.Lock()
+        self.gate.acquire()
+        self.thread = threading.Thread(target=self._live, args=(self.lives,), daemon=True)
+        self.thread.name = f"colonysim-program-{self.name}"
+        self.thread.start()
+        self.state = "running"
+        self.make_ready()
+
+    def _live(self, life: int) -> None:
+        self.gate.acquire()
+        self._stage.actors.adopt(ProgramActor(self.name, program=self, step=self.step))
+        self.waits_for = ""
+        self.programs.acting = virtual.here.inhabitant = self
+        state, error = "over", None
+        try:
+            if not self.doomed:
+                self.result = self.code()
+        except Crashed:
+            pass
+        except BaseException as raised:
+            state, error = "failed", raised
+        virtual.here.inhabitant = None
+        if self.doomed:
+            state, error = "crashed", None
+        if life == self.lives and not self.over:
+            self.programs.end(self, state, error)
+
+
+def refuse_to_wait() -> None:
+    """Errors: ValueError in a condition that a run ends with, in whatever thread it is looked at."""
+    if virtual.here.looking:
+        raise ValueError("a condition that time goes on until must not wait: let it ask only what is answered at once")
