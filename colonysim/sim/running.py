@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from colonysim.core.model import SECOND_NS
 from colonysim.sim import virtual
 from colonysim.sim.actors import Actors
 from colonysim.sim.chaos import Faults
@@ -111,8 +110,7 @@ class Running(Planning):
         programs = self.programs
         if programs is None:
             raise ValueError("there is no program: make one with sim.program(fn)")
-        now_ns = self.world.now_ns
-        limit_ns = None if for_s is None else now_ns + round(for_s * SECOND_NS)
+        limit_ns = None if for_s is None else later(self.world.now_ns, for_s)
         if limit_ns is None and until is None and all(p.forever for p in programs.by_name.values()):
             raise ValueError("all programs go on for ever: say for how long, run(for_s=...)")
         done = until or ((lambda: False) if for_s is not None else (lambda: programs.finished))

@@ -181,6 +181,22 @@ def test_a_clock_that_follows_real_time_takes_no_programs() -> None:
         Simulation(mode="real").program(sleep, 1)
 
 
+@pytest.mark.parametrize(
+    ("for_s", "text"),
+    [
+        (-1, "time does not go back: give 0 seconds or more, not -1"),
+        (float("nan"), "nan seconds cannot be reckoned with: give a finite number"),
+        (float("inf"), "give a finite number"),
+        (1e300, "after the year 9999"),
+    ],
+)
+def test_a_run_takes_some_time_that_can_be_reckoned_with(sim: Simulation, for_s: float, text: str) -> None:
+    sim.program(sleep, 1, name="x")
+    with pytest.raises(ValueError, match=text):
+        sim.run(for_s=for_s)
+    sim.run()
+
+
 def test_a_program_does_not_move_time(sim: Simulation) -> None:
     sim.program(lambda: sim.advance(5), name="x")
     with pytest.raises(ProgramFailed, match="a program cannot move time: it sleeps"):
