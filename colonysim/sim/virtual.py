@@ -268,7 +268,7 @@ def _utcnow(real: Any) -> Any:
 
 
 def _today(real: Any) -> Any:
-    def today(cls: type) -> Any:
+    def today(cls: Any) -> Any:
         who = here.inhabitant
         if who is None:
             return real.__get__(None, cls)()
