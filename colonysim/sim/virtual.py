@@ -2,22 +2,28 @@
 
 While any program exists the clock, sleep and random functions of the standard library are replaced by ones
 that ask who calls: a program sees its own, every other thread what it always saw. Names that modules have
-imported (`from time import sleep`) are found and replaced as well; afterwards all is as it was.
+imported (`from time import sleep`) are found and replaced as well. Classes stay the ones they are, for what is built
+on them (subclasses, pickle, msgspec): some of their methods are replaced. Afterwards all is as it was.
 """
 
 from __future__ import annotations
 
 import builtins
+import ctypes
 import datetime as datetime_module
+import gc
 import os
 import random
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 SECOND_NS: Final = 1_000_000_000
+_GREGORIAN_TICKS: Final = 0x01B21DD213814000
+"""Tenths of a microsecond from 1582, where uuid1 begins to count, to 1970."""
 _KEPT: Final = (
     "colonysim",
     "threading",
@@ -28,9 +34,6 @@ _KEPT: Final = (
     "multiprocessing",
     "concurrent",
 )
-
-RealDatetime: Final = datetime_module.datetime
-RealDate: Final = datetime_module.date
 
 
 class Inhabitant(Protocol):
@@ -58,6 +61,8 @@ _spare: Final = random.Random("imports")
 _lock: Final = threading.Lock()
 _users = 0
 _stand_ins: dict[int, tuple[Any, Any]] = {}
+_methods: list[tuple[type, str, Any]] = []
+"""Each method of a class that is replaced, as it was."""
 
 
 def install() -> None:
@@ -68,6 +73,10 @@ def install() -> None:
         if _users == 1:
             _stand_ins.update(_replacements())
             _patch(_stand_ins)
+            for owner, name, stand_in_for in _METHODS:
+                real = owner.__dict__[name]
+                _methods.append((owner, name, real))
+                _set_method(owner, name, stand_in_for(real))
 
 
 def uninstall() -> None:
@@ -78,6 +87,9 @@ def uninstall() -> None:
         if _users == 0:
             _patch({id(virtual): (virtual, real) for real, virtual in _stand_ins.values()})
             _stand_ins.clear()
+            for owner, name, real in _methods:
+                _set_method(owner, name, real)
+            _methods.clear()
 
 
 def stand_in(value: Any) -> Any:
@@ -108,11 +120,17 @@ def _replacements() -> dict[int, tuple[Any, Any]]:
         (time.sleep, _sleep(time.sleep)),
         (time.gmtime, _calendar(time.gmtime)),
         (time.localtime, _calendar(time.localtime)),
+        (time.ctime, _calendar(time.ctime)),
+        (time.asctime, _told_time(time.asctime, 0, time.localtime)),
+        (time.strftime, _told_time(time.strftime, 1, time.localtime)),
+        (uuid.uuid1, _uuid1(uuid.uuid1)),
         (os.urandom, _urandom(os.urandom)),
         (builtins.__import__, _import(builtins.__import__)),
-        (RealDatetime, _Datetime),
-        (RealDate, _Date),
     ]
+    if hasattr(time, "clock_gettime"):
+        seconds, nanoseconds = time.clock_gettime, time.clock_gettime_ns
+        pairs.append((seconds, _system_clock(seconds, lambda time_ns: time_ns / SECOND_NS)))
+        pairs.append((nanoseconds, _system_clock(nanoseconds, lambda time_ns: time_ns)))
     for name in ("monotonic", "perf_counter"):
         pairs.append((getattr(time, name), _clock(getattr(time, name), lambda who: who.elapsed_ns() / SECOND_NS)))
         real_ns = getattr(time, f"{name}_ns")
@@ -146,6 +164,43 @@ def _calendar(real: Callable[..., Any]) -> Callable[..., Any]:
         return real(who.now_ns() / SECOND_NS) if seconds is None and who is not None else real(seconds)
 
     return calendar
+
+
+def _told_time(real: Callable[..., str], place: int, local: Callable[[float], Any]) -> Callable[..., str]:
+    """A function that tells of a time, of now where it is given none in that place."""
+
+    def tell(*args: Any) -> str:
+        who = here.inhabitant
+        return real(*args) if who is None or len(args) > place else real(*args, local(who.now_ns() / SECOND_NS))
+
+    return tell
+
+
+def _system_clock(real: Callable[[int], Any], unit: Callable[[int], Any]) -> Callable[[int], Any]:
+    """The system's clocks by their numbers; those of processor time stay real."""
+    steady = [getattr(time, name, -1) for name in ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME")]
+
+    def read(number: int, /) -> Any:
+        who = here.inhabitant
+        if who is None or number not in (time.CLOCK_REALTIME, *steady):
+            return real(number)
+        return unit(who.now_ns() if number == time.CLOCK_REALTIME else who.elapsed_ns())
+
+    return read
+
+
+def _uuid1(real: Callable[..., uuid.UUID]) -> Callable[..., uuid.UUID]:
+    def uuid1(node: int | None = None, clock_seq: int | None = None) -> uuid.UUID:
+        who = here.inhabitant
+        if who is None:
+            return real(node, clock_seq)
+        ticks = who.now_ns() // 100 + _GREGORIAN_TICKS
+        sequence = who.random.getrandbits(14) if clock_seq is None else clock_seq & 0x3FFF
+        node = who.random.getrandbits(48) | 1 << 40 if node is None else node  # a machine that there is not
+        fields = (ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 & 0x0FFF, sequence >> 8, sequence & 0xFF, node)
+        return uuid.UUID(fields=fields, version=1)
+
+    return uuid1
 
 
 def _urandom(real: Callable[[int], bytes]) -> Callable[[int], bytes]:
@@ -189,53 +244,65 @@ def _chance(real: Any) -> Callable[..., Any]:
     return draw
 
 
-class _Alike(type):
-    """Makes a stand-in for a class pass for it: instances are those of the real one."""
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, cls.__mro__[1])
-
-    def __subclasscheck__(cls, other: type) -> bool:
-        return issubclass(other, cls.__mro__[1])
+# ---------------------------------------------------------------- methods of classes
+def _set_method(owner: type, name: str, method: Any) -> None:
+    """Replace a method of a class, also of one that is written in C: only its own dictionary takes that."""
+    gc.get_referents(owner.__dict__)[0][name] = method
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))
 
 
-class _Datetime(datetime_module.datetime, metaclass=_Alike):
-    """`datetime` whose now is that of the program that asks."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        return RealDatetime(*args, **kwargs)
-
-    @classmethod
-    def now(cls, tz: datetime_module.tzinfo | None = None) -> Any:
+def _now(real: Any) -> Any:
+    def now(cls: type, tz: datetime_module.tzinfo | None = None) -> Any:
         who = here.inhabitant
-        return RealDatetime.now(tz) if who is None else _moment(who, tz)
+        return real.__get__(None, cls)(tz) if who is None else _moment(who, tz, cls)
 
-    @classmethod
-    def utcnow(cls) -> Any:
+    return classmethod(now)
+
+
+def _utcnow(real: Any) -> Any:
+    def utcnow(cls: type) -> Any:
+        who = here.inhabitant
+        return real.__get__(None, cls)() if who is None else _moment(who, datetime_module.UTC, cls).replace(tzinfo=None)
+
+    return classmethod(utcnow)
+
+
+def _today(real: Any) -> Any:
+    def today(cls: Any) -> Any:
         who = here.inhabitant
         if who is None:
-            return RealDatetime.now(datetime_module.UTC).replace(tzinfo=None)
-        return _moment(who, datetime_module.UTC).replace(tzinfo=None)
+            return real.__get__(None, cls)()
+        if issubclass(cls, datetime_module.datetime):
+            return cls.now()
+        moment = _moment(who, None)
+        return cls(moment.year, moment.month, moment.day)
 
-    @classmethod
-    def today(cls) -> Any:
-        return cls.now()
+    return classmethod(today)
 
 
-class _Date(datetime_module.date, metaclass=_Alike):
-    """`date` whose today is that of the program that asks."""
+def _seed(real: Any) -> Any:
+    """A source of chance that is given no seed takes one from the seed of the program."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        return RealDate(*args, **kwargs)
-
-    @classmethod
-    def today(cls) -> Any:
+    def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
         who = here.inhabitant
-        return RealDate.today() if who is None else _moment(who, None).date()
+        if a is None and who is not None and who.random is not self:
+            a = who.random.getrandbits(64)
+        real(self, a, version)
+
+    return seed
 
 
-def _moment(who: Inhabitant, tz: datetime_module.tzinfo | None) -> datetime_module.datetime:
+_METHODS: Final[list[tuple[type, str, Callable[[Any], Any]]]] = [
+    (datetime_module.datetime, "now", _now),
+    (datetime_module.datetime, "utcnow", _utcnow),
+    (datetime_module.date, "today", _today),
+    (random.Random, "seed", _seed),
+]
+
+
+def _moment(who: Inhabitant, tz: datetime_module.tzinfo | None, cls: Any = datetime_module.datetime) -> Any:
     """Virtual now, to the microsecond; without a zone in the local one, as the real function does."""
-    micros = who.now_ns() // 1000
-    moment = RealDatetime(1970, 1, 1, tzinfo=datetime_module.UTC) + datetime_module.timedelta(microseconds=micros)
-    return moment.astimezone(tz) if tz is not None else moment.astimezone().replace(tzinfo=None)
+    span = datetime_module.timedelta(microseconds=who.now_ns() // 1000)
+    moment = datetime_module.datetime(1970, 1, 1, tzinfo=datetime_module.UTC) + span
+    moment = moment.astimezone(tz) if tz is not None else moment.astimezone().replace(tzinfo=None)
+    return moment if cls is datetime_module.datetime else cls.combine(moment.date(), moment.timetz())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import os
+import pickle
 import random
+import secrets
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
+import msgspec
 import pytest
 
 from colonysim import ColonyClient, Crashed, Lost, ProcessState, ProgramFailed, Refused, Simulation, Stuck, WebServer
@@ -481,13 +484,84 @@ def test_dates_stay_what_they_are(sim: Simulation) -> None:
     assert program.result == [True] * 7
 
 
+class _Day(datetime.datetime):
+    """A class of somebody's own."""
+
+
+def test_what_is_built_on_dates_stays_what_it_is(sim: Simulation) -> None:
+    def look() -> list[Any]:
+        class Own(datetime.datetime):
+            def hello(self) -> str:
+                return f"{self:%H:%M}"
+
+        class Event(msgspec.Struct):
+            at: datetime.datetime
+
+        sleep(60)
+        now = datetime.datetime.now(datetime.UTC)
+        return [
+            type(Own(2026, 1, 1)) is Own and Own(2026, 1, 1, 8).hello() == "08:00",
+            type(Own.now(datetime.UTC)) is Own and Own.now(datetime.UTC) == START + datetime.timedelta(minutes=1),
+            type(_Day.utcnow()) is type(_Day.today()) is _Day,
+            not isinstance(now, Own),
+            type(now) is datetime.datetime and type(date.today()) is date,
+            msgspec.convert("2026-01-01T00:01:00Z", datetime.datetime) == now,
+            msgspec.json.decode(msgspec.json.encode(Event(now)), type=Event).at == now,
+            pickle.loads(pickle.dumps(datetime.datetime)) is datetime.datetime,
+            pickle.loads(pickle.dumps([now, _Day(2026, 1, 1), date.today()]))[0] == now,
+        ]
+
+    program = sim.program(look)
+    sim.run()
+    assert program.result == [True] * 9
+
+
+def test_every_way_to_ask_for_the_time_is_virtual(sim: Simulation) -> None:
+    def look() -> list[Any]:
+        sleep(0.5)
+        steady = time.clock_gettime(time.CLOCK_MONOTONIC)
+        sleep(86_400)
+        return [
+            time.strftime("%Y-%m-%d %H:%M:%S"),
+            time.ctime(),
+            time.asctime(),
+            time.strftime("%Y", time.gmtime(0)),
+            time.ctime(0),
+            time.clock_gettime(time.CLOCK_REALTIME),
+            time.clock_gettime_ns(time.CLOCK_REALTIME),
+            time.clock_gettime(time.CLOCK_MONOTONIC) - steady,
+            time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID) < 3600,
+            uuid.uuid1().time,
+        ]
+
+    program = sim.program(look)
+    sim.run()
+    later = START + datetime.timedelta(days=1, seconds=0.5)
+    local = later.astimezone()
+    at_ns = int(later.timestamp() * 10**9)
+    assert program.result == [
+        f"{local:%Y-%m-%d %H:%M:%S}",
+        f"{local:%a %b} {local.day:2} {local:%H:%M:%S %Y}",
+        f"{local:%a %b} {local.day:2} {local:%H:%M:%S %Y}",
+        "1970",
+        time.ctime(0),
+        later.timestamp(),
+        at_ns,
+        86_400,
+        True,
+        at_ns // 100 + 0x01B21DD213814000,
+    ]
+    assert time.strftime("%Y-%m-%d") != "2026-01-02"
+
+
 PUT_BACK = """
-import datetime, os, random, time
+import datetime, os, random, time, uuid
 from time import sleep
 from colonysim import Simulation
 
 def functions():
-    return [time.time, time.sleep, sleep, datetime.datetime, datetime.date, random.random, os.urandom, random.shuffle]
+    methods = [datetime.datetime.__dict__["now"], datetime.date.__dict__["today"], random.Random.__dict__["seed"]]
+    return [time.time, time.sleep, sleep, *methods, random.random, os.urandom, random.shuffle, uuid.uuid1]
 
 before = functions()
 one, other = Simulation(), Simulation()
@@ -509,7 +583,13 @@ def test_chance_in_a_program_comes_from_the_seed() -> None:
     def draw() -> list[Any]:
         cards = list(range(10))
         random.shuffle(cards)
-        return [random.random(), random.randint(1, 10**9), cards, uuid.uuid4(), os.urandom(8)]
+        own, systems = random.Random(), random.SystemRandom().random()
+        ids = uuid.uuid4(), uuid.uuid1(), secrets.token_hex(4)
+        again = random.Random(1)
+        again.seed()
+        seeded = [own.random(), systems, again.random()]
+        assert random.Random(7).random() == random.Random(7).random()
+        return [random.random(), random.randint(1, 10**9), cards, *ids, os.urandom(8), *seeded]
 
     def drawn(seed: int, name: str) -> list[Any]:
         sim = Simulation(seed=seed)
