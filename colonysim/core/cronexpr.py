@@ -17,7 +17,7 @@ import msgspec
 
 from colonysim.core.errors import Refusal, Silence
 from colonysim.core.model import SECOND_NS
-from colonysim.core.units import go_quote
+from colonysim.core.units import go_quote, int64
 
 YEARS_AHEAD: Final = 5
 
@@ -294,11 +294,10 @@ def _number(text: str, names: dict[str, int]) -> int:
     reason = ""
     if not _INTEGER.match(text):
         reason = "invalid syntax"
-    elif not -(2**63) <= int(text) < 2**63:
-        reason = "value out of range"
-    if reason:
+    number = None if reason else int64(text)
+    if number is None:
+        reason = reason or "value out of range"
         raise Refusal(400, f"failed to parse int from {text}: strconv.Atoi: parsing {go_quote(text)}: {reason}")
-    number = int(text)
     if number < 0:
         raise Refusal(400, f"negative number ({number}) not allowed: {text}")
     return number
@@ -333,9 +332,13 @@ def _every(descriptor: str) -> Every:
             raise bad(f"missing unit in duration {go_quote(text)}")
         if unit not in _UNITS_NS:
             raise bad(f"unknown unit {go_quote(unit)} in duration {go_quote(text)}")
-        total_ns += int(whole or "0") * _UNITS_NS[unit]
+        seconds = int64(whole or "0")
+        if seconds is None:
+            raise bad(f"invalid duration {go_quote(text)}")
+        total_ns += seconds * _UNITS_NS[unit]
         if point and fraction:
-            total_ns += int(fraction) * _UNITS_NS[unit] // 10 ** len(fraction)
+            digits = fraction[:18]  # what is left is less than a nanosecond
+            total_ns += int(digits) * _UNITS_NS[unit] // 10 ** len(digits)
         if total_ns > 2**63 - 1:
             raise bad(f"invalid duration {go_quote(text)}")
         rest = rest[match.end() :]

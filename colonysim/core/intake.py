@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from colonysim.core import channels, storage, transitions
 from colonysim.core.errors import Refusal
 from colonysim.core.model import DAY_NS, ENV, NO_RESOURCES, SECOND_NS, Process, Resources
-from colonysim.core.specs import Attribute, FunctionSpec
+from colonysim.core.specs import Attribute, FunctionSpec, WorkflowSpec
 from colonysim.core.units import parse_cpu, parse_memory, through_double, wrapped
 from colonysim.core.world import World
 
@@ -70,6 +70,11 @@ def check(world: World, spec: FunctionSpec) -> Resources:
     if world.request.has_nul:
         storage.text(400, spec, free=_NOT_STORED_AS_TEXT)
     return resources
+
+
+def holds_nul(spec: WorkflowSpec) -> bool:
+    """Whether a text of a workflow's nodes holds U+0000, which the storage refuses."""
+    return any(storage.holds_nul(node, _NOT_STORED_AS_TEXT) for node in spec.functionspecs or ())
 
 
 def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initiator) -> Process:

@@ -176,7 +176,9 @@ class Lane:
             self.cpu_steps = sorted({each.cpu_milli for each in self.runs.values()})
             self.memory_steps = sorted({each.memory_bytes for each in self.runs.values()})
             self.views.clear()
-        if _add_step(self.cpu_steps, run.cpu_milli) or _add_step(self.memory_steps, run.memory_bytes):
+        new_cpu = _add_step(self.cpu_steps, run.cpu_milli)
+        new_memory = _add_step(self.memory_steps, run.memory_bytes)
+        if new_cpu or new_memory:
             self.views.clear()  # they are named by their places among the steps
 
     def discard(self, run: Run) -> None:

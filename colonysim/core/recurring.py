@@ -191,6 +191,8 @@ def start(
     initiator = intake.initiator_of(world, source.initiator_id, spec.colonyname)
     if initiator is None:
         return None
+    if "\\u0000" in source.workflow_text and intake.holds_nul(spec):
+        return None  # the storage refuses it, each time
     try:
         graph, processes = graphs.build(world, spec, initiator)
     except Refusal:

@@ -29,7 +29,7 @@ def parse_cpu(text: str) -> int:
     if not text.endswith("m"):
         return 0
     number = text[:-1]
-    value = _int64(number) if _INTEGER.match(number) else None
+    value = int64(number) if _INTEGER.match(number) else None
     if value is None:
         raise Refusal(400, "Error converting CPU to int")
     return value
@@ -56,13 +56,13 @@ def parse_memory(text: str) -> int:
 def _parse_int(text: str) -> int:
     if not _INTEGER.match(text):
         raise _memory_refusal(text, "invalid syntax")
-    value = _int64(text)
+    value = int64(text)
     if value is None:
         raise _memory_refusal(text, "value out of range")
     return value
 
 
-def _int64(digits: str) -> int | None:
+def int64(digits: str) -> int | None:
     """The value of decimal digits, None where it does not fit 64 bits, however long they are."""
     significant = digits.lstrip("+-").lstrip("0")
     if len(significant) > 19:

@@ -229,4 +229,5 @@ class Driver:
 
     def _complain(self, steps: int) -> None:
         if steps == self.steps and self._clock.mode in (Mode.MANUAL, Mode.AUTO):
-            raise Stuck(f"nothing has happened for {STUCK_AFTER_S:.0f} s of real time\n{self._driven.why()}")
+            with self._lock:
+                raise Stuck(f"nothing has happened for {STUCK_AFTER_S:.0f} s of real time\n{self._driven.why()}")

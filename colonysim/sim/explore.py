@@ -218,7 +218,11 @@ class _Sweep:
 
     def outcomes(self) -> Iterator[Outcome]:
         self._hand_out()
-        while self.places:
+        while self.places or self.suspects:
+            if self.suspects:
+                yield from self._question()
+                self._hand_out()
+                continue
             done, _ = wait(self.places, return_when=FIRST_COMPLETED)
             for place, seed, future in sorted((*self.places[future], future) for future in done):
                 if self.places.pop(future, None) is None:
@@ -226,9 +230,8 @@ class _Sweep:
                 outcome = self._result(future, place, seed)
                 if outcome is not None and self._matters(place, outcome):
                     yield outcome
-            if self.suspects:
-                yield from self._question()
-            self._hand_out()
+            if not self.suspects:
+                self._hand_out()
 
     def _hand_out(self) -> None:
         while self.last is None and len(self.places) < self.pool.width * _AHEAD:

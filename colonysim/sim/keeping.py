@@ -71,7 +71,11 @@ class Keeping:
             self.journal.noted(self.world.now_ns, line)
 
     def observe(self, observer: Callable[[list[Entry]], None]) -> None:
-        """Show everything that happens in the server from now on to a keeper of books, after each step."""
+        """Show everything that happens in the server from now on to a keeper of books, after each step.
+
+        It is called under the simulation's lock, and must not ask anything of the simulation. `reset` and
+        `restore` begin another history: whoever wants to see that observes anew.
+        """
         with self._lock:
             self._observers.append(observer)
             if self.world.trace is None:

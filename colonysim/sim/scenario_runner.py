@@ -32,7 +32,6 @@ from colonysim.sim.strikes import Strikes
 from colonysim.sim.workload import Clients
 
 _BATCH: Final = 5_000
-_STORIES: Final = 10
 _FOR_EVER_NS: Final = 200 * 365 * 86_400 * SECOND_NS
 
 

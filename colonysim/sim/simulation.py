@@ -87,7 +87,7 @@ class Simulation(Keeping, Running):
             now_ns=lambda: self.world.now_ns,
             next_due=self._due,
             anybody_waits=lambda: bool(self._pending or self._connections or self.programs),
-            why=self.why,
+            why=self._why,
             problem=self.problems.append,
         )
 
@@ -384,8 +384,13 @@ class Simulation(Keeping, Running):
 
     def why(self) -> str:
         """Which actor acts, who waits for what and since when, and what is due next."""
+        with self._lock:
+            return self._why()
+
+    def _why(self) -> str:
         lines = [] if self.programs is None else self.programs.explain()
-        return why.explain(self.world, self.clock, self.actors, list(self._pending.values()), lines)
+        pending = list(self._pending.values())
+        return why.explain(self.world, self.planned, self.clock, self.actors, pending, lines)
 
     @contextmanager
     def locked(self) -> Iterator[World]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
+from colonysim.core.agenda import Agenda, Event
+from colonysim.core.events import ReleaseTick
 from colonysim.core.world import World
 from colonysim.sim.actors import Actors
 from colonysim.sim.clock import Clock, show_span, show_time
@@ -13,8 +15,10 @@ from colonysim.sim.pending import Pending
 _SHOWN: Final = 8
 
 
-def explain(world: World, clock: Clock, actors: Actors, pending: list[Pending], programs: list[str]) -> str:
-    """Which actors act, who waits for what and since when, what programs do, and what is due next."""
+def explain(
+    world: World, planned: Agenda, clock: Clock, actors: Actors, pending: list[Pending], programs: list[str]
+) -> str:
+    """Which actors act, who waits for what and since when, what programs do, and what is due next. Reads only."""
     lines = [f"the clock is {clock.mode.value} and stands at {show_time(world.now_ns)} UTC"]
     lines += (f"  {actor.name} acts" for actor in actors.busy())
     for actor in actors.parked():
@@ -28,20 +32,30 @@ def explain(world: World, clock: Clock, actors: Actors, pending: list[Pending], 
         lines.append(f"  parked: {call.payload_type} of {who}, for {show_span(world.now_ns - call.at_ns)}")
     if len(calls) > _SHOWN:
         lines.append(f"  and {len(calls) - _SHOWN} more parked requests")
-    lines += _due(world)
+    lines += _due(world, planned)
     if clock.mode.value == "manual":
         lines.append("time moves only by advance(); mode='auto' lets it move when all wait")
     return "\n".join(lines)
 
 
-def _due(world: World) -> list[str]:
-    world.next_due()
-    entries = world.agenda.entries()
+def coming(world: World, planned: Agenda) -> list[tuple[int, Event]]:
+    """All that is due in the server and planned outside of it, in order; runs with nothing to look at left out."""
+    entries = [(due_ns, event) for due_ns, _, event in world.agenda.entries() if not _is_empty(world, event)]
+    entries += ((due_ns, event) for due_ns, _, event in planned.entries())
+    return sorted(entries, key=lambda entry: entry[0])
+
+
+def _is_empty(world: World, event: Event) -> bool:
+    return isinstance(event, ReleaseTick) and not world.release_ticks[event.second]
+
+
+def _due(world: World, planned: Agenda) -> list[str]:
+    entries = coming(world, planned)
     if not entries:
         return ["  nothing is due, ever"]
     lines = [
-        f"  due in {show_span(due_ns - world.now_ns)}: {type(event).__name__}"
-        for due_ns, _, event in islice(entries, _SHOWN)
+        f"  due in {show_span(due_ns - world.now_ns)}: {getattr(event, 'what', '') or type(event).__name__}"
+        for due_ns, event in islice(entries, _SHOWN)
     ]
     if len(entries) > _SHOWN:
         lines.append(f"  and {len(entries) - _SHOWN} more")

@@ -138,9 +138,15 @@ class Stream:
         sim = self.clients.sim
         pending = sim.ask_inside(caller_id, message)
         if pending.answer is None:
-            pending.told = partial(self._heard, pending, caller_id, message, left)
+            self.clients.busy += 1
+            pending.told = partial(self._told, pending, caller_id, message, left)
         else:
             self._heard(pending, caller_id, message, left)
+
+    def _told(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
+        """The answer has come late, or not at all."""
+        self.clients.busy -= 1
+        self._heard(pending, caller_id, message, left)
 
     def _heard(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
         answer = pending.answer
@@ -178,7 +184,7 @@ class Clients:
         self.generators = generators
         self.start_ns = sim.world.now_ns
         self.streams: list[Stream] = []
-        self.busy = 0  # streams that have more to submit, and submissions that will be sent again
+        self.busy = 0  # streams that have more to submit, and submissions under way or to be sent again
         sim.on_planned(Arrive, self._arrive)
         sim.on_planned(Resend, self._resend)
 
@@ -198,7 +204,7 @@ class Clients:
         stream.plan()
 
     def all_submitted(self) -> bool:
-        """Whether nothing more is to be submitted, or sent again."""
+        """Whether nothing more is to be submitted or sent again, and all answers have come."""
         return self.busy == 0
 
     def add_users(self, workload: Workload) -> list[str]:

@@ -61,6 +61,23 @@ def test_what_the_reference_faults_on_is_refused(vector: dict[str, Any]) -> None
         cronexpr.parse(vector["expr"])
 
 
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("9" * 5000 + " * * * * *", "value out of range"),
+        ("@every " + "9" * 5000 + "s", "invalid duration"),
+    ],
+)
+def test_numbers_of_any_length_are_told_apart(expression: str, text: str) -> None:
+    with pytest.raises(Refusal, match=text):
+        cronexpr.parse(expression)
+
+
+def test_zeros_in_front_and_behind_do_not_count() -> None:
+    assert cronexpr.parse("0" * 5000 + "1 * * * * *").next(0, ZoneInfo("UTC")) == 1_000_000_000
+    assert cronexpr.parse("@every 1." + "0" * 5000 + "s").next(0, ZoneInfo("UTC")) == 1_000_000_000
+
+
 def test_an_empty_field_never_matches() -> None:
     assert cronexpr.parse(", * * * * *").next(0, ZoneInfo("UTC")) is None
 

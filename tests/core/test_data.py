@@ -49,6 +49,8 @@ def test_a_log_of_somebody_who_is_no_executor_any_more_is_no_traceback(colony: C
         ("getblueprinthistorymsg", {"blueprintid": "\0"}, 500),
         ("getblueprintdefinitionmsg", {"colonyname": "c", "name": "\0"}, 500),
         ("getcolonystatsmsg", {"colonyname": "\0"}, 500),
+        ("getprocessesmsg", {"colonyname": "c", "label": "\0"}, 400),
+        ("getprocessesmsg", {"colonyname": "c", "executortype": "\0"}, 400),
         ("submitfuncspecmsg", {"spec": {"label": "\0", "conditions": {"colonyname": "c"}}}, 400),
     ],
 )

@@ -76,6 +76,14 @@ def test_a_cron_every_five_seconds_skips_and_doubles_nothing(sim: Simulation, ad
     assert seconds == list(range(5, 6 * 3600, 5))
 
 
+def test_a_workflow_that_the_storage_refuses_is_not_started(sim: Simulation, add_cron: AddCron) -> None:
+    add_cron("wrong", interval=5, workflowspec=WORKFLOW.replace('"funcname"', '"label":"a\\u0000b","funcname"'))
+    add_cron("right", interval=5)
+    sim.advance(30)
+    assert {process.spec.label for process in sim.world.processes.values()} == {""}
+    assert sim.world.processes
+
+
 def test_intervals_are_rounded_up_to_the_checkers_looks(sim: Simulation, add_cron: AddCron) -> None:
     """Each run is the first look after its time, and the next interval counts from that look."""
     add_cron(interval=10)

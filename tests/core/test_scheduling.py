@@ -100,6 +100,27 @@ def test_the_same_process_as_by_linear_search(history: list[tuple[str, object]])
     assert queues.first(1000) == sorted(naive.waiting, key=order_of)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_amounts_of_both_kinds_are_heeded_in_long_histories(seed: int) -> None:
+    """Many kinds of process, each with amounts of its own, and executors of every size."""
+    draw = random.Random(seed)
+    queues, naive = Queues(), Naive()
+    for serial in range(400):
+        if draw.random() < 0.55:
+            amounts = {"cpu": draw.randrange(40), "memory": draw.randrange(40), "priority": draw.randrange(3)}
+            process = _process(serial, **amounts)
+            queues.push(process)
+            naive.waiting.append(process)
+            continue
+        size = [draw.choice([None, draw.randrange(40)]) for _ in range(2)]
+        demand = Demand("c", "a", "t", "a", "", *size)
+        expected = naive.first_for(demand)
+        assert queues.take(demand) is expected
+        if expected is not None:
+            expected.state = RUNNING
+            naive.waiting.remove(expected)
+
+
 def test_a_process_that_comes_back_stands_where_it_stood() -> None:
     queues = Queues()
     first, second, third = (_process(serial) for serial in (1, 2, 3))

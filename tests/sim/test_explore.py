@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from typing import Any
 
@@ -212,3 +213,23 @@ def test_a_cluster_that_is_not_there_is_told_with_what_would_do() -> None:
 
     with pytest.raises(NoCluster, match="dask scheduler"):
         Cluster("nonsense")
+
+
+class Brittle(Pool):
+    """One process, which dies while the fourth run is handed to it."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.asked = 0
+
+    def submit(self, scenario: Scenario, seed: int) -> Future[Outcome]:
+        self.asked += 1
+        if self.asked == 4:
+            raise BrokenProcessPool("died")
+        future: Future[Outcome] = Future()
+        future.set_result(Outcome(seed=seed))
+        return future
+
+
+def test_a_pool_that_breaks_while_nothing_is_under_way_loses_no_seed(scenario: Scenario) -> None:
+    assert [outcome.seed for outcome in explore(scenario, range(10), Brittle())] == list(range(10))

@@ -11,6 +11,7 @@ from colonysim import BadSnapshot, ColonyClient, Mode, ProcessState, Refused, Si
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.sim import snapshots
 from colonysim.sim.clock import LAST_NS, Clock
+from colonysim.sim.faults import Restart, Times
 from colonysim.sim.pending import LOST
 
 
@@ -384,3 +385,18 @@ def test_calls_tell_what_was_asked_and_answered() -> None:
 def test_bad_settings_are_told_with_the_fix(settings: dict[str, object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Simulation(**settings)  # type: ignore[arg-type]
+
+
+def test_why_tells_what_is_planned_outside_of_the_server() -> None:
+    sim = Simulation(mode="manual")
+    sim.faults.add(Restart(times=Times(at_s=60)))
+    assert "due in 60 s: fault restart" in sim.why()
+
+
+def test_looking_at_why_changes_nothing() -> None:
+    sim = Simulation(mode="manual")
+    process = _colony(sim).submit("f", maxwaittime=60)
+    process.cancel()
+    before = sim.snapshot()
+    assert "nothing is due, ever" in sim.why()
+    assert sim.snapshot() == before

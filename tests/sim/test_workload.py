@@ -12,7 +12,7 @@ from colonysim import ColonyClient, Simulation
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.sim.arrivals import At, Bursts, Diurnal, Every, Once, Poisson
 from colonysim.sim.chance import Exponential, source
-from colonysim.sim.faults import LoseReply, LoseRequest, Match, When
+from colonysim.sim.faults import Delay, LoseReply, LoseRequest, Match, When
 from colonysim.sim.modelled import ExecutorGroup, Fleet
 from colonysim.sim.submissions import Chain, Diamond, FanOut, MapReduce, Submission
 from colonysim.sim.workload import Clients, Trace, Workload
@@ -170,6 +170,17 @@ def test_what_is_lost_is_sent_again_whether_or_not_it_took_effect(fault: Any, le
     stream = lab.clients.streams[0]
     assert (stream.submitted, stream.lost) == (2, 1)
     assert lab.clients.all_submitted()
+
+
+@pytest.mark.parametrize("fault", [Delay(by_s=500, when=When(nth=2)), LoseRequest(notice_s=500, when=When(nth=2))])
+def test_not_all_is_submitted_while_an_answer_is_still_to_come(fault: Any) -> None:
+    lab = Lab(Workload(name="w", arrivals=Once(2), resends=1), storm_s=None)
+    lab.sim.faults.add(fault)
+    lab.sim.advance(100)
+    assert not lab.clients.all_submitted()
+    lab.sim.advance(500)
+    assert lab.clients.all_submitted()
+    assert len(lab.submitted()) == 2
 
 
 def test_what_is_refused_is_counted_with_the_reason() -> None:

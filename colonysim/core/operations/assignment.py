@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from colonysim.core import lifecycle, registration
 from colonysim.core.access import any_member, colony_owner, member
 from colonysim.core.errors import Refusal
@@ -31,7 +29,6 @@ class AssignProcess(Message, frozen=True):
     timeout: Int = 0
     availablecpu: str = ""
     availablemem: str = ""
-    latest: Any = None  # sent by the Julia SDK, ignored
 
 
 @operation(

@@ -87,6 +87,8 @@ def get_processes(world: World, caller: str, message: GetProcesses, _: None) -> 
     if message.state not in STATES:
         raise Refusal(400, "Failed to get processes, invalid msg.State")
     storage.limit(message.count)
+    if world.request.has_nul:
+        storage.text(400, message.executortype or message.label)
     found = filter(_filter(message), world.processes_in(message.colonyname, message.state).values())
     return or_null(process.copy() for process in _in_order(found, message.state)[: message.count])
 
