@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import msgspec
 import typer
@@ -38,8 +38,10 @@ out = Console(width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.", envvar="COLONYSIM_HOST")]
-Timezone = Annotated[str, typer.Option(help="IANA zone of printed times and cron expressions.")]
-Seed = Annotated[int, typer.Option(help="All chance comes from it.", envvar="COLONYSIM_SEED")]
+Timezone = Annotated[
+    str | None, typer.Option(help="IANA zone of printed times and cron expressions.", envvar="COLONYSIM_TIMEZONE")
+]
+Seed = Annotated[int | None, typer.Option(help="All chance comes from it.", envvar="COLONYSIM_SEED")]
 Server = Annotated[ServerKind, typer.Option(help="Which loop serves connections.", envvar="COLONYSIM_SERVER")]
 Setting = Annotated[
     list[str] | None,
@@ -50,6 +52,9 @@ Anywhere = Annotated[bool, typer.Option("--control-from-anywhere", help="Let oth
 JournalFile = Annotated[
     Path | None, typer.Option("--journal", metavar="FILE", help="File that takes the history, for colonysim replay.")
 ]
+STOCK: Final = Settings(timezone="Europe/Stockholm")
+"""The settings of the stock development environment."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON in place of tables.")]
 
 
@@ -64,8 +69,8 @@ def _fail(text: str, status: int = 2) -> NoReturn:
     raise typer.Exit(status)
 
 
-def _settings(given: Iterable[str] | None, **fields: Any) -> Settings:
-    """The settings of the environment, then of the options."""
+def _settings(given: Iterable[str] | None, base: Settings | None = None, **fields: Any) -> Settings:
+    """The settings of the environment, then of --set, then of the options."""
     try:
         settings = Settings.from_texts(
             {
@@ -73,7 +78,8 @@ def _settings(given: Iterable[str] | None, **fields: Any) -> Settings:
                 for name, value in os.environ.items()
                 if name.startswith("COLONYSIM_")
                 and name.removeprefix("COLONYSIM_").lower() in Settings.__struct_fields__
-            }
+            },
+            base,
         )
         pairs = {}
         for text in given or ():
@@ -118,8 +124,8 @@ def _root(
 def dev(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", envvar="COLONYSIM_PORT")] = 50080,
-    timezone: Timezone = "Europe/Stockholm",
-    seed: Seed = 0,
+    timezone: Timezone = None,
+    seed: Seed = None,
     executor: Annotated[
         str | None, typer.Option(metavar="TYPE", help="Add an executor of this type that closes what it gets.")
     ] = None,
@@ -142,7 +148,7 @@ def dev(
         output = echo.parse_answer(answer)
     except ValueError as error:
         _fail(str(error))
-    settings = _settings(setting, timezone=timezone, seed=seed, start="now")
+    settings = _settings(setting, STOCK, timezone=timezone, seed=seed, start="now")
     sim = _simulation(settings, Mode.REAL, 1.0, state, journal, install=True)
     with ExitStack() as running:
         web = running.enter_context(_server(sim, host, port, server, control_from_anywhere))
@@ -165,8 +171,8 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.", envvar="COLONYSIM_PORT")] = 0,
     clock: Annotated[Mode, typer.Option(help="How time moves.", envvar="COLONYSIM_CLOCK")] = Mode.AUTO,
     rate: Annotated[float, typer.Option(help="How fast, for --clock scaled.")] = 1.0,
-    timezone: Timezone = "UTC",
-    seed: Seed = 0,
+    timezone: Timezone = None,
+    seed: Seed = None,
     start: Annotated[
         str | None, typer.Option(help="Time at the beginning: RFC 3339, or `now` (as with --clock real).")
     ] = None,
@@ -182,7 +188,7 @@ def serve(
     settings = _settings(setting, timezone=timezone, seed=seed, start=start)
     sim = _simulation(settings, clock, rate, state, journal, install=stock)
     with _server(sim, host, port, server, control_from_anywhere) as web:
-        line = {"url": web.url, "seed": seed, "pid": os.getpid()}
+        line = {"url": web.url, "seed": settings.seed, "pid": os.getpid()}
         print(msgspec.json.encode(line).decode(), flush=True)
         _until_signal()
     _save(sim, state)
@@ -270,7 +276,7 @@ def verify(
     real: Annotated[
         bool, typer.Option("--real", help="That server's time is real: wait, and leave its clock alone.")
     ] = False,
-    timezone: Timezone = "Europe/Stockholm",
+    timezone: Annotated[str, typer.Option(help="IANA zone of printed times.")] = "Europe/Stockholm",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print every difference, and what passed.")] = False,
     as_json: AsJson = False,
 ) -> None:

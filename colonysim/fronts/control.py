@@ -223,7 +223,8 @@ class Control:
     def _calls(self, body: bytes, query: dict[str, str]) -> Any:
         calls = list(self.sim.calls)
         after = int(query.get("after", "0"))
-        return [call for call in calls if call.number > after][-int(query.get("limit", "1000")) :]
+        limit = int(query.get("limit", "1000"))
+        return [call for call in calls if call.number > after][-limit:] if limit > 0 else []
 
     def _events(self, body: bytes, query: dict[str, str]) -> Any:
         """What stands on the agenda next."""
@@ -246,7 +247,8 @@ class Control:
 
 def _loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(address).is_loopback
+        known = ipaddress.ip_address(address)
+        return (getattr(known, "ipv4_mapped", None) or known).is_loopback
     except ValueError:
         return address in ("", "<local>")
 

@@ -8,11 +8,12 @@ import time
 from typing import Any, Final
 
 from colonysim.sim.actors import OWN_THREADS
-from colonysim.sim.client import ColonyClient, Refused
+from colonysim.sim.client import ColonyClient, ExecutorClient, Refused
 from colonysim.sim.simulation import Simulation
 
 NAME: Final = "echo"
 POLL_S: Final = 10
+RETRY_S: Final = 1.0
 
 
 def parse_answer(text: str | None) -> list[Any] | None:
@@ -32,22 +33,35 @@ class EchoExecutor:
     """Closes each process with the given output, or else with its arguments, after a while."""
 
     def __init__(self, sim: Simulation, executor_type: str, answer: list[Any] | None, takes_s: float) -> None:
-        self._executor = ColonyClient.stock(sim).add_executor(executor_type, NAME)
+        self._sim = sim
+        self._type = executor_type
         self._answer = answer
         self._takes_s = takes_s
+        self._executor: ExecutorClient | None = self._join()
 
     def start(self) -> None:
         """Run in a thread of its own, for as long as the program lives."""
         threading.Thread(target=self._run, name=f"{OWN_THREADS}echo", daemon=True).start()
 
+    def _join(self) -> ExecutorClient:
+        return ColonyClient.stock(self._sim).add_executor(self._type, NAME)
+
     def _run(self) -> None:
         while True:
-            process = self._executor.assign(timeout_s=POLL_S)
-            if process is None:
-                continue
-            time.sleep(self._takes_s)
             try:
-                process.close(process.args if self._answer is None else self._answer)
-            except Refused as refused:
-                process_id = process.id[:8]
-                print(f"# the executor could not close {process_id}: {refused}", flush=True)
+                self._executor = self._executor or self._join()
+                self._serve(self._executor)
+            except (Refused, ConnectionError) as problem:  # it has been removed, or the server reset
+                print(f"# executor {NAME} begins anew: {problem}", flush=True)
+                self._executor = None
+                time.sleep(RETRY_S)
+
+    def _serve(self, executor: ExecutorClient) -> None:
+        process = executor.assign(timeout_s=POLL_S)
+        if process is None:
+            return
+        time.sleep(self._takes_s)
+        try:
+            process.close(process.args if self._answer is None else self._answer)
+        except Refused as refused:
+            print(f"# executor {NAME} could not close {process.id[:8]}: {refused}", flush=True)

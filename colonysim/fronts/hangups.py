@@ -25,7 +25,10 @@ class HangupWatch:
     def watching(self, connection: socket.socket, gone: Callable[[], None]) -> Iterator[None]:
         """Call `gone` if the other side hangs up meanwhile."""
         with self._lock:
-            self._selector.register(connection, selectors.EVENT_READ, gone)
+            if not self._stopping:
+                self._selector.register(connection, selectors.EVENT_READ, gone)
+        if self._stopping:
+            gone()
         try:
             yield
         finally:
@@ -57,9 +60,15 @@ class HangupWatch:
             gone()
 
     def stop(self) -> None:
-        self._stopping = True
+        """No more hang-ups are noticed: everybody who is still watched counts as gone."""
+        with self._lock:
+            self._stopping = True
         self._waker.send(b"x")
         self._thread.join()
+        with self._lock:
+            watched = [key.data for key in self._selector.get_map().values() if key.data is not None]
+        for gone in watched:
+            gone()
         self._selector.close()
         self._waker.close()
         self._woken.close()

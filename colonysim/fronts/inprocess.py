@@ -29,7 +29,7 @@ from colonysim.sim.stock import PORT
 from colonysim.wire.codec import Incoming
 
 _VOUCHED: Final = 1000
-LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 _PLAIN: Final = frozenset(("data", "json", "verify", "timeout"))
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -40,6 +40,7 @@ def intercept(sim: Simulation, host: str = "localhost", port: int = PORT) -> Ite
 
     `localhost` stands for the loopback addresses too.
     """
+    host = host.strip("[]").lower()
     hosts = LOCAL_HOSTS if host in LOCAL_HOSTS else (host,)
 
     @lru_cache(256)
@@ -132,6 +133,9 @@ def _plain_response() -> Any:
 
     class Response(requests.Response):
         asked: tuple[str, str | bytes] | None = None
+
+        def __reduce__(self) -> Any:
+            return requests.Response, (), self.__getstate__()
 
         @property
         def request(self) -> Any:

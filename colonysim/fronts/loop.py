@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor
 
 from colonysim.fronts.http1 import (
     HEADER_TIMEOUT_S,
@@ -20,8 +20,7 @@ from colonysim.fronts.http1 import (
 )
 from colonysim.fronts.pubsub import Session, is_handshake
 from colonysim.fronts.web import Application, HangUp, Parked, is_control
-
-_CLOSING_S: Final = 0.5
+from colonysim.sim.actors import OWN_THREADS
 
 
 class _Patience:
@@ -68,6 +67,7 @@ class _Connection(asyncio.Protocol):
         self.reader = HttpReader()
         self.busy = False
         self.refused = False
+        self.half_closed = False
         self.parked: Parked | None = None
         self.session: Session | None = None
         self.transport: asyncio.Transport
@@ -93,6 +93,9 @@ class _Connection(asyncio.Protocol):
         self._go_on()
 
     def eof_received(self) -> bool:
+        if self.busy and self.parked is None:
+            self.half_closed = True  # it still wants to hear the answer of the control API
+            return True
         if self.session is None and self.reader.in_body and not self.busy and not self.refused:
             self.reader.feed(b"")
             self._go_on()
@@ -130,7 +133,9 @@ class _Connection(asyncio.Protocol):
             return
         if is_control(request.path):
             self.busy = True
-            asyncio.ensure_future(self._control(request))  # noqa: RUF006  (kept alive by its thread)
+            task = asyncio.ensure_future(self._control(request))
+            self.server.tasks.add(task)
+            task.add_done_callback(self.server.tasks.discard)
             return
         self._answer(request, lambda: self.app.respond(request))
 
@@ -169,7 +174,7 @@ class _Connection(asyncio.Protocol):
         """The control API may move time and wait for what comes of it: that is for another thread."""
         loop = asyncio.get_running_loop()
         try:
-            reply = await loop.run_in_executor(None, self.app.respond, request)
+            reply = await loop.run_in_executor(self.server.control, self.app.respond, request)
         except Exception as error:
             self.server.errors.append(error)
             request.keep = False
@@ -178,6 +183,8 @@ class _Connection(asyncio.Protocol):
         if not self.transport.is_closing():
             self._answer(request, lambda: reply)
             self._go_on()
+            if self.half_closed and not self.busy:
+                self.transport.close()
 
     def _upgrade(self, request: HttpRequest) -> None:
         transport, soon = self.transport, self.server.soon
@@ -225,6 +232,8 @@ class AsyncioLoop:
         self.loop = asyncio.new_event_loop()
         self.errors: list[BaseException] = []
         self.connections: set[_Connection] = set()
+        self.tasks: set[asyncio.Future[None]] = set()
+        self.control = ThreadPoolExecutor(thread_name_prefix=f"{OWN_THREADS}control")
         self._listener = listener
         self._thread = 0
         self._pump_timer: asyncio.TimerHandle | None = None
@@ -252,6 +261,10 @@ class AsyncioLoop:
             finally:
                 self.loop.close()
 
+    def close(self) -> None:
+        """Give free what a loop that never ran has taken."""
+        self.loop.close()
+
     def stop(self) -> None:
         self.soon(lambda: self._stopped.set())
 
@@ -262,8 +275,10 @@ class AsyncioLoop:
         server.close()
         for connection in list(self.connections):
             connection.transport.abort()
+        for task in list(self.tasks):
+            task.cancel()
         await asyncio.sleep(0)
-        await asyncio.wait_for(self.loop.shutdown_default_executor(), _CLOSING_S)
+        self.control.shutdown(wait=False, cancel_futures=True)
 
     def _pump(self) -> None:
         """Let time pass, and look again when the driver says so."""

@@ -33,6 +33,7 @@ OPTIONS: Final = {
     "real": "url of a real Colonies server for the fixture colonysim_url",
 }
 _SIMULATIONS: Final = pytest.StashKey[list[Any]]()
+_SEED: Final = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,6 +74,11 @@ def seed_of(node_id: str) -> int:
     return int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:4])
 
 
+def _seeds_of_marker(item: pytest.Item) -> int | None:
+    marker = item.get_closest_marker("colonysim")
+    return marker.kwargs.get("seeds") if marker else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test once for each seed where several are asked for."""
     marker = metafunc.definition.get_closest_marker("colonysim")
@@ -83,7 +89,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     seeds = (marker.kwargs.get("seeds") if marker else None) or _number(metafunc.config, "seeds")
     if seeds:
         first = _number(metafunc.config, "seed")
-        start = seed_of(metafunc.definition.nodeid) if first is None else first
+        if first is None and marker:
+            first = marker.kwargs.get("seed")
+        start = seed_of(metafunc.definition.nodeid) if first is None else int(first)
         metafunc.parametrize("colonysim_seed", range(start, start + seeds), indirect=True)
 
 
@@ -120,6 +128,7 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
     faults = marker.kwargs.get("faults") if marker else None
     made: list[Simulation] = []
     request.node.stash[_SIMULATIONS] = made
+    request.node.stash[_SEED] = colonysim_seed
 
     def make(*, stock_colony: bool = False, **settings: Any) -> Simulation:
         simulation = Simulation(**({"seed": colonysim_seed, "journal": True} | of_marker | settings))
@@ -135,11 +144,23 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
         return simulation
 
     yield make
+    _stop_all(made)
     for simulation in made:
-        simulation.stop_programs()
         simulation.check()
     if (record := _record_of(request)) is not None:
         _compare_with(record, made)
+
+
+def _stop_all(simulations: list[Simulation]) -> None:
+    """End the programs of all simulations, whatever becomes of one."""
+    problems = []
+    for simulation in simulations:
+        try:
+            simulation.stop_programs()
+        except Exception as problem:
+            problems.append(problem)
+    if problems:
+        raise problems[0]
 
 
 @pytest.fixture
@@ -228,7 +249,10 @@ def pytest_runtest_makereport(
         from colonysim.fronts import pytest_report
 
         folder = option(item.config, "artifacts")
-        lines = pytest_report.told(item.nodeid, simulations, Path(folder) if folder else None)
+        seed = item.stash.get(_SEED, simulations[0].settings.seed)
+        by_option = bool(_number(item.config, "seeds")) and not _seeds_of_marker(item)
+        repeat = pytest_report.command(item.nodeid, seed, by_option)
+        lines = pytest_report.told(repeat, item.nodeid, simulations, Path(folder) if folder else None)
         report.sections.append(("colonysim", "\n".join(lines)))
     return report
 

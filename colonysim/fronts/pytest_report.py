@@ -18,18 +18,17 @@ STORIES_KEPT: Final = 1000
 _WIDTH: Final = 200
 
 
-def command(node_id: str, seed: int) -> str:
-    """What repeats a test."""
-    return f"pytest {shlex.quote(node_id)} --colonysim-seed={seed}"
+def command(node_id: str, seed: int, one_of_many: bool = False) -> str:
+    """What repeats a test; one of many by an option keeps its name only where the option is given again."""
+    return f"pytest {shlex.quote(node_id)} --colonysim-seed={seed}" + (" --colonysim-seeds=1" if one_of_many else "")
 
 
-def told(node_id: str, simulations: list[Simulation], folder: Path | None) -> Iterator[str]:
-    """The lines of the report."""
+def told(repeat: str, node_id: str, simulations: list[Simulation], folder: Path | None) -> Iterator[str]:
+    """The lines of the report. `repeat` is the command that repeats the test."""
     for number, simulation in enumerate(simulations, 1):
         if len(simulations) > 1:
             yield f"simulation {number} of {len(simulations)}"
-        seed = simulation.settings.seed
-        yield f"seed {seed}; repeat with: {command(node_id, seed)}"
+        yield f"seed {simulation.settings.seed}; repeat with: {repeat}"
         yield f"virtual time {simulation.now:%Y-%m-%d %H:%M:%S.%f} UTC, {len(simulation.calls)} calls; what came last:"
         yield from (f"  {line[:_WIDTH]}" for line in _events(simulation))
         unfinished = _unfinished(simulation)

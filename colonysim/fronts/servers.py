@@ -32,6 +32,9 @@ class Loop(Protocol):
     def stop(self) -> None:
         """Close every connection and make `run` return."""
 
+    def close(self) -> None:
+        """Give free what a loop that never ran has taken."""
+
 
 class WebServer:
     """A simulation on a port of this machine. Port 0 takes a free one.
@@ -77,6 +80,8 @@ class WebServer:
         if self._thread is not None:
             self._loop.stop()
             self._thread.join()
+        else:
+            self._loop.close()
         self._listener.close()
 
     def __enter__(self) -> WebServer:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 READ_BYTES = 65_536
+
+
+_CLOSING_S: Final = 0.5
+"""How long the threads of connections that have been closed are waited for."""
 
 
 class _Handler(WSGIRequestHandler):
@@ -96,6 +100,9 @@ class _Handler(WSGIRequestHandler):
             if not data and not reader.in_body:
                 return None
         self.connection.settimeout(None)
+        if reader.to_say:
+            self.connection.sendall(reader.to_say)
+            reader.to_say = b""
         return request
 
     def _serve(self, request: HttpRequest) -> bool:
@@ -108,7 +115,7 @@ class _Handler(WSGIRequestHandler):
 
         try:
             body = b"".join(self.server.app(self._environ(request), start_response))
-        except (OSError, HangUp):
+        except HangUp:
             raise
         except BaseException as error:
             self.server.errors.append(error)
@@ -194,6 +201,7 @@ class _Server(ThreadedWSGIServer):
         super().__init__(host, port, app, _Handler, fd=listener.fileno())
         self.application = app
         self.connections: dict[int, socket.socket] = {}
+        self.threads: dict[int, threading.Thread] = {}
         self.errors: list[BaseException] = []
         self.watch: HangupWatch | None = None
 
@@ -201,17 +209,26 @@ class _Server(ThreadedWSGIServer):
         return self.watch.watching(connection, gone) if self.watch else nullcontext()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        run = self.process_request_thread
-        name = f"{OWN_THREADS}connection"
-        threading.Thread(target=run, args=(request, client_address), name=name, daemon=True).start()
+        key, name = request.fileno(), f"{OWN_THREADS}connection"
+        thread = threading.Thread(target=self._converse, args=(key, request, client_address), name=name, daemon=True)
+        self.connections[key], self.threads[key] = request, thread
+        thread.start()
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        key = request.fileno()
-        self.connections[key] = request
+    def _converse(self, key: int, request: Any, client_address: Any) -> None:
         try:
-            super().process_request_thread(request, client_address)
+            self.process_request_thread(request, client_address)
         finally:
-            self.connections.pop(key, None)
+            if self.threads.get(key) is threading.current_thread():
+                self.connections.pop(key, None)
+                self.threads.pop(key, None)
+
+    def hang_up(self) -> None:
+        """Close all connections, from this side."""
+        for connection in list(self.connections.values()):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it was closed from the other side
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
@@ -241,17 +258,25 @@ class ThreadedLoop:
                 break
             self._server.process_request(connection, address)
         driver.join()
+        self._server.hang_up()  # also what has come while `stop` did so
         self._server.watch.stop()
+        until = time.monotonic() + _CLOSING_S
+        for thread in list(self._server.threads.values()):
+            thread.join(max(until - time.monotonic(), 0))
+        self._server.server_close()
+
+    def close(self) -> None:
+        """Give free what a loop that never ran has taken."""
         self._server.server_close()
 
     def stop(self) -> None:
         self._stopping = True
         self._wakeup.set()
-        for end in (self._listener, *list(self._server.connections.values())):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it was closed from the other side
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it is closed
+        self._server.hang_up()
 
     def _drive(self) -> None:
         driver = self.app.sim.driver

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ OUTSIDE_THRESHOLD_S: Final = 0.020
 THREAD_THRESHOLD_S: Final = 0.050
 """How long a thread of this process must have neither called nor computed before it counts as waiting."""
 
+_PER_THREAD_CLOCK: Final = 0b110  # of the kernel's clock numbers: one thread's, in nanoseconds
 _HEARD: Final = -2  # in place of a thread's processor time: it has called since it was looked at
 
 OWN_THREADS: Final = "colonysim-"
@@ -31,6 +33,7 @@ class Actor(msgspec.Struct):
     since_ns: int = 0
     silent_since: float = 0.0
     program: Any = None  # the program that it is
+    outside: bool = False  # registered by a client that is not in this process
     cpu_ns: int = -1
 
     @property
@@ -54,10 +57,17 @@ class Actor(msgspec.Struct):
 
 
 def cpu_time_ns(thread: threading.Thread) -> int:
-    """Processor time a thread has used. It must be alive, and stays so while this thread does not let go."""
-    if thread.ident is None or not thread.is_alive() or not hasattr(time, "pthread_getcpuclockid"):
+    """Processor time a thread has used; -1 where that cannot be known, or it has just come to its end.
+
+    The clock is named by the thread's number in the kernel, as `pthread_getcpuclockid` would do it on Linux; that
+    call itself must not be made for a thread that may end at any moment.
+    """
+    if sys.platform != "linux" or thread.native_id is None:
         return -1
-    return time.clock_gettime_ns(time.pthread_getcpuclockid(thread.ident))
+    try:
+        return time.clock_gettime_ns(~thread.native_id << 3 | _PER_THREAD_CLOCK)
+    except OSError:
+        return -1
 
 
 class _Own(threading.local):
@@ -116,12 +126,16 @@ class Actors:
         actor.waits_for = ""
         actor.cpu_ns = _HEARD
 
-    def register(self, name: str) -> Actor:
+    def register(self, name: str, *, outside: bool = False) -> Actor:
         """A named actor: time waits for it until it says that it waits. Errors: ValueError for a name in use."""
         if name in self.registered:
             raise ValueError(f"an actor named {name!r} is registered already")
-        actor = self.registered[name] = Actor(name)
+        actor = self.registered[name] = Actor(name, outside=outside)
         return actor
+
+    def forget_outside(self) -> None:
+        """Clients outside who have registered are gone, as those of a test that has ended without a word."""
+        self.registered = {name: actor for name, actor in self.registered.items() if not actor.outside}
 
     def unregister(self, name: str) -> None:
         del self.registered[name]

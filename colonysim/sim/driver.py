@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
 
 from colonysim.sim.actors import THREAD_THRESHOLD_S, Actor, Actors
@@ -12,6 +13,8 @@ from colonysim.sim.clock import Clock, Mode
 from colonysim.sim.pending import Waiter
 
 STUCK_AFTER_S: Final = 5.0
+_AT_ONCE_S: Final = 0.005
+"""For so much real time events happen one after the other before anybody else is looked at."""
 
 
 class Stuck(RuntimeError):
@@ -126,6 +129,7 @@ class Driver:
             driven.catch_up()
             self._planned_ns = driven.next_due()
             return None if self._planned_ns is None else self._clock.real_seconds(self._planned_ns - driven.now_ns())
+        until = monotonic() + _AT_ONCE_S
         while driven.anybody_waits():
             self._let_programs_act()
             if self._programs_run():
@@ -136,6 +140,8 @@ class Driver:
             due_ns = driven.next_due()
             if due_ns is None or driven.fire(due_ns) is None:
                 return None
+            if monotonic() > until:
+                return 0.0  # whoever moves time may have others to serve
         return None
 
     def _programs_run(self) -> bool:

@@ -143,7 +143,8 @@ class Simulation(Keeping, Running):
     def serve(self, connection: Connection) -> None:
         """Something has come on a connection: take it up, as far as it goes."""
         self.actors.hear(connection.outside)
-        if (program := self.actors.this_thread().program) is not None and connection not in program.sockets:
+        program = None if connection.outside else self.actors.this_thread().program
+        if program is not None and connection not in program.sockets:
             program.sockets = [one for one in program.sockets if not one.closed] + [connection]
         with self._lock:
             if self.clock.follows_real_time:
@@ -412,7 +413,7 @@ class Simulation(Keeping, Running):
             if gone:
                 self.actors.registered.pop(name, None)
             else:
-                actor = self.actors.registered.get(name) or self.actors.register(name)
+                actor = self.actors.registered.get(name) or self.actors.register(name, outside=True)
                 actor.waits_for = "whatever comes" if waits else ""
                 actor.since_ns = self.world.now_ns
             self.driver.nudge()
@@ -438,7 +439,10 @@ class Simulation(Keeping, Running):
                 self.journal.marked(self.world.now_ns)
 
     def reset(self, seed: int | None = None) -> None:
-        """Back to the state after start-up; whoever waits loses the connection."""
+        """Back to the state after start-up; whoever waits loses the connection, and clients outside are forgotten.
+
+        The clock goes on as it does, in its mode.
+        """
         self._without_programs("a reset")
         with self._lock:
             self._lose_everybody()
@@ -450,6 +454,7 @@ class Simulation(Keeping, Running):
             self.problems.clear()
             if self.journal is not None:
                 self.journal.reset(world.now_ns, self._initial is not None, seed)
+            self.actors.forget_outside()
             self._begin_world(world)
 
     def snapshot(self) -> bytes:

@@ -137,6 +137,23 @@ def test_options_may_come_from_the_environment(serve: Callable[..., Served]) -> 
     assert served.ask("clock")["now"] == "2030-01-01T00:00:00Z"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "environment", "now"),
+    [
+        ([], {}, "2026-01-01T00:00:00Z"),
+        (["--set", "timezone=Europe/Stockholm"], {}, "2026-01-01T01:00:00+01:00"),
+        ([], {"COLONYSIM_TIMEZONE": "Europe/Stockholm"}, "2026-01-01T01:00:00+01:00"),
+        (["--timezone", "UTC", "--set", "timezone=Asia/Tokyo"], {}, "2026-01-01T00:00:00Z"),
+    ],
+)
+def test_a_setting_is_heeded_however_it_is_given(
+    serve: Callable[..., Served], arguments: list[str], environment: dict[str, str], now: str
+) -> None:
+    served = serve("serve", "--clock", "manual", "--set", "seed=4", *arguments, **environment)
+    assert json.loads(served.line)["seed"] == 4
+    assert served.ask("clock")["now"] == now
+
+
 def test_the_state_is_kept_across_restarts(serve: Callable[..., Served], tmp_path: Path) -> None:
     state = tmp_path / "state"
     first = serve("serve", "--clock", "manual", "--stock", "--state", str(state))
@@ -182,6 +199,10 @@ def test_dev_prints_the_environment_and_runs_an_executor(serve: Callable[..., Se
     process = client.submit_func_spec(spec, exports["COLONIES_PRVKEY"])
     done = client.wait(process, 10, exports["COLONIES_PRVKEY"])
     assert client.get_process(done.processid, exports["COLONIES_PRVKEY"]).output == ["done"]
+    control = f"http://{exports['COLONIES_SERVER_HOST']}:{exports['COLONIES_SERVER_PORT']}/colonysim"
+    urllib.request.urlopen(f"{control}/reset", b"").close()
+    process = client.submit_func_spec(spec, exports["COLONIES_PRVKEY"])
+    client.wait(process, 60, exports["COLONIES_PRVKEY"])  # the executor is back
     assert served.stop(signal.SIGINT) == 0
 
 

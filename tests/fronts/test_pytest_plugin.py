@@ -136,6 +136,16 @@ def test_each_of_many_seeds_can_be_repeated(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess("-p", "no:randomly", node_id, option).assert_outcomes(failed=1)
 
 
+def test_one_of_many_seeds_of_an_option_can_be_repeated(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_f="def test_it(colony, make_colonysim):\n    make_colonysim(seed=5)\n    assert False\n")
+    result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-seeds=2")
+    result.assert_outcomes(failed=2)
+    told = next(line for line in result.outlines if "repeat with: pytest " in line)
+    repeated = pytester.runpytest_subprocess("-p", "no:randomly", *shlex.split(told.split("repeat with: pytest ")[1]))
+    repeated.assert_outcomes(failed=1)
+    repeated.stdout.fnmatch_lines([told])
+
+
 @pytest.mark.parametrize("way", ["option", "environment", "ini"])
 def test_many_seeds_are_asked_for_three_ways(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, way: str
