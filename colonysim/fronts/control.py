@@ -15,6 +15,7 @@ from colonysim.sim.driver import Stuck
 from colonysim.sim.faults import Plan, read_faults
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.snapshots import BadSnapshot
+from colonysim.sim.why import coming
 from colonysim.wire.times import format_time, zone_of
 
 JSON: Final = "application/json"
@@ -227,11 +228,13 @@ class Control:
         return [call for call in calls if call.number > after][-limit:] if limit > 0 else []
 
     def _events(self, body: bytes, query: dict[str, str]) -> Any:
-        """What stands on the agenda next."""
+        """What is due next in the server, and what is planned outside of it."""
         with self.sim.locked() as world:
-            world.next_due()
-            entries = world.agenda.entries()[: int(query.get("limit", "100"))]
-        return [{"due_ns": due_ns, "event": type(event).__name__, "about": event} for due_ns, _, event in entries]
+            entries = coming(world, self.sim.planned)[: int(query.get("limit", "100"))]
+        return [
+            {"due_ns": due_ns, "event": type(event).__name__, "about": getattr(event, "what", "") or event}
+            for due_ns, event in entries
+        ]
 
     def _coverage(self, body: bytes, query: dict[str, str]) -> Any:
         return [

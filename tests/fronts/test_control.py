@@ -11,6 +11,7 @@ import requests
 from colonysim import ColonyClient, ProcessState, Simulation, WebServer
 from colonysim.fronts.control import Control
 from colonysim.fronts.http1 import HttpRequest
+from colonysim.sim.faults import Restart, Times
 
 from .conftest import signed
 
@@ -116,6 +117,8 @@ def test_calls_events_and_coverage(ask: Any, sim: Simulation) -> None:
     assert [(call["payload_type"], call["status"]) for call in calls] == [("submitfuncspecmsg", 200)]
     assert ask("GET", f"calls?after={calls[0]['number']}") == []
     assert [event["event"] for event in ask("GET", "events")] == ["ReleaseTick"]
+    sim.faults.add(Restart(times=Times(at_s=60)))
+    assert [event["about"] for event in ask("GET", "events")][1:] == ["fault restart"]
     assert len(ask("GET", "coverage")) == 99
 
 
