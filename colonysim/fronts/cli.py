@@ -9,16 +9,16 @@ import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
 from colonysim.fronts.commands import bench, compare, explore, replay, run, traces
+from colonysim.fronts.commands.console import AsJson, err, fail, out
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
@@ -34,8 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-out = Console(width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
 
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.", envvar="COLONYSIM_HOST")]
 Timezone = Annotated[
@@ -55,18 +53,10 @@ JournalFile = Annotated[
 STOCK: Final = Settings(timezone="Europe/Stockholm")
 """The settings of the stock development environment."""
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON in place of tables.")]
-
 
 def main() -> None:
     """Entry point."""
     app()
-
-
-def _fail(text: str, status: int = 2) -> NoReturn:
-    """Say what is wrong, and leave."""
-    err.print(f"colonysim: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(status)
 
 
 def _settings(given: Iterable[str] | None, base: Settings | None = None, **fields: Any) -> Settings:
@@ -90,7 +80,7 @@ def _settings(given: Iterable[str] | None, base: Settings | None = None, **field
         settings = Settings.from_texts(pairs, settings)
         return settings.overridden(**{name: value for name, value in fields.items() if value is not None})
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _version(wanted: bool) -> None:
@@ -147,7 +137,7 @@ def dev(
     try:
         output = echo.parse_answer(answer)
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
     settings = _settings(setting, STOCK, timezone=timezone, seed=seed, start="now")
     sim = _simulation(settings, Mode.REAL, 1.0, state, journal, install=True)
     with ExitStack() as running:
@@ -203,9 +193,9 @@ def _simulation(
     try:
         sim = Simulation(settings, mode=mode, rate=rate, journal=journal or False)
     except OSError as error:
-        _fail(f"{journal} cannot be written: {error.strerror or error}")
+        fail(f"{journal} cannot be written: {error.strerror or error}")
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
     try:
         if state is not None and state.exists():
             sim.restore(state.read_bytes())
@@ -213,7 +203,7 @@ def _simulation(
             stock.install(sim)
         sim.mark_initial()
     except (OSError, ValueError) as error:
-        _fail(f"{state}: {error}" if state is not None and state.exists() else str(error))
+        fail(f"{state}: {error}" if state is not None and state.exists() else str(error))
     return sim
 
 
@@ -221,7 +211,7 @@ def _server(sim: Simulation, host: str, port: int, kind: ServerKind, control_fro
     try:
         return WebServer(sim, host, port, kind=kind, control_from_anywhere=control_from_anywhere)
     except OSError as error:
-        _fail(error.strerror or str(error))
+        fail(error.strerror or str(error))
 
 
 def _object_store(host: str) -> ObjectStore:
@@ -230,7 +220,7 @@ def _object_store(host: str) -> ObjectStore:
     try:
         return ObjectStore("127.0.0.1" if host == "localhost" else host)
     except ImportError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _until_signal() -> None:
@@ -251,7 +241,7 @@ def _save(sim: Simulation, state: Path | None) -> None:
         fresh.write_bytes(sim.snapshot())
         fresh.replace(state)
     except OSError as error:
-        _fail(f"the state could not be written: {error}")
+        fail(f"the state could not be written: {error}")
 
 
 # ---------------------------------------------------------------- scenarios
@@ -285,11 +275,11 @@ def verify(
     from colonysim.fronts.verify.player import BadCase
 
     if real and url is None:
-        _fail("--real needs the server's address: --url http://127.0.0.1:50080")
+        fail("--real needs the server's address: --url http://127.0.0.1:50080")
     try:
         results = report.run(cases, url, virtual=not real, timezone=timezone, progress=not as_json, console=err)
     except (BadCase, ValueError, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     if as_json:
         print(msgspec.json.encode(results).decode())
     else:
@@ -311,7 +301,7 @@ def coverage(
     try:
         rows = census.take(cases or [])
     except (BadCase, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     if as_json:
         print(msgspec.json.encode(rows).decode())
     elif markdown:

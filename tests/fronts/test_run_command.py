@@ -103,7 +103,7 @@ def test_two_runs_that_differ_are_told(scenario: Path, monkeypatch: pytest.Monke
     from typer.testing import CliRunner
 
     from colonysim.fronts import cli
-    from colonysim.fronts.commands import run as command
+    from colonysim.fronts.commands import console
 
     broken = "import sys; sys.argv[0] = 'colonysim'; from colonysim.sim import chance; import random\n"
     broken += "chance.source = lambda seed, purpose: random.Random(hash(purpose))\n"
@@ -113,7 +113,7 @@ def test_two_runs_that_differ_are_told(scenario: Path, monkeypatch: pytest.Monke
     def run_broken(words: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         return real([sys.executable, "-c", broken, *words[3:]], **more)
 
-    monkeypatch.setattr(command.subprocess, "run", run_broken)
+    monkeypatch.setattr(console.subprocess, "run", run_broken)
     random_arrivals = "workload.0.arrivals={kind: poisson, per_hour: 900}"
     told = CliRunner().invoke(cli.app, ["run", str(scenario), "--check-determinism", "--set", random_arrivals])
     assert told.exit_code == 1, told.output

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+from colonysim.fronts.commands.console import AsJson, out
 
 
 def bench(
     count: Annotated[int, typer.Option(min=100, help="Life cycles for each figure.")] = 10_000,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON in place of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure this machine: life cycles a second, with and without checks, and the cost of a long queue."""
     import msgspec

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from colonysim.fronts.commands.console import AsJson, Override, err, fail, out
 
 if TYPE_CHECKING:
     from colonysim.sim.comparison import Variant
 
-BAD_INPUT = 2
-
-out = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
-
 File = Annotated[Path, typer.Argument(help="A scenario.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from the scenario's own on.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures as a picture (SVG).")]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines: all summaries, and nothing else.")]
-Override = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a value for all of them.")
-]
 
 
 def compare(
@@ -39,7 +30,7 @@ def compare(
     """The same seeds under several policies: figures, and differences seed by seed with 95 % confidence intervals."""
     names = list(dict.fromkeys(name.strip() for name in policy.split(",")))
     if len(names) < 2:
-        _fail("name at least two policies, such as --policy reference,fair")
+        fail("name at least two policies, such as --policy reference,fair")
     common = tuple(override or ())
     variants = _run(file, {name: (*common, f"settings.policy={name}") for name in names}, seeds, quiet=as_json)
     if as_json:
@@ -63,11 +54,11 @@ def sweep(
 
     path, equals, values = vary.partition("=")
     if not equals:
-        _fail(f"--vary takes PATH=VALUES, such as executors.0.count=1..64, not {vary!r}")
+        fail(f"--vary takes PATH=VALUES, such as executors.0.count=1..64, not {vary!r}")
     try:
         points = points_of(values)
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
     common = tuple(override or ())
     variants = _run(file, {point: (*common, f"{path}={point}") for point in points}, seeds, quiet=as_json)
     if as_json:
@@ -97,9 +88,9 @@ def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bo
 
             return run_variants(file, variants, seeds, told, surroundings)
     except BadScenario as error:
-        _fail(str(error))
+        fail(str(error))
     except (OSError, ValueError) as error:
-        _fail(f"{file}: {error}")
+        fail(f"{file}: {error}")
 
 
 # ---------------------------------------------------------------- telling
@@ -153,7 +144,7 @@ def _write(plot: Path, variants: list[Variant], joined: bool, differences: bool)
     try:
         plot.write_text(svg(panels))
     except OSError as error:
-        _fail(f"{plot} cannot be written: {error.strerror or error}")
+        fail(f"{plot} cannot be written: {error.strerror or error}")
 
 
 def _is_number(text: str) -> bool:
@@ -162,8 +153,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _fail(text: str) -> NoReturn:
-    err.print(f"colonysim: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(BAD_INPUT)

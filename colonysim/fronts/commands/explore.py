@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from colonysim.fronts.commands.console import AsJson, Override, err, fail, load, out, repeats
 
 if TYPE_CHECKING:
     from colonysim.sim.explore import Outcome, Overview, Pool
     from colonysim.sim.scenario import Scenario
     from colonysim.sim.shrink import Shrunk
 
-out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, markup=False)
-
 INTERRUPTED = 130
 _SHOWN = 8
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Set a part of the scenario: phases.storm_s=60.")
-]
 To = Annotated[
     Path | None, typer.Option("--shrunk", metavar="OUT.YAML", help="Where the shrunk scenario goes; else beside FILE.")
 ]
 Runs = Annotated[int, typer.Option("--shrink-runs", min=1, help="Runs that shrinking may take.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON in place of tables.")]
 
 
 def explore(
@@ -47,7 +40,7 @@ def explore(
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Run on a cluster of dask.distributed; `local` starts one.")
     ] = None,
-    overrides: Overrides = None,
+    overrides: Override = None,
     no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Do not shrink the first seed that fails.")] = False,
     shrunk: To = None,
     shrink_runs: Runs = 500,
@@ -56,7 +49,7 @@ def explore(
     """Run a scenario under many seeds, and shrink the first that fails. Exit code 0: none did; 1: some did."""
     from colonysim.sim.explore import overview
 
-    scenario = _load(file, overrides)
+    scenario = load(file, overrides)
     first = scenario.seed if from_seed is None else from_seed
     outcomes, complete = _sweep(scenario, range(first, first + seeds), _pool(workers, dask), stop_at_first)
     view = overview(outcomes, stop_at_first)
@@ -64,7 +57,7 @@ def explore(
     if not as_json:
         _show(view, seeds)
     if view.failed:
-        answer["command"] = command = _command(file, view.failed[0], overrides)
+        answer["command"] = command = shlex.join(repeats(file, view.failed[0], overrides))
         if not as_json:
             _show_first(view, command)
         if complete and not no_shrink:
@@ -82,34 +75,20 @@ def explore(
 def shrink(
     file: File,
     seed: Annotated[int | None, typer.Option(help="The seed that fails; else the scenario's own.")] = None,
-    overrides: Overrides = None,
+    overrides: Override = None,
     shrunk: To = None,
     shrink_runs: Runs = 500,
     as_json: AsJson = False,
 ) -> None:
     """Make a scenario that fails with a seed small: the fewest faults, executors and processes that still fail so."""
-    scenario = _load(file, overrides)
+    scenario = load(file, overrides)
     chosen = scenario.seed if seed is None else seed
     answer = _shrink(scenario, chosen, _beside(file, chosen, shrunk), shrink_runs, as_json)
     if as_json:
         print(msgspec.json.encode(answer).decode())
 
 
-def _fail(text: str, status: int = 2) -> NoReturn:
-    err.print(f"colonysim: {text}", style="red", soft_wrap=True)
-    raise typer.Exit(status)
-
-
 # ---------------------------------------------------------------- exploring
-def _load(file: Path, overrides: list[str] | None) -> Scenario:
-    from colonysim.sim.scenario import Scenario
-
-    try:
-        return Scenario.load(file, tuple(overrides or ()))
-    except ValueError as error:
-        _fail(str(error))
-
-
 def _pool(workers: int | None, dask: str | None) -> Pool:
     from colonysim.fronts.surroundings import surroundings
     from colonysim.sim.clusters import Cluster, NoCluster
@@ -120,7 +99,7 @@ def _pool(workers: int | None, dask: str | None) -> Pool:
     try:
         return Cluster(dask, workers, surroundings)
     except NoCluster as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _sweep(scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool) -> tuple[list[Outcome], bool]:
@@ -137,7 +116,7 @@ def _sweep(scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool) ->
         err.print("colonysim: interrupted; this is what there is so far", style="yellow")
         return outcomes, False
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
     return outcomes, True
 
 
@@ -173,14 +152,6 @@ def _show_first(view: Overview, command: str) -> None:
     out.print(f"digest {outcome.digest or 'none'}; repeat with:\n  {command}")
 
 
-def _command(file: Path, seed: int, overrides: list[str] | None = None) -> str:
-    """What to type to see it again, word for word."""
-    words = ["colonysim", "run", str(file), "--seed", str(seed)]
-    for override in overrides or ():
-        words += ["--set", override]
-    return shlex.join(words)
-
-
 # ---------------------------------------------------------------- shrinking
 def _beside(file: Path, seed: int, given: Path | None) -> Path:
     return given or file.with_name(f"{file.stem}-seed-{seed}.yaml")
@@ -204,10 +175,10 @@ def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -
             )
         _write(small, to)
     except CannotShrink as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
     except (ValueError, OSError) as error:
-        _fail(f"{to}: {error}" if isinstance(error, OSError) else str(error))
-    command = _command(to, seed)
+        fail(f"{to}: {error}" if isinstance(error, OSError) else str(error))
+    command = shlex.join(repeats(to, seed))
     if not as_json:
         end = "" if small.complete else f", which is all that --shrink-runs={runs} allows"
         out.print(f"shrunk in {small.runs} runs and {time.monotonic() - began:.1f} s{end}:")

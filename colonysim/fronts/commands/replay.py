@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from colonysim.fronts.commands.console import FAILED, FINE, AsJson, err, fail, out, twice
 
 if TYPE_CHECKING:
     from colonysim.sim.replay import Replayed
-
-SAME, DIFFERS, BAD_FILE = 0, 1, 2
-HASH_SEEDS = ("0", "4711")
-
-out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
 
 
 def replay(
@@ -28,7 +20,7 @@ def replay(
     check_determinism: Annotated[
         bool, typer.Option("--check-determinism", help="Replay twice, in fresh processes, and compare.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON in place of text.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Replay a journal and stop at the first difference. Exit codes: 0 same, 1 differs, 2 no journal to replay."""
     if check_determinism:
@@ -43,7 +35,7 @@ def replay(
         out.print(str(replayed.difference))
     else:
         _tell(replayed)
-    raise typer.Exit(SAME if replayed.same else DIFFERS)
+    raise typer.Exit(FINE if replayed.same else FAILED)
 
 
 def _replay(file: Path, until: int | None, quiet: bool) -> Replayed:
@@ -57,7 +49,7 @@ def _replay(file: Path, until: int | None, quiet: bool) -> Replayed:
                 file, until=until, progress=lambda read, lines: progress.update(bar, completed=read, lines=lines)
             )
     except (BadJournal, OSError) as error:
-        _fail(f"{file}: {error.strerror or error}" if isinstance(error, OSError) else f"{file}: {error}")
+        fail(f"{file}: {error.strerror or error}" if isinstance(error, OSError) else f"{file}: {error}")
 
 
 def _tell(replayed: Replayed) -> None:
@@ -70,23 +62,15 @@ def _tell(replayed: Replayed) -> None:
 
 
 def _compare(file: Path, until: int | None) -> None:
-    """Replay in two processes with different hash seeds: chance that is not of the seed would show."""
-    arguments = [sys.executable, "-m", "colonysim", "replay", str(file), "--json"]
+    """Replay twice, and say whether it was the same twice."""
+    arguments = ["replay", str(file), "--json"]
     if until is not None:
         arguments += ["--until", str(until)]
-    runs = [
-        subprocess.run(arguments, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True)
-        for seed in HASH_SEEDS
-    ]
-    for run in runs:
-        if run.returncode not in (SAME, DIFFERS):
-            sys.stderr.write(run.stderr)
-            raise typer.Exit(run.returncode)
-    first, second = (run.stdout for run in runs)
+    first, second = twice(arguments)
     if first != second:
         out.print("replayed twice, and not the same twice: the server is not deterministic here")
         out.print(f"  once: {first.strip()}\n  then: {second.strip()}")
-        raise typer.Exit(DIFFERS)
+        raise typer.Exit(FAILED)
     out.print("replayed twice, the same both times")
     _report(first)
 
@@ -99,10 +83,5 @@ def _report(text: str) -> None:
     replayed = msgspec.json.decode(text, type=Replayed)
     if replayed.difference is not None:
         out.print(str(replayed.difference))
-        raise typer.Exit(DIFFERS)
+        raise typer.Exit(FAILED)
     _tell(replayed)
-
-
-def _fail(text: str) -> NoReturn:
-    err.print(f"colonysim: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(BAD_FILE)

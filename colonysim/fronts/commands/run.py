@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
+
+from colonysim.fronts.commands.console import (
+    BAD_INPUT,
+    FAILED,
+    FINE,
+    AsJson,
+    Override,
+    complain,
+    err,
+    fail,
+    load,
+    out,
+    repeats,
+    spread,
+    twice,
+)
 
 if TYPE_CHECKING:
-    from colonysim.sim.metrics import Metrics, Quantiles
+    from colonysim.sim.metrics import Metrics
     from colonysim.sim.scenario import Scenario
     from colonysim.sim.scenario_runner import Result, Run
-
-FINE, FAILED, BAD_INPUT = 0, 1, 2
-HASH_SEEDS = ("0", "4711")
-
-out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
-
-Override = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a value, such as --set executors.0.count=50."),
-]
 
 
 def run(
@@ -46,13 +47,13 @@ def run(
     check_determinism: Annotated[
         bool, typer.Option("--check-determinism", help="Run twice, in fresh processes, and compare.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: the whole result, and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
     from colonysim.fronts.surroundings import surroundings
     from colonysim.sim.scenario_runner import Run
 
-    scenario = _load(file, override)
+    scenario = load(file, override)
     if dry_run:
         _describe(scenario, seed)
         return
@@ -65,18 +66,18 @@ def run(
             done = Run(scenario, seed, progress, journal, surroundings)
             result = done.execute()
     except (OSError, ValueError) as error:
-        _fail(f"{file}: {error}")
+        fail(f"{file}: {error}")
     for kind, path in files.items():
         try:
             _write(kind, done, path)
         except OSError as error:
-            _fail(f"{path} cannot be written: {error.strerror or error}")
+            fail(f"{path} cannot be written: {error.strerror or error}")
     if as_json:
         import msgspec
 
         print(msgspec.json.encode(result).decode())
     else:
-        _tell(result, files | recorded, shlex.join(_command(file, result.seed, override)))
+        _tell(result, files | recorded, shlex.join(repeats(file, result.seed, override)))
     raise typer.Exit(FINE if result.ok else FAILED)
 
 
@@ -89,7 +90,7 @@ def validate(
         print(schema_text(), end="")
         return
     if not files:
-        _fail("name a scenario, or ask for --schema")
+        fail("name a scenario, or ask for --schema")
     bad = False
     for file in files:
         from colonysim.sim.program_code import BadProgram
@@ -101,7 +102,7 @@ def validate(
             out.print(f"{file}: good")
         except (BadScenario, BadTrace, BadProgram) as error:
             bad = True
-            _complain(str(error))
+            complain(str(error))
     raise typer.Exit(BAD_INPUT if bad else FINE)
 
 
@@ -115,16 +116,6 @@ def schema_text() -> str:
 
 
 # ---------------------------------------------------------------- reading
-def _load(file: Path, override: list[str] | None) -> Scenario:
-    from colonysim.sim.scenario import Scenario
-    from colonysim.sim.scenario_files import BadScenario
-
-    try:
-        return Scenario.load(file, tuple(override or ()))
-    except BadScenario as error:
-        _fail(str(error))
-
-
 def _check(file: Path) -> None:
     """Everything that can be known without running it. Errors: BadScenario, BadTrace, BadProgram."""
     from colonysim.sim.program_code import check_code
@@ -149,7 +140,7 @@ def _describe(scenario: Scenario, seed: int | None) -> None:
     try:
         groups = groups_of(scenario)
     except BadTrace as error:
-        _fail(str(error))
+        fail(str(error))
     out.print(f"{scenario.name}, seed {scenario.seed if seed is None else seed}")
     if scenario.about:
         out.print(f"  {scenario.about}")
@@ -226,17 +217,11 @@ def _write(kind: str, done: Run, path: Path) -> None:
 
 # ---------------------------------------------------------------- twice
 def _compare(file: Path, seed: int, override: list[str] | None) -> NoReturn:
-    """Run in two processes with different hash seeds: chance that is not of the seed would show."""
+    """Run twice, and say whether it was the same twice."""
     import msgspec
 
-    words = [sys.executable, "-m", "colonysim", *_command(file, seed, override)[1:], "--json", "--set", "journal=true"]
-    results = []
-    for hash_seed in HASH_SEEDS:
-        done = subprocess.run(words, env=os.environ | {"PYTHONHASHSEED": hash_seed}, capture_output=True, text=True)
-        if done.returncode == BAD_INPUT:
-            _fail(done.stderr.strip().removeprefix("colonysim: "))
-        results.append(msgspec.json.decode(done.stdout))
-    first, second = results
+    words = [*repeats(file, seed, override)[1:], "--json", "--set", "journal=true"]
+    first, second = map(msgspec.json.decode, twice(words))
     for name in first:
         if name != "cost" and first[name] != second[name]:
             out.print(f"two runs with seed {seed} differ in {name}: {first[name]} and {second[name]}", style="red")
@@ -261,9 +246,9 @@ def _tell(result: Result, files: dict[str, Path], command: str) -> None:
         f"  executors   {figures.executors:,}, busy {figures.utilisation:.1%}; "
         f"{figures.throughput_per_hour:,.1f} processes an hour; queue {figures.queue_depth_max:,} at most"
     )
-    out.print(f"  waiting     {_spread(figures.waiting_s, ' s')}")
-    out.print(f"  turnaround  {_spread(figures.turnaround_s, ' s')}")
-    out.print(f"  slowdown    {_spread(figures.bounded_slowdown)}")
+    out.print(f"  waiting     {spread(figures.waiting_s, ' s')}")
+    out.print(f"  turnaround  {spread(figures.turnaround_s, ' s')}")
+    out.print(f"  slowdown    {spread(figures.bounded_slowdown)}")
     for note in result.notes:
         out.print(f"  note        {note}")
     for finding in result.findings:
@@ -280,28 +265,3 @@ def _tell(result: Result, files: dict[str, Path], command: str) -> None:
             out.print(failure.story)
     if result.failures:
         out.print(f"again: {command}")
-
-
-def _spread(values: Quantiles, unit: str = "") -> str:
-    if values.count == 0:
-        return "none"
-    parts = (("p50", values.p50), ("p90", values.p90), ("p99", values.p99), ("max", values.max))
-    return ", ".join(f"{name} {value:,.3g}{unit}" for name, value in parts)
-
-
-def _command(file: Path, seed: int, override: list[str] | None) -> list[str]:
-    """The command that repeats the run, in words."""
-    words = ["colonysim", "run", str(file), "--seed", str(seed)]
-    for text in override or ():
-        words += ["--set", text]
-    return words
-
-
-def _complain(text: str) -> None:
-    err.print(f"colonysim: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
-
-
-def _fail(text: str) -> NoReturn:
-    """Say what is wrong, and leave."""
-    _complain(text)
-    raise typer.Exit(BAD_INPUT)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from colonysim.fronts.commands.console import AsJson, fail, out, spread
 
 if TYPE_CHECKING:
-    from colonysim.sim.metrics import Quantiles
     from colonysim.sim.traces.census import Census
-
-out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
 
 
 def import_trace(
     file: Annotated[Path, typer.Argument(help="SWF, WfFormat or CSV, compressed (.gz) or not.")],
     kind: Annotated[str, typer.Option("--format", help="swf, wfformat or csv, where the name does not tell.")] = "",
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as CSV.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines: JSON in place of text.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What a trace holds: how many processes, over which time, how long they run, whose and where."""
     import msgspec
@@ -35,8 +31,7 @@ def import_trace(
             with csv.open("w", encoding="utf-8", newline="") as stream:
                 plain.write(traces.read(file, kind), stream)
     except (traces.BadTrace, OSError) as error:
-        err.print(f"colonysim: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(2) from None
+        fail(str(error))
     if as_json:
         print(msgspec.json.encode(taken).decode())
     else:
@@ -58,16 +53,9 @@ def _tell(file: Path, taken: Census) -> None:
     out.print(f"  span            {show_span(round(taken.span_s * 1e9))}")
     out.print(f"  work            {show_span(round(taken.work_s * 1e9))}, {taken.processors_busy:,.1f} processors busy")
     out.print(f"  users, sites    {taken.users:,}, {taken.sites:,}; functions {taken.functions:,}")
-    out.print(f"  run time        {_spread(taken.run_s, ' s')}")
-    out.print(f"  between         {_spread(taken.between_s, ' s')}")
-    out.print(f"  processors      {_spread(taken.processors)}")
+    out.print(f"  run time        {spread(taken.run_s, ' s', 6)}")
+    out.print(f"  between         {spread(taken.between_s, ' s', 6)}")
+    out.print(f"  processors      {spread(taken.processors, digits=6)}")
     for title, listed in (("busiest sites", taken.busiest_sites), ("busiest users", taken.busiest_users)):
         if listed:
             out.print(f"  {title}   {', '.join(f'{name} ({count:,})' for name, count in listed[:5])}")
-
-
-def _spread(values: Quantiles, unit: str = "") -> str:
-    if values.count == 0:
-        return "none"
-    parts = (("p50", values.p50), ("p90", values.p90), ("p99", values.p99), ("max", values.max))
-    return ", ".join(f"{name} {value:,.6g}{unit}" for name, value in parts)

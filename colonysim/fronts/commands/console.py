@@ -1,0 +1,85 @@
+"""What all commands have in common: where they write, how they fail, and options that mean the same everywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from colonysim.sim.metrics import Quantiles
+    from colonysim.sim.scenario import Scenario
+
+FINE: Final = 0
+FAILED: Final = 1
+BAD_INPUT: Final = 2
+_HASH_SEEDS: Final = ("0", "4711")
+
+out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False, markup=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON, and nothing else.")]
+Override = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the scenario: --set executors.0.count=50."),
+]
+
+
+def complain(text: str) -> None:
+    """Say what is wrong."""
+    err.print(f"colonysim: {text}", style="red", soft_wrap=True)
+
+
+def fail(text: str, status: int = BAD_INPUT) -> NoReturn:
+    """Say what is wrong, and leave."""
+    complain(text)
+    raise typer.Exit(status)
+
+
+def load(file: Path, overrides: list[str] | None) -> Scenario:
+    """The scenario of a file, or leave."""
+    from colonysim.sim.scenario import Scenario
+    from colonysim.sim.scenario_files import BadScenario
+
+    try:
+        return Scenario.load(file, tuple(overrides or ()))
+    except BadScenario as error:
+        fail(str(error))
+
+
+def repeats(file: Path, seed: int, overrides: list[str] | None = None) -> list[str]:
+    """The command that repeats a run, in words."""
+    words = ["colonysim", "run", str(file), "--seed", str(seed)]
+    for text in overrides or ():
+        words += ["--set", text]
+    return words
+
+
+def twice(arguments: list[str]) -> list[str]:
+    """What a command prints in two processes with different hash seeds: chance that is not of the seed would show.
+
+    Leaves as the command does where there is nothing that it could do.
+    """
+    printed = []
+    for hash_seed in _HASH_SEEDS:
+        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+        words = [sys.executable, "-m", "colonysim", *arguments]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        if done.returncode not in (FINE, FAILED):
+            sys.stderr.write(done.stderr)
+            raise typer.Exit(done.returncode)
+        printed.append(done.stdout)
+    return printed
+
+
+def spread(values: Quantiles, unit: str = "", digits: int = 3) -> str:
+    """The percentiles of something, in a line."""
+    if values.count == 0:
+        return "none"
+    parts = (("p50", values.p50), ("p90", values.p90), ("p99", values.p99), ("max", values.max))
+    return ", ".join(f"{name} {value:,.{digits}g}{unit}" for name, value in parts)
