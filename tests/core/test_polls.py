@@ -9,16 +9,6 @@ from colonysim.core.operations.assignment import AssignProcess
 from colonysim.sim.pending import Pending
 
 
-@pytest.fixture
-def sim() -> Simulation:
-    return Simulation(mode="manual")
-
-
-@pytest.fixture
-def colony(sim: Simulation) -> ColonyClient:
-    return ColonyClient.create(sim, "c")
-
-
 def poll(executor: ExecutorClient, timeout_s: int = 100, **given: str) -> Pending:
     message = AssignProcess(colonyname=executor.colony, timeout=timeout_s, **given)
     return executor.sim.begin(executor.id, message)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from colonysim import Simulation, WebServer, identity, replay
+from colonysim import ColonyClient, ExecutorClient, Simulation, WebServer, identity, replay
 from colonysim.sim import stock
 
 
@@ -20,6 +20,16 @@ def sim() -> Simulation:
     simulation = Simulation(mode="manual", journal=True)
     stock.install(simulation)
     return simulation
+
+
+@pytest.fixture
+def colony(sim: Simulation) -> ColonyClient:
+    return ColonyClient.stock(sim)
+
+
+@pytest.fixture
+def executor(colony: ColonyClient) -> ExecutorClient:
+    return colony.add_executor("cli")
 
 
 @pytest.fixture(params=["werkzeug", "asyncio"])

@@ -30,16 +30,6 @@ def inside(sim: Simulation) -> Iterator[None]:
 
 
 @pytest.fixture
-def colony(sim: Simulation) -> ColonyClient:
-    return ColonyClient.stock(sim)
-
-
-@pytest.fixture
-def executor(colony: ColonyClient) -> ExecutorClient:
-    return colony.add_executor("cli")
-
-
-@pytest.fixture
 def process(colony: ColonyClient) -> ProcessHandle:
     return colony.submit("f", channels=["chat"])
 

@@ -93,16 +93,6 @@ def connect(server: WebServer) -> Iterator[Callable[..., Socket]]:
 
 
 @pytest.fixture
-def colony(sim: Simulation) -> ColonyClient:
-    return ColonyClient.stock(sim)
-
-
-@pytest.fixture
-def executor(colony: ColonyClient) -> ExecutorClient:
-    return colony.add_executor("cli")
-
-
-@pytest.fixture
 def talking(colony: ColonyClient, executor: ExecutorClient) -> AssignedProcess:
     """A process that runs and has a channel."""
     colony.submit("f", channels=["chat"])

@@ -13,16 +13,6 @@ from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.executors import RejectExecutor
 
 
-@pytest.fixture
-def sim() -> Simulation:
-    return Simulation(mode="manual")
-
-
-@pytest.fixture
-def colony(sim: Simulation) -> ColonyClient:
-    return ColonyClient.create(sim, "c")
-
-
 def _park(executor: ExecutorClient, cpu: str = "", mem: str = "") -> None:
     message = AssignProcess(colonyname="c", timeout=1000, availablecpu=cpu, availablemem=mem)
     assert executor.sim.begin(executor.id, message).answer is None

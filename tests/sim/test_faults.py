@@ -58,11 +58,6 @@ def sim() -> Simulation:
     return Simulation(journal=True)
 
 
-@pytest.fixture
-def colony(sim: Simulation) -> ColonyClient:
-    return ColonyClient.create(sim, "c")
-
-
 def _submit(colony: ColonyClient, **fields: Any) -> Any:
     return colony.submit("f", executortype="a", **fields)
 

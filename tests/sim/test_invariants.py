@@ -13,16 +13,6 @@ from colonysim.core.scheduling import Demand, Queues
 from colonysim.core.world import World
 
 
-@pytest.fixture
-def sim() -> Simulation:
-    return Simulation(mode="manual")
-
-
-@pytest.fixture
-def colony(sim: Simulation) -> ColonyClient:
-    return ColonyClient.create(sim, "c")
-
-
 def _expect(text: str, do: Callable[[], object], sim: Simulation) -> None:
     with pytest.raises(InvariantViolation, match=text):
         do()

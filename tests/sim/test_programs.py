@@ -41,11 +41,6 @@ def sim() -> Iterator[Simulation]:
     simulation.check()
 
 
-@pytest.fixture
-def colony(sim: Simulation) -> ColonyClient:
-    return ColonyClient.create(sim, "c")
-
-
 def _serve(executor: ExecutorClient, service_s: float = 2.0) -> None:
     """An executor's usual loop."""
     while True:
