@@ -26,7 +26,6 @@ from colonysim.sim.connections import Asked, Connection, HangUp
 from colonysim.sim.pending import Inbox
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.stock import PORT
-from colonysim.wire.codec import Incoming
 
 _VOUCHED: Final = 1000
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
@@ -248,11 +247,9 @@ class SimulatedSocket(Connection):
     def next_request(self) -> Asked | HangUp | None:
         while self._sent:
             body, binary = self._sent.popleft()
-            asked = read_request(self.endpoint.codec, body)
+            asked = read_request(self.endpoint.codec, body, binary)
             if isinstance(asked, Answer):
                 self.deliver(asked, binary)
-            elif isinstance(asked, Incoming):
-                return Asked(asked.caller_id, asked.message, asked.has_nul, binary)
             elif asked is not None:
                 return asked
         return None

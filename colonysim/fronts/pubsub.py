@@ -15,7 +15,7 @@ from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.fronts.endpoint import Endpoint
 from colonysim.fronts.http1 import HttpRequest
 from colonysim.sim.connections import HANG_UP, Asked, Connection, HangUp
-from colonysim.wire.codec import Codec, Dropped, Incoming
+from colonysim.wire.codec import Codec, Dropped
 
 PATH: Final = "/pubsub"
 _CLOSE_CODES: Final = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
@@ -35,14 +35,15 @@ def is_handshake(request: HttpRequest) -> bool:
     )
 
 
-def read_request(codec: Codec, body: bytes) -> Incoming | HangUp | Answer | None:
+def read_request(codec: Codec, body: bytes, binary: bool) -> Asked | HangUp | Answer | None:
     """The request in a message; an answer where it is refused, None where it is ignored."""
     try:
-        return codec.read_streamed(body)
+        incoming = codec.read_streamed(body)
     except Refusal as refusal:
         return refused(0, refusal)
     except Dropped:
         return HANG_UP
+    return incoming if incoming is None else Asked(incoming.caller_id, incoming.message, incoming.has_nul, binary)
 
 
 class _Frame(NamedTuple):
@@ -116,11 +117,9 @@ class Session(Connection):
                 return self._goodbye(frame.payload)
             elif frame.opcode is not Opcode.PONG:
                 binary = frame.opcode is Opcode.BINARY
-                asked = read_request(self.endpoint.codec, frame.payload)
+                asked = read_request(self.endpoint.codec, frame.payload, binary)
                 if isinstance(asked, Answer):
                     self.deliver(asked, binary)
-                elif isinstance(asked, Incoming):
-                    return Asked(asked.caller_id, asked.message, asked.has_nul, binary)
                 elif asked is not None:
                     return asked
         return None

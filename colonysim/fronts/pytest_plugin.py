@@ -74,23 +74,23 @@ def seed_of(node_id: str) -> int:
     return int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:4])
 
 
-def _seeds_of_marker(item: pytest.Item) -> int | None:
+def _of_marker(item: Any) -> dict[str, Any]:
+    """The arguments that a test's marker gives."""
     marker = item.get_closest_marker("colonysim")
-    return marker.kwargs.get("seeds") if marker else None
+    return {name: value for name, value in marker.kwargs.items() if value is not None} if marker else {}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test once for each seed where several are asked for."""
-    marker = metafunc.definition.get_closest_marker("colonysim")
-    if marker and marker.kwargs.get("scenario") is not None and "colonysim_result" not in metafunc.fixturenames:
+    given = _of_marker(metafunc.definition)
+    if "scenario" in given and "colonysim_result" not in metafunc.fixturenames:
         raise pytest.UsageError(f"{metafunc.definition.nodeid}: a scenario is run by the fixture colonysim_result")
     if "colonysim_seed" not in metafunc.fixturenames:
         return
-    seeds = (marker.kwargs.get("seeds") if marker else None) or _number(metafunc.config, "seeds")
-    if seeds:
+    if seeds := given.get("seeds") or _number(metafunc.config, "seeds"):
         first = _number(metafunc.config, "seed")
-        if first is None and marker:
-            first = marker.kwargs.get("seed")
+        if first is None:
+            first = given.get("seed")
         start = seed_of(metafunc.definition.nodeid) if first is None else int(first)
         metafunc.parametrize("colonysim_seed", range(start, start + seeds), indirect=True)
 
@@ -105,8 +105,7 @@ def colonysim_seed(request: pytest.FixtureRequest) -> int:
         return given
     if (record := _record_of(request)) is not None:
         return _recorded_seed(record)
-    marker = request.node.get_closest_marker("colonysim")
-    of_marker = marker.kwargs.get("seed") if marker else None
+    of_marker = _of_marker(request.node).get("seed")
     return seed_of(request.node.nodeid) if of_marker is None else int(of_marker)
 
 
@@ -119,13 +118,10 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
     """
     from colonysim.sim.simulation import Simulation
 
-    marker = request.node.get_closest_marker("colonysim")
-    of_marker = {
-        name: value
-        for name, value in (marker.kwargs if marker else {}).items()
-        if value is not None and name not in ("seed", "seeds", "faults", "scenario")
-    }
-    faults = marker.kwargs.get("faults") if marker else None
+    of_marker = _of_marker(request.node)
+    faults = of_marker.pop("faults", None)
+    for name in ("seed", "seeds", "scenario"):
+        of_marker.pop(name, None)
     made: list[Simulation] = []
     request.node.stash[_SIMULATIONS] = made
     request.node.stash[_SEED] = colonysim_seed
@@ -200,8 +196,7 @@ def colonysim_result(request: pytest.FixtureRequest, colonysim_seed: int) -> Res
     """What has become of the marker's scenario with this test's seed; what did not hold in it fails the test."""
     from colonysim.fronts import pytest_scenarios
 
-    marker = request.node.get_closest_marker("colonysim")
-    given = marker.kwargs if marker else {}
+    given = _of_marker(request.node)
     return pytest_scenarios.result_of(given.get("scenario"), given.get("faults"), colonysim_seed, request)
 
 
@@ -250,7 +245,7 @@ def pytest_runtest_makereport(
 
         folder = option(item.config, "artifacts")
         seed = item.stash.get(_SEED, simulations[0].settings.seed)
-        by_option = bool(_number(item.config, "seeds")) and not _seeds_of_marker(item)
+        by_option = bool(_number(item.config, "seeds")) and not _of_marker(item).get("seeds")
         repeat = pytest_report.command(item.nodeid, seed, by_option)
         lines = pytest_report.told(repeat, item.nodeid, simulations, Path(folder) if folder else None)
         report.sections.append(("colonysim", "\n".join(lines)))
