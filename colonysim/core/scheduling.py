@@ -34,7 +34,6 @@ class Poll(msgspec.Struct):
 
     ticket: int
     demand: Demand
-    parked_ns: int
     timer: int
     met_pause: bool = False
 

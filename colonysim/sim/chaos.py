@@ -53,7 +53,6 @@ class Faults:
         self._faults: dict[str, _Given] = {}  # of them those that there are under this seed
         self._victims: dict[str, Victim] = {}
         self.watches_steps = False
-        self.begin()
 
     # ------------------------------------------------------------ which there are
     @property
@@ -247,12 +246,9 @@ class Faults:
         world, down_ns = reach.world(), rule.span_ns(fault.down_s)
         self._note(rule, down_ns=down_ns)
         self._network.forget()
-        for pending in list(reach.pending.values()):
-            engine.abandon(world, pending.ticket)
-            reach.answer(Answer(pending.ticket, LOST, "", None))
-        for ticket in list(world.queues.polls):
+        reach.lose_everybody()
+        for ticket in list(world.queues.polls):  # copies of requests, which are nobody's
             engine.abandon(world, ticket)
-        reach.connections.hang_up_all()
         for stream in [*dict.fromkeys(s.stream for s in world.subscriptions.all()), *list(world.channel_streams)]:
             engine.close_stream(world, stream)
         engine.lose_memory(world)

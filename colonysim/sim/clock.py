@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import Final
 
 from colonysim.core.gotypes import parse_timestamp
+from colonysim.core.model import SECOND_NS
 
-SECOND_NS: Final = 1_000_000_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_NS: Final = 253_402_214_400 * SECOND_NS  # 9999-12-31T00:00:00Z: a later one cannot be written in every zone
 _FOR_EVER_NS: Final = 100 * 365 * 86_400 * SECOND_NS

@@ -22,7 +22,7 @@ from colonysim.core.protocol import Message
 from colonysim.core.specs import ExecutorSpec
 from colonysim.sim import chance
 from colonysim.sim.chance import AnySpan, Draw, NotNegative, Probability
-from colonysim.sim.pending import LOST, Pending
+from colonysim.sim.pending import LOST, UNKNOWN_OUTCOME, Pending
 from colonysim.sim.simulation import Simulation
 
 # What an executor does next.
@@ -194,9 +194,9 @@ class ModelledExecutor:
         self.next(CLOSE, service_ns)
 
     def _closed(self, status: int) -> int | None:
-        if status == LOST or status in (502, 503, 504):
+        if status in UNKNOWN_OUTCOME:
             self.fleet.troubles += 1
-            self.next(CLOSE, self.model.retry_ns)  # nobody knows whether it took effect
+            self.next(CLOSE, self.model.retry_ns)
             return None
         if status != 200:
             self.fleet.refused_closes += 1

@@ -47,8 +47,9 @@ _STORELESS: Final = ("versionmsg",)
 class Reach(NamedTuple):
     """What faults can do to a simulation, all to be called under its lock.
 
-    `serve` hands a request to the server, `answer` a reply to its client past all faults, `note` writes a line
-    to the journal, `actor` names the program that is calling, `catch_up` lets all happen that is overdue.
+    `serve` hands a request to the server, `answer` a reply to its client past all faults, `lose_everybody`
+    breaks all connections, `note` writes a line to the journal, `actor` names the program that is calling,
+    `catch_up` lets all happen that is overdue.
     """
 
     world: Callable[[], World]
@@ -57,6 +58,7 @@ class Reach(NamedTuple):
     pending: dict[int, Pending]
     serve: Callable[[Request], None]
     answer: Callable[[Answer], None]
+    lose_everybody: Callable[[], None]
     note: Callable[[dict[str, Any]], None]
     new_ticket: Callable[[], int]
     actor: Callable[[], str]
@@ -116,14 +118,14 @@ class Network:
         """The outage or partition that keeps a request from the server."""
         if self.outage is not None:
             return self.outage
+        return self._cut_between(subject)
+
+    def _cut_between(self, subject: Subject) -> Rule | None:
         return next((rule for rule in self.cuts.values() if cuts_off(rule.fault, subject)), None)
 
     def _cut_from(self, pending: Pending) -> Rule | None:
         """The partition that is now between the server and who has sent a request."""
-        if not self.cuts:
-            return None
-        subject = self._sender_of(pending)
-        return next((rule for rule in self.cuts.values() if cuts_off(rule.fault, subject)), None)
+        return self._cut_between(self._sender_of(pending)) if self.cuts else None
 
     def _sender_of(self, pending: Pending) -> Subject:
         call = pending.call
@@ -177,7 +179,7 @@ class Network:
         sent = {"ask": pending.ticket, "type": call.payload_type, "caller": call.caller_id}
         self.reach.note({"fault": rule.name, "kind": call.verdict, **sent})
 
-    def _later(self, rule: Rule, act: Callable[[], None], span_ns: int, what: str) -> None:
+    def _later(self, rule: Rule, act: Callable[[], object], span_ns: int, what: str) -> None:
         if span_ns <= 0:
             act()
         else:
@@ -299,9 +301,9 @@ class Network:
         fault, connections = verdict.fault, self.reach.connections
         self.reach.note({"fault": verdict.name, "kind": kind_of(fault), "push": push.stream})
         if isinstance(fault, Delay):
-            self._later(verdict, lambda: _deliver(connections, push), verdict.span_ns(fault.by_s), "a late push")
+            self._later(verdict, lambda: connections.deliver(push), verdict.span_ns(fault.by_s), "a late push")
         elif isinstance(fault, Malformed):
-            _deliver(connections, Push(push.stream, "garbled", Garbled(fault.text)))
+            connections.deliver(Push(push.stream, "garbled", Garbled(fault.text)))
         return True
 
     def _subject_of(self, stream: int) -> Subject | None:
@@ -406,10 +408,6 @@ def _hazard(rule: Rule) -> Hazard:
 
 def _error(ticket: int, fault: AnswerWith) -> Answer:
     return Answer(ticket, fault.status, "error", Failure(fault.status, fault.text))
-
-
-def _deliver(connections: Connections, push: Push) -> None:
-    connections.deliver(push)
 
 
 def cuts_off(fault: Any, subject: Subject) -> bool:

@@ -15,6 +15,9 @@ from colonysim.sim.actors import Actor
 LOST: Final = 0
 """Status of an answer that never comes: the connection is lost."""
 
+UNKNOWN_OUTCOME: Final = frozenset((LOST, 502, 503, 504))
+"""Statuses, of the client or of gateways, after which nobody knows whether a request took effect."""
+
 
 class Call(msgspec.Struct, gc=False):
     """What was asked, by whom, and what came of it. `status` is None while the request is parked."""

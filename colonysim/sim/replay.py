@@ -13,12 +13,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from colonysim import identity
 from colonysim.core import engine
 from colonysim.core.model import ProcessState
 from colonysim.core.protocol import Answer, Delivery, Push, Request
 from colonysim.core.registry import OPERATIONS
-from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY
 from colonysim.core.specs import Timestamp
 from colonysim.core.world import World
 from colonysim.sim import journal, snapshots
@@ -270,12 +268,7 @@ class Player:
         self.digest = hashlib.sha256()
         self._marked: bytes | None = None
         self._expected: deque[_Came] = deque()
-        self._begin(self._empty(head.start_ns))
-
-    def _empty(self, start_ns: int) -> World:
-        key = self.settings.server_key
-        server_id = STOCK_SERVER_ID if key == STOCK_SERVER_KEY else identity.identity(key).id
-        return World(self.settings, start_ns, server_id)
+        self._begin(snapshots.begin(self.settings, head.start_ns))
 
     def _begin(self, world: World) -> None:
         self.world = world
@@ -346,7 +339,8 @@ class Player:
         return None
 
     def _reset(self, line: Reset) -> None:
-        world = snapshots.thaw(self._marked) if line.marked and self._marked else self._empty(line.at_ns)
+        marked = self._marked if line.marked else None
+        world = snapshots.thaw(marked) if marked else snapshots.begin(self.settings, line.at_ns)
         if line.seed is not None:
             world.reseed(line.seed)
         self.problems.clear()

@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from colonysim import identity
 from colonysim.core import engine
 from colonysim.core.agenda import Agenda
 from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
-from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
+from colonysim.core.settings import Settings
 from colonysim.core.world import World
 from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
@@ -99,6 +98,7 @@ class Simulation(Keeping, Running):
             pending=self._pending,
             serve=lambda request: self._after(engine.handle(self.world, request)),
             answer=self._deliver,
+            lose_everybody=self._lose_everybody,
             note=self._note,
             new_ticket=self._new_ticket,
             actor=self._acting_program,
@@ -109,10 +109,7 @@ class Simulation(Keeping, Running):
         self._network = network
 
     def _new_world(self) -> World:
-        settings = self.settings
-        stock = settings.server_key == STOCK_SERVER_KEY
-        server_id = STOCK_SERVER_ID if stock else identity.identity(settings.server_key).id
-        return World(settings, parse_time(settings.start), server_id)
+        return snapshots.begin(self.settings, parse_time(self.settings.start))
 
     def _begin_world(self, world: World) -> None:
         self.world = world
@@ -492,6 +489,5 @@ class Simulation(Keeping, Running):
 
     def _lose_everybody(self) -> None:
         for pending in list(self._pending.values()):
-            engine.abandon(self.world, pending.ticket)
-            self._deliver(Answer(pending.ticket, LOST, "", None))
+            self._abandon(pending)
         self._connections.hang_up_all()

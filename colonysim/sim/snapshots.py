@@ -1,4 +1,7 @@
-"""A world as bytes and back. Only the names of colonysim's own state are read: bytes cannot run code."""
+"""Worlds that begin, and worlds as bytes and back.
+
+Only the names of colonysim's own state are read: bytes cannot run code.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import io
 import pickle
 from typing import Any, Final
 
+from colonysim import identity
 from colonysim.core import engine
+from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
 from colonysim.core.world import World
 
 MAGIC: Final = b"colonysim state 1\n"
@@ -24,6 +29,13 @@ class _Reader(pickle.Unpickler):
         if module.startswith(_OWN) or (module, name) in _OTHERS:
             return super().find_class(module, name)
         raise BadSnapshot(f"a snapshot must not hold {module}.{name}")
+
+
+def begin(settings: Settings, start_ns: int) -> World:
+    """A world in which nothing has happened yet."""
+    stock = settings.server_key == STOCK_SERVER_KEY
+    server_id = STOCK_SERVER_ID if stock else identity.identity(settings.server_key).id
+    return World(settings, start_ns, server_id)
 
 
 def freeze(world: World) -> bytes:

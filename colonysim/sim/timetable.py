@@ -16,7 +16,7 @@ from colonysim.sim.pending import Pending
 class Later(Event, frozen=True, gc=True):
     """Something to do, and what to call it in `why`. `act` is called under the lock and must not wait."""
 
-    act: Callable[[], None]
+    act: Callable[[], object]
     what: str = ""
 
 
@@ -30,7 +30,7 @@ class Timetable:
         self._planned = planned
         self.held = False
 
-    def add(self, due_ns: int, act: Callable[[], None], what: str = "") -> int:
+    def add(self, due_ns: int, act: Callable[[], object], what: str = "") -> int:
         """Do something at a time; the ticket returned takes it off again."""
         return self._planned().add(due_ns, Later(act, what))
 

@@ -21,7 +21,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-SECOND_NS: Final = 1_000_000_000
+from colonysim.core.model import SECOND_NS
+
 _GREGORIAN_TICKS: Final = 0x01B21DD213814000
 """Tenths of a microsecond from 1582, where uuid1 begins to count, to 1970."""
 _KEPT: Final = (

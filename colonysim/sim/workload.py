@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -22,12 +22,10 @@ from colonysim.core.specs import Conditions, User
 from colonysim.sim import chance, traces
 from colonysim.sim.arrivals import AnyArrivals, At, Count, Once
 from colonysim.sim.chance import NotNegative, Positive
-from colonysim.sim.pending import LOST, Pending
+from colonysim.sim.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.submissions import Compose, Submission, mixer
 from colonysim.sim.traces import TraceRecord
-
-_GATEWAY: Final = (LOST, 502, 503, 504)  # nobody knows whether the call took effect
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,7 +150,7 @@ class Stream:
         answer = pending.answer
         if answer is None or (answer.ok and answer.payload_type != "garbled"):
             return
-        if answer.status not in (*_GATEWAY, 200):
+        if answer.status not in UNKNOWN_OUTCOME and answer.status != 200:
             self.refused += 1
             self.first_refusal = self.first_refusal or str(getattr(answer.body, "message", ""))
             return

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from colonysim.core.civil import civil
 from colonysim.core.errors import Refusal
+from colonysim.core.model import SECOND_NS
 from colonysim.core.specs import Timestamp
 from colonysim.core.storage import to_microseconds
 
-_SECOND_NS: Final = 1_000_000_000
 YEAR_ERROR: Final = (
     "json: error calling MarshalJSON for type time.Time: Time.MarshalJSON: year outside of range [0,9999]"
 )
@@ -30,7 +30,7 @@ def format_time(time_ns: int, zone: tzinfo, *, exact: bool = False) -> str:
     """
     if not exact:
         time_ns = to_microseconds(time_ns)
-    seconds, nanoseconds = divmod(time_ns, _SECOND_NS)
+    seconds, nanoseconds = divmod(time_ns, SECOND_NS)
     try:
         second, offset = _second_text(seconds, zone)
     except (OverflowError, ValueError):
@@ -54,7 +54,7 @@ def format_sent_time(time: Timestamp) -> str:
 
 def _format(time_ns: int, offset: timedelta) -> str:
     """A time of any year."""
-    seconds, nanoseconds = divmod(time_ns, _SECOND_NS)
+    seconds, nanoseconds = divmod(time_ns, SECOND_NS)
     year, month, day, hour, minute, second = civil(seconds + int(offset.total_seconds()))
     if not 0 <= year <= 9999:
         raise Refusal(500, YEAR_ERROR)

@@ -64,7 +64,7 @@ def assign(world: World, caller: str, message: AssignProcess, _: None) -> Assign
     if 0 < timeout_s <= LONGEST_TIMEOUT_S:
         ticket = world.request.ticket
         due = world.agenda.add(world.now_ns + timeout_s * SECOND_NS, PollOver(ticket), POLL_RANK)
-        world.queues.park(Poll(ticket, demand, world.now_ns, due, met_pause=paused))
+        world.queues.park(Poll(ticket, demand, due, met_pause=paused))
         return PARK
     if not paused:
         raise Refusal(_NOTHING.status, _NOTHING.message)
