@@ -266,6 +266,10 @@ def verify(
     real: Annotated[
         bool, typer.Option("--real", help="That server's time is real: wait, and leave its clock alone.")
     ] = False,
+    again: Annotated[
+        int,
+        typer.Option(min=0, help="With --real: play what differs so often again; timers there race with requests."),
+    ] = 0,
     timezone: Annotated[str, typer.Option(help="IANA zone of printed times.")] = "Europe/Stockholm",
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print every difference, and what passed.")] = False,
     as_json: AsJson = False,
@@ -276,8 +280,12 @@ def verify(
 
     if real and url is None:
         fail("--real needs the server's address: --url http://127.0.0.1:50080")
+    if again and not real:
+        fail("--again goes with --real: in virtual time a case gives the same answers each time")
     try:
-        results = report.run(cases, url, virtual=not real, timezone=timezone, progress=not as_json, console=err)
+        results = report.run(
+            cases, url, virtual=not real, timezone=timezone, progress=not as_json, console=err, again=again
+        )
     except (BadCase, ValueError, OSError) as error:
         fail(str(error))
     if as_json:

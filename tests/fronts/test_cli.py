@@ -100,6 +100,7 @@ def test_its_version_and_all_settings() -> None:
         (["dev", "--answer", "{"], ["JSON"]),
         (["verify", "nowhere"], ["nowhere does not exist"]),
         (["verify", str(ONE_CASE), "--real"], ["--url"]),
+        (["verify", str(ONE_CASE), "--again", "1"], ["--again goes with --real"]),
         (["verify", str(ONE_CASE), "--url", "http://127.0.0.1:1"], ["refused"]),
         (["coverage", "nowhere"], ["nowhere does not exist"]),
     ],
@@ -224,6 +225,40 @@ def test_verify_fails_where_an_answer_differs(tmp_path: Path) -> None:
     assert failed.returncode == 1
     assert "FAIL" in failed.stdout
     assert "299" in failed.stdout
+
+
+def test_verify_plays_again_what_differed_in_real_time_and_says_so(
+    serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    served = serve("serve", "--clock", "real", "--timezone", "Europe/Stockholm")
+    case = json.loads(ONE_CASE.read_text())
+    case["steps"] = [{"raw": "{}", "expect": {"status": 299}}]
+    (tmp_path / "wrong.json").write_text(json.dumps(case))
+    command = ("verify", "--real", "--url", served.url, "--again", "2", str(ONE_CASE), str(tmp_path))
+    failed = run(*command)
+    assert failed.returncode == 1
+    assert f"FAIL {tmp_path.name}/wrong at attempt 3" in failed.stdout
+    results = json.loads(run(*command, "--json").stdout)
+    assert [result["attempts"] for result in results] == [1, 3]
+    assert len(results[1]["earlier"]) == 2 * len(results[1]["differences"]) > 0
+
+
+def test_a_case_that_is_as_recorded_the_second_time_has_passed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from colonysim.fronts.verify import report
+
+    played = iter([["too early"], []])
+    monkeypatch.setattr(report, "_play", lambda path, target: next(played))
+    console = Console(force_terminal=False, width=100)
+    (result,) = report.run([ONE_CASE], None, virtual=True, timezone="UTC", progress=False, console=console, again=5)
+    assert (result.differences, result.attempts, result.earlier) == ([], 2, ["too early"])
+    report.show([result], console, verbose=False)
+    told = capsys.readouterr().out
+    assert f"{ONE_CASE.stem} at attempt 2, before it:" in told
+    assert "too early" in told
 
 
 @pytest.mark.parametrize("text", ["nonsense", "[]", '{"steps": 5}', '{"steps": [{}]}', '{"setup": [], "steps": []}'])

@@ -20,11 +20,13 @@ _SHOWN: Final = 3
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One case, and every difference in a line."""
+    """One case, and every difference in a line: those of its last attempt, and those of attempts before."""
 
     case: str
     group: str
     differences: list[str]
+    attempts: int = 1
+    earlier: list[str] = []
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
@@ -47,8 +49,12 @@ def run(
     timezone: str,
     progress: bool,
     console: Console,
+    again: int = 0,
 ) -> list[Result]:
-    """Play all cases against a server, or against a simulation in this process. Errors: BadCase, OSError."""
+    """Play all cases against a server, or against a simulation in this process. Errors: BadCase, OSError.
+
+    Cases that differ are played up to `again` times more, after all others, and say so.
+    """
     found = files(paths)
     if url is None:
         target: Target = InProcess(Simulation(mode="manual", timezone=timezone))
@@ -62,7 +68,17 @@ def run(
             bar.update(task, description=path.stem[:40].ljust(40))
             results.append(Result(path.stem, path.parent.name, _play(path, target)))
             bar.advance(task)
+        for _ in range(again):
+            for place, (path, result) in enumerate(zip(found, results, strict=True)):
+                if result.differences:
+                    bar.update(task, description=f"again: {path.stem[:33]}".ljust(40))
+                    results[place] = _played_again(result, _play(path, target))
     return results
+
+
+def _played_again(result: Result, differences: list[str]) -> Result:
+    earlier = [*result.earlier, *result.differences]
+    return msgspec.structs.replace(result, differences=differences, attempts=result.attempts + 1, earlier=earlier)
 
 
 def _play(path: Path, target: Target) -> list[str]:
@@ -76,15 +92,15 @@ def _play(path: Path, target: Target) -> list[str]:
 
 
 def show(results: list[Result], console: Console, verbose: bool) -> None:
-    """What failed, and a table by folder."""
+    """What failed, now or at first, and a table by folder."""
     for result in results:
+        attempt = f" at attempt {result.attempts}" if result.attempts > 1 else ""
         if result.differences:
-            console.print(f"FAIL {result.group}/{result.case}", style="red", highlight=False)
-            shown = result.differences if verbose else result.differences[:_SHOWN]
-            for line in shown:
-                console.print(f"     {line}", highlight=False, markup=False, soft_wrap=True)
-            if len(shown) < len(result.differences):
-                console.print(f"     and {len(result.differences) - len(shown)} more, see -v", highlight=False)
+            console.print(f"FAIL {result.group}/{result.case}{attempt}", style="red", highlight=False)
+            _show_lines(result.differences, console, verbose)
+        elif result.earlier:
+            console.print(f"ok   {result.group}/{result.case}{attempt}, before it:", style="yellow", highlight=False)
+            _show_lines(result.earlier, console, verbose)
         elif verbose:
             console.print(f"ok   {result.group}/{result.case}", highlight=False)
     passed = Counter(result.group for result in results if not result.differences)
@@ -94,3 +110,11 @@ def show(results: list[Result], console: Console, verbose: bool) -> None:
         table.add_row(group, str(passed[group]), str(failed[group]))
     table.add_row("all", str(passed.total()), str(failed.total()), style="bold")
     console.print(table)
+
+
+def _show_lines(lines: list[str], console: Console, verbose: bool) -> None:
+    shown = lines if verbose else lines[:_SHOWN]
+    for line in shown:
+        console.print(f"     {line}", highlight=False, markup=False, soft_wrap=True)
+    if len(shown) < len(lines):
+        console.print(f"     and {len(lines) - len(shown)} more, see -v", highlight=False)
