@@ -7,8 +7,10 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester"]
 
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=2000)
+# One revision is one outcome; `pytest --hypothesis-profile=search` looks further, elsewhere each time.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", parent=_UNHURRIED, derandomize=True)
+settings.register_profile("search", parent=_UNHURRIED, max_examples=2000)
 settings.load_profile("default")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import re
 from collections.abc import Iterator
@@ -229,4 +230,7 @@ def schema(kind: type) -> dict[str, Any]:
     properties = made["$defs"][kind.__name__]
     del properties["properties"]["folder"]
     properties["required"] = ["version"]
+    for definition in made["$defs"].values():
+        if "description" in definition:
+            definition["description"] = inspect.cleandoc(definition["description"])
     return made

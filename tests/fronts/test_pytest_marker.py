@@ -143,7 +143,7 @@ def test_faults_are_added_to_those_of_the_scenario(pytester: pytest.Pytester) ->
 
 
 def test_a_scenario_may_be_a_value_and_have_programs(pytester: pytest.Pytester) -> None:
-    (pytester.path / "code.py").write_text("import time\ndef main():\n    time.sleep(1000)\n")
+    (pytester.path / "worker.py").write_text("import time\ndef main():\n    time.sleep(1000)\n")
     pytester.makepyfile(
         f"""
         import pytest
@@ -151,7 +151,7 @@ def test_a_scenario_may_be_a_value_and_have_programs(pytester: pytest.Pytester) 
 
         SCENARIO = Scenario.read('''
         version: 1
-        programs: [{{name: one, code: "{pytester.path}/code.py:main"}}]
+        programs: [{{name: one, code: "{pytester.path}/worker.py:main"}}]
         ''')
 
         @pytest.mark.colonysim(scenario=SCENARIO)

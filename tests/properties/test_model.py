@@ -16,6 +16,7 @@ from colonysim.sim.client import AssignedProcess, ExecutorClient, ProcessHandle
 
 WAITING, RUNNING, SUCCESS, FAILED, CANCELLED = ProcessState
 SECOND = 1_000_000_000
+EXACT = 2**53  # the greatest whole number up to which JSON in Go knows all
 
 
 @dataclass
@@ -160,7 +161,7 @@ class Histories(RuleBasedStateMachine):
         ]
         return min(fitting, key=lambda model: model.order, default=None)
 
-    @rule(number=processes, which=st.integers(0, 2), output=st.lists(st.integers(), max_size=2))
+    @rule(number=processes, which=st.integers(0, 2), output=st.lists(st.integers(-EXACT, EXACT), max_size=2))
     def close(self, number: int, which: int, output: list[int]) -> None:
         model, worker = self.models[number], self.workers[which]
         assigned = AssignedProcess(worker.client, self.handles[number].id)
