@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, NamedTuple
 
 from colonysim.core.world import World
@@ -74,11 +76,25 @@ def place(thread: threading.Thread | None) -> str:
     """The line where a thread stands that another one asks about: it may be blocked by something real."""
     if thread is None or thread is threading.current_thread():
         return ""
-    frame = sys._current_frames().get(thread.ident or 0)
+    frame = _frame_of(thread)
     return f", at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" if frame else ""
 
 
 def stack(thread: threading.Thread) -> str:
     """Where a thread stands, with who called whom."""
-    frame = sys._current_frames().get(thread.ident or 0)
+    frame = _frame_of(thread)
     return "".join(traceback.format_stack(frame)[-6:]).rstrip() if frame else "its thread is gone"
+
+
+def _frame_of(thread: threading.Thread) -> FrameType | None:
+    """Where a thread stands just now.
+
+    CPython up to 3.11.8 hangs for good where it collects garbage meanwhile (its issue 106883), so that must wait.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread.ident or 0)
+    finally:
+        if collects:
+            gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import os
 import pickle
 import random
@@ -29,6 +30,7 @@ from colonysim.sim import programs as programs_module
 from colonysim.sim.client import ExecutorClient
 from colonysim.sim.faults import ClockSkew, Crash, LoseReply, Match, Pause, SlowDown, Times, When
 from colonysim.sim.pending import Waiter
+from colonysim.sim.stage import place, stack
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -699,6 +701,28 @@ def test_a_program_that_polls_something_real_is_told(sim: Simulation, monkeypatc
     with pytest.raises(Stuck, match="program 'poll' is blocked by something real"):
         sim.run()
     event.set()
+
+
+def test_no_garbage_is_collected_while_it_is_looked_where_a_thread_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython up to 3.11.8 hangs where it does, once in a while."""
+    real, collects = sys._current_frames, []
+
+    def current_frames() -> Any:
+        collects.append(gc.isenabled())
+        return real()
+
+    monkeypatch.setattr(sys, "_current_frames", current_frames)
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        assert "in wait" in place(thread)
+        assert "in wait" in stack(thread)
+    finally:
+        done.set()
+        thread.join()
+    assert collects == [False, False]
+    assert gc.isenabled()
 
 
 def test_a_program_that_computes_is_not_stuck(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
