@@ -86,7 +86,7 @@ def workflow(parents: Callable[[int, int], list[str]], count: int) -> SubmitWork
 
 
 # ---------------------------------------------------------------- one life cycle
-@pytest.mark.parametrize(("invariants", "most"), [(False, 60), (True, 95)])
+@pytest.mark.parametrize(("invariants", "most"), [(False, 54), (True, 92)])
 def test_a_life_cycle_takes_so_many_calls(invariants: bool, most: int) -> None:
     stage = Stage(invariants)
     stage.life_cycle()

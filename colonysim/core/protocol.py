@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, final
 
 import msgspec
 
@@ -53,6 +53,7 @@ class Echo(msgspec.Struct, frozen=True, gc=False):
 ECHO: Final = Echo()
 
 
+@final
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """What one request is answered with.
 

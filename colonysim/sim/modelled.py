@@ -18,7 +18,7 @@ from colonysim.core.model import Process
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
-from colonysim.core.protocol import Message
+from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import ExecutorSpec
 from colonysim.sim import chance
 from colonysim.sim.chance import AnySpan, Draw, NotNegative, Probability
@@ -147,32 +147,31 @@ class ModelledExecutor:
                 message = CloseFailed(processid=self.process_id, errors=["modelled failure"])
             else:
                 message = CloseSuccessful(processid=self.process_id)
-            self.pending = pending = ask_inside(self.id, message, self.heard)
-            if pending.answer is None:
+            asked = ask_inside(self.id, message, self.heard)
+            if type(asked) is Pending:
+                self.pending = asked
                 return
-            step = self._take(pending)
+            step = self._take(asked, at_once=True)
 
     def heard(self) -> None:
         """The answer has come, to a call that had to wait. Nothing is asked from here: a step is under way."""
         pending = self.pending
         if pending is not None and pending.answer is not None:
-            step = self._take(pending)
+            self.pending = None
+            at_once = pending.call.at_ns == self.fleet.sim.world.now_ns
+            step = self._take(pending.answer, at_once)
             if step is not None:
                 self.next(step, 0)
 
-    def _take(self, pending: Pending) -> int | None:
+    def _take(self, answer: Answer, at_once: bool) -> int | None:
         """Make something of an answer: the step that follows at once, or None where it is planned for later."""
-        self.pending = None
-        answer = pending.answer
-        assert answer is not None
         status = LOST if answer.payload_type == "garbled" else answer.status
         if self.step != POLL:
             return self._closed(status)
         if status == 200:
             self._begin(answer.body.process)
         elif status in (404, 408):  # nothing has come in all the time
-            soon = pending.call.at_ns == self.fleet.sim.world.now_ns
-            self.next(POLL, self.model.retry_ns if soon else 0)
+            self.next(POLL, self.model.retry_ns if at_once else 0)
         else:
             self.fleet.troubles += 1
             self.next(REGISTER if status in (403, 500) else POLL, self.model.retry_ns)
@@ -337,10 +336,10 @@ class Fleet:
             colonyname=self.colony,
             locationname=group.location,
         )
-        answer = ask(self.owner_id, AddExecutor(executor=spec)).answer
-        if answer is not None and answer.ok:
-            answer = ask(self.owner_id, ApproveExecutor(colonyname=self.colony, executorname=executor.name)).answer
-        if answer is not None and answer.ok:
+        answer = ask(self.owner_id, AddExecutor(executor=spec))
+        if type(answer) is Answer and answer.ok:
+            answer = ask(self.owner_id, ApproveExecutor(colonyname=self.colony, executorname=executor.name))
+        if type(answer) is Answer and answer.ok:
             executor.go_on(POLL)
         else:
             self.troubles += 1

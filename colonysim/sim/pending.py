@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, final
 
 import msgspec
 
@@ -71,6 +71,7 @@ class Waiter(msgspec.Struct, kw_only=True, eq=False):
             self.made_event.set()
 
 
+@final
 class Pending(Waiter, eq=False):
     """A request under way. `answer` is None until it comes.
 

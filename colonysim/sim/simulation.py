@@ -20,7 +20,7 @@ from colonysim.core.world import World
 from colonysim.sim import snapshots, why
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
 from colonysim.sim.chaos import Faults
-from colonysim.sim.clock import EPOCH, Clock, Mode, parse_time
+from colonysim.sim.clock import EPOCH, Clock, Mode
 from colonysim.sim.connections import Asked, Connection, Connections
 from colonysim.sim.driver import Driven, Driver, Stuck
 from colonysim.sim.journal import Journal, header
@@ -70,7 +70,7 @@ class Simulation(Keeping, Running):
         self.driver = Driver(self._driven(), self._lock, self.clock, self.actors)
         self._initial: bytes | None = None
         self._network: Network | None = None  # there while any fault is in force
-        self.world = self._new_world()
+        self.world = snapshots.begin(self.settings)
         self.journal: Journal | None = None
         if journal:
             head = header(self.settings, self.clock.mode, self.world.now_ns, invariants)
@@ -108,9 +108,6 @@ class Simulation(Keeping, Running):
     def _attach(self, network: Network | None) -> None:
         self._network = network
 
-    def _new_world(self) -> World:
-        return snapshots.begin(self.settings, parse_time(self.settings.start))
-
     def _begin_world(self, world: World) -> None:
         self.world = world
         self.planned = Agenda()
@@ -121,20 +118,26 @@ class Simulation(Keeping, Running):
     # ------------------------------------------------------------ requests
     def call(self, caller_id: str, message: Message, *, has_nul: bool = False) -> Answer:
         """Ask, and wait for the answer in virtual time. Errors: Stuck, InvariantViolation."""
-        pending = self.begin(caller_id, message, has_nul=has_nul)
-        return pending.answer or self.wait(pending)
-
-    def begin(self, caller_id: str, message: Message, *, has_nul: bool = False, outside: bool = False) -> Pending:
-        """Ask, without waiting. `outside`: on behalf of somebody who is not in this process."""
-        (self.actors.hear_outside if outside else self.actors.acts)()
+        self.actors.acts()
         self._lock.acquire()  # `with` costs as much as serving some requests
         try:
             if self.clock.follows_real_time:
                 self._catch_up()
-            pending = self._ask(caller_id, message, has_nul, 0, outside)
+            asked = self._ask(caller_id, message, has_nul)
             self._fire_at_once()
         finally:
             self._lock.release()
+        return asked if type(asked) is Answer else self.wait(asked)
+
+    def begin(self, caller_id: str, message: Message, *, has_nul: bool = False, outside: bool = False) -> Pending:
+        """Ask, without waiting. `outside`: on behalf of somebody who is not in this process."""
+        self.actors.hear(outside)
+        with self._lock:
+            if self.clock.follows_real_time:
+                self._catch_up()
+            asked = self._ask(caller_id, message, has_nul, 0, outside)
+            pending = Pending(asked.ticket, self.calls[-1], outside, asked) if type(asked) is Answer else asked
+            self._fire_at_once()
         return pending
 
     def serve(self, connection: Connection) -> None:
@@ -154,28 +157,33 @@ class Simulation(Keeping, Running):
         with self._lock:
             self._connections.lose(connection)
 
-    def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
+    def _ask(
+        self, caller_id: str, message: Message, has_nul: bool = False, stream: int = 0, outside: bool = False
+    ) -> Answer | Pending:
+        """The answer, or the request that is under way until it comes. Under the lock."""
         world = self.world
         self._tickets = ticket = self._tickets + 1
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
-        pending = Pending(ticket, call, outside, stream=stream)
         self.calls.append(call)
         request = Request(ticket, caller_id, message, has_nul, stream)
         try:
             if self._network is not None:
-                self._pending[ticket] = pending
+                pending = self._pending[ticket] = Pending(ticket, call, outside, stream=stream)
                 self._network.send(pending, request)
             else:
                 deliveries = engine.handle(world, request)
-                if not (deliveries and type(first := deliveries[0]) is Answer and first.ticket == ticket):
-                    self._pending[ticket] = pending  # parked
+                answer = deliveries[0] if deliveries else None
+                if type(answer) is not Answer or answer.ticket != ticket:
+                    answer = None  # parked
                 elif len(deliveries) == 1 and world.trace is None and self.journal is None and not self.driver.settling:
                     self.driver.steps += 1  # all that `_after` does where nobody keeps books and nobody else is told
-                    call.status, call.body, call.answered_ns = first.status, first.body, world.now_ns
-                    pending.answer = first
+                    call.status, call.body, call.answered_ns = answer.status, answer.body, world.now_ns
                     if outside:
                         self.actors.hear_outside()
-                    return pending
+                    return answer
+                pending = Pending(ticket, call, outside, stream=stream)
+                if answer is None:
+                    self._pending[ticket] = pending
                 self._after(deliveries, pending)
         except BaseException as error:
             self._pending.pop(ticket, None)
@@ -185,10 +193,11 @@ class Simulation(Keeping, Running):
             self._pending.pop(ticket, None)  # a subscription has no answer of its own
         if outside and self.journal is not None:
             self.journal.flush()
-        return pending
+        return pending.answer or pending
 
     def _ask_on(self, asked: Asked, stream: int, outside: bool) -> Answer | None:
-        return self._ask(asked.caller_id, asked.message, asked.has_nul, stream, outside).answer
+        answer = self._ask(asked.caller_id, asked.message, asked.has_nul, stream, outside)
+        return answer if type(answer) is Answer else None
 
     def _fire_at_once(self) -> None:
         """Let happen what a request has brought about for this very moment."""
@@ -399,10 +408,8 @@ class Simulation(Keeping, Running):
     def note_refused(self, body: bytes, payload_type: str, refusal: Refusal) -> None:
         """Keep a request that was refused before it could be read, under the type that it names."""
         with self._lock:
-            now_ns = self.world.now_ns
-            text = refusal.text
-            call = Call(self._new_ticket(), now_ns, "", payload_type, body[:2000], refusal.status, text, now_ns)
-            self.calls.append(call)
+            now_ns, status, text = self.world.now_ns, refusal.status, refusal.text
+            self.calls.append(Call(self._new_ticket(), now_ns, "", payload_type, body[:2000], status, text, now_ns))
 
     def outside_actor(self, name: str, *, waits: bool, gone: bool = False) -> None:
         """A client outside says whether it acts or waits; while it acts time does not move on by itself."""
@@ -443,7 +450,7 @@ class Simulation(Keeping, Running):
         self._without_programs("a reset")
         with self._lock:
             self._lose_everybody()
-            world = self._new_world() if self._initial is None else snapshots.thaw(self._initial)
+            world = snapshots.begin(self.settings) if self._initial is None else snapshots.thaw(self._initial)
             if seed is not None:
                 world.reseed(seed)
             self.settings = world.settings

@@ -8,7 +8,7 @@ from typing import Any
 
 from colonysim.core import engine
 from colonysim.core.agenda import Agenda, Event
-from colonysim.core.protocol import Message
+from colonysim.core.protocol import Answer, Message
 from colonysim.core.world import World
 from colonysim.sim.pending import Pending
 
@@ -90,15 +90,18 @@ class Planning:
     def _fire(self, until_ns: int) -> bool | None:
         raise TypeError("a simulation knows how to let things happen")
 
-    def _ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Pending:
+    def _ask(self, caller_id: str, message: Message) -> Answer | Pending:
         raise TypeError("a simulation knows how to ask")
 
-    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Pending:
-        """Ask on behalf of somebody who lives on the agenda: in what a planned event does, and only there."""
-        pending = self._ask(caller_id, message, False, 0, False)
-        if pending.answer is None:
-            pending.told = told
-        return pending
+    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Answer | Pending:
+        """Ask on behalf of somebody who lives on the agenda: in what a planned event does, and only there.
+
+        The answer, or the request that is under way until it comes; `told` is called then.
+        """
+        asked = self._ask(caller_id, message)
+        if type(asked) is Pending:
+            asked.told = told
+        return asked
 
     def abandon_inside(self, pending: Pending) -> None:
         """Whoever lives on the agenda has gone: nobody hears the answer, and a parked call gives its place free."""

@@ -17,7 +17,7 @@ from colonysim.core.agenda import Event
 from colonysim.core.model import DAY_NS, SECOND_NS
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.operations.users import AddUser
-from colonysim.core.protocol import Message
+from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import Conditions, User
 from colonysim.sim import chance, traces
 from colonysim.sim.arrivals import AnyArrivals, At, Count, Once
@@ -134,21 +134,21 @@ class Stream:
     def send(self, caller_id: str, message: Message, left: int) -> None:
         self.submitted += 1
         sim = self.clients.sim
-        pending = sim.ask_inside(caller_id, message)
-        if pending.answer is None:
-            self.clients.busy += 1
-            pending.told = partial(self._told, pending, caller_id, message, left)
+        asked = sim.ask_inside(caller_id, message)
+        if type(asked) is Answer:
+            self._heard(asked, caller_id, message, left)
         else:
-            self._heard(pending, caller_id, message, left)
+            self.clients.busy += 1
+            asked.told = partial(self._told, asked, caller_id, message, left)
 
     def _told(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
         """The answer has come late, or not at all."""
         self.clients.busy -= 1
-        self._heard(pending, caller_id, message, left)
+        if pending.answer is not None:
+            self._heard(pending.answer, caller_id, message, left)
 
-    def _heard(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
-        answer = pending.answer
-        if answer is None or (answer.ok and answer.payload_type != "garbled"):
+    def _heard(self, answer: Answer, caller_id: str, message: Message, left: int) -> None:
+        if answer.ok and answer.payload_type != "garbled":
             return
         if answer.status not in UNKNOWN_OUTCOME and answer.status != 200:
             self.refused += 1
@@ -156,7 +156,7 @@ class Stream:
             return
         self.lost += 1
         if left:
-            number = pending.ticket
+            number = answer.ticket
             self.unsure[number] = _Unsure(caller_id, message, left - 1)
             self.clients.busy += 1
             sim = self.clients.sim
