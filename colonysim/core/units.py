@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from math import isfinite
+from operator import is_not
 from typing import Any
 
 from colonysim.core.errors import Refusal
@@ -135,17 +135,13 @@ def through_double(value: Any, depth: int = 0) -> Any:
         raise Refusal(400, f"free JSON is kept to a depth of {MAX_FREE_DEPTH} levels")
     if kind is list or kind is tuple:
         items = [through_double(item, depth + 1) for item in value]
-        return value if kind is list and _same(items, value) else items
+        return items if kind is tuple or any(map(is_not, items, value)) else value
     if kind is dict:
         if not all(type(key) is str for key in value):
             raise Refusal(400, "the keys of a JSON object are strings")
         items = [through_double(item, depth + 1) for item in value.values()]
-        return value if _same(items, value.values()) else dict(zip(value, items, strict=True))
+        return dict(zip(value, items, strict=True)) if any(map(is_not, items, value.values())) else value
     raise Refusal(400, f"{value!r} of type {kind.__name__} is not a JSON value")
-
-
-def _same(items: list[Any], others: Iterable[Any]) -> bool:
-    return all(item is other for item, other in zip(items, others, strict=True))
 
 
 def _as_double(value: int) -> float:
@@ -161,8 +157,8 @@ def _whole(number: float) -> int | float:
         return number if str(number) == "-0.0" else 0
     if not number.is_integer() or abs(number) >= 1e21:
         return number
-    mantissa, _, exponent = repr(number).partition("e")
-    if not exponent:
+    if abs(number) < 1e16:  # repr gives no exponent
         return int(number)
+    mantissa, _, exponent = repr(number).partition("e")
     digits, _, fraction = mantissa.partition(".")
     return int(digits + fraction.ljust(int(exponent), "0"))
