@@ -18,7 +18,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 class Agenda:
     """A heap of (due_ns, rank, ticket) and the events that are still wanted.
 
-    `add`, `cancel` and `pop_due` are O(log n). A cancelled event leaves its heap entry behind until it
+    `add`, `cancel`, `next_due` and `pop` are O(log n). A cancelled event leaves its heap entry behind until it
     surfaces or until such entries outnumber the live ones, when the heap is rebuilt. Nobody else changes `heap`.
     """
 
@@ -59,18 +59,12 @@ class Agenda:
         """Whether something stands on the agenda for now, cancelled or not; cheap."""
         return bool(self.heap) and self.heap[0][0] <= now_ns
 
-    def pop_due(self, now_ns: int) -> tuple[int, Event] | None:
-        """Take the first event that is due at `now_ns` or before, with its due time."""
-        due_ns = self.next_due()
-        if due_ns is None or due_ns > now_ns:
-            return None
-        ticket = heapq.heappop(self.heap)[2]
-        return due_ns, self._events.pop(ticket)
+    def pop(self) -> Event:
+        """Take the event that `next_due` has just told of."""
+        return self._events.pop(heapq.heappop(self.heap)[2])
 
-    def peek(self) -> Event | None:
-        """The event that falls due next, left where it is."""
-        if self.next_due() is None:
-            return None
+    def peek(self) -> Event:
+        """The event that `next_due` has just told of, left where it is."""
         return self._events[self.heap[0][2]]
 
     def entries(self) -> list[tuple[int, int, Event]]:

@@ -69,10 +69,8 @@ def fire_due(world: World, until_ns: int) -> list[Delivery] | None:
     due_ns = world.next_due()
     if due_ns is None or due_ns > until_ns:
         return None
-    entry = world.agenda.pop_due(until_ns)
-    assert entry is not None
+    event = world.agenda.pop()
     world.now_ns = max(world.now_ns, due_ns)
-    event = entry[1]
     if world.inputs is not None:
         world.inputs.append(("fire", world.now_ns, type(event).__name__, event))
     TIMERS[type(event)](world, event)

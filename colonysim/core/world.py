@@ -243,9 +243,11 @@ class World:
 
     def next_due(self) -> int | None:
         """When something will happen of its own accord, or None. Runs with nothing to look at are dropped."""
-        while (event := self.agenda.peek()) and isinstance(event, ReleaseTick):
-            if self.release_ticks[event.second]:
+        agenda = self.agenda
+        while (due_ns := agenda.next_due()) is not None:
+            event = agenda.peek()
+            if not isinstance(event, ReleaseTick) or self.release_ticks[event.second]:
                 break
-            self.agenda.cancel(self.tick_tickets[event.second])
+            agenda.cancel(self.tick_tickets[event.second])
             self.take_tick(event.second)
-        return self.agenda.next_due()
+        return due_ns

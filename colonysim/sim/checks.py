@@ -180,6 +180,11 @@ class _Watch:
             looked=self.looked,
         )
 
+    @property
+    def listens(self) -> bool:
+        """Whether it looks at all that happens, or only where a phase begins."""
+        return True
+
     def happened(self, step: Transition) -> None:
         """Something has happened to a process."""
 
@@ -204,6 +209,10 @@ class _ProbeWatch(_Watch):
         if not holds and self.held:
             self.fail(now_ns, self.condition.value(read))
         self.held = holds
+
+    @property
+    def listens(self) -> bool:
+        return self.at not in ("start", "end")
 
     def happened(self, step: Transition) -> None:
         if self.on or (self.at == "faults" and self.checks.faults_on()):
@@ -333,7 +342,7 @@ class Checks:
         self.faults_on = faults_on
         self.summary: Summary | None = None
         self.watches = [self._watch(check, place) for place, check in enumerate(checks)]
-        metrics.listeners.extend(watch.happened for watch in self.watches)
+        metrics.listeners.extend(watch.happened for watch in self.watches if watch.listens)
 
     def _watch(self, check: AnyCheck, place: int) -> _Watch:
         name = check.name or f"check {place + 1}"

@@ -328,9 +328,10 @@ class Player:
 
     def _fire(self, line: Fire, text: bytes) -> str | None:
         world = self.world
-        due_ns, event = world.next_due(), world.agenda.peek()
-        if due_ns is None or event is None:
+        due_ns = world.next_due()
+        if due_ns is None:
             return "nothing is due any more"
+        event = world.agenda.peek()
         fires_ns = max(due_ns, world.now_ns)
         (now,) = _lines([("fire", fires_ns, type(event).__name__, event)])
         if now != text:

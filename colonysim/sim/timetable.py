@@ -110,10 +110,9 @@ class Planning:
             engine.abandon(self.world, pending.ticket)
 
     def _happen(self, due_ns: int) -> bool:
-        entry = self.planned.pop_due(due_ns)
-        assert entry is not None
+        event = self.planned.pop()
         self.world.now_ns = max(self.world.now_ns, due_ns)
-        return self._happens[type(entry[1])](entry[1])
+        return self._happens[type(event)](event)
 
     def _due(self) -> int | None:
         """When something will happen of its own accord, in the server or outside of it."""

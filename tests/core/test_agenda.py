@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,20 +14,29 @@ class Ring(Event, frozen=True):
     number: int
 
 
+def taken(agenda: Agenda) -> Iterator[tuple[int, Event]]:
+    """Everything, as it falls due."""
+    while (due_ns := agenda.next_due()) is not None:
+        first = agenda.peek()
+        assert agenda.pop() is first
+        yield due_ns, first
+
+
 def test_ties_are_broken_by_rank_then_by_order_of_entry() -> None:
     agenda = Agenda()
     for number, rank in ((1, 5), (2, 5), (3, 0)):
         agenda.add(100, Ring(number), rank)
-    assert [agenda.pop_due(100) for _ in range(3)] == [(100, Ring(3)), (100, Ring(1)), (100, Ring(2))]
+    assert list(taken(agenda)) == [(100, Ring(3)), (100, Ring(1)), (100, Ring(2))]
 
 
-def test_nothing_is_due_before_its_time() -> None:
+def test_what_is_taken_is_there_no_more() -> None:
     agenda = Agenda()
-    agenda.add(100, Ring(1))
-    assert agenda.pop_due(99) is None
-    assert agenda.next_due() == 100
-    assert agenda.pop_due(100) == (100, Ring(1))
-    assert agenda.next_due() is None
+    ticket = agenda.add(100, Ring(1))
+    assert not agenda.may_be_due(99)
+    assert agenda.may_be_due(100)
+    assert list(taken(agenda)) == [(100, Ring(1))]
+    assert not agenda.cancel(ticket)
+    assert len(agenda) == 0
 
 
 def test_a_cancelled_event_never_comes() -> None:
@@ -33,8 +44,7 @@ def test_a_cancelled_event_never_comes() -> None:
     ticket = agenda.add(1, Ring(1))
     assert agenda.cancel(ticket)
     assert not agenda.cancel(ticket)
-    assert agenda.next_due() is None
-    assert agenda.pop_due(10) is None
+    assert list(taken(agenda)) == []
 
 
 def test_cancelled_events_leave_no_trace() -> None:
@@ -56,7 +66,4 @@ def test_everything_comes_in_order_once(entries: list[tuple[int, int, bool]]) ->
         else:
             expected.append((due, rank, number))
     assert [(due, rank, event.number) for due, rank, event in agenda.entries()] == sorted(expected)  # type: ignore[attr-defined]
-    popped = []
-    while entry := agenda.pop_due(1000):
-        popped.append(entry[1].number)  # type: ignore[attr-defined]
-    assert popped == [number for _, _, number in sorted(expected)]
+    assert list(taken(agenda)) == [(due, Ring(number)) for due, _, number in sorted(expected)]

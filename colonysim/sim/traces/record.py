@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,7 +43,7 @@ def lines_of(path: Path) -> Iterator[str]:
         with open(path, "rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            stream: Iterable[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw
+            stream: Iterable[bytes] = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
             for line in stream:
                 number += 1
                 yield line.decode("utf-8", "replace")

@@ -9,6 +9,7 @@ from typing import Final
 from colonysim.sim.traces.record import BadTrace, TraceRecord, lines_of
 
 _COLUMNS: Final = 18
+_UNKNOWN: Final = "-1"
 _FIX: Final = "a line has 18 numbers: number, submit, wait, run, processors, … (see the archive's page on SWF)"
 
 
@@ -35,14 +36,15 @@ def read(path: Path) -> Iterator[TraceRecord]:
             continue  # cancelled before it began
         if processors < 1:
             processors = max(1, int(float(columns[7])))
+        user, site, program = columns[11], columns[15], columns[13]
         yield TraceRecord(
             submit_s,
             run_s,
-            _known(columns[11]),
-            _known(columns[15]),
+            "" if user == _UNKNOWN else user,
+            "" if site == _UNKNOWN else site,
             processors,
             requested_s,
-            _known(columns[13]),
+            "" if program == _UNKNOWN else program,
         )
 
 
@@ -57,7 +59,3 @@ def sites(path: Path) -> dict[str, str]:
         if name:
             found[number] = name[0]
     return found
-
-
-def _known(column: str) -> str:
-    return "" if column == "-1" else column
