@@ -1,9 +1,8 @@
-"""Dates of any year. Python's own stop at 9999 and begin at 1; the reference knows the years 0 to 9999."""
+"""Dates of any year, and zones. Python's dates begin at 1; the reference knows the years 0 to 9999."""
 
 from __future__ import annotations
 
-from calendar import monthrange, timegm
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final, NamedTuple
 
 _CYCLE_S: Final = 146_097 * 86_400
@@ -33,9 +32,24 @@ def civil(seconds: int) -> Civil:
 def seconds_of(reading: Civil) -> int:
     """Seconds from the beginning of 1970 to a date and time of day."""
     cycles, years = divmod(reading.year - 1970, _CYCLE_YEARS)
-    return timegm((1970 + years, *reading[1:])) + cycles * _CYCLE_S
+    return utc_seconds(datetime(1970 + years, *reading[1:])) + cycles * _CYCLE_S
+
+
+def utc_seconds(wall: datetime) -> int:
+    """Seconds from the beginning of 1970 to a reading of a wall clock, as if it were one of UTC."""
+    return (wall.replace(tzinfo=None) - _EPOCH) // timedelta(seconds=1)
 
 
 def days_in(year: int, month: int) -> int:
     """How many days a month has."""
-    return monthrange(year % _CYCLE_YEARS + 2000, month)[1]
+    year = year % _CYCLE_YEARS + 2000
+    return (date(year + month // 12, month % 12 + 1, 1) - date(year, month, 1)).days
+
+
+def zone_of(name: str) -> tzinfo:
+    """The zone of an IANA name. Errors: KeyError, ValueError, OSError for what is none."""
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo  # takes as long to import as four modules of the core
+
+    return ZoneInfo(name)

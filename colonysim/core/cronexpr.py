@@ -7,14 +7,13 @@ reference does it, so that it also stumbles where the reference stumbles (days w
 from __future__ import annotations
 
 import re
-from calendar import timegm
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 
+from colonysim.core.civil import utc_seconds, zone_of
 from colonysim.core.errors import Refusal, Silence
 from colonysim.core.model import SECOND_NS
 from colonysim.core.units import go_quote, int64
@@ -172,7 +171,7 @@ class _Search:
 
     def _go(self, wall: datetime) -> datetime:
         """Move to the instant of a wall clock reading, as the reference finds it."""
-        as_utc = timegm(wall.timetuple())
+        as_utc = utc_seconds(wall)
         instant = as_utc - self._offset(as_utc)
         if (offset := self._offset(instant)) != as_utc - instant:
             instant = as_utc - offset
@@ -237,10 +236,8 @@ def _split_zone(expression: str) -> tuple[str | None, str]:
 
 @lru_cache(maxsize=256)
 def _zone(name: str) -> tzinfo:
-    if name in ("", "UTC"):
-        return UTC
     try:
-        return ZoneInfo(name)
+        return zone_of(name or "UTC")
     except KeyError as error:
         raise ValueError(name) from error
 

@@ -7,11 +7,11 @@ the first look that will find something to do.
 from __future__ import annotations
 
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
 from colonysim.core import cronexpr, graphs, intake, lifecycle
+from colonysim.core.civil import zone_of
 from colonysim.core.errors import Refusal
 from colonysim.core.events import CRON_RANK, GENERATOR_RANK, CronCheck, GeneratorCheck
 from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator, Process, ProcessGraph
@@ -114,7 +114,7 @@ def next_run(world: World, cron: Cron) -> int | None:
         schedule = cronexpr.parse(cron.expression)
     except Refusal:
         return None
-    return schedule.next(world.now_ns, ZoneInfo(world.settings.timezone))
+    return schedule.next(world.now_ns, zone_of(world.settings.timezone))
 
 
 # ---------------------------------------------------------------- generators

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
 
+from colonysim.core.civil import zone_of
 from colonysim.core.policies import PolicyName
 
 STOCK_SERVER_KEY: Final = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03ac227641499d"
@@ -76,7 +76,7 @@ def _converted(fields: dict[str, Any], strict: bool) -> Settings:
         name = place.rstrip("`")
         raise ValueError(f"{name}={fields.get(name)} cannot be: {what[:1].lower()}{what[1:]}") from None
     try:
-        ZoneInfo(settings.timezone)
+        zone_of(settings.timezone)
     except (KeyError, OSError, ValueError):
         name = settings.timezone
         raise ValueError(f"unknown time zone {name!r}; use an IANA name such as 'Europe/Stockholm' or 'UTC'") from None

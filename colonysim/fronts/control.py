@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from colonysim.core.civil import zone_of
 from colonysim.core.registry import OPERATIONS
 from colonysim.fronts.http1 import HttpRequest
 from colonysim.sim.clock import Mode
@@ -16,7 +17,7 @@ from colonysim.sim.faults import Plan, read_faults
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.snapshots import BadSnapshot
 from colonysim.sim.why import coming
-from colonysim.wire.times import format_time, zone_of
+from colonysim.wire.times import format_time
 
 JSON: Final = "application/json"
 PROMISED: Final = 32  # snapshots kept

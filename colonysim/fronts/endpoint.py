@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from colonysim.core.civil import zone_of
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Push
 from colonysim.sim.pending import LOST, Garbled, Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Codec, Incoming, Outgoing, payload_type_of
-from colonysim.wire.times import zone_of
 
 
 class Endpoint:

@@ -16,8 +16,8 @@ import sys
 import threading
 import weakref
 import zlib
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from os import PathLike
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 
@@ -27,6 +27,9 @@ from colonysim.core.replies import AssignReply
 from colonysim.core.settings import Settings
 from colonysim.core.specs import Timestamp
 from colonysim.core.world import World
+
+if TYPE_CHECKING:
+    from pathlib import Path  # imported late: a simulation without a file does without
 
 FORMAT: Final = 1
 INLINE_BYTES: Final = 300
@@ -118,6 +121,12 @@ def encode_lines(entries: list[Entry]) -> bytes:
     return ENCODER.encode_lines([tuple(parts)])
 
 
+def _path(path: str | PathLike[str]) -> Path:
+    from pathlib import Path
+
+    return Path(path)
+
+
 class Journal:
     """An event log of one simulation: in memory, or streamed to a file.
 
@@ -125,9 +134,9 @@ class Journal:
     few hundred lines at a time, whenever somebody outside of this process is answered, and at the end.
     """
 
-    def __init__(self, head: Header, path: str | Path | None = None) -> None:
+    def __init__(self, head: Header, path: str | PathLike[str] | None = None) -> None:
         self.header = head
-        self.path = Path(path) if path is not None else None
+        self.path = None if path is None else _path(path)
         self._digest = hashlib.sha256()
         self._waiting: list[Entry] = []
         self._forming = threading.Lock()
@@ -194,9 +203,9 @@ class Journal:
             return self.path.read_bytes().split(b"\n")[1:-1]
         return b"".join(self._written).split(b"\n")[:-1]
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the whole history to a file that can be replayed."""
-        Path(path).write_bytes(b"\n".join((ENCODER.encode(self.header), *self.lines, b"")))
+        _path(path).write_bytes(b"\n".join((ENCODER.encode(self.header), *self.lines, b"")))
 
     def flush(self) -> None:
         """Write what waits to the file, if there is one."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
+from os import PathLike
 from typing import Any, Final
 
 from colonysim.core import engine
@@ -48,7 +48,7 @@ class Simulation(Keeping, Running):
         mode: Mode | str = Mode.AUTO,
         rate: float = 1.0,
         invariants: bool = True,
-        journal: bool | str | Path = False,
+        journal: bool | str | PathLike[str] = False,
         threshold_s: float = OUTSIDE_THRESHOLD_S,
         **overrides: Any,
     ) -> None:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from colonysim import identity
 from colonysim.core import engine
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
 from colonysim.core.world import World
 from colonysim.sim.clock import parse_time
+
+if TYPE_CHECKING:
+    import pickle  # imported late, as few simulations are copied
 
 MAGIC: Final = b"colonysim state 1\n"
 _OWN: Final = ("colonysim.core.",)
@@ -25,11 +28,17 @@ class BadSnapshot(ValueError):
     """The bytes are no snapshot of this version, or have been damaged."""
 
 
-class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if module.startswith(_OWN) or (module, name) in _OTHERS:
-            return super().find_class(module, name)
-        raise BadSnapshot(f"a snapshot must not hold {module}.{name}")
+@cache
+def _reader() -> type[pickle.Unpickler]:
+    import pickle
+
+    class Reader(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if module.startswith(_OWN) or (module, name) in _OTHERS:
+                return super().find_class(module, name)
+            raise BadSnapshot(f"a snapshot must not hold {module}.{name}")
+
+    return Reader
 
 
 def begin(settings: Settings, start_ns: int | None = None) -> World:
@@ -41,6 +50,8 @@ def begin(settings: Settings, start_ns: int | None = None) -> World:
 
 def freeze(world: World) -> bytes:
     """Everything the world is, with a checksum."""
+    import pickle
+
     trace, world.trace = world.trace, None
     inputs, world.inputs = world.inputs, None
     try:
@@ -62,7 +73,7 @@ def thaw(frozen: bytes) -> World:
     if hashlib.sha256(body).digest() != frozen[len(MAGIC) : start]:
         raise BadSnapshot("the state is damaged: its checksum does not fit")
     try:
-        world = _Reader(io.BytesIO(body)).load()
+        world = _reader()(io.BytesIO(body)).load()
     except BadSnapshot:
         raise
     except Exception as error:

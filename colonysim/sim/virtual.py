@@ -9,7 +9,6 @@ on them (subclasses, pickle, msgspec): some of their methods are replaced. After
 from __future__ import annotations
 
 import builtins
-import ctypes
 import datetime as datetime_module
 import gc
 import os
@@ -248,6 +247,8 @@ def _chance(real: Any) -> Callable[..., Any]:
 # ---------------------------------------------------------------- methods of classes
 def _set_method(owner: type, name: str, method: Any) -> None:
     """Replace a method of a class, also of one that is written in C: only its own dictionary takes that."""
+    import ctypes
+
     gc.get_referents(owner.__dict__)[0][name] = method
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))
 

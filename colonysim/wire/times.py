@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from colonysim.core.civil import civil
 from colonysim.core.errors import Refusal
@@ -16,11 +15,6 @@ from colonysim.core.storage import to_microseconds
 YEAR_ERROR: Final = (
     "json: error calling MarshalJSON for type time.Time: Time.MarshalJSON: year outside of range [0,9999]"
 )
-
-
-def zone_of(name: str) -> tzinfo:
-    """The zone of an IANA name, which the settings have checked."""
-    return UTC if name == "UTC" else ZoneInfo(name)
 
 
 def format_time(time_ns: int, zone: tzinfo, *, exact: bool = False) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Simulation
+from colonysim.core.civil import zone_of
 from colonysim.core.engine import OPERATIONS
 from colonysim.core.protocol import Failure
 from colonysim.sim.client import Caller
 from colonysim.wire.codec import Codec, decode_message
-from colonysim.wire.times import zone_of
 
 
 @pytest.fixture
