@@ -7,6 +7,7 @@ some ten per cent above what is counted today; lower them when a change makes th
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -198,3 +199,26 @@ def test_cancelled_timers_go() -> None:
     assert len(world.release_ticks) < 1100
     assert len(world.agenda.entries()) < 1200
     assert not any(world.release_ticks.values())
+
+
+# ---------------------------------------------------------------- starting
+@pytest.mark.parametrize("statement", ["import colonysim", "from colonysim import Simulation; Simulation()"])
+def test_nothing_heavy_is_imported_before_it_is_needed(statement: str) -> None:
+    heavy = [
+        "calendar",
+        "coincurve",
+        "ctypes",
+        "http.client",
+        "pathlib",
+        "pickle",
+        "socket",
+        "subprocess",
+        "werkzeug",
+        "zoneinfo",
+    ]
+    code = f"import sys; before = set(sys.modules); {statement}; print(*(set(sys.modules) - before))"
+    plain = [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
+    loaded = subprocess.check_output(plain, text=True).split()
+    assert "colonysim" in loaded
+    assert set(loaded) & set(heavy) == set()
+    assert len([name for name in loaded if name.startswith("colonysim")]) <= 95
