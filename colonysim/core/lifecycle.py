@@ -56,6 +56,7 @@ def _wake(world: World, process: Process) -> None:
             try_again(world, poll)
     if process.state == WAITING and (poll := queues.waiter(process) or queues.bystander(process)):
         try_again(world, poll)
+        queues.pass_turn(poll)
 
 
 def _wake_as_the_reference_may(world: World, process: Process) -> None:
@@ -63,9 +64,7 @@ def _wake_as_the_reference_may(world: World, process: Process) -> None:
     if world.wakeups == "none" or (poll := world.queues.bystander(process)) is None:
         return
     try_again(world, poll)
-    if poll.ticket in world.queues.polls:
-        world.queues.unpark(poll.ticket)
-        world.queues.park(poll)
+    world.queues.pass_turn(poll)
 
 
 def try_again(world: World, poll: Poll) -> None:
@@ -173,7 +172,8 @@ def release_tick(world: World, tick: ReleaseTick) -> None:
     if not waiting:
         return
     seen: dict[str, Any] = dict.fromkeys(process.process_id for process in waiting)
-    if len(world.queues) > SCAN_LIMIT:
+    waited = len(world.queues)
+    if waited > SCAN_LIMIT:
         seen = dict.fromkeys(process.process_id for process in world.queues.first(SCAN_LIMIT))
     for process in waiting:
         if process.state != WAITING:
@@ -182,6 +182,8 @@ def release_tick(world: World, tick: ReleaseTick) -> None:
             fail(world, process, [WAITED_TOO_LONG], "waited too long")
         else:
             transitions.arm_again(world, process)
+    if world.out_of_sight and len(world.queues) < waited:
+        transitions.come_in_sight(world)  # some have gone now, and the next run gets further
 
 
 def _waits_too_long(world: World, process: Process) -> bool:

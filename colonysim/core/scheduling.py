@@ -30,12 +30,13 @@ Amounts = tuple[int | None, int | None]
 
 
 class Poll(msgspec.Struct):
-    """A parked assign call. `met_pause`: its last try found the colony paused."""
+    """A parked assign call. `met_pause`: its last try found the colony paused; `turn`: when it hears of something."""
 
     ticket: int
     demand: Demand
     timer: int
     met_pause: bool = False
+    turn: int = 0
 
 
 class Pool:
@@ -100,7 +101,7 @@ class Queues:
         self.polls: dict[int, Poll] = {}
         self.parked: dict[str, dict[str, dict[int, Poll]]] = {}  # by executor type and location, of all colonies
         self.pause_polls: dict[str, dict[int, Poll]] = {}
-        self._runs_made = 0
+        self._runs_made = self._turns = 0
 
     # ------------------------------------------------------------ processes
     def push(self, process: Process) -> None:
@@ -164,10 +165,11 @@ class Queues:
     def park(self, poll: Poll) -> None:
         demand = poll.demand
         self.polls[poll.ticket] = poll
-        self.parked.setdefault(demand.executor_type, {}).setdefault(demand.location, {})[poll.ticket] = poll
         if poll.met_pause:
             self.pause_polls.setdefault(demand.colony, {})[poll.ticket] = poll
             return
+        self._turns = poll.turn = self._turns + 1
+        self.parked.setdefault(demand.executor_type, {}).setdefault(demand.location, {})[poll.ticket] = poll
         pool = self._pool_at(demand.colony, demand.executor_type)
         amounts = (demand.cpu_milli, demand.memory_bytes)
         pool.polls.setdefault(demand.location, {}).setdefault(amounts, {})[poll.ticket] = poll
@@ -179,13 +181,13 @@ class Queues:
         if poll is None:
             return None
         demand = poll.demand
+        if poll.met_pause:
+            _drop(self.pause_polls, demand.colony, ticket)
+            return poll
         by_location = self.parked[demand.executor_type]
         _drop(by_location, demand.location, ticket)
         if not by_location:
             del self.parked[demand.executor_type]
-        if poll.met_pause:
-            _drop(self.pause_polls, demand.colony, ticket)
-            return poll
         pool = self.pools[demand.colony, demand.executor_type]
         here = pool.polls[demand.location]
         _drop(here, (demand.cpu_milli, demand.memory_bytes), ticket)
@@ -214,11 +216,19 @@ class Queues:
         fitting = [poll for poll in candidates if _wakes(process, poll.demand)]
         return min(fitting, key=_ticket, default=None)
 
-    def bystander(self, process: Process) -> Poll | None:
-        """The call parked longest among those that hear of a process, whether they can take it or not.
+    def pass_turn(self, poll: Poll) -> None:
+        """It has heard of a process, and if it still waits, others hear of the next ones first."""
+        if poll.ticket in self.polls and not poll.met_pause:
+            here = self.parked[poll.demand.executor_type][poll.demand.location]
+            here[poll.ticket] = here.pop(poll.ticket)
+            self._turns = poll.turn = self._turns + 1
 
-        Quirk: a signal carries type and location alone. Where the process has a location, it goes to those at
-        a place of that very name, else to those without one; where it has none, to any.
+    def bystander(self, process: Process) -> Poll | None:
+        """The call whose turn it is among those that hear of a process, whether they can take it or not.
+
+        Those that have met a pause hear of its end alone. Quirk: a signal carries type and location alone. Where
+        the process has a location, it goes to those at a place of that very name, else to those without one;
+        where it has none, to any.
         """
         by_location = self.parked.get(process.spec.conditions.executortype)
         if not by_location:
@@ -227,7 +237,7 @@ class Queues:
         if location:
             polls = by_location.get(location) or by_location.get("")
             return next(iter(polls.values())) if polls else None
-        return min((next(iter(polls.values())) for polls in by_location.values()), key=_ticket)
+        return min((next(iter(polls.values())) for polls in by_location.values()), key=_turn)
 
     # ------------------------------------------------------------ keys
     def _names(self, process: Process) -> tuple[str, ...] | None:
@@ -269,6 +279,10 @@ class Queues:
 
 def _ticket(poll: Poll) -> int:
     return poll.ticket
+
+
+def _turn(poll: Poll) -> int:
+    return poll.turn
 
 
 def _wakes(process: Process, demand: Demand) -> bool:

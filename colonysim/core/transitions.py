@@ -39,7 +39,7 @@ def arm_again(world: World, process: Process) -> None:
     world.out_of_sight[process.process_id] = process
 
 
-def _come_in_sight(world: World) -> None:
+def come_in_sight(world: World) -> None:
     """Fewer processes wait: the loop may get further at its next run."""
     hidden, world.out_of_sight = world.out_of_sight, {}
     for process in hidden.values():
@@ -91,7 +91,7 @@ def leave(world: World, process: Process, cause: str) -> None:
         graph.members.pop(process.process_id, None)
         graph.counts[old] -= 1
     if world.out_of_sight:
-        _come_in_sight(world)
+        come_in_sight(world)
     if world.trace is not None:
         world.trace.append(Transition(world.now_ns, process.process_id, old, REMOVED, process.executor_id, cause))
 
@@ -115,7 +115,7 @@ def _move(world: World, process: Process, state: int, cause: str) -> None:
         graph.counts[old] -= 1
         graph.counts[state] += 1
     if world.out_of_sight:
-        _come_in_sight(world)
+        come_in_sight(world)
     if world.trace is not None:
         world.trace.append(Transition(world.now_ns, process_id, old, state, process.executor_id, cause))
 

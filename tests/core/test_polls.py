@@ -176,6 +176,38 @@ def test_a_signal_shows_the_pause_to_one_who_waits(
     assert got(waiting) == 408
 
 
+def test_signals_that_nobody_can_use_go_round(sim: Simulation, colony: ColonyClient) -> None:
+    """At each of three places somebody waits; what waits without a signal is found when its turn has come."""
+    holder = colony.add_executor("t", "e0")
+    process = colony.submit("f", executortype="t", executornames=["e0", "e3"])
+    assert holder.assign() is not None
+    polls = [
+        poll(colony.add_executor("t", f"e{n}", location=place)) for n, place in ((1, ""), (2, "Hall"), (3, "Attic"))
+    ]
+    colony.remove_executor(holder)
+    heard = []
+    for _ in range(3):
+        sim.advance(1)
+        heard.append([got(each) for each in polls])
+        colony.submit("g", executortype="t", executornames=["nobody"])
+    assert heard == [[None, None, None]] * 3
+    assert [got(each) for each in polls] == [None, None, process.id]
+    times = {executor.name: executor.last_heard_ns for executor in sim.world.executors.values()}
+    assert times["e1"] < times["e2"] < times["e3"] == sim.now_ns
+
+
+def test_one_who_has_met_the_pause_hears_of_its_end_alone(sim: Simulation, colony: ColonyClient) -> None:
+    polls = [poll(colony.add_executor("t", f"e{n}", location=place)) for n, place in ((1, "A"), (2, "B"))]
+    colony.pause()
+    for _ in range(3):
+        sim.advance(1)
+        colony.submit("f", executortype="t", executornames=["nobody"])
+    times = {executor.name: executor.last_heard_ns for executor in sim.world.executors.values()}
+    assert times["e1"] < times["e2"] < sim.now_ns
+    sim.advance(200)
+    assert [got(each) for each in polls] == [408, 408]
+
+
 def test_a_signal_of_another_colony_is_heard(sim: Simulation, colony: ColonyClient) -> None:
     executor = colony.add_executor("t")
     poll(executor)

@@ -40,6 +40,15 @@ def test_the_loop_does_not_see_beyond_the_first_thousand(sim: Simulation, colony
     assert behind.state is ProcessState.FAILED
 
 
+def test_the_loop_gets_further_once_it_has_failed_what_stood_in_front(sim: Simulation, colony: ColonyClient) -> None:
+    for _ in range(SCAN_LIMIT + 1):
+        colony.submit("f", executortype="t", maxwaittime=1)
+    sim.advance(2)
+    assert (colony.statistics().waitingprocesses, colony.statistics().failedprocesses) == (1, SCAN_LIMIT)
+    sim.advance(1)
+    assert (colony.statistics().waitingprocesses, colony.statistics().failedprocesses) == (0, SCAN_LIMIT + 1)
+
+
 def test_a_thousand_in_front_may_also_be_taken(sim: Simulation, colony: ColonyClient) -> None:
     executor = colony.add_executor("t")
     for _ in range(SCAN_LIMIT):
