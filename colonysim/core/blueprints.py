@@ -160,6 +160,8 @@ def _show_number(number: float) -> str:
             mantissa, _, exponent = f"{number:e}".partition("e")
         power = int(exponent)
         return f"{mantissa.removesuffix('.0')}e{'-' if power < 0 else '+'}{abs(power):02d}"
+    if number.is_integer() and number:
+        return str(through_double(number))
     return f"{number:.0f}" if number.is_integer() else repr(number)
 
 

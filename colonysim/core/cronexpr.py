@@ -7,13 +7,13 @@ reference does it, so that it also stumbles where the reference stumbles (days w
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, tzinfo
+from datetime import MAXYEAR, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
-from colonysim.core.civil import utc_seconds, zone_of
+from colonysim.core.civil import days_in, utc_seconds, zone_of
 from colonysim.core.errors import Refusal, Silence
 from colonysim.core.model import SECOND_NS
 from colonysim.core.units import go_quote, int64
@@ -32,6 +32,8 @@ _DESCRIPTORS: Final = {
     "@midnight": "0 0 0 * * *",
     "@hourly": "0 0 * * * *",
 }
+_LONGEST: Final = {month: days_in(2000, month) for month in range(1, 13)}  # 29 days in February
+_BLANKS: Final = "".join(char for char in map(chr, range(0x3001)) if char.isspace() and char not in "\x1c\x1d\x1e\x1f")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+\Z")
 
 
@@ -59,6 +61,9 @@ class Every(msgspec.Struct, frozen=True):
     def next(self, after_ns: int, zone: tzinfo) -> int | None:
         return (after_ns // SECOND_NS + self.delay_s) * SECOND_NS
 
+    def next_chance(self, after_ns: int, zone: tzinfo) -> int | None:
+        return None  # it never finds nothing
+
 
 class Schedule(msgspec.Struct, frozen=True):
     """The sets of the six fields; `any_day` and `any_weekday` are the marks that `*` and `?` set."""
@@ -84,6 +89,17 @@ class Schedule(msgspec.Struct, frozen=True):
             zone = _zone(self.zone_name)
         found = _Search(self, after_ns // SECOND_NS + 1, zone).run()
         return None if found is None else found * SECOND_NS
+
+    def next_chance(self, after_ns: int, zone: tzinfo) -> int | None:
+        """When to search once more where nothing was found: each new year the search gets a year further."""
+        if not (self.seconds and self.minutes and self.hours and self.weekdays):
+            return None
+        if not any(min(self.days, default=32) <= _LONGEST[month] for month in self.months):
+            return None
+        if self.zone_name is not None:
+            zone = _zone(self.zone_name)
+        year = datetime.fromtimestamp(after_ns // SECOND_NS, zone).year
+        return None if year >= MAXYEAR else int(datetime(year + 1, 1, 1, tzinfo=zone).timestamp()) * SECOND_NS
 
     def day_matches(self, local: datetime) -> bool:
         day, weekday = local.day in self.days, local.isoweekday() % 7 in self.weekdays
@@ -213,8 +229,8 @@ def parse(expression: str) -> Schedule | Every:
 
 
 def _words(text: str) -> list[str]:
-    """Split at white space as the reference sees it: U+001C to U+001F are none."""
-    return [word for word in re.split(r"[^\S\x1c-\x1f]+", text) if word]
+    """Split at white space as the reference sees it."""
+    return [word for word in re.split(f"[{_BLANKS}]+", text) if word]
 
 
 def _split_zone(expression: str) -> tuple[str | None, str]:
@@ -226,12 +242,12 @@ def _split_zone(expression: str) -> tuple[str | None, str]:
     if ".." in name or name.startswith(("/", "\\")):
         raise Refusal(400, f"provided bad location {name}: time: invalid location name")
     if name == "Local":
-        return None, rest.strip()
+        return None, rest.strip(_BLANKS)
     try:
         _zone(name)
     except (OSError, ValueError):
         raise Refusal(400, f"provided bad location {name}: unknown time zone {name}") from None
-    return name, rest.strip()
+    return name, rest.strip(_BLANKS)
 
 
 @lru_cache(maxsize=256)

@@ -137,15 +137,15 @@ def _evaluated(world: World, graph: ProcessGraph) -> int:
     What no root leads to may fail and pull down what it is a parent of, and a new child may build a bridge.
     """
     reached = list(walk(world, graph))
+    counts = [0 for _ in STATES]
     for process in reached:
+        counts[process.state] += 1  # Quirk: before what its parents do to it
         parents = [world.processes[parent] for parent in process.parents if parent in world.processes]
         if any(parent.state == FAILED for parent in parents):
             _fail_all(world, reached)
+            graph.state, graph.ended_ns = FAILED, world.now_ns
         if process.wait_for_parents and all(parent.state == SUCCESS for parent in parents):
             transitions.release(world, process)
-    counts = [0 for _ in STATES]
-    for process in reached:
-        counts[process.state] += 1
     return _state_of(counts)
 
 
@@ -168,7 +168,8 @@ def on_assigned(world: World, process: Process) -> None:
 def on_succeeded(world: World, process: Process, again: bool) -> list[Process]:
     """A process of a graph has succeeded: release the children that waited for it alone.
 
-    Returns those that are signalled, in their order. Quirk: also children that wait for other parents still.
+    Returns those that are signalled, in their order. Quirk: also children that wait for other parents still, but
+    none where a parent of the process itself has not succeeded, as one that was added in front of it.
     """
     children = []
     for child_id, times in Counter(process.children).items():
@@ -181,6 +182,9 @@ def on_succeeded(world: World, process: Process, again: bool) -> list[Process]:
                 transitions.release(world, child)
     if graph := world.graphs.get(process.graph_id):
         settle(world, graph)
+    parents = (world.processes.get(parent) for parent in process.parents)
+    if any(parent is not None and parent.state != SUCCESS for parent in parents):
+        return []
     return [child for child in children if child.state == WAITING]
 
 

@@ -57,9 +57,12 @@ def check_cron(world: World, event: CronCheck) -> None:
     if cron.next_run_ns == ZERO_TIME_NS:
         cron.last_run_ns, cron.previous_graph_id = ZERO_TIME_NS, ""
         next_ns = next_run(world, cron)
-        if next_ns is not None:  # never: the reference looks on and on, and nothing comes of it
+        if next_ns is not None:
             cron.next_run_ns = next_ns
             _arm_cron(world, cron)
+        elif (chance_ns := _next_chance(world, cron)) is not None:
+            due_ns = _next_look(world, world.settings.cron_checker_period_ms, chance_ns)
+            cron.timer = world.agenda.add(due_ns, CronCheck(cron.cron_id), CRON_RANK)
     else:
         run_cron(world, cron)
 
@@ -110,11 +113,22 @@ def next_run(world: World, cron: Cron) -> int | None:
     """When the cron runs after now; None for never. Quirk: `random` changes nothing (c-workflows 6.5)."""
     if cron.interval_s > 0:
         return world.now_ns + cron.interval_s * SECOND_NS
+    schedule = _schedule(cron)
+    return None if schedule is None else schedule.next(world.now_ns, zone_of(world.settings.timezone))
+
+
+def _next_chance(world: World, cron: Cron) -> int | None:
+    """When to compute the next run once more, where there was none; None where that never helps."""
+    schedule = _schedule(cron)
+    return None if schedule is None else schedule.next_chance(world.now_ns, zone_of(world.settings.timezone))
+
+
+def _schedule(cron: Cron) -> cronexpr.Schedule | cronexpr.Every | None:
+    """What its expression says, if it is one."""
     try:
-        schedule = cronexpr.parse(cron.expression)
+        return cronexpr.parse(cron.expression)
     except Refusal:
         return None
-    return schedule.next(world.now_ns, zone_of(world.settings.timezone))
 
 
 # ---------------------------------------------------------------- generators

@@ -291,14 +291,22 @@ def _length(headers: dict[str, str]) -> int:
 
 
 # ---------------------------------------------------------------- replies
+def length_header(body: bytes) -> tuple[str, str]:
+    """How the length of a body is told; a longer one goes out in chunks, as the reference sends it."""
+    if len(body) >= CHUNKED_FROM_BYTES:
+        return "Transfer-Encoding", "chunked"
+    return "Content-Length", str(len(body))
+
+
 def render(reply: Reply, request: HttpRequest) -> bytes:
-    """The bytes of a reply, in one piece. Longer bodies go out in chunks, as the reference sends them."""
+    """The bytes of a reply, in one piece."""
     status, body = reply.status, reply.body
     lines = [f"HTTP/1.{min(request.minor, 1)} {status} {REASONS.get(status, 'Unknown')}", f"Date: {_date()}"]
     lines += (f"{name}: {value}" for name, value in reply.headers)
     bodiless = request.method == "HEAD" or status in (204, 304)
-    if len(body) >= CHUNKED_FROM_BYTES and request.minor:
-        lines.append("Transfer-Encoding: chunked")
+    name, length = length_header(body)
+    if length == "chunked" and request.minor:
+        lines.append(f"{name}: {length}")
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     elif not bodiless:
         lines.append(f"Content-Length: {len(body)}")

@@ -12,14 +12,16 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from email.utils import formatdate
 from functools import cache, lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from colonysim import identity
+from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.fronts import web
-from colonysim.fronts.http1 import REASONS, Headers, request_to
+from colonysim.fronts.http1 import REASONS, Headers, length_header, request_to
 from colonysim.fronts.pubsub import read_request
 from colonysim.fronts.web import Application, Parked
 from colonysim.sim.connections import Asked, Connection, HangUp
@@ -83,12 +85,10 @@ def _patch_requests(patches: ExitStack, application: Application, matches: Calla
     def request(method: str, url: Any, **kwargs: Any) -> Any:
         data: Any = kwargs.get("data")
         usual = isinstance(url, str) and isinstance(data, (str, bytes)) and kwargs.get("json") is None
-        if not usual or not kwargs.keys() <= _PLAIN or not matches(url):
+        if not (usual and method.upper() == "POST" and kwargs.keys() <= _PLAIN and matches(url) and _is_api(url)):
             return general(method, url, **kwargs)
         try:
-            if _is_api(url) and method.upper() == "POST":
-                return _post(application, url, data)
-            return _exchange(application, _plain_request(method, url, data))
+            return _post(application, url, data)
         except web.HangUp:
             raise requests.exceptions.ConnectionError("the connection was lost") from None
 
@@ -122,7 +122,7 @@ def _post(application: Application, url: str, data: str | bytes) -> Any:
     response = _plain_response()()
     response.asked = url, data
     headers = [("Content-Type", web.PLAIN)] if outgoing.body else []
-    return _fill(response, outgoing.status, headers, outgoing.body, url)
+    return _fill(application, response, outgoing.status, headers, outgoing.body, url)
 
 
 @cache
@@ -161,17 +161,34 @@ def _exchange(application: Application, request: Any) -> Any:
     content = b"" if request.method == "HEAD" else reply.body
     response = requests.Response()
     response.request = request
-    return _fill(response, reply.status, reply.headers, content, request.url)
+    _fill(application, response, reply.status, reply.headers, content, request.url)
+    if request.method == "HEAD" or reply.status in (204, 304):
+        response.headers.pop("Content-Length", None)
+    return response
 
 
-def _fill(response: Any, status: int, headers: Headers, content: bytes, url: str) -> Any:
+def _fill(application: Application, response: Any, status: int, headers: Headers, content: bytes, url: str) -> Any:
+    """What `requests` makes of a reply; its date is one of virtual time."""
     response.status_code, response.reason = status, REASONS.get(status, "")
-    for name, value in headers:
+    for name, value in (("Date", _date(application.sim.world.now_ns // SECOND_NS)), *headers, length_header(content)):
         response.headers[name] = value
-    response.url, response.encoding = url, "utf-8"
+    response.url, response.encoding = url, _encoding(response.headers.get("Content-Type"))
     response.raw = io.BytesIO(content)
     response._content = content
     return response
+
+
+@lru_cache(16)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+@lru_cache(16)
+def _encoding(content_type: str | None) -> str | None:
+    import requests
+
+    found: str | None = requests.utils.get_encoding_from_headers({"content-type": content_type} if content_type else {})
+    return found
 
 
 def _bytes_of(body: Any) -> bytes:

@@ -73,6 +73,20 @@ def test_numbers_of_any_length_are_told_apart(expression: str, text: str) -> Non
         cronexpr.parse(expression)
 
 
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("TZ=UTC \x1c* * * * * *", "failed to parse int from \x1c*"),
+        ("TZ=UTC @daily\x1f", "unrecognized descriptor: @daily\x1f"),
+    ],
+)
+def test_separators_of_information_are_no_white_space(expression: str, text: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        cronexpr.parse(expression)
+    assert refused.value.text.startswith(text)
+    assert cronexpr.parse("TZ=UTC \u2028@daily\u3000") == cronexpr.parse("TZ=UTC @daily")
+
+
 def test_zeros_in_front_and_behind_do_not_count() -> None:
     assert cronexpr.parse("0" * 5000 + "1 * * * * *").next(0, ZoneInfo("UTC")) == 1_000_000_000
     assert cronexpr.parse("@every 1." + "0" * 5000 + "s").next(0, ZoneInfo("UTC")) == 1_000_000_000

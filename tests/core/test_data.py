@@ -67,6 +67,27 @@ def test_what_is_not_stored_as_text_may_hold_a_nul(colony: ColonyClient, ask: As
     assert process["spec"]["conditions"]["cpu"] == "0m"
 
 
+def test_what_is_ignored_or_written_over_may_hold_a_nul(colony: ColonyClient, ask: Ask) -> None:
+    """d-realtime-and-data 3.1, 3.3, 5.2, 5.6."""
+    define(colony, ask)
+    file = {"colonyname": "c", "label": "/d", "name": "x", "fileid": "\0", "ref": {"protocol": "\0"}}
+    stored = ask(colony.user, "addfilemsg", file=file)
+    assert (stored["ref"]["protocol"], stored["sequencenr"]) == ("s3", 1)
+    assert ask(colony.user, "addfilemsg", file=file | {"name": "\0"}) is None
+    named = {"colonyname": "c", "fileid": stored["fileid"], "label": "\0", "name": "\0"}
+    assert ask(colony.user, "getfilemsg", **named) == [stored]
+    assert ask(colony.user, "removefilemsg", **named) == {}
+    assert ask(colony.user, "getfilemsg", colonyname="c", label="\0") == (500, "malformatted get file msg")
+    assert ask(colony.user, "removefilemsg", colonyname="c", name="\0") == (400, "malformatted remove file msg")
+    for kind in ("getfilemsg", "removefilemsg"):
+        assert ask(colony.user, kind, colonyname="c", fileid="\0") == (400, NUL)
+        assert ask(colony.user, kind, colonyname="c", label="\0", name="x") == (400, NUL)
+    added = ask(colony.user, "addblueprintmsg", blueprint=blueprint({}))
+    assert ask(colony.user, "getblueprintsmsg", namespace="c", locationname="\0") == [added]
+    changed = ask(colony.user, "updateblueprintmsg", blueprint=blueprint({}) | {"blueprintid": "\0"})
+    assert changed == added
+
+
 def test_the_typed_client_is_refused_as_well(colony: ColonyClient) -> None:
     from colonysim import Refused
 
@@ -87,6 +108,12 @@ def define(colony: ColonyClient, ask: Ask, **schema: Any) -> None:
 
 def blueprint(spec: dict[str, Any], **metadata: Any) -> dict[str, Any]:
     return {"kind": "K", "metadata": {"name": "b", "colonyname": "c"} | metadata, "spec": spec}
+
+
+def test_numbers_in_the_texts_of_a_schema_have_the_shortest_digits(colony: ColonyClient, ask: Ask) -> None:
+    define(colony, ask, type="object", properties={"n": {"type": "number", "enum": [-0.0, 3, 2.5, 10**21]}})
+    refused = ask(colony.user, "addblueprintmsg", blueprint=blueprint({"n": 12345678901234567890}))
+    assert refused[1].endswith("must be one of [-0 3 2.5 1e+21], got 12345678901234567000")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ import pytest
 from croniter import croniter
 
 from colonysim import ColonyClient, Simulation
+from colonysim.core.operations.crons import AddCron as AddCronMessage
 from colonysim.core.recurring import CHECK_DELAY_NS
+from colonysim.core.specs import ZERO_TIME_NS, CronSpec
 
 from .conftest import Ask
 
@@ -136,6 +138,23 @@ def test_a_cron_that_never_runs_forgets_its_last_run_at_each_look(
     assert ask(colony.user, "getcronmsg", cronid=cron["cronid"])["prevprocessgraphid"] != ""
     sim.advance(2)
     assert ask(colony.user, "getcronmsg", cronid=cron["cronid"])["prevprocessgraphid"] == ""
+
+
+def test_a_day_beyond_the_search_is_found_once_it_is_near_enough() -> None:
+    """c-workflows 6.4, 6.6: the year 2100 has no 29 February, and the search goes five years ahead."""
+    sim = Simulation(mode="manual", start="2096-03-01T00:00:00Z")
+    colony = ColonyClient.create(sim, "c")
+    for expression in ("0 0 0 29 2 *", "0 0 0 30 2 *"):
+        spec = CronSpec(colonyname="c", name=expression, interval=-1, cronexpression=expression, workflowspec=WORKFLOW)
+        assert sim.call(colony.user.id, AddCronMessage(cron=spec)).ok
+    leap, never = sim.world.crons.values()
+    sim.advance(to="2098-12-31T12:00:00Z")
+    assert leap.next_run_ns == ZERO_TIME_NS
+    sim.advance(to="2099-01-01T00:00:03Z")
+    assert datetime.fromtimestamp(leap.next_run_ns // 10**9, UTC) == datetime(2104, 2, 29, tzinfo=UTC)
+    sim.advance(to="2104-03-01T00:00:00Z")
+    assert starts(sim) == [datetime(2104, 2, 29, tzinfo=UTC)]
+    assert never.next_run_ns == ZERO_TIME_NS
 
 
 def test_what_the_leaves_have_put_out_goes_to_the_next_roots(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from email.utils import format_datetime
 from typing import Any
 
 import crypto
@@ -14,10 +15,19 @@ import requests
 import websocket
 from crypto import Crypto
 
-from colonysim import AssignedProcess, ColonyClient, ExecutorClient, ProcessHandle, Simulation, identity, intercept
+from colonysim import (
+    AssignedProcess,
+    ColonyClient,
+    ExecutorClient,
+    ProcessHandle,
+    Simulation,
+    WebServer,
+    identity,
+    intercept,
+)
 from colonysim.sim import stock
 
-from .conftest import opened
+from .conftest import opened, signed
 from .test_pubsub import listen, listen_to_all, listen_to_channel
 
 URL = f"ws://localhost:{stock.PORT}/pubsub"
@@ -147,6 +157,22 @@ def _slow(text: str, key: str) -> str:
     return subprocess.run(
         [sys.executable, "-c", code, text, key], check=True, capture_output=True, text=True
     ).stdout.strip()
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/?q=1", "/x/../api", "/health/", "/nowhere"])
+@pytest.mark.parametrize("method", ["post", "get", "head"])
+def test_replies_are_as_over_http(sim: Simulation, server: WebServer, path: str, method: str) -> None:
+    """Redirects are followed, and there are the same headers; the date alone is one of virtual time."""
+    body = signed("getcolonymsg", {"colonyname": "dev"})
+    inside, outside = (
+        requests.request(method, f"http://localhost:{port}{path}", data=body) for port in (stock.PORT, server.port)
+    )
+    for replies in zip([*inside.history, inside], [*outside.history, outside], strict=True):
+        here, there = ((r.status_code, r.reason, r.content, r.encoding, dict(r.headers)) for r in replies)
+        assert here[4].pop("Date") == format_datetime(sim.now, usegmt=True)
+        there[4].pop("Date")
+        there[4].pop("Connection", None)
+        assert here == there
 
 
 def test_other_places_are_left_alone(sim: Simulation) -> None:

@@ -64,16 +64,18 @@ class NaiveGraph:
 
     def evaluate(self, now_ns: int) -> None:
         reached = self.walk()
+        counted = []
         for node_id in reached:
             node = self.nodes[node_id]
+            counted.append(node.state)
             states = [self.nodes[parent].state for parent in node.parents]
             if FAILED in states:
                 for other in reached:
                     self.nodes[other].state = FAILED
+                self.settle(FAILED, now_ns)
             if all(state == SUCCESS for state in states):
                 node.waits_for_parents = False
-        states = [self.nodes[node_id].state for node_id in reached]
-        self.settle(self._resolved(states), now_ns)
+        self.settle(self._resolved(counted), now_ns)
 
     @staticmethod
     def _resolved(states: list[int]) -> int:

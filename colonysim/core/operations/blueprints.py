@@ -97,7 +97,7 @@ class GetBlueprints(Message, frozen=True):
 def get_blueprints(world: World, caller: str, message: GetBlueprints, _: None) -> Any:
     """By name. Quirk: without a kind the location is ignored; with one its case is."""
     if world.request.has_nul:
-        storage.text(500, message)
+        storage.text(500, message.namespace, message.kind, message.locationname if message.kind else "")
     found = [b for (colony, _), b in sorted(world.blueprints.items()) if colony == message.namespace]
     if message.kind:
         found = [blueprint for blueprint in found if blueprint.kind == message.kind]
@@ -131,7 +131,7 @@ def update_blueprint(world: World, caller: str, message: UpdateBlueprint, _: Non
         raise Refusal(404, f"blueprint '{name}' not found in namespace '{colony}'")
     blueprints.check(world, sent)
     if world.request.has_nul:
-        storage.text(500, sent, free=("spec", "status"))
+        storage.text(500, sent, free=("blueprintid", "spec", "status"))
     new = blueprints.plain(sent)
     changed = message.forcegeneration or blueprints.canonical(new.spec) != blueprints.canonical(old.spec)
     metadata = replace(sent.metadata, generation=old.metadata.generation + changed)

@@ -41,19 +41,14 @@ def add_file(world: World, caller: str, message: AddFile, _: None) -> FileSpec |
     """
     sent = message.file
     assert sent is not None
+    file = replace(sent, fileid="", ref=replace(sent.ref, protocol="s3"), added=Timestamp(world.now_ns))
     try:
-        storage.int32(400, sent.ref.s3object.port)
-        storage.text(400, sent)
+        storage.int32(400, file.ref.s3object.port)
+        storage.text(400, file)
     except Refusal:
         return None
     world.last_file_number += 1
-    file = replace(
-        sent,
-        fileid=world.new_id(),
-        sequencenr=world.last_file_number,
-        ref=replace(sent.ref, protocol="s3"),
-        added=Timestamp(world.now_ns),
-    )
+    file = replace(file, fileid=world.new_id(), sequencenr=world.last_file_number)
     world.files[file.fileid] = file
     return file
 
@@ -75,15 +70,15 @@ class GetFile(Message, frozen=True):
 )
 def get_file(world: World, caller: str, message: GetFile, _: None) -> tuple[FileSpec, ...]:
     """A list in any case: the revision named by id, or the latest or all of a label and name, newest first."""
-    if world.request.has_nul:
-        storage.text(400, message)
     if message.fileid:
+        storage.text(400, message.fileid)
         file = world.files.get(message.fileid)
         if file is None or file.colonyname != message.colonyname:
             raise Refusal(400, "Failed to get file")
         return (file,)
     if not (message.label and message.name):
         raise Refusal(500, "malformatted get file msg")
+    storage.text(400, message.label, message.name)
     revisions = files.revisions(world, message.colonyname, message.label, message.name)
     if not revisions:
         raise Refusal(404, "Failed to get file")
@@ -128,15 +123,15 @@ class RemoveFile(Message, frozen=True):
 @operation("removefilemsg", RemoveFile, "Failed to remove file", access=member())
 def remove_file(world: World, caller: str, message: RemoveFile, _: None) -> Empty:
     """One revision by its id, or all of a label and name; what is not there is removed all the same."""
-    if world.request.has_nul:
-        storage.text(400, message)
     if message.fileid:
+        storage.text(400, message.fileid)
         file = world.files.get(message.fileid)
         if file is not None and file.colonyname == message.colonyname:
             del world.files[message.fileid]
         return EMPTY
     if not (message.label and message.name):
         raise Refusal(400, "malformatted remove file msg")
+    storage.text(400, message.label, message.name)
     for file in files.revisions(world, message.colonyname, message.label, message.name):
         del world.files[file.fileid]
     return EMPTY
