@@ -48,10 +48,7 @@ class Views:
         text = _ENCODER.encode(value)
         if indent := _indent(body):
             text = msgspec.json.format(text, indent=indent)
-        # Looking for each alone is many times as fast as one search for any.
-        if any(map(text.__contains__, _ESCAPES)):
-            return _HTML.sub(lambda match: _ESCAPES[match[0]], text)
-        return text
+        return _escaped(text)
 
     def show(self, body: Any) -> Any:
         """The body in values the encoder knows."""
@@ -64,6 +61,14 @@ class Views:
 
     def time(self, time_ns: int) -> str:
         return self._unset if time_ns == specs.ZERO_TIME_NS else format_time(time_ns, self.zone)
+
+
+def _escaped(text: bytes) -> bytes:
+    """JSON that may stand in HTML."""
+    # Looking for each alone is many times as fast as one search for any.
+    if any(map(text.__contains__, _ESCAPES)):
+        return _HTML.sub(lambda match: _ESCAPES[match[0]], text)
+    return text
 
 
 def _indent(body: Any) -> int:
@@ -275,7 +280,7 @@ def _cron(views: Views, reply: replies.CronReply) -> Any:
         "random": cron.random,
         "nextrun": views.time(cron.next_run_ns),
         "lastrun": views.time(cron.last_run_ns),
-        "workflowspec": cron.workflow_text or _ENCODER.encode(_workflow(cron.workflow)).decode(),
+        "workflowspec": cron.workflow_text or _escaped(_ENCODER.encode(_workflow(cron.workflow))).decode(),
         "prevprocessgraphid": cron.previous_graph_id,
         "waitforprevprocessgraph": cron.wait_for_previous,
         "checkerperiod": reply.checker_period_ms,

@@ -167,12 +167,13 @@ def test_the_cron_of_a_blueprint_shows_its_workflow_as_a_client_would_send_it(co
     import json
 
     define(colony, ask)
-    ask(colony.user, "addblueprintmsg", blueprint=blueprint({}, locationname="hall"))
+    ask(colony.user, "addblueprintmsg", blueprint=blueprint({}, locationname="hall <1>"))
     (cron,) = ask(colony.user, "getcronsmsg", colonyname="c", count=10)
     workflow = json.loads(cron["workflowspec"])
     (node,) = workflow["functionspecs"]
     assert (workflow["colonyname"], node["nodename"], node["kwargs"]) == ("c", "t-f", {"kind": "K"})
-    assert node["conditions"]["locationname"] == "hall"
+    assert node["conditions"]["locationname"] == "hall <1>"
+    assert '"hall \\u003c1\\u003e"' in cron["workflowspec"]  # a text that the server itself has written
     assert "channels" not in node
 
 
