@@ -224,9 +224,18 @@ def _object_store(host: str) -> ObjectStore:
 
 
 def _until_signal() -> None:
+    """Wait for a signal to stop. It may come twice, by two ways; a third one ends the process as it stands."""
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def heard(*_: object) -> None:
+        if stopped.is_set():
+            for number in signals:
+                signal.signal(number, signal.SIG_DFL)
+        stopped.set()
+
+    for number in signals:
+        signal.signal(number, heard)
     stopped.wait()
 
 

@@ -252,7 +252,9 @@ class SimulatedSocket(Connection):
 
     def close(self, *args: Any, **kwargs: Any) -> None:
         self.sim.close_connection(self)
-        self._inbox.closed = True
+        with self.sim.locked():
+            self._inbox.closed = True
+            self._inbox.wake()
 
     def __enter__(self) -> SimulatedSocket:
         return self

@@ -38,6 +38,7 @@ READ_BYTES = 65_536
 
 
 _CLOSING_S: Final = 0.5
+_ACCEPT_AGAIN_S: Final = 0.05
 """How long the threads of connections that have been closed are waited for."""
 
 
@@ -254,8 +255,12 @@ class ThreadedLoop:
         while not self._stopping:
             try:
                 connection, address = self._listener.accept()
-            except OSError:
-                break
+            except OSError as error:
+                if self._stopping or self._listener.fileno() < 0:
+                    break
+                self.errors.append(error)  # such as too many open files: that passes
+                time.sleep(_ACCEPT_AGAIN_S)
+                continue
             self._server.process_request(connection, address)
         driver.join()
         self._server.hang_up()  # also what has come while `stop` did so

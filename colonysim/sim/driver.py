@@ -48,7 +48,8 @@ class Turns(Protocol):
     @property
     def ready(self) -> Sequence[Any]: ...
 
-    under_way: bool
+    @property
+    def under_way(self) -> bool: ...
 
     def run(self, limit_ns: int | None, done: Callable[[], bool], *, gives_way: bool = False) -> None: ...
 
@@ -69,6 +70,7 @@ class Driver:
         self.steps = 0
         self._waiters: dict[int, Waiter] = {}
         self.moving: Settable | None = None
+        self._movers: list[Settable] = []  # those who have taken over, the last one last
         self._planned_ns: int | None = None  # when it will look again, if it follows real time
         self._asleep = False  # it will not look again unless it is told to
         self.programs: Turns | None = None
@@ -90,8 +92,13 @@ class Driver:
         self._asleep = False
         self.moving.set()
 
+    def acts_no_more(self) -> None:
+        """Somebody who was registered waits from now on, or has gone: whoever waited for that may go on."""
+        self._changed.notify_all()
+        self.nudge()
+
     def replan(self) -> None:
-        """The clock goes in another way from now on."""
+        """The clock goes in another way from now on, or another history has begun."""
         self._planned_ns = None
         if self.moving is not None:
             self.moving.set()
@@ -106,7 +113,7 @@ class Driver:
                     return
                 steps = self.steps
                 if not self._changed.wait(STUCK_AFTER_S if idle_s is None else idle_s) and idle_s is None:
-                    if steps == self.steps:
+                    if steps == self.steps and self._actors.idle_in(but) is None:
                         raise Stuck(f"a registered actor neither acts nor waits\n{self._driven.why()}")
         finally:
             self.settling -= 1
@@ -115,7 +122,11 @@ class Driver:
     def pump(self) -> float | None:
         """Let time pass as the mode says: seconds of real time until it should be called again, None for never."""
         with self._lock:
-            wait_s = self._pump()
+            try:
+                wait_s = self._pump()
+            except BaseException:
+                self._asleep, self._planned_ns = True, None  # whatever comes next wakes it again
+                raise
             self._asleep = wait_s is None
             return wait_s
 
@@ -172,13 +183,22 @@ class Driver:
     def taken_over(self, event: Settable) -> Iterator[None]:
         """Somebody else moves time from now on: calls `pump` when asked, and when the event is set."""
         with self._lock:
+            self._movers.append(event)
             self.moving = event
         try:
             yield
         finally:
             with self._lock:
+                self._movers.remove(event)
                 if self.moving is event:
-                    self.moving = None
+                    self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Who has moved time does so no more: the one who did before, or one of those who wait. Under the lock."""
+        self.moving = self._movers[-1] if self._movers else None
+        self.replan()
+        for waiter in list(self._waiters.values()):
+            waiter.event.set()
 
     # ------------------------------------------------------------ waiting in this process
     def wait_for(self, waiter: Waiter, what: str) -> None:
@@ -200,7 +220,7 @@ class Driver:
                 while not waiter.done:
                     wait_s = self._take_turn(waiter)
                     if not waiter.done and not waiter.event.wait(wait_s) and wait_s == STUCK_AFTER_S:
-                        self._complain(steps)
+                        self._complain(steps, waiter)
                         steps = self.steps
             finally:
                 waiter.actor = None
@@ -229,11 +249,11 @@ class Driver:
     def _give_up_turn(self, waiter: Waiter) -> None:
         with self._lock:
             if self.moving is waiter.event:
-                self.moving = None
-                for other in list(self._waiters.values()):
-                    other.event.set()
+                self._pass_on()
 
-    def _complain(self, steps: int) -> None:
-        if steps == self.steps and self._clock.mode in (Mode.MANUAL, Mode.AUTO):
-            with self._lock:
+    def _complain(self, steps: int, waiter: Waiter) -> None:
+        if steps != self.steps or self._clock.mode not in (Mode.MANUAL, Mode.AUTO):
+            return
+        with self._lock:
+            if self.moving in (None, waiter.event) or self._asleep:  # else who moves time waits for somebody
                 raise Stuck(f"nothing has happened for {STUCK_AFTER_S:.0f} s of real time\n{self._driven.why()}")

@@ -16,6 +16,7 @@ import sys
 import threading
 import weakref
 import zlib
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -146,8 +147,8 @@ class Journal:
             self._file = self.path.open("wb")
             self._file.write(ENCODER.encode(head) + b"\n")
             self._file.flush()
-            self._at_exit = weakref.WeakMethod(self.close)
-            atexit.register(_call, self._at_exit)
+            self._at_exit = partial(_call, weakref.WeakMethod(self.close))
+            atexit.register(self._at_exit)
 
     # ------------------------------------------------------------ what went in
     def attach(self, world: World) -> None:

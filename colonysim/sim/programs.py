@@ -24,6 +24,7 @@ _COMPUTES: Final = 0.05
 """A program that uses less of its time than that to compute is blocked by something real, or polls it."""
 _COURTESY: Final = 0.25
 """How likely a program lets others that are ready go first at a step of its own. A turn costs a switch of threads."""
+_GRACE_S: Final = 0.2
 
 
 class Programs:
@@ -39,8 +40,8 @@ class Programs:
         self._chance = random.Random(f"{stage.world().settings.seed}/turns")
         self._gate = threading.Lock()  # of whoever runs the programs
         self._gate.acquire()
-        self.under_way = False  # somebody runs the programs; changed under the lock
-        self._free = threading.Condition(stage.lock)  # notified when it is so no more
+        self._runner: object | None = None  # who runs the programs, if anybody; changed under the lock
+        self._free = threading.Condition(stage.lock)  # notified when nobody does any more
         self._wanted = 0  # so many wait to run them
         self._gives_way = False
         self._limit_ns: int | None = None
@@ -50,6 +51,11 @@ class Programs:
         self._broken = ""
         self.stopping = False
         self._installed = False
+
+    @property
+    def under_way(self) -> bool:
+        """Whether somebody runs them."""
+        return self._runner is not None
 
     @property
     def alive(self) -> bool:
@@ -204,9 +210,10 @@ class Programs:
         refuse_to_wait()
         if virtual.here.inhabitant is not None:
             raise ValueError("a program cannot move time: it sleeps, or waits for an answer")
-        if not self._begin_run(gives_way):
-            return
+        runner = object()  # an interrupt may come at any moment, and must leave nobody behind as the one who runs them
         try:
+            if not self._begin_run(runner, gives_way):
+                return
             if self._broken:
                 raise Stuck(self._broken)
             self._limit_ns, self._done, self._gives_way = limit_ns, done, gives_way
@@ -217,14 +224,15 @@ class Programs:
             if self.failures:
                 raise self.failures.pop(0)
         finally:
-            with self._free:
-                self.under_way = False
-                self._free.notify()
+            with self.stage.lock:  # not `with self._free`, which is entered in Python
+                if self._runner is runner:
+                    self._runner = None
+                    self._free.notify()
             self.stage.look_around()
 
-    def _begin_run(self, gives_way: bool) -> bool:
+    def _begin_run(self, runner: object, gives_way: bool) -> bool:
         """Wait until nobody else runs them, unless it gives way: whether it may run them."""
-        with self._free:
+        with self.stage.lock:
             if gives_way and (self.under_way or self._wanted or self.stopping):
                 return False
             self._wanted += 1
@@ -233,7 +241,7 @@ class Programs:
                     self._free.wait()
             finally:
                 self._wanted -= 1
-            self.under_way = True
+            self._runner = runner
         return True
 
     def at_rest(self, limit_ns: int | None) -> bool:
@@ -304,6 +312,8 @@ class Programs:
                 program.comes_back = False
                 program.crash()
         self.stopping = True  # whatever else goes wrong
+        if self._broken and self._gate.acquire(timeout=_GRACE_S):
+            self._broken = ""  # only an interrupt: who acted has handed back since
         try:
             if not self._broken:
                 self.run(self.stage.world().now_ns, lambda: not self.alive)
@@ -313,8 +323,9 @@ class Programs:
             with self.stage.lock:
                 for program in self.by_name.values():
                     self.stage.faults.dismiss(program)
-            self.by_name.clear()
-            self.ready.clear()
+                    program.ready = False
+                self.by_name.clear()
+                self.ready.clear()
             if self._installed:
                 self._installed = False
                 virtual.uninstall()

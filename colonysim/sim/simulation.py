@@ -113,20 +113,18 @@ class Simulation(Keeping, Running):
         self.planned = Agenda()
         self._keep_books(world, self._check)
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
+        self.driver.replan()
         self.faults.begin()
 
     # ------------------------------------------------------------ requests
     def call(self, caller_id: str, message: Message, *, has_nul: bool = False) -> Answer:
         """Ask, and wait for the answer in virtual time. Errors: Stuck, InvariantViolation."""
         self.actors.acts()
-        self._lock.acquire()  # `with` costs as much as serving some requests
-        try:
+        with self._lock:
             if self.clock.follows_real_time:
                 self._catch_up()
             asked = self._ask(caller_id, message, has_nul)
             self._fire_at_once()
-        finally:
-            self._lock.release()
         return asked if type(asked) is Answer else self.wait(asked)
 
     def begin(self, caller_id: str, message: Message, *, has_nul: bool = False, outside: bool = False) -> Pending:
@@ -420,7 +418,7 @@ class Simulation(Keeping, Running):
                 actor = self.actors.registered.get(name) or self.actors.register(name, outside=True)
                 actor.waits_for = "whatever comes" if waits else ""
                 actor.since_ns = self.world.now_ns
-            self.driver.nudge()
+            self.driver.acts_no_more()
 
     @contextmanager
     def actor(self, name: str) -> Iterator[Actor]:
@@ -432,7 +430,7 @@ class Simulation(Keeping, Running):
         finally:
             with self._lock:
                 self.actors.unregister(name)
-                self.driver.nudge()
+                self.driver.acts_no_more()
 
     # ------------------------------------------------------------ state
     def mark_initial(self) -> None:

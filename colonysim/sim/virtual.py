@@ -18,6 +18,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from typing import Any, Final, Protocol
 
 from colonysim.core.model import SECOND_NS
@@ -71,12 +73,28 @@ def install() -> None:
     with _lock:
         _users += 1
         if _users == 1:
+            _prepare()
             _stand_ins.update(_replacements())
             _patch(_stand_ins)
             for owner, name, stand_in_for in _METHODS:
                 real = owner.__dict__[name]
                 _methods.append((owner, name, real))
                 _set_method(owner, name, stand_in_for(real))
+
+
+@cache
+def _prepare() -> None:
+    """What is made once in a process must not be made by a program, from its chance; and no child is a program."""
+    import tempfile
+
+    with suppress(OSError):
+        tempfile.mktemp()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_leave)
+
+
+def _leave() -> None:
+    here.inhabitant = None
 
 
 def uninstall() -> None:

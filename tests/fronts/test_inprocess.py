@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from email.utils import format_datetime
 from typing import Any
@@ -88,6 +89,25 @@ def test_the_other_side_may_be_another_thread(
     thread.start()
     assert [opened(client.recv())[0]["sequence"] for _ in range(5)] == [0, 1, 2, 3, 4]
     thread.join()
+
+
+def test_closing_a_connection_ends_waiting_on_it(sim: Simulation, assigned: AssignedProcess) -> None:
+    client = connect()
+    client.send(listen_to_channel(assigned.id, 1000))
+
+    def listen() -> None:
+        with pytest.raises(websocket.WebSocketConnectionClosedException):
+            client.recv()
+
+    def close() -> None:
+        time.sleep(5)
+        client.close()
+
+    sim.program(listen)
+    sim.program(close)
+    sim.run()
+    sim.stop_programs()
+    assert sim.now_ns - sim.world.started_ns == 5 * 10**9
 
 
 def test_queued_requests_start_at_the_moment_the_one_before_ends(sim: Simulation, assigned: AssignedProcess) -> None:

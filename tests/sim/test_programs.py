@@ -725,6 +725,26 @@ def test_no_garbage_is_collected_while_it_is_looked_where_a_thread_stands(monkey
     assert gc.isenabled()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_child_process_is_no_program(sim: Simulation) -> None:
+    statuses: list[int] = []
+
+    def fork() -> None:
+        child = os.fork()
+        if not child:
+            try:
+                sleep(0.001)  # real: there is nobody to hand over to
+                os._exit(7)
+            finally:
+                os._exit(8)
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    sim.program(fork)
+    sim.run()
+    assert statuses == [7]
+
+
 def test_a_program_that_computes_is_not_stuck(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.1)
 

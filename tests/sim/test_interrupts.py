@@ -1,0 +1,151 @@
+"""What comes at a bad moment: interrupts, errors while time moves, movers of time that go."""
+
+from __future__ import annotations
+
+import atexit
+import random
+import signal
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from colonysim import ColonyClient, Simulation, Stuck
+from colonysim.core.operations.assignment import AssignProcess
+from colonysim.core.operations.server import Version
+from colonysim.sim import virtual
+from colonysim.sim.journal import Journal, header
+from colonysim.sim.pending import Waiter
+
+
+class Interrupt(Exception):
+    """As a signal's handler raises it."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers that signal")
+def test_interrupts_leave_the_lock_free(sim: Simulation) -> None:
+    """They come at any moment, some hundreds of them."""
+
+    def interrupt(*_: object) -> None:
+        raise Interrupt
+
+    heard = 0
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        while heard < 300:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + heard * 1e-6)
+                while True:
+                    sim.call("", Version())
+            except Interrupt:
+                heard += 1
+                assert not sim._lock.locked(), f"after {heard} interrupts"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_time_goes_on_after_an_error_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    sim = Simulation(mode="auto")
+    executor = ColonyClient.create(sim, "c").add_executor("t")
+    event = threading.Event()
+    with sim.driver.taken_over(event):
+        assert sim.driver.pump() is None
+        sim.driver._asleep = False  # it was to look again soon
+        with monkeypatch.context() as patch:
+            patch.setattr(sim.driver, "_pump", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                sim.driver.pump()
+        event.clear()
+        sim.begin(executor.id, AssignProcess(colonyname="c", timeout=10), outside=True)
+        assert event.is_set()
+
+
+def test_an_actor_that_goes_without_a_word_holds_nothing_up(sim: Simulation) -> None:
+    executor = ColonyClient.create(sim, "c").add_executor("t")
+    sim.begin(executor.id, AssignProcess(colonyname="c", timeout=5))
+    registered = threading.Event()
+
+    def act() -> None:
+        with sim.actor("busy"):
+            registered.set()
+            while not sim.driver.settling:
+                pass
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    registered.wait()
+    sim.advance(10)
+    thread.join()
+    assert sim.driver.steps > 0
+
+
+def test_the_server_before_moves_time_once_a_later_one_stops(sim: Simulation) -> None:
+    first, second = threading.Event(), threading.Event()
+    with sim.driver.taken_over(first):
+        with sim.driver.taken_over(second):
+            assert sim.driver.moving is second
+            first.clear()
+        assert sim.driver.moving is first
+        assert first.is_set()
+    assert sim.driver.moving is None
+
+
+def test_going_back_to_a_snapshot_is_a_new_plan() -> None:
+    sim = Simulation(mode="real", start="2026-01-01T00:00:00Z")
+    snapshot, event = sim.snapshot(), threading.Event()
+    with sim.driver.taken_over(event):
+        sim.driver.pump()
+        for back in (lambda: sim.restore(snapshot), sim.reset):
+            event.clear()
+            back()
+            assert event.is_set()
+
+
+def test_who_waits_beside_one_who_moves_time_does_not_complain(sim: Simulation) -> None:
+    """The other one waits for somebody who computes, and says itself when that is too long."""
+    sim.set_clock("auto")
+    waiter = Waiter()
+    with sim.driver.taken_over(threading.Event()):
+        sim.driver._asleep = False
+        sim.driver._complain(sim.driver.steps, waiter)
+        sim.driver._asleep = True
+        with pytest.raises(Stuck, match="nothing has happened"):
+            sim.driver._complain(sim.driver.steps, waiter)
+
+
+def test_what_is_made_once_in_a_process_is_not_made_from_a_programs_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[float] = []
+
+    def draw(first: Callable[[], object]) -> None:
+        first()
+        drawn.append(random.random())
+
+    for first in (tempfile.gettempdir, lambda: None):
+        monkeypatch.setattr(tempfile, "_name_sequence", None)
+        virtual._prepare.cache_clear()
+        simulation = Simulation(seed=3)
+        simulation.program(draw, first, name="draw")
+        simulation.run()
+        simulation.stop_programs()
+        monkeypatch.setattr(tempfile, "_name_sequence", None)
+    for first in (lambda: next(tempfile._get_candidate_names()), lambda: None):  # type: ignore[attr-defined]
+        simulation = Simulation(seed=3)
+        virtual._prepare.cache_clear()
+        simulation.program(draw, first, name="draw")
+        simulation.run()
+        simulation.stop_programs()
+    assert len(set(drawn)) == 1
+
+
+def test_a_closed_journal_is_not_closed_again_at_exit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: list[object] = []
+    monkeypatch.setattr(atexit, "register", registered.append)
+    monkeypatch.setattr(atexit, "unregister", registered.remove)
+    sim = Simulation(mode="manual")
+    journal = Journal(header(sim.settings, sim.clock.mode, sim.now_ns, True), tmp_path / "journal.jsonl")
+    assert len(registered) == 1
+    journal.close()
+    assert registered == []
