@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import random
-import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
 
 import pytest
 
@@ -21,30 +23,39 @@ from colonysim.sim.pending import Waiter
 
 
 class Interrupt(Exception):
-    """As a signal's handler raises it."""
+    """As a signal's handler raises it: between two instructions, right behind a call into C."""
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no timers that signal")
-def test_interrupts_leave_the_lock_free(sim: Simulation) -> None:
-    """They come at any moment, some hundreds of them."""
+def interrupted_behind(number: int, code: CodeType, do: Callable[[], object]) -> bool:
+    """Do something, and raise behind the so-manieth call into C that a function makes: whether it got that far."""
+    left = number
 
-    def interrupt(*_: object) -> None:
-        raise Interrupt
+    def see(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal left
+        if event == "c_return" and frame.f_code is code:
+            left -= 1
+            if left == 0:
+                raise Interrupt
 
-    heard = 0
-    before = signal.signal(signal.SIGALRM, interrupt)
+    before = sys.getprofile()
+    sys.setprofile(see)
     try:
-        while heard < 300:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0001 + heard * 1e-6)
-                while True:
-                    sim.call("", Version())
-            except Interrupt:
-                heard += 1
-                assert not sim._lock.locked(), f"after {heard} interrupts"
+        do()
+    except Interrupt:
+        return True
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        sys.setprofile(before)
+    return False
+
+
+@pytest.mark.parametrize("name", ["call", "begin"])
+def test_an_interrupt_leaves_the_lock_free(sim: Simulation, name: str) -> None:
+    ask = getattr(sim, name)
+    number = 1
+    while interrupted_behind(number, ask.__func__.__code__, lambda: ask("", Version())):
+        assert not sim._lock.locked(), f"behind call {number}"
+        number += 1
+    assert ask("", Version())
 
 
 def test_time_goes_on_after_an_error_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
