@@ -160,9 +160,9 @@ def _show_number(number: float) -> str:
             mantissa, _, exponent = f"{number:e}".partition("e")
         power = int(exponent)
         return f"{mantissa.removesuffix('.0')}e{'-' if power < 0 else '+'}{abs(power):02d}"
-    if number.is_integer() and number:
-        return str(through_double(number))
-    return f"{number:.0f}" if number.is_integer() else repr(number)
+    if not number.is_integer():
+        return repr(number)
+    return str(through_double(number)) if number else f"{number:.0f}"
 
 
 # ---------------------------------------------------------------- changes

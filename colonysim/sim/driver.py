@@ -162,10 +162,13 @@ class Driver:
     def look_around(self) -> None:
         """Whoever has run the programs has come to an end: another one may move time."""
         with self._lock:
-            for waiter in list(self._waiters.values()):
-                waiter.event.set()
-            if self.moving is not None:
-                self.moving.set()
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        for waiter in list(self._waiters.values()):
+            waiter.event.set()
+        if self.moving is not None:
+            self.moving.set()
 
     def _let_programs_act(self) -> None:
         """Whoever is ready of the programs acts before time moves on."""
@@ -196,9 +199,8 @@ class Driver:
     def _pass_on(self) -> None:
         """Who has moved time does so no more: the one who did before, or one of those who wait. Under the lock."""
         self.moving = self._movers[-1] if self._movers else None
-        self.replan()
-        for waiter in list(self._waiters.values()):
-            waiter.event.set()
+        self._planned_ns = None
+        self._wake_all()
 
     # ------------------------------------------------------------ waiting in this process
     def wait_for(self, waiter: Waiter, what: str) -> None:

@@ -1,4 +1,4 @@
-"""A simulation that stands still, one colony in it, and bytes as clients send them."""
+"""Messages as JSON, as clients send them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,12 @@ from typing import Any
 
 import pytest
 
-from colonysim import ColonyClient, Simulation
+from colonysim import Simulation
 from colonysim.core.civil import zone_of
 from colonysim.core.engine import OPERATIONS
 from colonysim.core.protocol import Failure
 from colonysim.sim.client import Caller
 from colonysim.wire.codec import Codec, decode_message
-
-
-@pytest.fixture
-def sim() -> Simulation:
-    return Simulation(mode="manual")
-
-
-@pytest.fixture
-def colony(sim: Simulation) -> ColonyClient:
-    return ColonyClient.create(sim, "c")
-
 
 Ask = Callable[..., Any]
 

@@ -134,17 +134,10 @@ def test_what_is_made_once_in_a_process_is_not_made_from_a_programs_chance(monke
         first()
         drawn.append(random.random())
 
-    for first in (tempfile.gettempdir, lambda: None):
-        monkeypatch.setattr(tempfile, "_name_sequence", None)
-        virtual._prepare.cache_clear()
-        simulation = Simulation(seed=3)
-        simulation.program(draw, first, name="draw")
-        simulation.run()
-        simulation.stop_programs()
-        monkeypatch.setattr(tempfile, "_name_sequence", None)
     for first in (lambda: next(tempfile._get_candidate_names()), lambda: None):  # type: ignore[attr-defined]
-        simulation = Simulation(seed=3)
+        monkeypatch.setattr(tempfile, "_name_sequence", None)
         virtual._prepare.cache_clear()
+        simulation = Simulation(seed=3)
         simulation.program(draw, first, name="draw")
         simulation.run()
         simulation.stop_programs()
