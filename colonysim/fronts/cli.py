@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import msgspec
 import typer
@@ -18,7 +18,7 @@ from rich.table import Table
 import colonysim
 from colonysim.core.settings import Settings
 from colonysim.fronts.commands import bench, compare, explore, replay, run, traces
-from colonysim.fronts.commands.console import AsJson, err, fail, out
+from colonysim.fronts.commands.console import BROKEN, SIGNALLED, AsJson, broken, complain, err, fail, on_signal, out
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim.clock import Mode
 
@@ -54,9 +54,33 @@ STOCK: Final = Settings(timezone="Europe/Stockholm")
 """The settings of the stock development environment."""
 
 
-def main() -> None:
-    """Entry point."""
-    app()
+def main() -> NoReturn:
+    """Entry point: run a command and end the process with its exit code.
+
+    SIGTERM ends a command as Ctrl-C does, so that what it started is ended with it; the exit code is 128 plus the
+    signal's number. A mistake in colonysim itself is one line and exit code 70; with COLONYSIM_TRACEBACK=1 its
+    traceback as well.
+    """
+    signals: list[int] = []
+
+    def interrupt(number: int) -> None:
+        signals.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        with on_signal(interrupt):
+            app()
+    except SystemExit as ended:
+        status = ended.code
+    except KeyboardInterrupt:
+        status = SIGNALLED
+    except Exception as error:  # whatever it is, users get a line that they can act on
+        complain(broken(error))
+        status = BROKEN
+    if signals:
+        complain(f"interrupted by {signal.Signals(signals[0]).name}")
+        status = SIGNALLED + signals[0]
+    sys.exit(status)
 
 
 def _settings(given: Iterable[str] | None, base: Settings | None = None, **fields: Any) -> Settings:

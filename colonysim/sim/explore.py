@@ -13,10 +13,12 @@ import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Final
 
 import msgspec
@@ -134,16 +136,6 @@ class Pool:
     def mend(self) -> None:
         """A run has taken its process with it: go on all the same."""
 
-    def alone(self, scenario: Scenario, seed: int) -> Outcome:
-        """Run a seed that may be the one that takes its process with it."""
-        try:
-            return self.submit(scenario, seed).result()
-        except ValueError:
-            raise
-        except Exception as error:
-            self.mend()
-            return _broken(seed, "process died", f"the process that ran it is gone: {error}")
-
     def close(self, at_once: bool) -> None:
         """Give back what it takes; `at_once`: without waiting for what still runs."""
 
@@ -162,7 +154,7 @@ class Processes(Pool):
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([__name__])
             self._others = multiprocessing.active_children()
-            self._made = ProcessPoolExecutor(self.width, context, initializer=_leave_signals_alone)
+            self._made = ProcessPoolExecutor(self.width, context, initializer=_prepare_worker)
         return self._made
 
     def mend(self) -> None:
@@ -181,25 +173,52 @@ class Processes(Pool):
         self._made = None
 
 
-def _leave_signals_alone() -> None:
-    """Ctrl-C goes to all processes of a terminal; the one that has started the others sees to it."""
+def _prepare_worker() -> None:
+    """Leave Ctrl-C, which a terminal sends to all processes, to the parent, and end when the parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="colonysim-end-with-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has ended, by whatever signal: nobody would stop a busy worker then."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+class Stop:
+    """Stops an exploration early. A signal handler or another thread may call `ask` at any moment.
+
+    An exception raised in a signal handler can strike anywhere, also where `concurrent.futures` holds a lock that is
+    then never released. A flag and a reentrant queue cannot.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.finished: SimpleQueue[Future[Outcome] | None] = SimpleQueue()
+
+    def ask(self) -> None:
+        """Stop: no further seed begins, and those that run are given up."""
+        self.asked = True
+        self.finished.put(None)  # wakes the thread that waits for a result
 
 
 def explore(
-    scenario: Scenario, seeds: Iterable[int], pool: Pool, stop_at_first: bool = False
+    scenario: Scenario, seeds: Iterable[int], pool: Pool, stop_at_first: bool = False, stop: Stop | None = None
 ) -> Generator[Outcome, None, None]:
-    """Run a scenario under many seeds, and give what becomes of each as it comes.
+    """Run a scenario under many seeds, and yield the outcome of each as it comes.
 
-    `stop_at_first`: go no further than the first seed that fails, first by its place among the seeds. The pool is
-    closed at the end, and at once where whoever asks has had enough. Errors: ValueError for a scenario
-    that cannot be run.
+    `stop_at_first`: go no further than the first seed that fails, first by its place among the seeds.
+    `stop`: ends the exploration early when asked; it serves one exploration. The pool is closed at the end, and its
+    processes are terminated where the caller wants no more. Errors: ValueError for a scenario that cannot be run.
     """
-    under_way = _Sweep(absolute(scenario), iter(seeds), pool, stop_at_first)
+    stop = stop or Stop()
+    under_way = _Sweep(absolute(scenario), iter(seeds), pool, stop_at_first, stop)
     done = False
     try:
         yield from under_way.outcomes()
-        done = True
+        done = not stop.asked
     finally:
         pool.close(at_once=not done)
 
@@ -207,24 +226,24 @@ def explore(
 class _Sweep:
     """Seeds under way. `places` are those of the seeds handed out, by future."""
 
-    def __init__(self, scenario: Scenario, seeds: Iterator[int], pool: Pool, stop_at_first: bool) -> None:
+    def __init__(self, scenario: Scenario, seeds: Iterator[int], pool: Pool, stop_at_first: bool, stop: Stop) -> None:
         self.scenario = scenario
         self.seeds = enumerate(seeds)
         self.pool = pool
         self.stop_at_first = stop_at_first
+        self.stop = stop
         self.places: dict[Future[Outcome], tuple[int, int]] = {}
         self.suspects: deque[tuple[int, int]] = deque()
         self.last: int | None = None  # the place after which nothing matters any more
 
     def outcomes(self) -> Iterator[Outcome]:
         self._hand_out()
-        while self.places or self.suspects:
-            if self.suspects:
+        while (self.places or self.suspects) and not self.stop.asked:
+            if not self.places:
                 yield from self._question()
                 self._hand_out()
                 continue
-            done, _ = wait(self.places, return_when=FIRST_COMPLETED)
-            for place, seed, future in sorted((*self.places[future], future) for future in done):
+            for place, seed, future in self._finished():
                 if self.places.pop(future, None) is None:
                     continue  # it was given up meanwhile
                 outcome = self._result(future, place, seed)
@@ -233,18 +252,35 @@ class _Sweep:
             if not self.suspects:
                 self._hand_out()
 
+    def _finished(self) -> list[tuple[int, int, Future[Outcome]]]:
+        """Wait until a run has ended or a stop is asked for, and return all that have ended, by their places."""
+        ended = [self.stop.finished.get()]
+        try:
+            while True:
+                ended.append(self.stop.finished.get_nowait())
+        except Empty:
+            pass
+        known = [future for future in ended if future is not None and future in self.places]
+        return sorted((*self.places[future], future) for future in known)
+
+    def _submit(self, seed: int) -> Future[Outcome]:
+        future = self.pool.submit(self.scenario, seed)
+        future.add_done_callback(self.stop.finished.put)
+        return future
+
     def _hand_out(self) -> None:
-        while self.last is None and len(self.places) < self.pool.width * _AHEAD:
+        while self.last is None and not self.stop.asked and len(self.places) < self.pool.width * _AHEAD:
             following = next(self.seeds, None)
             if following is None:
                 return
             place, seed = following
             try:
-                self.places[self.pool.submit(self.scenario, seed)] = place, seed
+                future = self._submit(seed)
             except BrokenProcessPool:
                 self.suspects.append((place, seed))
                 self._lose_all()
                 return
+            self.places[future] = place, seed
 
     def _result(self, future: Future[Outcome], place: int, seed: int) -> Outcome | None:
         try:
@@ -267,12 +303,26 @@ class _Sweep:
         self.pool.mend()
 
     def _question(self) -> Iterator[Outcome]:
-        while self.suspects:
+        while self.suspects and not self.stop.asked:
             place, seed = min(self.suspects)
             self.suspects.remove((place, seed))
-            outcome = self.pool.alone(self.scenario, seed)
-            if self._matters(place, outcome):
+            outcome = self._alone(seed)
+            if outcome is not None and self._matters(place, outcome):
                 yield outcome
+
+    def _alone(self, seed: int) -> Outcome | None:
+        """Run a seed that may be the one that takes its process with it; None where a stop is asked for meanwhile."""
+        try:
+            future = self._submit(seed)
+            while self.stop.finished.get() is not future:
+                if self.stop.asked:
+                    return None
+            return future.result()
+        except ValueError:
+            raise
+        except Exception as error:
+            self.pool.mend()
+            return _broken(seed, "process died", f"the process that ran it is gone: {error}")
 
     def _matters(self, place: int, outcome: Outcome) -> bool:
         """Whether somebody wants to know; the first failure may be the last that does."""

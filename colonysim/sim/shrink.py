@@ -76,7 +76,7 @@ def _plural(noun: str) -> str:
 
 
 class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left. `complete`: nothing more could be left out, rather than that the runs were used up."""
+    """What is left. `complete`: nothing more could be left out; else the runs were used up, or it was `interrupted`."""
 
     scenario: Scenario
     seed: int
@@ -86,6 +86,7 @@ class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
     after: Size
     runs: int
     complete: bool
+    interrupted: bool
 
 
 class CannotShrink(ValueError):
@@ -225,8 +226,8 @@ class Shrinker:
 
     # ------------------------------------------------------------ what is tried
     def shrink(self) -> Shrunk:
-        """Make it as small as can be within the limit; Ctrl-C gives what there is so far."""
-        complete = True
+        """Make it as small as can be within the limit; KeyboardInterrupt gives the smallest so far."""
+        complete, interrupted = True, False
         try:
             self._drop_checks()
             self._settle()
@@ -236,8 +237,10 @@ class Shrinker:
             if self._bring_forward():
                 self._settle()
             self._round()
-        except (_Spent, KeyboardInterrupt):
+        except _Spent:
             complete = False
+        except KeyboardInterrupt:
+            complete, interrupted = False, True
         assert self.trial.failure is not None
         return Shrunk(
             scenario=self.best,
@@ -248,6 +251,7 @@ class Shrinker:
             after=self.trial.size,
             runs=self.runs,
             complete=complete,
+            interrupted=interrupted,
         )
 
     def _settle(self) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from colonysim.fronts import cli
+
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
 ONE_CASE = next(iter(sorted((CASES / "a-foundation").glob("*.json"))))
 COMMAND = [sys.executable, "-m", "colonysim"]
@@ -117,6 +119,29 @@ def test_a_bad_setting_of_the_environment_is_told() -> None:
     refused = run("serve", COLONYSIM_RETENTION_POLICY_S="long")
     assert refused.returncode == 2
     assert "retention_policy_s" in refused.stderr
+
+
+@pytest.mark.parametrize("error", [RecursionError("maximum depth"), MemoryError(), KeyError("name")])
+def test_a_mistake_of_colonysim_is_told_in_two_lines_with_its_place(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.delenv("COLONYSIM_TRACEBACK", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = capsys.readouterr().err
+    assert ended.value.code == 70
+    assert told.startswith("colonysim: internal error at ")
+    assert type(error).__name__ in told
+    assert "Traceback" not in told
+
+    monkeypatch.setenv("COLONYSIM_TRACEBACK", "1")
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "Traceback" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- serve

@@ -8,6 +8,8 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,29 +199,105 @@ def test_a_program_that_takes_its_process_with_it_costs_its_seed_alone(tmp_path:
     assert told["failures"] == {"error: process died": 2}
 
 
-def test_ctrl_c_gives_what_there_is_so_far(tmp_path: Path) -> None:
-    """The fourth seed opens a pipe, and so says that it is under way."""
-    os.mkfifo(tmp_path / "pipe")
-    code = "def main(seed):\n    if int(seed) >= 3:\n        open('pipe', 'w').write(seed)\n"
-    (tmp_path / "code.py").write_text(code)
-    text = "version: 1\nprograms: [{name: one, code: 'code.py:main', args: [$seed]}]\n"
-    (tmp_path / "scenario.yaml").write_text(text)
-    exploring = subprocess.Popen(
-        [sys.executable, "-m", "colonysim", "explore", "scenario.yaml", "--seeds", "1000", "--workers", "1", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-        cwd=tmp_path,
-        start_new_session=True,
-    )
-    with open(tmp_path / "pipe") as pipe:
-        os.killpg(exploring.pid, signal.SIGINT)
+PIPE = """
+import os
+from pathlib import Path
+def main(seed):
+    if int(seed) >= 3:
+        open('pipe', 'w').write(seed)
+def second(seed):
+    runs = Path('runs')
+    runs.write_text(runs.read_text() + '.' if runs.exists() else '.')
+    if len(runs.read_text()) == 2:
+        open('pipe', 'w').write(seed)
+    raise AssertionError
+"""
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a command whose program opens a pipe when it is under way, in a session of its own."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(program: str, command: str, *arguments: str) -> subprocess.Popen[str]:
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "code.py").write_text(PIPE)
+        text = f"version: 1\nprograms: [{{name: one, code: 'code.py:{program}', args: [$seed]}}]\n"
+        (tmp_path / "scenario.yaml").write_text(text)
+        words = [sys.executable, "-m", "colonysim", command, "scenario.yaml", *arguments]
+        process = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+            cwd=tmp_path,
+            start_new_session=True,
+        )
+        begun.append(process)
+        return process
+
+    yield start
+    for process in begun:
+        with process, suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a command and all that it started have printed: the pipes close when the last of them has ended."""
+    return process.communicate(timeout=120)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["process", "group"])
+def test_a_signal_gives_the_results_so_far_and_ends_all_processes(
+    begin: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: int, send: Callable[[int, int], None]
+) -> None:
+    exploring = begin("main", "explore", "--seeds", "1000", "--workers", "1", "--no-shrink", "--json")
+    with open(tmp_path / "pipe") as pipe:  # the fourth seed is under way
+        send(exploring.pid, number)
         pipe.read(1)
-    stdout, stderr = exploring.communicate(timeout=120)
+    stdout, stderr = ended(exploring)
     told = json.loads(stdout)
-    assert exploring.returncode == 130
+    assert exploring.returncode == 128 + number
     assert not told["complete"]
-    assert told["seeds"] < 1000
-    assert "interrupted" in stderr
+    assert 0 < told["seeds"] < 1000
+    assert "interrupted; these are the results of" in stderr
     assert "Traceback" not in stderr
+
+
+def test_workers_end_when_the_command_is_killed(begin: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    exploring = begin("main", "explore", "--seeds", "1000", "--workers", "2")
+    with open(tmp_path / "pipe"):
+        exploring.kill()
+        ended(exploring)
+    assert exploring.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_shrinking_says_so(
+    begin: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: int
+) -> None:
+    shrinking = begin("second", "shrink", "--shrunk", "small.yaml")
+    with open(tmp_path / "pipe"):  # the second run is under way
+        shrinking.send_signal(number)
+    stdout, stderr = ended(shrinking)
+    assert shrinking.returncode == 128 + number
+    assert "interrupted: it may be made smaller still" in stdout
+    assert f"interrupted by {signal.Signals(number).name}" in stderr
+    assert (tmp_path / "small.yaml").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("arguments", [["run"], ["run", "--check-determinism"], ["sweep", "--vary", "seed=3..5"]])
+def test_other_commands_end_what_they_started_too(
+    begin: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: int, arguments: list[str]
+) -> None:
+    command, *more = arguments
+    running = begin("main", command, "--set", "seed=3", *more)
+    with open(tmp_path / "pipe"):
+        running.send_signal(number)
+    stdout, stderr = ended(running)
+    assert running.returncode == 128 + number
+    assert stdout == ""
+    assert stderr.strip() == f"colonysim: interrupted by {signal.Signals(number).name}"

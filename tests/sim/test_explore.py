@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from colonysim.sim.explore import Outcome, Pool, Processes, explore, overview, run_seed
+from colonysim.sim import explore as module
+from colonysim.sim.explore import Outcome, Pool, Processes, Stop, explore, overview, run_seed
 from colonysim.sim.scenario import Scenario
 
 TWICE = """
@@ -183,6 +186,49 @@ def test_an_interruption_leaves_what_there_was(scenario: Scenario) -> None:
         outcomes.extend(iter(lambda: next(coming).seed, None))
     assert outcomes
     assert pool.closed == [True]
+
+
+def test_a_stop_ends_the_exploration_and_closes_the_pool_at_once(scenario: Scenario) -> None:
+    pool, stop = Inline(lambda _, seed: Outcome(seed=seed, digest="d")), Stop()
+    outcomes = []
+    for outcome in explore(scenario, range(1000), pool, stop=stop):
+        outcomes.append(outcome)
+        stop.ask()
+    assert len(outcomes) == len(pool.told_of) < 10  # what had ended is still told
+    assert pool.closed == [True]
+
+
+def test_a_stop_at_any_moment_ends_the_exploration(scenario: Scenario) -> None:
+    """A signal handler runs between two instructions: here after each call that the module makes into C."""
+
+    def explored(moment: int) -> int:
+        """Ask for the stop after so many calls, and return how many calls there were."""
+        stop, calls = Stop(), 0
+
+        def see(frame: FrameType, event: str, argument: Any) -> None:
+            nonlocal calls
+            if event == "c_return" and frame.f_code.co_filename == module.__file__:
+                calls += 1
+                if calls == moment:
+                    stop.ask()
+
+        def run(scenario: Scenario, seed: int) -> Outcome:
+            if seed == 2:
+                raise BrokenProcessPool  # so that seeds are run again alone
+            return Outcome(seed=seed, digest="d")
+
+        before = sys.getprofile()
+        sys.setprofile(see)
+        try:
+            list(explore(scenario, range(6), Inline(run), stop=stop))
+        finally:
+            sys.setprofile(before)
+        return calls
+
+    moment = 1
+    while explored(moment) >= moment:
+        moment += 1
+    assert moment > 30
 
 
 # ---------------------------------------------------------------- clusters

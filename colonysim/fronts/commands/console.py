@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
@@ -18,6 +23,12 @@ if TYPE_CHECKING:
 FINE: Final = 0
 FAILED: Final = 1
 BAD_INPUT: Final = 2
+BROKEN: Final = 70
+"""A mistake in colonysim itself, as in sysexits.h."""
+SIGNALLED: Final = 128
+"""Added to the number of the signal that ended a command, as shells do."""
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+_PACKAGE: Final = Path(__file__).parents[2]
 _HASH_SEEDS: Final = ("0", "4711")
 
 out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
@@ -39,6 +50,37 @@ def fail(text: str, status: int = BAD_INPUT) -> NoReturn:
     """Say what is wrong, and leave."""
     complain(text)
     raise typer.Exit(status)
+
+
+def broken(error: Exception) -> str:
+    """Describe a mistake in colonysim itself: what it is, where, and how to report it."""
+    if os.environ.get("COLONYSIM_TRACEBACK"):
+        return "".join(traceback.format_exception(error)).rstrip()
+    frames = traceback.extract_tb(error.__traceback__)
+    where = next((frame for frame in reversed(frames) if _PACKAGE in Path(frame.filename).parents), frames[-1])
+    place = f"{Path(where.filename).name}:{where.lineno}"
+    what = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return (
+        f"internal error at {place}: {what}\n"
+        "This is a mistake in colonysim: please report it, with the traceback that COLONYSIM_TRACEBACK=1 shows."
+    )
+
+
+@contextmanager
+def on_signal(act: Callable[[int], object]) -> Iterator[None]:
+    """Call `act` with the number of a signal that asks the process to stop; a second signal ends it at once."""
+
+    def received(number: int, _: FrameType | None) -> None:
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_DFL)
+        act(number)
+
+    before = {number: signal.signal(number, received) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def load(file: Path, overrides: list[str] | None) -> Scenario:

@@ -14,14 +14,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from colonysim.fronts.commands.console import AsJson, Override, err, fail, load, out, repeats
+from colonysim.fronts.commands.console import SIGNALLED, AsJson, Override, err, fail, load, on_signal, out, repeats
 
 if TYPE_CHECKING:
     from colonysim.sim.explore import Outcome, Overview, Pool
     from colonysim.sim.scenario import Scenario
     from colonysim.sim.shrink import Shrunk
 
-INTERRUPTED = 130
 _SHOWN = 8
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario.")]
@@ -51,8 +50,8 @@ def explore(
 
     scenario = load(file, overrides)
     first = scenario.seed if from_seed is None else from_seed
-    outcomes, complete = _sweep(scenario, range(first, first + seeds), _pool(workers, dask), stop_at_first)
-    view = overview(outcomes, stop_at_first)
+    outcomes, signals = _sweep(scenario, range(first, first + seeds), _pool(workers, dask), stop_at_first)
+    view, complete = overview(outcomes, stop_at_first), not signals
     answer: dict[str, Any] = {"scenario": scenario.name, "complete": complete, **msgspec.to_builtins(view)}
     if not as_json:
         _show(view, seeds)
@@ -69,7 +68,7 @@ def explore(
     if view.failed:
         raise typer.Exit(1)
     if not complete:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(SIGNALLED + signals[0])
 
 
 def shrink(
@@ -102,22 +101,35 @@ def _pool(workers: int | None, dask: str | None) -> Pool:
         fail(str(error))
 
 
-def _sweep(scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool) -> tuple[list[Outcome], bool]:
-    """What has become of the seeds, and whether that is all of them: Ctrl-C gives what there is so far."""
+def _sweep(scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool) -> tuple[list[Outcome], list[int]]:
+    """Run the seeds, and return the outcomes so far and the signals that stopped the exploration early."""
+    from colonysim.sim.explore import Stop
     from colonysim.sim.explore import explore as explored
 
     outcomes: list[Outcome] = []
+    signals: list[int] = []
+    stop = Stop()
+
+    def stopped(number: int) -> None:
+        signals.append(number)
+        stop.ask()
+
     try:
-        with _progress("seeds", len(seeds)) as told, closing(explored(scenario, seeds, pool, stop_at_first)) as coming:
+        with (
+            on_signal(stopped),
+            _progress("seeds", len(seeds)) as told,
+            closing(explored(scenario, seeds, pool, stop_at_first, stop)) as coming,
+        ):
             for outcome in coming:
                 outcomes.append(outcome)
                 told(len(outcomes), f"{sum(not one.ok for one in outcomes)} failed")
-    except KeyboardInterrupt:
-        err.print("colonysim: interrupted; this is what there is so far", style="yellow")
-        return outcomes, False
     except ValueError as error:
         fail(str(error))
-    return outcomes, True
+    if signals:
+        err.print(
+            f"colonysim: interrupted; these are the results of {len(outcomes)} of {len(seeds)} seeds", style="yellow"
+        )
+    return outcomes, signals
 
 
 @contextmanager
@@ -181,6 +193,7 @@ def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -
     command = shlex.join(repeats(to, seed))
     if not as_json:
         end = "" if small.complete else f", which is all that --shrink-runs={runs} allows"
+        end = ", interrupted: it may be made smaller still" if small.interrupted else end
         out.print(f"shrunk in {small.runs} runs and {time.monotonic() - began:.1f} s{end}:")
         out.print(f"  from {small.before}\n  to   {small.after}\n  {small.failure.kind}: {small.failure.text}")
         out.print(f"digest {small.digest or 'none'}; repeat with:\n  {command}")
@@ -194,6 +207,7 @@ def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -
         "after": small.after,
         "runs": small.runs,
         "complete": small.complete,
+        "interrupted": small.interrupted,
     }
 
 
