@@ -9,7 +9,7 @@ import pytest
 
 from colonysim import WebServer
 from colonysim.fronts.verify import player
-from colonysim.fronts.verify.targets import Http, InProcess, Target
+from colonysim.fronts.verify.targets import Http, InProcess, Target, simulation_for_cases
 from colonysim.sim.simulation import Simulation
 
 CASES = sorted((Path(__file__).parent / "cases").rglob("*.json"))
@@ -17,7 +17,7 @@ CASES = sorted((Path(__file__).parent / "cases").rglob("*.json"))
 
 @pytest.fixture(scope="module")
 def simulation() -> Simulation:
-    return Simulation(mode="manual", timezone="Europe/Stockholm")
+    return simulation_for_cases()
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ from rich.table import Table
 from colonysim.core.engine import OPERATIONS
 from colonysim.fronts.verify import player
 from colonysim.fronts.verify.report import files
-from colonysim.fronts.verify.targets import InProcess
-from colonysim.sim.simulation import Simulation
+from colonysim.fronts.verify.targets import InProcess, simulation_for_cases
 
 REFUSED_ACCESS: Final = 403
 TITLE: Final = """# Coverage
@@ -46,7 +45,7 @@ def take(paths: Iterable[Path]) -> list[Row]:
     }
     chosen = list(paths)
     if chosen:
-        target = InProcess(Simulation(mode="manual", timezone="Europe/Stockholm"))
+        target = InProcess(simulation_for_cases())
         for path in files(chosen):
             case = player.load(path)
             target.reset()

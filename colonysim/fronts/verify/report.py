@@ -13,8 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from colonysim.fronts.verify import player
-from colonysim.fronts.verify.targets import Http, InProcess, Target
-from colonysim.sim.simulation import Simulation
+from colonysim.fronts.verify.targets import Http, InProcess, Target, simulation_for_cases
 
 _SHOWN: Final = 3
 
@@ -57,7 +56,7 @@ def run(
     """
     found = files(paths)
     if url is None:
-        target: Target = InProcess(Simulation(mode="manual", timezone=timezone))
+        target: Target = InProcess(simulation_for_cases(timezone))
     else:
         target = Http(url, virtual)
         target.now()  # is anybody there?

@@ -19,6 +19,9 @@ from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Outgoing
 
 REPLY_WITHIN_S: Final = 120.0
+RECORDED_START: Final = "2026-11-28T09:00:00Z"
+"""Where virtual time begins for recorded cases. What they say of crons without a year (`yearly 01-01T00:00:00+01:00`)
+holds in the season in which they were recorded: a cron of every day in January runs on 2 January if it is the first."""
 _PUSHED_WITHIN_S: Final = 0.3
 _ON_THE_WAY_S: Final = 0.15  # so long a message that leaves no trace may be under way
 
@@ -67,6 +70,11 @@ class Target(Protocol):
 
 
 # ---------------------------------------------------------------- in this process
+def simulation_for_cases(timezone: str = "Europe/Stockholm") -> Simulation:
+    """Make a simulation whose clock begins where the recorded cases expect it, and moves only by hand."""
+    return Simulation(mode="manual", timezone=timezone, start=RECORDED_START)
+
+
 class InProcess:
     """A simulation with a manual clock, without a socket."""
 
