@@ -167,7 +167,7 @@ def _show_number(number: float) -> str:
 
 # ---------------------------------------------------------------- changes
 def record(world: World, blueprint: Blueprint, caller_id: str, change_type: str) -> None:
-    """Write an entry of the blueprint's history."""
+    """Write an entry of the blueprint's history. Quirk: a spec that was not sent stays null in it."""
     change = BlueprintChange(_uuid(world.new_id()), blueprint, world.now_ns, caller_id, change_type)
     world.blueprint_history.append(change)
 

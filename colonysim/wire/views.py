@@ -382,7 +382,7 @@ def _change(views: Views, change: model.BlueprintChange) -> Any:
         "namespace": blueprint.metadata.colonyname,
         "name": blueprint.metadata.name,
         "generation": blueprint.metadata.generation,
-        "spec": free(blueprint.spec or {}),
+        "spec": free(blueprint.spec),
     }
     if blueprint.status:
         shown["status"] = free(blueprint.status)

@@ -68,7 +68,7 @@ def add_blueprint(world: World, caller: str, message: AddBlueprint, _: None) -> 
     stored = replace(reply, spec=reply.spec or {})
     blueprints.add_location(world, stored)
     world.blueprints[key] = stored
-    blueprints.record(world, stored, caller, "create")
+    blueprints.record(world, reply, caller, "create")
     handler = blueprints.handler_of(world, colony, stored.kind)
     if handler.executorType and handler.functionName:
         initiator = _initiator(world, caller, colony)
@@ -139,7 +139,7 @@ def update_blueprint(world: World, caller: str, message: UpdateBlueprint, _: Non
     stored = replace(reply, spec=reply.spec or {})
     world.blueprints[key] = stored
     if changed:
-        blueprints.record(world, stored, caller, "update")
+        blueprints.record(world, reply, caller, "update")
         handler = blueprints.handler_of(world, colony, stored.kind)
         initiator = intake.initiator_of(world, caller, colony)
         if initiator and handler.executorType and handler.functionName:
