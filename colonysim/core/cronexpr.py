@@ -16,7 +16,7 @@ import msgspec
 from colonysim.core.civil import days_in, utc_seconds, zone_of
 from colonysim.core.errors import Refusal, Silence
 from colonysim.core.model import SECOND_NS
-from colonysim.core.units import go_quote, int64
+from colonysim.core.units import go_quote, go_time_quote, int64
 
 YEARS_AHEAD: Final = 5
 
@@ -83,7 +83,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
         `zone` is the server's, for expressions that name none.
         """
-        if not (self.seconds and self.minutes and self.hours and self.days and self.months and self.weekdays):
+        if not self._can_match():
             return None
         if self.zone_name is not None:
             zone = _zone(self.zone_name)
@@ -92,18 +92,33 @@ class Schedule(msgspec.Struct, frozen=True):
 
     def next_chance(self, after_ns: int, zone: tzinfo) -> int | None:
         """When to search once more where nothing was found: each new year the search gets a year further."""
-        if not (self.seconds and self.minutes and self.hours and self.weekdays):
-            return None
-        if not any(min(self.days, default=32) <= _LONGEST[month] for month in self.months):
+        if not self._can_match():
             return None
         if self.zone_name is not None:
             zone = _zone(self.zone_name)
         year = datetime.fromtimestamp(after_ns // SECOND_NS, zone).year
         return None if year >= MAXYEAR else int(datetime(year + 1, 1, 1, tzinfo=zone).timestamp()) * SECOND_NS
 
+    def _can_match(self) -> bool:
+        """Whether any time of any year matches.
+
+        Quirk: an empty list of days (`,`) matches no day, but it is no star: beside a restricted other day field,
+        that one alone decides.
+        """
+        if not (self.seconds and self.minutes and self.hours):
+            return False
+        by_day = any(min(self.days, default=32) <= _LONGEST[month] for month in self.months)
+        by_weekday = bool(self.months and self.weekdays)
+        return by_day and by_weekday if self._both_days_count else by_day or by_weekday
+
+    @property
+    def _both_days_count(self) -> bool:
+        """Whether a day has to match both day fields, for one of them is a star, and not only either."""
+        return self.any_day or self.any_weekday
+
     def day_matches(self, local: datetime) -> bool:
         day, weekday = local.day in self.days, local.isoweekday() % 7 in self.weekdays
-        return day and weekday if self.any_day or self.any_weekday else day or weekday
+        return day and weekday if self._both_days_count else day or weekday
 
 
 class _Search:
@@ -333,27 +348,27 @@ def _every(descriptor: str) -> Every:
     if rest == "0":
         return Every(1)
     if not rest:
-        raise bad(f"invalid duration {go_quote(text)}")
+        raise bad(f"invalid duration {go_time_quote(text)}")
     total_ns = 0
     while rest:
         match = _PART.match(rest)
         assert match is not None
         whole, point, fraction, unit = match[1], match[2], match[3] or "", match[4]
         if not whole and not fraction:
-            raise bad(f"invalid duration {go_quote(text)}")
+            raise bad(f"invalid duration {go_time_quote(text)}")
         if not unit:
-            raise bad(f"missing unit in duration {go_quote(text)}")
+            raise bad(f"missing unit in duration {go_time_quote(text)}")
         if unit not in _UNITS_NS:
-            raise bad(f"unknown unit {go_quote(unit)} in duration {go_quote(text)}")
-        seconds = int64(whole or "0")
-        if seconds is None:
-            raise bad(f"invalid duration {go_quote(text)}")
-        total_ns += seconds * _UNITS_NS[unit]
+            raise bad(f"unknown unit {go_time_quote(unit)} in duration {go_time_quote(text)}")
+        count = int64(f"-{whole}")  # 2**63 is still a number, only not a positive duration
+        if count is None:
+            raise bad(f"invalid duration {go_time_quote(text)}")
+        total_ns -= count * _UNITS_NS[unit]
         if point and fraction:
             digits = fraction[:18]  # what is left is less than a nanosecond
             total_ns += int(digits) * _UNITS_NS[unit] // 10 ** len(digits)
-        if total_ns > 2**63 - 1:
-            raise bad(f"invalid duration {go_quote(text)}")
+        if total_ns > (2**63 if text.startswith("-") else 2**63 - 1):
+            raise bad(f"invalid duration {go_time_quote(text)}")
         rest = rest[match.end() :]
     if text.startswith("-"):
         return Every(1)

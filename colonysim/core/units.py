@@ -111,6 +111,20 @@ def _quoted(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def go_time_quote(text: str) -> str:
+    """The text in double quotes as the reference's texts about durations show it: byte by byte.
+
+    Bytes below 0x20 and above 0x7f are `\\xNN`; 0x7f stands as it is.
+    """
+    raw = text.encode("utf-8", "replace")
+    return '"' + "".join(map(_QUOTED_BYTES.__getitem__, raw)) + '"'
+
+
+_QUOTED_BYTES = tuple(
+    {'"': '\\"', "\\": "\\\\"}.get(chr(byte), chr(byte)) if 0x20 <= byte < 0x80 else f"\\x{byte:02x}"
+    for byte in range(256)
+)
+
 MAX_FREE_DEPTH = 200
 """Free JSON is kept to so many levels; the reference goes to 10,000."""
 

@@ -92,8 +92,85 @@ def test_zeros_in_front_and_behind_do_not_count() -> None:
     assert cronexpr.parse("@every 1." + "0" * 5000 + "s").next(0, ZoneInfo("UTC")) == 1_000_000_000
 
 
-def test_an_empty_field_never_matches() -> None:
-    assert cronexpr.parse(", * * * * *").next(0, ZoneInfo("UTC")) is None
+EMPTY_LISTS = (",", ",,", ",,,,")
+JANUARY_FIRST_NS = 1_767_225_600 * 10**9  # 2026, a Thursday
+
+
+@pytest.mark.parametrize("empty", EMPTY_LISTS)
+@pytest.mark.parametrize("zone", ["", "TZ=Asia/Tokyo ", "CRON_TZ=Europe/Stockholm "])
+@pytest.mark.parametrize("place", [0, 1, 2, 4])
+def test_an_empty_list_of_seconds_minutes_hours_or_months_never_matches(empty: str, zone: str, place: int) -> None:
+    words = ["*", "*", "*", "1", "*", "1"]
+    words[place] = empty
+    schedule = cronexpr.parse(zone + " ".join(words))
+    assert schedule.next(0, UTC) is None
+    assert schedule.next_chance(0, UTC) is None
+
+
+@pytest.mark.parametrize("empty", EMPTY_LISTS)
+@pytest.mark.parametrize(
+    ("days", "found"),
+    [
+        ("1 1 {}", "2027-01-01"),
+        ("1,15 * {}", "2026-01-15"),
+        ("29 2 {}", "2028-02-29"),
+        ("{} 1 0-6", "2026-01-02"),
+        ("{} * mon", "2026-01-05"),
+        ("{} feb 3-5/2", "2026-02-04"),
+        ("*/2 1 {}", "2026-01-03"),  # a star with a step counts as a list
+        ("* 1 {}", None),
+        ("? 1 {}", None),
+        ("{} 1 *", None),
+        ("{} 1 ?", None),
+        ("{} 1 *,2", None),
+        ("{} 1 {}", None),
+    ],
+)
+def test_an_empty_list_of_days_leaves_the_other_day_field_to_decide(empty: str, days: str, found: str | None) -> None:
+    next_ns = cronexpr.parse("0 0 0 " + days.format(empty, empty)).next(JANUARY_FIRST_NS, UTC)
+    assert (next_ns and datetime.fromtimestamp(next_ns // 10**9, UTC).date().isoformat()) == found
+
+
+def test_an_empty_part_of_a_list_is_read_over() -> None:
+    assert cronexpr.parse("0 0 0 ,,1,,15, , ,1") != cronexpr.parse("0 0 0 1,15 * 1")
+    assert cronexpr.parse("0 0 0 ,,1,,15, * ,1") == cronexpr.parse("0 0 0 1,15 * 1")
+    assert cronexpr.parse("0 0 0 ,*, * ,1") == cronexpr.parse("0 0 0 * * 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("é", r'invalid duration "\xc3\xa9"'),
+        ("\t", r'invalid duration "\x09"'),
+        ("\x7f", 'invalid duration "\x7f"'),
+        ("1\x7f", 'unknown unit "\x7f" in duration "1\x7f"'),
+        ('1"', r'unknown unit "\"" in duration "1\""'),
+        ("1\\", r'unknown unit "\\" in duration "1\\"'),
+        ("5\u2028", r'unknown unit "\xe2\x80\xa8" in duration "5\xe2\x80\xa8"'),
+        ("1\U0001f600", r'unknown unit "\xf0\x9f\x98\x80" in duration "1\xf0\x9f\x98\x80"'),
+        ("1\ufffd", r'unknown unit "\xef\xbf\xbd" in duration "1\xef\xbf\xbd"'),
+        ("1\x00s", r'unknown unit "\x00s" in duration "1\x00s"'),
+        ("-", 'invalid duration "-"'),
+        ("é5", r'invalid duration "\xc3\xa95"'),
+        ("5é.", r'unknown unit "\xc3\xa9" in duration "5\xc3\xa9."'),
+        ("5sé7", r'unknown unit "s\xc3\xa9" in duration "5s\xc3\xa97"'),
+        ("9223372036854775808ns", 'invalid duration "9223372036854775808ns"'),
+    ],
+)
+def test_durations_are_quoted_byte_by_byte(text: str, told: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        cronexpr.parse(f"@every {text}")
+    assert refused.value.text == f"failed to parse duration @every {text}: time: {told}"
+
+
+def test_numbers_are_quoted_by_characters() -> None:
+    with pytest.raises(Refusal) as refused:
+        cronexpr.parse("é\x7f\u200b * * * * *")
+    assert refused.value.text.endswith(r'strconv.Atoi: parsing "é\x7f\u200b": invalid syntax')
+
+
+def test_the_shortest_duration_that_fits_is_taken() -> None:
+    assert cronexpr.parse("@every -9223372036854775808ns") == cronexpr.Every(1)
 
 
 # ---------------------------------------------------------------- croniter
