@@ -40,6 +40,9 @@ Headers = list[tuple[str, str]]
 Waiting = Generator[None, None, T]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_TOKEN_OR_BLANKS: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z ]+\Z")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_HOST: Final = re.compile(r"[!$%&'()*+,\-.:;=\[\]_~0-9A-Za-z]*\Z")
 _VERSION: Final = re.compile(r"HTTP/([0-9])\.([0-9])\Z")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}\Z")
 _CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,16}\Z")
@@ -51,7 +54,10 @@ _BAD_CHUNK: Final = "invalid byte in chunk length"
 
 
 class HttpRequest(msgspec.Struct):
-    """One request. Header names are in small letters; `path` is unquoted; `problem` is what is wrong with the body."""
+    """One request. Header names are in small letters; `path` is unquoted; `problem` is what is wrong with the body.
+
+    A header that comes more than once has all its values: see `lines_of`.
+    """
 
     method: str
     path: str
@@ -219,14 +225,13 @@ def _parsed(head: bytes) -> tuple[HttpRequest, int]:
     version = _VERSION.match(words[2]) if len(words) == 3 else None
     if version is None or not _TOKEN.match(words[0]):
         raise BadRequest(400)
+    headers = _headers(lines)
     if version[1] != "1":
         raise BadRequest(505, "unsupported protocol version")
-    headers = _headers(lines)
-    path, query = _target(words[1], headers)
     minor = int(version[2])
-    if minor and "host" not in headers:
-        raise BadRequest(400, "missing required Host header")
-    tokens = headers.get("connection", "").lower()
+    _check_names(headers, host_needed=minor > 0)
+    path, query = _target(words[1], headers)
+    tokens = headers.get("connection", "").lower().replace(_NEXT_LINE, ",")
     if tokens not in ("", "close", "keep-alive"):
         tokens = " ".join(token.strip() for token in tokens.split(",") if token.strip() in ("close", "keep-alive"))
     keep = "close" not in tokens if minor else "keep-alive" in tokens
@@ -242,24 +247,57 @@ def request_to(
     return HttpRequest(method, path, query, fields, body=body, remote=remote)
 
 
+_NEXT_LINE: Final = "\n"
+"""Stands between the values of a header that comes more than once: no value contains it, as a comma may."""
+
+
+def lines_of(value: str) -> list[str]:
+    """The values of a header, one for each line of the request that has it."""
+    return value.split(_NEXT_LINE)
+
+
+def first_of(value: str) -> str:
+    """The value that counts where a header takes only one."""
+    return value.partition(_NEXT_LINE)[0]
+
+
+def is_token(text: str) -> bool:
+    """Whether a text is a token of HTTP: letters, digits and a few signs, at least one."""
+    return _TOKEN.match(text) is not None
+
+
 def _headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     name = ""
     for line in lines[1:]:
         if line[:1] in (" ", "\t") and name:
             headers[name] += " " + line.strip()
+            if _CONTROL.search(line):
+                raise BadRequest(400)
             continue
         name, colon, value = line.partition(":")
-        if not colon or not _TOKEN.match(name):
+        if not colon or not _TOKEN_OR_BLANKS.match(name) or _CONTROL.search(value):
             raise BadRequest(400)
         name, value = name.lower(), value.strip(" \t")
         if name not in headers:
             headers[name] = value
         elif name != "content-length":
-            headers[name] += ", " + value
+            headers[name] += _NEXT_LINE + value
         elif headers[name] != value:
             raise BadRequest(400)
     return headers
+
+
+def _check_names(headers: dict[str, str], host_needed: bool) -> None:
+    """Refuse hosts that are none, and names with blanks in them: they are read, and refused after the host."""
+    if host_needed and "host" not in headers:
+        raise BadRequest(400, "missing required Host header")
+    if _NEXT_LINE in (host := headers.get("host", "")):
+        raise BadRequest(400)
+    if not _HOST.match(host):
+        raise BadRequest(400, "malformed Host header")
+    if not all(map(is_token, headers)):
+        raise BadRequest(400, "invalid header name")
 
 
 def _target(target: str, headers: dict[str, str]) -> tuple[str, str]:
@@ -299,21 +337,26 @@ def length_header(body: bytes) -> tuple[str, str]:
 
 
 def render(reply: Reply, request: HttpRequest) -> bytes:
-    """The bytes of a reply, in one piece."""
+    """The bytes of a reply, in one piece. `request.keep` tells afterwards whether the connection stays."""
     status, body = reply.status, reply.body
     lines = [f"HTTP/1.{min(request.minor, 1)} {status} {REASONS.get(status, 'Unknown')}", f"Date: {_date()}"]
     lines += (f"{name}: {value}" for name, value in reply.headers)
     bodiless = request.method == "HEAD" or status in (204, 304)
     name, length = length_header(body)
-    if length == "chunked" and request.minor:
+    if bodiless:
+        if body:
+            lines.append(f"Content-Length: {len(body)}")  # of the text that is not sent
+    elif length == "chunked" and request.minor:
         lines.append(f"{name}: {length}")
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-    elif not bodiless:
+    elif length == "chunked":
+        request.keep = False  # the end of the connection is the end of the body
+    else:
         lines.append(f"Content-Length: {len(body)}")
-    if not request.keep:
+    if not request.minor:
+        lines += ["Connection: keep-alive"] * request.keep
+    elif not request.keep:
         lines.append("Connection: close")
-    elif not request.minor:
-        lines.append("Connection: keep-alive")
     head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
     return head if bodiless else head + body
 

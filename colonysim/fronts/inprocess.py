@@ -162,8 +162,10 @@ def _exchange(application: Application, request: Any) -> Any:
     response = requests.Response()
     response.request = request
     _fill(application, response, reply.status, reply.headers, content, request.url)
-    if request.method == "HEAD" or reply.status in (204, 304):
-        response.headers.pop("Content-Length", None)
+    if not content and (request.method == "HEAD" or reply.status in (204, 304)):
+        del response.headers["Content-Length"]
+        if reply.body:
+            response.headers["Content-Length"] = str(len(reply.body))  # of the text that is not sent
     return response
 
 

@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+import base64
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from itertools import takewhile
+from typing import Final
 
-from wsproto.frame_protocol import FrameDecoder, FrameProtocol, Opcode, ParseFailed
+from wsproto.frame_protocol import FrameProtocol, Opcode
 from wsproto.utilities import generate_accept_token
 
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.fronts.endpoint import Endpoint
-from colonysim.fronts.http1 import HttpRequest
+from colonysim.fronts.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, Violation, close_code
+from colonysim.fronts.http1 import HttpRequest, first_of, is_token, lines_of
 from colonysim.sim.connections import HANG_UP, Asked, Connection, HangUp
 from colonysim.wire.codec import Codec, Dropped
 
 PATH: Final = "/pubsub"
-_CLOSE_CODES: Final = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
+_REASON_BYTES: Final = MAX_CONTROL_BYTES - 2
 
 
 def is_handshake(request: HttpRequest) -> bool:
     """Whether a request asks for a WebSocket of the one version that is spoken."""
     headers = request.headers
-    tokens = [token.strip() for token in headers.get("connection", "").lower().split(",")]
     return (
         request.method == "GET"
         and request.path == PATH
-        and "upgrade" in tokens
-        and headers.get("upgrade", "").lower() == "websocket"
-        and headers.get("sec-websocket-version") == "13"
-        and bool(headers.get("sec-websocket-key"))
+        and _lists(headers.get("connection", ""), "upgrade")
+        and _lists(headers.get("upgrade", ""), "websocket")
+        and _lists(headers.get("sec-websocket-version", ""), "13")
+        and _is_key(first_of(headers.get("sec-websocket-key", "")))
     )
+
+
+def _lists(value: str, wanted: str) -> bool:
+    """Whether a header's list has a token, in any case.
+
+    Quirk: each line of the header is read up to its first item that is no token, such as an empty one.
+    """
+    return any(_line_lists(line, wanted) for line in lines_of(value))
+
+
+def _line_lists(line: str, wanted: str) -> bool:
+    tokens = takewhile(is_token, (item.strip(" \t") for item in line.split(",")))
+    return any(token.lower() == wanted for token in tokens)
+
+
+def _is_key(text: str) -> bool:
+    """Whether a text is the base64 of 16 bytes."""
+    try:
+        return len(base64.b64decode(text, validate=True)) == 16
+    except ValueError:
+        return False
 
 
 def read_request(codec: Codec, body: bytes, binary: bool) -> Asked | HangUp | Answer | None:
@@ -44,13 +67,6 @@ def read_request(codec: Codec, body: bytes, binary: bool) -> Asked | HangUp | An
     except Dropped:
         return HANG_UP
     return incoming if incoming is None else Asked(incoming.caller_id, incoming.message, incoming.has_nul, binary)
-
-
-class _Frame(NamedTuple):
-    """A whole message or a control frame."""
-
-    opcode: Opcode
-    payload: bytes
 
 
 class Session(Connection):
@@ -66,51 +82,39 @@ class Session(Connection):
         self.sim = endpoint.sim
         self._write = write
         self._drop = drop
-        self._decoder = FrameDecoder(client=False)
+        self._reader = FrameReader()
         self._encoder = FrameProtocol(client=False, extensions=[])
-        self._kind: Opcode | None = None  # of the message that is coming in
-        self._parts: list[bytes] = []
-        self._frames: deque[_Frame | HangUp] = deque()
+        self._frames: deque[Frame | Violation] = deque()
+        self._broken = False
 
     def open(self, request: HttpRequest) -> None:
         """Answer the handshake."""
-        token = generate_accept_token(request.headers["sec-websocket-key"].encode("latin-1")).decode()
+        token = generate_accept_token(first_of(request.headers["sec-websocket-key"]).encode("latin-1")).decode()
         lines = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
         self._write("\r\n".join((*lines, f"Sec-WebSocket-Accept: {token}\r\n\r\n")).encode("latin-1"))
 
     def receive(self, data: bytes) -> None:
-        """Bytes have come from the client."""
-        try:
-            self._decoder.receive_bytes(data)
-            while frame := self._decoder.process_buffer():
-                payload = bytes(frame.payload) if isinstance(frame.payload, (bytes, bytearray)) else b""
-                self._take(frame.opcode, payload, frame.frame_finished and frame.message_finished)
-        except ParseFailed:
-            self._frames.append(HANG_UP)  # not a word, as the reference
+        """Bytes have come from the client. Nothing counts after what breaks the protocol."""
+        if not self._broken:
+            self._reader.feed(data)
+            try:
+                while frame := self._reader.next():
+                    self._frames.append(frame)
+            except Violation as violation:
+                self._broken = True
+                self._frames.append(violation)
         self.sim.serve(self)
 
     def lost(self) -> None:
         """The client has gone."""
         self.sim.close_connection(self)
 
-    def _take(self, opcode: Opcode, payload: bytes, finished: bool) -> None:
-        if opcode.iscontrol():
-            self._frames.append(_Frame(opcode, payload))
-            return
-        if (opcode is Opcode.CONTINUATION) is (self._kind is None):
-            raise ParseFailed("a continuation of nothing, or a message within another")
-        self._kind = self._kind or opcode
-        self._parts.append(payload)
-        if finished:
-            self._frames.append(_Frame(self._kind, b"".join(self._parts)))
-            self._kind, self._parts = None, []
-
     # ------------------------------------------------------------ for the simulation
     def next_request(self) -> Asked | HangUp | None:
         while self._frames:
             frame = self._frames.popleft()
-            if isinstance(frame, HangUp):
-                return frame
+            if isinstance(frame, Violation):
+                return self._complain(frame)
             if frame.opcode is Opcode.PING:
                 self._write(bytes(self._encoder.pong(frame.payload)))
             elif frame.opcode is Opcode.CLOSE:
@@ -125,10 +129,18 @@ class Session(Connection):
         return None
 
     def _goodbye(self, payload: bytes) -> HangUp:
-        """Answer a close frame with its own code and no reason; one that must not be sent with nothing."""
-        code = int.from_bytes(payload[:2]) if payload else None
-        if code is None or (len(payload) >= 2 and code in _CLOSE_CODES):
-            self._write(bytes(self._encoder.close(code)))
+        """Answer a close frame with its own code and no reason."""
+        try:
+            code = close_code(payload)
+        except Violation as violation:
+            return self._complain(violation)
+        self._write(bytes(self._encoder.close(code)))
+        return HANG_UP
+
+    def _complain(self, violation: Violation) -> HangUp:
+        """Tell what breaks the protocol, then hang up."""
+        if text := str(violation):
+            self._write(bytes(self._encoder.close(PROTOCOL_ERROR, text[:_REASON_BYTES])))
         return HANG_UP
 
     def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:

@@ -12,7 +12,7 @@ from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
 from colonysim.fronts import control
 from colonysim.fronts.endpoint import Endpoint
-from colonysim.fronts.http1 import PLAIN, REASONS, Headers, HttpRequest, Reply
+from colonysim.fronts.http1 import PLAIN, REASONS, Headers, HttpRequest, Reply, first_of
 from colonysim.sim.pending import Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Incoming, Outgoing
@@ -107,8 +107,11 @@ class Application:
             wait: Callable[[Pending], Any] = environ.get("colonysim.wait", self.sim.wait)
             wait(reply.pending)
             reply = self.finish(reply)
+        if request.method == "HEAD" and reply.body:
+            reply.headers.append(("Content-Length", str(len(reply.body))))
+            reply.body = b""
         start_response(f"{reply.status} {REASONS.get(reply.status, 'Unknown')}", reply.headers)
-        return [reply.body] if reply.body and request.method != "HEAD" else []
+        return [reply.body] if reply.body else []
 
 
 def is_control(path: str) -> bool:
@@ -135,7 +138,7 @@ def _redirect(path: str, method: str, query: str) -> Reply | None:
 
 
 def _is_foreign(headers: dict[str, str]) -> bool:
-    origin = headers.get("origin")
+    origin = first_of(headers.get("origin", ""))
     if not origin:
         return False
     host = headers.get("host", "")

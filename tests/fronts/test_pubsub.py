@@ -131,6 +131,61 @@ def test_the_handshake_is_answered_with_nothing_but_what_it_needs(connect: Calla
 
 
 @pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        (b"Upgrade: WebSocket", b"Upgrade: h2c, websocket"),
+        (b"Upgrade: WebSocket", b"Upgrade: h2c\r\nUpgrade: /bad, x\r\nUPGRADE:\tWEBSOCKET\t, y"),
+        (b"Sec-WebSocket-Version: 13 ", b"Sec-WebSocket-Version: 8, 13"),
+        (b"Sec-WebSocket-Version: 13 ", b"Sec-WebSocket-Version: 13, 8"),
+        (b"Sec-WebSocket-Version: 13 ", b"Sec-WebSocket-Version: 8\r\nSec-WebSocket-Version: 13"),
+        (b"Connection: keep-alive, Upgrade", b"Connection: close\r\nConnection: uPGRADE"),
+        (b"Sec-WebSocket-Key: dGhl", b"Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Key: dGhl"),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"dGhlIHNhbXBsZSBub25jZR=="),  # spare bits are not looked at
+        (b"ZQ==\r\n", b"ZQ==\r\nSec-WebSocket-Key: another\r\n"),  # the first one counts
+    ],
+)
+def test_lists_in_the_handshake_are_searched(server: WebServer, line: bytes, instead: bytes) -> None:
+    assert line in HANDSHAKE
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as wire:
+        wire.sendall(HANDSHAKE.replace(line, instead))
+        assert wire.recv(4096).startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        (b"Upgrade: WebSocket", b"Upgrade: websocket/13"),
+        (b"Upgrade: WebSocket", b"Upgrade: , websocket"),
+        (b"Upgrade: WebSocket", b"Upgrade: h2c websocket"),
+        (b"Upgrade: WebSocket", b"Upgrade: websockets"),
+        (b"Sec-WebSocket-Version: 13 ", b"Sec-WebSocket-Version: 8, 130"),
+        (b"Sec-WebSocket-Version: 13 ", b"Sec-WebSocket-Version: 013"),
+        (b"Connection: keep-alive, Upgrade", b"Connection: keep-alive; Upgrade"),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b""),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"dGhlIHNhbXBsZSBub25jZQ"),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"dGhlIHNhbXBsZSBub25jZQ==="),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"dGhlIHNhbXBsZSBub25jZWU="),  # 17 bytes
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"dGhlIHNhbXBsZSBub25j"),  # 15 bytes
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"dGhlIHNhbXBsZSBub25-ZQ=="),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"dGhlIHNhbXBsZSBu b25jZQ=="),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"dGhlIHNhbXBsZSBub25jZQ==, x"),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"x\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"\xe9" * 16),
+    ],
+)
+def test_other_lists_and_keys_in_the_handshake_are_a_bad_request(
+    server: WebServer, line: bytes, instead: bytes
+) -> None:
+    assert line in HANDSHAKE
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as wire:
+        wire.sendall(HANDSHAKE.replace(line, instead))
+        reply = wire.recv(4096)
+    assert reply.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"Sec-Websocket-Version: 13\r\n" in reply
+    assert reply.endswith(b"\r\n\r\nBad Request\n")
+
+
+@pytest.mark.parametrize(
     "leave_out", [b"Upgrade: WebSocket\r\n", b"Sec-WebSocket-Version: 13 \r\n", b"Connection: keep-alive, Upgrade\r\n"]
 )
 def test_what_is_no_handshake_is_a_bad_request(server: WebServer, leave_out: bytes) -> None:
@@ -300,15 +355,8 @@ def test_a_client_that_dies_gives_its_subscriptions_free(
         frame(TEXT, b"nonsense"),
         frame(TEXT, b"null"),
         frame(TEXT, b"\xff\xfe{}"),
-        frame(TEXT, b"{}", masked=False),
-        frame(TEXT, b"{}", reserved=0x40),
-        frame(3, b"{}"),
-        frame(0, b"{}"),
-        frame(PING, b"x" * 126),
-        frame(PING, b"x", fin=False),
-        frame(CLOSE, b"x"),
-        *(frame(CLOSE, struct.pack("!H", code)) for code in (999, 1005, 1006, 2999, 5000)),
-        frame(TEXT, b"{", fin=False) + frame(TEXT, b"}"),
+        frame(TEXT, b"") + frame(PING),
+        bytes([0x81, 0xFF]) + b"\xff" * 8,  # a length of 2**63 and more
     ],
 )
 def test_what_makes_no_sense_ends_the_connection_without_a_word(connect: Callable[..., Socket], bad: bytes) -> None:
@@ -317,7 +365,83 @@ def test_what_makes_no_sense_ends_the_connection_without_a_word(connect: Callabl
     assert client.recv() == (0, b"")
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1003, 1011, 3000, 4999])
+TEXT_BEGINS = frame(TEXT, b"{", fin=False)
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (frame(TEXT, b"{}", masked=False), "bad MASK"),
+        (frame(PING, masked=False), "bad MASK"),
+        (frame(TEXT, b"{}", reserved=0x40), "RSV1 set"),
+        (frame(BINARY, b"{}", reserved=0x20), "RSV2 set"),
+        (frame(PONG, b"", reserved=0x10), "RSV3 set"),
+        *((frame(code, b"{}"), f"bad opcode {code}") for code in (3, 7, 11, 15)),
+        (frame(0, b"{}"), "continuation after FIN"),
+        (TEXT_BEGINS + frame(0, b"}") + frame(0, b"x"), ""),
+        (TEXT_BEGINS + frame(TEXT, b"}"), "data before FIN"),
+        (TEXT_BEGINS + frame(PING) + frame(BINARY, b"}", fin=False), "data before FIN"),
+        (frame(PING, b"x" * 126), "len > 125 for control"),
+        (frame(CLOSE, b"\x03\xe8" + b"x" * 200), "len > 125 for control"),
+        (frame(PING, b"x", fin=False), "FIN not set on control"),
+        (frame(CLOSE, b"", fin=False), "FIN not set on control"),
+        *(
+            (frame(CLOSE, struct.pack("!H", code)), f"bad close code {code}")
+            for code in (0, 999, 1004, 1005, 1006, 1014, 1015, 1016, 2999, 5000, 65_535)
+        ),
+        (frame(CLOSE, struct.pack("!H", 1000) + b"\xff"), "invalid utf8 payload in close frame"),
+        (frame(CLOSE, struct.pack("!H", 1000) + b"\xed\xa0\x80"), "invalid utf8 payload in close frame"),
+        (frame(CLOSE, struct.pack("!H", 1005) + b"\xff"), "bad close code 1005"),
+        (frame(3, b"", reserved=0x70, masked=False), "RSV1 set, RSV2 set, RSV3 set, bad opcode 3, bad MASK"),
+        (frame(PING, b"x" * 126, fin=False, masked=False), "len > 125 for control, FIN not set on control, bad MASK"),
+        (b"\x83\x00", "bad opcode 3, bad MASK"),  # told before the rest of the frame comes
+        (b"\xc1\xff", "RSV1 set"),
+    ],
+)
+def test_what_breaks_the_protocol_is_told_in_a_close_frame(
+    connect: Callable[..., Socket], bad: bytes, told: str
+) -> None:
+    client = connect()
+    client.send(bad)
+    pong = (PONG, b"")
+    answers = [answer for answer in iter(client.recv, (0, b"")) if answer != pong]
+    assert answers == ([(CLOSE, struct.pack("!H", 1002) + told.encode())] if told else [])
+
+
+def test_nothing_counts_after_what_breaks_the_protocol(
+    connect: Callable[..., Socket], sim: Simulation, talking: AssignedProcess
+) -> None:
+    """Also when it has to wait for its turn behind a channel subscription."""
+    client = connect()
+    client.send(frame(TEXT, listen_to_channel(talking.id, 5)), frame(4), frame(PING, b"late"), frame(5))
+    settled(sim, 0, 1)
+    sim.advance(5)
+    assert client.body() == []
+    assert client.recv() == (CLOSE, struct.pack("!H", 1002) + b"bad opcode 4")
+    assert client.recv() == (0, b"")
+
+
+@pytest.mark.parametrize("payload", [b"", b"x"])
+def test_a_close_frame_without_a_code_is_answered_with_an_empty_one(
+    connect: Callable[..., Socket], payload: bytes
+) -> None:
+    client = connect()
+    client.send(frame(CLOSE, payload))
+    assert client.recv() == (CLOSE, b"")
+    assert client.recv() == (0, b"")
+
+
+def test_frames_that_come_byte_by_byte_are_read(
+    connect: Callable[..., Socket], sim: Simulation, talking: AssignedProcess
+) -> None:
+    client = connect()
+    for byte in frame(PING, b"p" * 125) + frame(TEXT, listen_to_channel(talking.id, 5)):
+        client.send(bytes([byte]))
+    assert client.recv() == (PONG, b"p" * 125)
+    settled(sim, 0, 1)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1011, 1013, 3000, 4999])
 def test_a_close_code_is_answered_with_itself(connect: Callable[..., Socket], code: int) -> None:
     client = connect()
     client.send(frame(CLOSE, struct.pack("!H", code)))

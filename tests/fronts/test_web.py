@@ -10,6 +10,7 @@ import pytest
 from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.core.errors import Refusal
 from colonysim.core.registry import OPERATIONS
+from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.fronts import loop, threaded
 
 from .conftest import Wire, opened, signed
@@ -44,7 +45,41 @@ def test_http_1_0_is_kept_only_where_asked(server: WebServer) -> None:
             wire.send(f"GET /health HTTP/1.0\r\n{header}\r\n".encode())
             status, headers, _ = wire.reply()
             assert status == "HTTP/1.0 200 OK"
-            assert headers["connection"] == ("keep-alive" if kept else "close")
+            assert headers.get("connection") == ("keep-alive" if kept else None)
+
+
+@pytest.mark.parametrize("connection", ["", "Connection: close\r\n", "Connection: keep-alive\r\n"])
+def test_http_1_0_is_never_told_that_the_connection_closes(server: WebServer, connection: str) -> None:
+    """Not in refusals by the application either; a reply too long for a length of its own ends the connection."""
+    for number in range(20):
+        ColonyClient.stock(server.sim).add_user(f"user {number}")
+    long_list = signed("getusersmsg", {"colonyname": "dev"})
+    for body, status in ((GET_COLONY, 200), (b"nonsense", 400), (long_list, 200)):
+        with Wire(server) as wire:
+            wire.send(f"POST /api HTTP/1.0\r\n{connection}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            stays = "keep-alive" in connection and body is not long_list
+            head, _, sent = (wire.reader.read() if not stays else b"").partition(b"\r\n\r\n")
+            if stays:
+                line, headers, _ = wire.reply()
+                assert (line.split()[1], headers["connection"]) == (str(status), "keep-alive")
+            else:
+                assert head.startswith(f"HTTP/1.0 {status} ".encode())
+                assert b"connection" not in head.lower()
+                assert (b"content-length" in head.lower()) is (body is not long_list)
+                assert b"payload" in sent
+
+
+def test_a_header_that_comes_twice_is_one_list(wire: Wire) -> None:
+    wire.post(GET_COLONY, "Connection: keep-alive", "Connection: x, CLOSE")
+    assert wire.reply()[1]["connection"] == "close"
+    assert wire.closed()
+
+
+def test_the_first_of_two_origins_counts(server: WebServer) -> None:
+    for origins, foreign in (("http://x", "http://y"), False), (("http://y", "http://x"), True):
+        with Wire(server) as wire:
+            wire.post(GET_COLONY, *(f"Origin: {origin}" for origin in origins))
+            assert ("access-control-allow-origin" in wire.reply()[1]) is foreign
 
 
 def test_replies_have_a_date_and_no_server(wire: Wire) -> None:
@@ -157,6 +192,28 @@ def test_expect_100_continue_is_answered(wire: Wire) -> None:
         (b"G@T /api HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request"),
         (b"GET /health HTTP/2.0\r\nHost: x\r\n\r\n", "505 HTTP Version Not Supported: unsupported protocol version"),
         (b"GET /health HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n", "400 Bad Request"),
+        *(
+            (b"GET /health HTTP/1.1\r\nHost: x\r\n" + name + b": 1\r\n\r\n", "400 Bad Request: invalid header name")
+            for name in (b"a b", b"a ", b"a  b c", b"Content-Length ")
+        ),
+        *(
+            (b"GET /health HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n", "400 Bad Request")
+            for line in (
+                b": 1",
+                b"a\tb: 1",
+                b"a\x00: 1",
+                b"\xe9: 1",
+                b"a(b): 1",
+                b"a: \x00",
+                b"a: \x7f",
+                b"a: b\r\n \x01",
+            )
+        ),
+        (b"GET /health HTTP/1.1\r\nHost : x\r\n\r\n", "400 Bad Request: missing required Host header"),
+        (b"GET /health HTTP/1.1\r\nHost: x/y\r\na b: 1\r\n\r\n", "400 Bad Request: malformed Host header"),
+        (b"GET /health HTTP/1.0\r\nHost: a b\r\n\r\n", "400 Bad Request: malformed Host header"),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", "400 Bad Request"),
+        (b"GET /health HTTP/1.0\r\na b: 1\r\n\r\n", "400 Bad Request: invalid header name"),
         (b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n", "400 Bad Request"),
         (b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", "400 Bad Request"),
         (b"POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\n", "400 Bad Request"),
@@ -191,12 +248,43 @@ def test_any_method_is_answered(wire: Wire) -> None:
         assert (status, body) == ("HTTP/1.1 404 Not Found", b"404 page not found")
 
 
+@pytest.mark.parametrize(
+    "path", ["/api", "/health", "/pubsub", "/", "/api/", "/health/", "/pubsub/", "/nothing", "/api?a=1"]
+)
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_a_head_request_is_told_the_length_of_what_is_not_sent(server: WebServer, path: str, version: str) -> None:
+    with Wire(server) as wire:
+        wire.send(f"HEAD {path} HTTP/{version}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = wire.reader.read().partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/{version} 404 Not Found".encode())
+    assert head.count(b"Content-Length: 18") == 1
+    assert b"Transfer-Encoding" not in head
+    assert body == b""
+
+
+def test_head_in_this_process_is_told_the_same(sim: Simulation) -> None:
+    import requests
+
+    from colonysim import intercept
+
+    with intercept(sim):
+        response = requests.head("http://localhost:50080/api")
+    assert (response.status_code, response.headers["Content-Length"], response.content) == (404, "18", b"")
+
+
 def test_a_head_request_has_no_body(wire: Wire) -> None:
     wire.send(b"HEAD /api HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     assert wire.reader.readline() == b"HTTP/1.1 404 Not Found\r\n"
     while wire.reader.readline().strip():
         pass
     assert wire.reply()[0] == "HTTP/1.1 200 OK"
+
+
+def test_the_cluster_names_where_the_server_listens(server: WebServer, wire: Wire) -> None:
+    wire.post(signed("getclustermsg", {}, STOCK_SERVER_KEY))
+    body = opened(wire.reply()[2])
+    assert body["nodes"] == [body["leader"]]
+    assert (body["leader"]["host"], body["leader"]["apiport"]) == ("127.0.0.1", server.port)
 
 
 # ---------------------------------------------------------------- long polls

@@ -1,0 +1,123 @@
+"""WebSocket frames from bytes, with the reference's texts for what breaks the protocol (RFC 6455).
+
+wsproto's reader says "no" in one way only; the reference tells what is wrong, and all that is wrong at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from wsproto.frame_protocol import Opcode
+
+PROTOCOL_ERROR: Final = 1002
+MAX_CONTROL_BYTES: Final = 125
+_FIN: Final = 0x80
+_RESERVED: Final = ((0x40, "RSV1 set"), (0x20, "RSV2 set"), (0x10, "RSV3 set"))
+_MASKED: Final = 0x80
+_OPCODES: Final = frozenset(Opcode)
+_CLOSE_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1014), *range(3000, 5000)))
+_TOO_LONG: Final = 2**63
+
+
+class Violation(Exception):
+    """What has come breaks the protocol; `str` is the text that the close frame tells, "" for none at all."""
+
+
+class Frame(NamedTuple):
+    """A whole message or a control frame."""
+
+    opcode: Opcode
+    payload: bytes
+
+
+class FrameReader:
+    """The messages and control frames of one client, in order. Feed it bytes, then ask for the next frame."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._message: Opcode | None = None  # of the message whose last part has not come yet
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self._buffer += data
+
+    def next(self) -> Frame | None:
+        """The next frame, or None until more bytes have come. Errors: Violation, after which all is over."""
+        while (read := self._frame()) is not None:
+            opcode, last, payload = read
+            if opcode.iscontrol():
+                return Frame(opcode, payload)
+            if opcode is not Opcode.CONTINUATION:
+                self._message = opcode
+            self._parts.append(payload)
+            if last:
+                assert self._message is not None
+                whole = Frame(self._message, b"".join(self._parts))
+                self._message, self._parts = None, []
+                return whole
+        return None
+
+    def _frame(self) -> tuple[Opcode, bool, bytes] | None:
+        """Opcode, whether it is the last of its message, and payload of the frame in front of the buffer."""
+        buffer = self._buffer
+        if len(buffer) < 2:
+            return None
+        if wrong := self._wrong(buffer[0], buffer[1]):
+            raise Violation(", ".join(wrong))
+        start, size = 2, buffer[1] & 0x7F
+        if size > MAX_CONTROL_BYTES:
+            start += 2 if size == 126 else 8
+            if len(buffer) < start:
+                return None
+            size = int.from_bytes(buffer[2:start])
+            if size >= _TOO_LONG:
+                raise Violation("")
+        start += 4
+        if len(buffer) < start + size:
+            return None
+        opcode, last = Opcode(buffer[0] & 0x0F), bool(buffer[0] & _FIN)
+        payload = _unmasked(bytes(buffer[start : start + size]), bytes(buffer[start - 4 : start]))
+        del buffer[: start + size]
+        return opcode, last, payload
+
+    def _wrong(self, first: int, second: int) -> list[str]:
+        """All that is wrong with the first two bytes of a frame."""
+        code, size = first & 0x0F, second & 0x7F
+        wrong = [text for bit, text in _RESERVED if first & bit]
+        if code not in _OPCODES:
+            wrong.append(f"bad opcode {code}")
+        elif Opcode(code).iscontrol():
+            if size > MAX_CONTROL_BYTES:
+                wrong.append("len > 125 for control")
+            if not first & _FIN:
+                wrong.append("FIN not set on control")
+        elif code == Opcode.CONTINUATION and self._message is None:
+            wrong.append("continuation after FIN")
+        elif code != Opcode.CONTINUATION and self._message is not None:
+            wrong.append("data before FIN")
+        if not second & _MASKED:
+            wrong.append("bad MASK")
+        return wrong
+
+
+def _unmasked(payload: bytes, mask: bytes) -> bytes:
+    if not any(mask):
+        return payload
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
+
+
+def close_code(payload: bytes) -> int | None:
+    """The code of a close frame; None where it has none, as a payload of one byte. Errors: Violation."""
+    if len(payload) < 2:
+        return None
+    code = int.from_bytes(payload[:2])
+    if code not in _CLOSE_CODES:
+        raise Violation(f"bad close code {code}")
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        raise Violation("invalid utf8 payload in close frame") from None
+    return code
