@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from colonysim.core.civil import zone_of
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Push
+from colonysim.core.replies import Cluster
 from colonysim.sim.pending import LOST, Garbled, Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Codec, Incoming, Outgoing, payload_type_of
@@ -17,6 +20,8 @@ class Endpoint:
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
         self.vouched: dict[str, tuple[str, str]] = {}
+        self.address: tuple[str, int] | None = None
+        """Host and port that the server listens on, where there is one."""
         self._codec: Codec | None = None
         self._settings = sim.settings
 
@@ -48,6 +53,8 @@ class Endpoint:
             return None
         if isinstance(answer.body, Garbled):
             return Outgoing(answer.status, answer.body.text.encode())
+        if isinstance(answer.body, Cluster) and self.address is not None:
+            answer = replace(answer, body=_cluster_at(*self.address, answer.body))
         return self.codec.write(answer, incoming.payload)
 
     def frame(self, delivery: Push | Answer) -> bytes:
@@ -67,3 +74,9 @@ class Endpoint:
         if pending.answer is None:
             self.sim.wait(pending)
         return self.finish(pending, incoming)
+
+
+def _cluster_at(host: str, port: int, cluster: Cluster) -> Cluster:
+    """The cluster of one server as it is reached: only its front knows where that is."""
+    node = replace(cluster.leader, host=host, apiport=port)
+    return Cluster((node,), node)

@@ -59,6 +59,7 @@ class WebServer:
         self._listener = listen(host, port)
         self.host, self.port = host, self._listener.getsockname()[1]
         self.url = url_of(self.host, self.port)
+        self.app.endpoint.address = self.host, self.port
         self._loop = _loop(self.kind, self.app, self._listener)
         self._thread: threading.Thread | None = None
 
