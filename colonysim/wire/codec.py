@@ -7,6 +7,7 @@ another way than the reference, goes to the exact one.
 from __future__ import annotations
 
 import json
+import re
 from datetime import tzinfo
 from functools import cache
 from typing import Any, Final
@@ -22,6 +23,10 @@ from colonysim.core.registry import Operation
 from colonysim.wire import crypto
 from colonysim.wire.envelope import Envelope, open_envelope, open_payload, seal
 from colonysim.wire.views import Views
+
+_LONG_INTEGER: Final = 309
+"""The largest double has so many digits before the point."""
+_LONG_RUN: Final = re.compile(rb"[0-9]{%d}" % _LONG_INTEGER)
 
 EMPTY_TYPE: Final = (
     "invalid rpcMsg.PayloadType: empty (this usually means the client is misconfigured - check that "
@@ -174,12 +179,22 @@ def _decode_fast(row: Operation, payload: bytes) -> Message | None:
         message: Message = reader.decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if reader.has_doubles and b"-0" in payload:
+    if reader.has_doubles and (b"-0" in payload or _has_long_integer(payload)):
         return None
     if reader.merging and (b"\\u00" in payload or any(payload.count(key) > 1 for key in reader.merging)):
         if _repeats_a_key(payload):
             return None
     return message
+
+
+def _has_long_integer(payload: bytes) -> bool:
+    """Whether a text has an integer that may be beyond the range of a double, wherever it stands.
+
+    The fast decoder keeps such a one where free JSON is taken. Each run of so many digits covers one of the places
+    that lie as far apart: only where one of those has a digit, the whole text is searched.
+    """
+    places = payload[_LONG_INTEGER - 1 :: _LONG_INTEGER]
+    return len(places.translate(None, b"0123456789")) != len(places) and _LONG_RUN.search(payload) is not None
 
 
 class _Reader(msgspec.Struct, frozen=True):
