@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 _CYCLE_S: Final = 146_097 * 86_400
 """The calendar repeats every 400 years."""
 _CYCLE_YEARS: Final = 400
+_SAFE_YEARS: Final = range(10, 9900)
 _EPOCH: Final = datetime(1970, 1, 1)
 
 
@@ -33,6 +34,18 @@ def seconds_of(reading: Civil) -> int:
     """Seconds from the beginning of 1970 to a date and time of day."""
     cycles, years = divmod(reading.year - 1970, _CYCLE_YEARS)
     return utc_seconds(datetime(1970 + years, *reading[1:])) + cycles * _CYCLE_S
+
+
+def into_calendar(seconds: int) -> int:
+    """How many seconds to add to a time so that Python's dates can hold it, and years around it; mostly 0.
+
+    The calendar repeats every 400 years, and so do the rules of zones, before their first change and after their last.
+    """
+    year = civil(seconds).year
+    if _SAFE_YEARS.start <= year < _SAFE_YEARS.stop:
+        return 0
+    nearest = _SAFE_YEARS.start if year < _SAFE_YEARS.start else _SAFE_YEARS.stop - _CYCLE_YEARS
+    return (nearest - year + _CYCLE_YEARS - 1) // _CYCLE_YEARS * _CYCLE_S
 
 
 def utc_seconds(wall: datetime) -> int:

@@ -7,18 +7,20 @@ reference does it, so that it also stumbles where the reference stumbles (days w
 from __future__ import annotations
 
 import re
-from datetime import MAXYEAR, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
-from colonysim.core.civil import days_in, utc_seconds, zone_of
+from colonysim.core.civil import days_in, into_calendar, utc_seconds, zone_of
 from colonysim.core.errors import Refusal, Silence
 from colonysim.core.model import SECOND_NS
 from colonysim.core.units import go_quote, go_time_quote, int64
 
 YEARS_AHEAD: Final = 5
+_HOUR_S: Final = 3600
+_DAY_S: Final = 24 * _HOUR_S
 
 _MONTH_NAMES: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS: Final = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
@@ -87,8 +89,10 @@ class Schedule(msgspec.Struct, frozen=True):
             return None
         if self.zone_name is not None:
             zone = _zone(self.zone_name)
-        found = _Search(self, after_ns // SECOND_NS + 1, zone).run()
-        return None if found is None else found * SECOND_NS
+        start = after_ns // SECOND_NS + 1
+        moved = into_calendar(start)
+        found = _Search(self, start + moved, zone).run()
+        return None if found is None else (found - moved) * SECOND_NS
 
     def next_chance(self, after_ns: int, zone: tzinfo) -> int | None:
         """When to search once more where nothing was found: each new year the search gets a year further."""
@@ -96,8 +100,10 @@ class Schedule(msgspec.Struct, frozen=True):
             return None
         if self.zone_name is not None:
             zone = _zone(self.zone_name)
-        year = datetime.fromtimestamp(after_ns // SECOND_NS, zone).year
-        return None if year >= MAXYEAR else int(datetime(year + 1, 1, 1, tzinfo=zone).timestamp()) * SECOND_NS
+        after = after_ns // SECOND_NS
+        moved = into_calendar(after)
+        year = datetime.fromtimestamp(after + moved, zone).year
+        return (int(datetime(year + 1, 1, 1, tzinfo=zone).timestamp()) - moved) * SECOND_NS
 
     def _can_match(self) -> bool:
         """Whether any time of any year matches.
@@ -153,16 +159,22 @@ class _Search:
         return True
 
     def _day(self) -> bool:
+        """Move on to a day that matches. A day that never was (a zone has moved across the date line) is left out:
+        the reference would look at the day before it for ever."""
         local = self.local()
         while not self.schedule.day_matches(local):
             if not self.reset:
                 self.reset = True
                 local = self._go(local.replace(hour=0, minute=0, second=0))
+            before, month = self.now, local.month
             local = self._go(local.replace(tzinfo=None) + timedelta(days=1))
             if local.hour:  # this day has no midnight
-                self.now += 3600 * (24 - local.hour if local.hour > 12 else -local.hour)
+                self.now += _HOUR_S * (24 - local.hour if local.hour > 12 else -local.hour)
                 local = self.local()
-            if local.day == 1:
+            if self.now <= before:
+                self.now = before + _DAY_S
+                local = self.local()
+            if local.day == 1 or local.month != month:
                 return False
         return True
 
@@ -171,8 +183,11 @@ class _Search:
         while local.hour not in self.schedule.hours:
             if not self.reset:
                 self.reset = True
+                full_hour = self.now - local.minute * 60 - local.second
                 self._go(local.replace(minute=0, second=0))
-            self.now += 3600
+                if full_hour - self.now > _HOUR_S:
+                    self.now = full_hour  # a zone has moved across the date line: not the day before once more
+            self.now += _HOUR_S
             local = self.local()
             if local.hour == 0:
                 return False

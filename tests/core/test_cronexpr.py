@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -171,6 +171,91 @@ def test_numbers_are_quoted_by_characters() -> None:
 
 def test_the_shortest_duration_that_fits_is_taken() -> None:
     assert cronexpr.parse("@every -9223372036854775808ns") == cronexpr.Every(1)
+
+
+# ---------------------------------------------------------------- days that never were, and far times
+NEVER_WERE = [
+    ("Pacific/Apia", "2011-12-30"),
+    ("Pacific/Fakaofo", "2011-12-30"),
+    ("Pacific/Kwajalein", "1993-08-21"),
+    ("Pacific/Kiritimati", "1994-12-31"),
+    ("Pacific/Kanton", "1994-12-31"),
+    ("Asia/Manila", "1844-12-31"),
+    ("Pacific/Guam", "1844-12-31"),
+]
+REPEATED = [("Kwajalein", "1969-09-30"), ("America/Juneau", "1867-10-18"), ("Pacific/Pago_Pago", "1892-07-04")]
+
+
+def runs_after(expression: str, start: datetime, zone: tzinfo, count: int = 12) -> list[datetime]:
+    """The first runs; they are in order, and each matches."""
+    schedule, now_ns, found = cronexpr.parse(expression), int(start.timestamp()) * 10**9, []
+    for _ in range(count):
+        next_ns = schedule.next(now_ns, zone)
+        assert next_ns is not None
+        assert next_ns > now_ns
+        now_ns = next_ns
+        found.append(datetime.fromtimestamp(now_ns // 10**9, zone))
+    return found
+
+
+@pytest.mark.parametrize(("name", "missing"), NEVER_WERE)
+def test_a_cron_leaves_out_a_day_that_never_was(name: str, missing: str) -> None:
+    """The reference would look at the day before it for ever."""
+    zone = ZoneInfo(name)
+    day = datetime.fromisoformat(missing).replace(tzinfo=zone)
+    before, after = day - timedelta(days=3), day + timedelta(days=3)
+    weekday = day.isoweekday() % 7
+    daily = [f"{run:%Y-%m-%d %H:%M}" for run in runs_after("0 0 12 * * *", before, zone, 6)]
+    expected = [f"{(before + timedelta(days=n)).date()} 12:00" for n in range(7)]
+    assert daily == [text for text in expected if not text.startswith(missing)]
+    weekly = runs_after(f"0 0 12 * * {weekday}", before, zone, 2)
+    assert [run.date() - day.date() for run in weekly] == [timedelta(days=7), timedelta(days=14)]
+    next_day = (day + timedelta(days=1)).day
+    assert runs_after(f"0 0 0 {next_day} * *", before, zone, 1)[0].date() - day.date() == timedelta(days=1)
+    for expression in (
+        "59 59 23 30,31 12 5",
+        "0 0 0 , * 5",
+        "0 0 0 29 2 *",
+        f"0 0 0 {day.day} {day.month} ?",
+        "0 0 1 1 * 1",
+    ):
+        assert runs_after(expression, before, zone, 3)[-1] > after
+
+
+@pytest.mark.parametrize(("name", "twice"), REPEATED)
+def test_a_cron_never_runs_before_the_time_it_is_asked_for(name: str, twice: str) -> None:
+    zone = ZoneInfo(name)
+    first = datetime.fromisoformat(twice).replace(tzinfo=UTC) - timedelta(days=1)
+    for hours in range(0, 72, 3):
+        for expression in ("0 0 0 * * *", "59 59 23 * * *", "0 30 5 * * 5", "0 0 0 , * 0-6"):
+            runs_after(expression, first + timedelta(hours=hours), zone, 3)
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/Stockholm", "America/St_Johns", "Australia/Lord_Howe", "Asia/Gaza"])
+@pytest.mark.parametrize("expression", ["0 0 0 29 2 *", "0 30 2 * * 0", "0 0 12 1 1 ?", "@weekly"])
+def test_runs_repeat_every_400_years_beyond_the_last_year_of_python(name: str, expression: str) -> None:
+    """Nothing but the printing ends with the year 9999."""
+    zone, schedule = ZoneInfo(name), cronexpr.parse(expression)
+    cycle_ns = 146_097 * 86_400 * 10**9
+    near_ns = int(datetime(2399, 12, 20, tzinfo=UTC).timestamp()) * 10**9
+    near = schedule.next(near_ns, zone)
+    assert near is not None
+    for cycles in (18, 19, 20, 1000):
+        far_ns = near_ns + cycles * cycle_ns
+        assert schedule.next(far_ns, zone) == near + cycles * cycle_ns
+        chance, near_chance = schedule.next_chance(far_ns, zone), schedule.next_chance(near_ns, zone)
+        assert chance is not None
+        assert near_chance is not None
+        assert chance - near_chance == cycles * cycle_ns
+
+
+@pytest.mark.parametrize("year", [-5000, -1, 0, 1, 5])
+def test_runs_are_found_in_years_before_the_first_of_python(year: int) -> None:
+    start_ns = (year - 1970) * 31_556_952 * 10**9
+    for name in ("UTC", "Europe/Stockholm"):
+        found = cronexpr.parse("0 0 0 1 1 *").next(start_ns, ZoneInfo(name))
+        assert found is not None
+        assert 0 < found - start_ns <= 366 * 86_400 * 10**9
 
 
 # ---------------------------------------------------------------- croniter
