@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from colonysim.core.civil import civil
 from colonysim.core.gotypes import parse_timestamp
 from colonysim.core.model import SECOND_NS
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-LAST_NS: Final = 253_402_214_400 * SECOND_NS  # 9999-12-31T00:00:00Z: a later one cannot be written in every zone
+FIRST_NS: Final = -62_135_510_400 * SECOND_NS  # 0001-01-02T00:00:00Z: an earlier one cannot be written in every zone
+LAST_NS: Final = 253_402_214_400 * SECOND_NS  # 9999-12-31T00:00:00Z: nor can a later one
 _FOR_EVER_NS: Final = 100 * 365 * 86_400 * SECOND_NS
 _LEAST_RATE, _MOST_RATE = 1e-6, 1e9
 
@@ -47,9 +49,9 @@ class Clock:
     def virtual_now(self) -> int:
         """What virtual time it is by real time; only for modes that follow it."""
         passed_ns = self._read_ns() - self._met_real_ns
-        if self.rate == 1.0:
-            return self._met_virtual_ns + passed_ns
-        return min(self._met_virtual_ns + int(passed_ns * self.rate), LAST_NS)
+        if self.rate != 1.0:
+            passed_ns = int(passed_ns * self.rate)
+        return min(self._met_virtual_ns + passed_ns, LAST_NS)
 
     def real_seconds(self, virtual_ns: int) -> float:
         """How long a span of virtual time takes."""
@@ -66,7 +68,7 @@ class Clock:
         elif seconds is not None:
             target_ns = later(now_ns, seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
         elif open_end:
-            return now_ns + _FOR_EVER_NS
+            return min(now_ns + _FOR_EVER_NS, LAST_NS)
         else:
             raise ValueError("say how far to advance: seconds, to=time or until=condition")
         if target_ns < now_ns:
@@ -110,10 +112,21 @@ def parse_time(text: str) -> int:
     return parsed.ns
 
 
+def parse_start(text: str) -> int:
+    """The time at which a clock begins. Errors: ValueError, as `parse_time`, and for what no clock can show."""
+    start_ns = parse_time(text)
+    if not FIRST_NS <= start_ns <= LAST_NS:
+        raise ValueError(
+            f"a clock cannot begin at {text}: take a time from {show_time(FIRST_NS)} to {show_time(LAST_NS)}"
+        )
+    return start_ns
+
+
 def show_time(time_ns: int) -> str:
-    """A time for people, UTC."""
+    """A time for people, UTC, of any year."""
     whole, fraction = divmod(time_ns, SECOND_NS)
-    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    year, month, day, hour, minute, second = civil(whole)
+    text = f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}"
     return f"{text}.{fraction:09d}".rstrip("0").rstrip(".") if fraction else text
 
 

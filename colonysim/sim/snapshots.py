@@ -14,7 +14,7 @@ from colonysim import identity
 from colonysim.core import engine
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
 from colonysim.core.world import World
-from colonysim.sim.clock import parse_time
+from colonysim.sim.clock import parse_start
 
 if TYPE_CHECKING:
     import pickle  # imported late, as few simulations are copied
@@ -45,7 +45,7 @@ def begin(settings: Settings, start_ns: int | None = None) -> World:
     """A world in which nothing has happened yet, at the time that the settings give or at another one."""
     stock = settings.server_key == STOCK_SERVER_KEY
     server_id = STOCK_SERVER_ID if stock else identity.identity(settings.server_key).id
-    return World(settings, parse_time(settings.start) if start_ns is None else start_ns, server_id)
+    return World(settings, parse_start(settings.start) if start_ns is None else start_ns, server_id)
 
 
 def freeze(world: World) -> bytes:

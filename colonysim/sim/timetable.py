@@ -10,6 +10,7 @@ from colonysim.core import engine
 from colonysim.core.agenda import Agenda, Event
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.world import World
+from colonysim.sim.clock import LAST_NS
 from colonysim.sim.pending import Pending
 
 
@@ -115,12 +116,12 @@ class Planning:
         return self._happens[type(event)](event)
 
     def _due(self) -> int | None:
-        """When something will happen of its own accord, in the server or outside of it."""
+        """When something will happen of its own accord, in the server or outside of it; not after the year 9999."""
         planned_ns = self.planned.next_due()
         due_ns = None if self.timetable.held else self.world.next_due()
-        if planned_ns is None or due_ns is None:
-            return due_ns if planned_ns is None else planned_ns
-        return min(planned_ns, due_ns)
+        if due_ns is None or (planned_ns is not None and planned_ns < due_ns):
+            due_ns = planned_ns
+        return None if due_ns is None or due_ns > LAST_NS else due_ns
 
     def _may_be_due(self, now_ns: int) -> bool:
         return self.world.agenda.may_be_due(now_ns) or self.planned.may_be_due(now_ns)

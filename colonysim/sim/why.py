@@ -9,7 +9,7 @@ from colonysim.core.agenda import Agenda, Event
 from colonysim.core.events import ReleaseTick
 from colonysim.core.world import World
 from colonysim.sim.actors import Actors
-from colonysim.sim.clock import Clock, show_span, show_time
+from colonysim.sim.clock import LAST_NS, Clock, show_span, show_time
 from colonysim.sim.pending import Pending
 
 _SHOWN: Final = 8
@@ -55,6 +55,7 @@ def _due(world: World, planned: Agenda) -> list[str]:
         return ["  nothing is due, ever"]
     lines = [
         f"  due in {show_span(due_ns - world.now_ns)}: {getattr(event, 'what', '') or type(event).__name__}"
+        f"{' (never: time ends with the year 9999)' * (due_ns > LAST_NS)}"
         for due_ns, event in islice(entries, _SHOWN)
     ]
     if len(entries) > _SHOWN:
