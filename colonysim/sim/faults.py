@@ -25,7 +25,7 @@ __all__ = [
     "kind_of", "named", "read_faults",
 ]  # fmt: skip
 
-HazardName = Literal["lossy_wakeup", "lost_signal", "pool_deadlock", "connection_leak", "retried_close"]
+HazardName = Literal["lossy_wakeup", "lost_signal", "pool_deadlock", "connection_leak", "retried_close", "double_close"]
 
 
 # ---------------------------------------------------------------- what all faults have
@@ -282,6 +282,7 @@ HAZARDS: Final[dict[str, str]] = {
     "pool_deadlock": "`pool_size` reads of processes within `window_s` stop the server until it is restarted",
     "connection_leak": "after `pool_size` changes of ids nothing that needs storage is answered until a restart",
     "retried_close": "a close is sent once more by itself; the client gets the second reply",
+    "double_close": "closes of both kinds by the holder at one instant may both get 200; only the first has counted",
 }
 """The named hazards of the reference, all off unless a plan says so."""
 

@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from colonysim.core import engine
-from colonysim.core.model import SECOND_NS
-from colonysim.core.protocol import Answer, Failure, Push, Request
+from colonysim.core.model import FAILED, SECOND_NS, SUCCESS
+from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
+from colonysim.core.protocol import EMPTY, Answer, Failure, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.world import World
 from colonysim.sim.connections import Connections
@@ -87,6 +88,7 @@ class Network:
         self.stopped_by: Rule | None = None  # the hazard that has stopped the server
         self._reads: deque[int] = deque()
         self._leaked = 0
+        self._last_close = (-1, "", "", "")  # time, caller, process and type of the close that has come last
         self._held: list[_Held] = []
 
     @property
@@ -193,12 +195,33 @@ class Network:
                 assert self.stopped_by is not None
                 self._mark(self.stopped_by, pending)
                 return
+            if name in _CLOSES and self._closes_twice(pending, request):
+                return
             retried = self.hazards.get("retried_close")
             if retried is not None and name in _CLOSES and self._lucky(retried):
                 self._mark(retried, pending)
                 self._ghost(pending, request)
             self._set_wakeups()
         self.reach.serve(request)
+
+    def _closes_twice(self, pending: Pending, request: Request) -> bool:
+        """Whether the other close of the same holder at this very instant is answered 200 as well.
+
+        Nothing else comes of it: in the reference both have seen the process running, and one of them is written last.
+        """
+        world, name, message = self.reach.world(), pending.call.payload_type, request.message
+        assert isinstance(message, (CloseSuccessful, CloseFailed))
+        close = world.now_ns, request.caller_id, message.processid, name
+        before, self._last_close = self._last_close, close
+        rule, process = self.hazards.get("double_close"), world.processes.get(message.processid)
+        if rule is None or process is None or before[:3] != close[:3] or before[3] == name:
+            return False
+        ended = process.state in (SUCCESS, FAILED) and process.ended_ns == world.now_ns
+        if not ended or process.executor_id != request.caller_id or not self._lucky(rule):
+            return False
+        self._mark(rule, pending)
+        self.reach.answer(Answer(pending.ticket, 200, name, EMPTY))
+        return True
 
     def _arrive_late(self, pending: Pending, request: Request) -> None:
         """A request that has been under way reaches the server, whether its client still waits or not."""

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 from msgspec.structs import force_setattr
 
-from colonysim import ColonyClient, Lost, ProcessState, Refused, Simulation, WebServer
+from colonysim import AssignedProcess, ColonyClient, ExecutorClient, Lost, ProcessState, Refused, Simulation, WebServer
 from colonysim.core.operations.assignment import AssignProcess
+from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.operations.executors import ChangeExecutorId
 from colonysim.core.operations.pubsub import SubscribeProcess
 from colonysim.core.protocol import Answer, Hangup, Push
@@ -462,6 +463,76 @@ def test_a_retried_close_is_sent_twice(sim: Simulation, colony: ColonyClient) ->
     assert again is not None
     with pytest.raises(Refused, match="as failed"):
         again.fail("x")  # the first try has failed it already
+
+
+DOUBLE_CLOSE = Hazard(hazard="double_close", until_s=1000)
+
+
+def _running(colony: ColonyClient, executor: ExecutorClient) -> AssignedProcess:
+    _submit(colony)
+    process = executor.assign()
+    assert process is not None
+    return process
+
+
+@pytest.mark.parametrize("first", ["close", "fail"])
+def test_a_double_close_answers_both_and_the_first_counts(sim: Simulation, colony: ColonyClient, first: str) -> None:
+    executor = colony.add_executor("a")
+    sim.faults.add(DOUBLE_CLOSE)
+    process = _running(colony, executor)
+    closes = {"close": lambda: process.close(["out"]), "fail": lambda: process.fail("error")}
+    closes.pop(first)()
+    (other,) = closes.values()
+    other()  # not refused
+    picture = process.picture
+    assert picture.state == (2 if first == "close" else 3)
+    assert (list(picture.output or ()), list(picture.errors or ())) == (([], ["error"]), (["out"], []))[
+        first == "close"
+    ]
+    assert [call.verdict for call in sim.calls if call.fault] == ["hazard"]
+    sim.check()
+
+
+@pytest.mark.parametrize(
+    "between",
+    ["time", "same kind", "somebody else", "another process", "off", "unlikely"],
+)
+def test_other_second_closes_are_refused_as_ever(sim: Simulation, colony: ColonyClient, between: str) -> None:
+    executor, second = colony.add_executor("a"), colony.add_executor("a", "second")
+    chance = 0.0 if between == "unlikely" else 1.0
+    if between != "off":
+        sim.faults.add(Hazard(hazard="double_close", until_s=1000, probability=chance))
+    process = _running(colony, executor)
+    process.close()
+    if between == "time":
+        sim.advance(0.001)
+    if between == "another process":
+        _running(colony, executor).close()
+    message: Any = CloseFailed(processid=process.id)
+    if between == "same kind":
+        message = CloseSuccessful(processid=process.id)
+    caller = second if between == "somebody else" else executor
+    answer = sim.call(caller.id, message)
+    assert answer.status == {"same kind": 200, "somebody else": 403}.get(between, 400)  # a success may be repeated
+    assert process.picture.state == 2
+
+
+def test_how_often_a_double_close_happens_is_drawn_from_the_seed() -> None:
+    def answers(seed: int) -> list[int]:
+        sim = Simulation(seed=seed)
+        colony = ColonyClient.create(sim, "c")
+        executor = colony.add_executor("a")
+        sim.faults.add(Hazard(hazard="double_close", until_s=1000, probability=0.3))
+        statuses = []
+        for _ in range(60):
+            process = _running(colony, executor)
+            process.close()
+            statuses.append(sim.call(executor.id, CloseFailed(processid=process.id)).status)
+        sim.check()
+        return statuses
+
+    assert answers(1) == answers(1) != answers(2)
+    assert 5 < answers(1).count(200) < 35
 
 
 # ---------------------------------------------------------------- websockets

@@ -458,6 +458,7 @@ FAULTS = [
     Restart(times=Times(every_s=10, count=2), down_s=4.0),
     Partition(times=Times(every_s=10, count=2), for_s=5.0),
     Hazard(hazard="retried_close", probability=0.5, until_s=1000),
+    Hazard(hazard="double_close", until_s=1000),
     Hazard(hazard="lossy_wakeup", probability=0.5, until_s=20),
     Hazard(hazard="lost_signal", probability=0.5, until_s=20),
     Hazard(hazard="pool_deadlock", pool_size=3, until_s=20),
