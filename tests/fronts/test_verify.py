@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from colonysim import Simulation
 from colonysim.fronts.verify import census, player
@@ -75,6 +79,72 @@ def test_a_reply_that_differs_in_any_part_fails(part: str) -> None:
     found = play(case)
     assert found
     assert any(f".{part}: got" in line for line in found)
+
+
+# ---------------------------------------------------------------- lists without an order
+def like(expected: Any, actual: Any, **step: Any) -> bool:
+    return not list(Likeness({"unordered": ["l"]} | step).differences({"l": expected}, {"l": actual}))
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual"),
+    [
+        ([2, 1.5, 10], [10.0, 2.2, 1]),  # a whole number may be like a broken one, and is then sorted elsewhere
+        ([{"n": 1.0}, {"n": 2.0}, {"n": 3.0}], [{"n": 3.5}, {"n": 2.4}, {"n": 1.4}]),
+        ([1.0, 2.0], [2.5, 0.5]),  # 1.0 is like both, 2.0 is like 2.5 only
+        ([[1, "a"], [1.2, "b"]], [[1.1, "b"], [1.0, "a"]]),
+        (["${time+1.0}", "${time+2.4}"], ["${time+2.9}", "${time+1.1}"]),
+        ([{"l": [1, 2.0]}, {"l": [5, 6]}], [{"l": [6, 5.0]}, {"l": [2, 1.0]}]),
+    ],
+)
+def test_lists_in_another_order_are_alike(expected: Any, actual: Any) -> None:
+    assert like(expected, actual)
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual"),
+    [
+        ([1.0, 1.0], [1.0, 9.0]),
+        ([1, 2], [1, 3]),
+        ([1.0, 5.0, 5.0], [1.0, 1.0, 5.0]),
+        ([True, 1.0], [1.0, 1.0]),
+        ([{"n": 1.0, "id": "a"}, {"n": 9.0, "id": "b"}], [{"n": 1.0, "id": "b"}, {"n": 9.0, "id": "a"}]),
+    ],
+)
+def test_lists_of_other_items_are_not_alike(expected: Any, actual: Any) -> None:
+    assert not like(expected, actual)
+
+
+numbers = st.integers(-4, 4) | st.integers(-40, 40).map(lambda tenths: tenths / 10)
+items = (
+    numbers
+    | st.sampled_from(["a", "b", "${time+1.0}", "${time+3.0}", True, None])
+    | st.fixed_dictionaries({"n": numbers})
+)
+
+
+@given(
+    listed=st.lists(items, max_size=6),
+    chance=st.randoms(use_true_random=False),
+    tolerance=st.sampled_from([0.0, 0.25, 1.6]),
+)
+def test_unordered_lists_are_alike_if_and_only_if_some_order_makes_them_so(
+    listed: list[Any], chance: random.Random, tolerance: float
+) -> None:
+    """Compared with all orders that there are, one after the other."""
+    other = [item + chance.choice([0, 0.2, -1.5, 1]) if type(item) in (int, float) else item for item in listed]
+    chance.shuffle(other)
+    ordered = Likeness({"tolerance": tolerance})
+    some_order = any(not list(ordered.differences(listed, list(order))) for order in permutations(other))
+    assert like(listed, other, tolerance=tolerance) is some_order
+    assert like(listed, chance.sample(listed, len(listed)), tolerance=tolerance)
+
+
+def test_long_lists_in_another_order_are_compared_in_the_square_of_their_length() -> None:
+    count = 400
+    expected = [float(number) for number in range(count)]
+    assert like(expected, [number + 1.2 for number in reversed(expected)])
+    assert not like(expected, [number + 1.2 for number in reversed(expected)], tolerance=1.1)
 
 
 def test_a_placeholder_that_stands_for_nothing_is_told() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import deque
 from collections.abc import Iterator
+from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 from colonysim.core.gotypes import parse_timestamp
@@ -142,7 +145,7 @@ class Likeness:
                 yield f"{where}: {len(actual)} items, expected {len(expected)}: {_short(actual)} / {_short(expected)}"
                 return
             if key in self.unordered:
-                expected, actual = sorted(expected, key=self._order), sorted(actual, key=self._order)
+                actual = self._in_order_of(expected, actual, where)
             for place, (one, other) in enumerate(zip(expected, actual, strict=True)):
                 yield from self.differences(one, other, f"{where}.{place}")
         elif not self._same(expected, actual, _EXACT_FLOATS.search(where) is not None):
@@ -159,17 +162,36 @@ class Likeness:
             else:
                 yield from self.differences(expected[name], actual[name], f"{where}.{name}")
 
-    def _order(self, value: Json) -> tuple[str, str]:
-        """What is compared exactly decides the order of items, times only where nothing else does."""
-        return json.dumps(self._exact_part(value), sort_keys=True), json.dumps(value, sort_keys=True)
+    def _in_order_of(self, expected: list[Json], actual: list[Json], where: str) -> list[Json]:
+        """The actual items, each in the place of an expected one that it is like: as many as can be.
 
-    def _exact_part(self, value: Json) -> Json:
-        if isinstance(value, dict):
-            return {key: self._exact_part(item) for key, item in value.items() if key not in self.ignored}
-        if isinstance(value, list):
-            return [self._exact_part(item) for item in value]
-        inexact = isinstance(value, float) or (isinstance(value, str) and _NAMED_TIME.match(value))
-        return "" if inexact else value
+        Likeness within a tolerance is no order to sort by: two items may be like one, and one of them like another.
+        So this is a matching. Each expected item takes an actual one that it is like, and has whoever took that
+        before look for another one.
+        """
+        places = range(len(expected))
+        like = cache(
+            lambda one, other: next(self.differences(expected[one], actual[other], f"{where}.{one}"), None) is None
+        )
+        taken_by: dict[int, int] = {}
+        found: dict[int, int] = {}
+        for one in places:
+            led_here: dict[int, int] = {}
+            asking, free = deque([one]), None
+            while asking and free is None:
+                who = asking.popleft()
+                for other in chain((who,), places):
+                    if other not in led_here and like(who, other):
+                        led_here[other] = who
+                        if other not in taken_by:
+                            free = other
+                            break
+                        asking.append(taken_by[other])
+            while free is not None:  # everybody on the way moves on to the one that has been found
+                who = taken_by[free] = led_here[free]
+                found[who], free = free, found.get(who)
+        left = iter([other for other in places if other not in taken_by])
+        return [actual[found[one] if one in found else next(left)] for one in places]
 
     def _same(self, expected: Json, actual: Json, exact: bool) -> bool:
         if isinstance(expected, str) and isinstance(actual, str):
