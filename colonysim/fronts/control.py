@@ -16,6 +16,7 @@ from colonysim.sim.driver import Stuck
 from colonysim.sim.faults import Plan, read_faults
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.snapshots import BadSnapshot
+from colonysim.sim.story import UNKNOWN
 from colonysim.sim.why import coming
 from colonysim.wire.times import format_time
 
@@ -159,7 +160,10 @@ class Control:
 
     def _story(self, body: bytes, query: dict[str, str]) -> Any:
         process_id = _process(query)
-        return {"process_id": process_id, "story": self.sim.story(process_id).splitlines()}
+        story = self.sim.story(process_id)
+        if story == UNKNOWN or (self.sim.invariants is None and process_id not in self.sim.world.processes):
+            raise Bad(404, f"there is no process {process_id}, and none of that id was here lately")
+        return {"process_id": process_id, "story": story.splitlines()}
 
     def _actor(self, body: bytes, query: dict[str, str]) -> Any:
         wanted = msgspec.json.decode(body, type=ActorMessage)

@@ -17,6 +17,8 @@ from colonysim.sim.why import name_of
 NEW: Final = -1
 STATE_NAMES: Final = {NEW: "NEW", REMOVED: "REMOVED"} | {state.value: state.name for state in ProcessState}
 
+UNKNOWN: Final = "  nothing is known of it"
+"""The story of a process that was never here, or whose story is no longer kept."""
 _SHOWN: Final = 200  # characters of an output or an error
 
 

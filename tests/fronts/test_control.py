@@ -134,7 +134,10 @@ def test_why_a_process_waits_and_what_its_life_was(ask: Any, sim: Simulation) ->
     assert "no executor of type 't' is registered" in found["reasons"][0]["text"]
     (line,) = ask("GET", f"story?process={process.id}")["story"]
     assert "submit by myuser" in line
-    assert ask("GET", "why-not?process=x")["status"] == 404
+    for path in ("why-not", "story"):
+        assert ask("GET", f"{path}?process=x")["status"] == 404
+    process.remove()
+    assert len(ask("GET", f"story?process={process.id}")["story"]) == 2  # what is gone was here
     assert ask("GET", "why-not")["error"] == "say which process: ?process=<its id>"
 
 

@@ -21,7 +21,7 @@ from colonysim.core.scheduling import MAX_COUNT, Demand, order_of
 from colonysim.core.trace import Assignment, Transition
 from colonysim.core.world import World
 from colonysim.sim.invariants.violation import InvariantViolation
-from colonysim.sim.story import NEW, tell
+from colonysim.sim.story import NEW, UNKNOWN, tell
 from colonysim.sim.story import STATE_NAMES as _NAMES
 
 LEGAL: Final[dict[int, tuple[int, ...]]] = {
@@ -233,7 +233,7 @@ class ProcessBooks:
     def story(self, process_id: str) -> str:
         """The life of a process in lines."""
         book = self.books.get(process_id) or self.gone.get(process_id)
-        return "  nothing is known of it" if book is None else tell(self.world, book.process, book.story)
+        return UNKNOWN if book is None else tell(self.world, book.process, book.story)
 
 
 def _class_of(process: Process) -> Class:
