@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from colonysim import Simulation, WebServer
+from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.sim import stock
 from colonysim.sim.faults import Delay, LoseReply, Malformed, Match, When
 
@@ -99,3 +99,19 @@ def test_calls_tell_over_http_what_was_done_to_them(wire: Wire, sim: Simulation,
     assert wire.closed()
     last = control("GET", "calls")[1][-1]
     assert (last["fault"], last["verdict"], last["status"]) == ("gone", "lose_reply", 0)
+
+
+def test_a_double_close_is_answered_200_twice_over_http(server: WebServer, sim: Simulation, control: Any) -> None:
+    fault = {"kind": "hazard", "hazard": "double_close", "until_s": 1000}
+    assert control("POST", body=fault)[0] == 200
+    colony = ColonyClient.stock(sim)
+    executor, process = colony.add_executor("a"), colony.submit("f", executortype="a")
+    assert executor.assign() is not None
+    for kind, fields in (("closesuccessfulmsg", {"out": ["x"]}), ("closefailedmsg", {"errors": ["e"]})):
+        body = signed(kind, {"processid": process.id, **fields}, executor.private_key)
+        reply = requests.post(f"{server.url}/api", data=body, timeout=20)
+        assert (reply.status_code, reply.json()["payloadtype"], opened(reply.text)) == (200, kind, {})
+    assert process.state == 2
+    assert control("DELETE") == (200, [])
+    reply = requests.post(f"{server.url}/api", data=body, timeout=20)
+    assert reply.status_code == 400

@@ -234,3 +234,34 @@ def test_without_surroundings_nothing_is_run(tmp_path: Path) -> None:
     scenario = written(tmp_path, "def main(): pass", "programs: [{name: one, code: 'code.py:main'}]\n")
     with pytest.raises(ValueError, match="surroundings"):
         Run(scenario)
+
+
+CLOSES_TWICE = """
+from pycolonies import ColoniesConnectionError, colonies_client
+
+def executor(key):
+    client, colony, *_ = colonies_client()
+    for _ in range(40):
+        process = client.assign(colony, 100, key)
+        client.close(process.processid, ["x"], key)
+        try:
+            client.fail(process.processid, ["e"], key)
+            print("both")
+        except Exception:
+            pass
+"""
+
+
+@pytest.mark.parametrize(("probability", "least", "most"), [(0, 0, 0), (0.4, 5, 30), (1, 40, 40)])
+def test_a_double_close_strikes_in_a_scenario(tmp_path: Path, probability: float, least: int, most: int) -> None:
+    text = f"""
+    programs: [{{name: executor, code: "code.py:executor", executor_type: cli, registered: true, kwargs: {{key: $key}}}}]
+    workload: [{{name: w, arrivals: {{kind: constant, every_s: 1}}, count: 40, mix: [{{executortype: cli}}]}}]
+    faults: [{{kind: hazard, hazard: double_close, until_s: 500, probability: {probability}}}]
+    """
+    again = Run(written(tmp_path, CLOSES_TWICE, text), 1, surroundings=surroundings)
+    result = again.execute()
+    struck = sum(call.verdict == "hazard" for call in again.sim.calls)
+    assert least <= struck <= most
+    assert result.summary.succeeded == 40
+    assert result.ok, result.failures
