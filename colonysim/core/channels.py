@@ -52,14 +52,22 @@ def drop(world: World, process: Process) -> None:
 
 
 def find(world: World, process: Process, name: str) -> Channel | None:
-    """The channel, made on the spot where it is declared and its process not at an end."""
-    if (channels := world.channels.get(process.process_id)) and (channel := channels.by_name.get(name)):
+    """The channel, made on the spot where it is declared and its process not at an end: `keep` it once it is used."""
+    channels = world.channels.get(process.process_id)
+    if channels is not None and (channel := channels.by_name.get(name)):
         return channel
     if process.state in (SUCCESS, FAILED) or name not in (process.spec.channels or ()):
         return None
-    if not _add(world, process, name):
+    if channels is not None and len(channels.by_name) >= MAX_CHANNELS:
         raise Refusal(500, "process has too many channels")
-    return world.channels[process.process_id].by_name[name]
+    return Channel(process.initiator_id, process.executor_id)
+
+
+def keep(world: World, process: Process, name: str, channel: Channel) -> None:
+    """A channel that `find` gave is used: from now on it is there."""
+    if (channels := world.channels.get(process.process_id)) is None:
+        channels = world.channels[process.process_id] = Channels()
+    channels.by_name[name] = channel
 
 
 def append(world: World, process: Process, name: str, channel: Channel, entry: Entry) -> None:
@@ -67,6 +75,7 @@ def append(world: World, process: Process, name: str, channel: Channel, entry: E
 
     Refusals: 500 where the process has used up its rate, or the log is full (which costs a token as well).
     """
+    keep(world, process, name, channel)
     if not world.channels[process.process_id].take_token(world.now_ns):
         raise Refusal(500, "rate limit exceeded")
     log = channel.log

@@ -50,16 +50,17 @@ def build(world: World, spec: WorkflowSpec, initiator: Initiator) -> tuple[Proce
     """The graph of a spec and its processes, in no table yet. Everything that can be refused is refused here."""
     check_names(spec)
     check_dependencies(spec, 500)
+    try:
+        nodes = [intake.checked(world, _node_spec(node, spec.colonyname)) for node in spec.functionspecs or ()]
+    except Refusal as refusal:
+        raise Refusal(500, "Failed to submit workflow, failed to add process") from refusal
     who, name = initiator.caller_id, initiator.name
     graph = ProcessGraph(world.new_id(), world.next_serial(), spec.colonyname, who, name, world.now_ns)
     processes: dict[str, Process] = {}
-    for function_spec in spec.functionspecs or ():
-        try:
-            process = intake.new_process(world, _node_spec(function_spec, spec.colonyname), spec.colonyname, initiator)
-        except Refusal as refusal:
-            raise Refusal(500, "Failed to submit workflow, failed to add process") from refusal
+    for node, resources in nodes:
+        process = intake.make_process(world, node, resources, spec.colonyname, initiator)
         process.graph_id = graph.graph_id
-        processes[function_spec.nodename] = process
+        processes[node.nodename] = process
     children: dict[str, list[str]] = {name: [] for name in processes}
     for process in processes.values():
         dependencies = process.spec.conditions.dependencies or ()

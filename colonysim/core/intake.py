@@ -77,9 +77,19 @@ def holds_nul(spec: WorkflowSpec) -> bool:
     return any(storage.holds_nul(node, _NOT_STORED_AS_TEXT) for node in spec.functionspecs or ())
 
 
+def checked(world: World, spec: FunctionSpec) -> tuple[FunctionSpec, Resources]:
+    """A spec as it is stored, and what it asks for. Refusals: as for `check`."""
+    resources = check(world, spec)
+    return (_with_plain_json(spec) if spec.args or spec.kwargs else spec), resources
+
+
 def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initiator) -> Process:
     """A waiting process of a spec, in no table yet. Refusals: as for `check`."""
-    resources = check(world, spec)
+    return make_process(world, *checked(world, spec), colony, initiator)
+
+
+def make_process(world: World, spec: FunctionSpec, resources: Resources, colony: str, initiator: Initiator) -> Process:
+    """A waiting process of a spec that has been checked, in no table yet. From here on nothing is refused."""
     now_ns = world.now_ns
     world.last_serial = serial = world.last_serial + 1
     priority_time_ns = now_ns - spec.priority * PRIORITY_STEP_NS if spec.priority else now_ns
@@ -89,7 +99,7 @@ def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initia
         world.new_id(),
         serial,
         colony,
-        _with_plain_json(spec) if spec.args or spec.kwargs else spec,
+        spec,
         initiator.caller_id,
         initiator.name,
         priority_time_ns,

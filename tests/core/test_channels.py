@@ -152,3 +152,16 @@ def test_an_end_and_a_payload_are_taken_in_every_form(colony: ColonyClient, subm
     read = ask(colony.user, "channelreadmsg", processid=submitted.id, name="chat", afterseq=0, limit=0)
     assert [entry["payload"] for entry in read] == ["eA==", "eA==", "", None]
     assert [entry["type"] for entry in read] == ["data", "data", "data", "end"]
+
+
+@pytest.mark.parametrize(("kind", "verb"), [("channelreadmsg", "read from"), ("channelappendmsg", "write to")])
+def test_who_may_not_use_a_channel_brings_none_into_being(
+    sim: Simulation, colony: ColonyClient, assigned: AssignedProcess, ask: Ask, kind: str, verb: str
+) -> None:
+    """A cancelled process has lost its channels, and gets one back when somebody who may uses it."""
+    assigned.cancel()
+    refused = ask(colony.add_user("other"), kind, processid=assigned.id, name="chat")
+    assert refused == (403, f"Not authorized to {verb} channel")
+    assert sim.world.channels == {}
+    assert ask(assigned.caller, kind, processid=assigned.id, name="chat") in ([], {})
+    assert list(sim.world.channels) == [assigned.id]

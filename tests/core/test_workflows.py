@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from colonysim import ColonyClient, ProcessState, Simulation
 from colonysim.core.operations.assignment import AssignProcess
+from colonysim.core.operations.processes import SubmitFuncSpec
+from colonysim.core.specs import Conditions, FunctionSpec
 
 from .conftest import Ask
 
@@ -45,3 +47,15 @@ def test_a_process_with_an_unfinished_parent_wakes_nobody_for_its_children(
     found = other.assign()
     assert found is not None
     assert found.id == d
+
+
+def test_a_refused_workflow_uses_up_no_ids(sim: Simulation, colony: ColonyClient, ask: Ask) -> None:
+    """What comes after it is as if nobody had asked."""
+    twin = sim.fork()
+    good = {"nodename": "a", "funcname": "f", "conditions": {"executortype": "t"}}
+    for bad in ({"cpu": "99999999999999999999m"}, {"nodes": 2**40}, {"mem": "xGi"}):
+        spec = {"colonyname": "c", "functionspecs": [good, good | {"nodename": "b", "conditions": bad}]}
+        assert ask(colony.user, "submitworkflowspecmsg", spec=spec)[0] == 500
+    submit = SubmitFuncSpec(spec=FunctionSpec(conditions=Conditions(colonyname="c")))
+    ids = [one.call(colony.user.id, submit).body.process_id for one in (sim, twin)]  # type: ignore[union-attr]
+    assert ids[0] == ids[1]

@@ -76,6 +76,7 @@ def read(world: World, caller: str, message: ChannelRead, process: Process) -> t
     channel = _channel(world, process, message.name)
     if not channel.has_party(caller):
         raise Refusal(403, "Not authorized to read from channel")
+    channels.keep(world, process, message.name, channel)
     first = max(message.afterseq, 0)
     last = first + message.limit if message.limit > 0 else None
     return tuple(channel.log[first:last])

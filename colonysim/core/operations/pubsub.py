@@ -125,6 +125,7 @@ def subscribe_channel(world: World, caller: str, message: SubscribeChannel, proc
         raise Refusal(404, "Channel not found")
     if not channel.has_party(caller):
         raise Refusal(403, "Not authorized to subscribe to channel")
+    channels.keep(world, process, message.name, channel)
     stream = world.request.stream
     if replay := tuple(channel.log[max(message.afterseq, 0) :]):
         world.outbox.append(Push(stream, "subscribechannelmsg", replay))
