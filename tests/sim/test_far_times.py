@@ -12,7 +12,12 @@ from colonysim.core.civil import zone_of
 from colonysim.core.errors import Refusal
 from colonysim.core.gotypes import parse_timestamp
 from colonysim.core.model import SECOND_NS
+from colonysim.sim.arrivals import Once
 from colonysim.sim.clock import FIRST_NS, LAST_NS, Clock, Mode, parse_time, show_time
+from colonysim.sim.modelled import ExecutorGroup
+from colonysim.sim.scenario import Scenario
+from colonysim.sim.scenario_runner import Run
+from colonysim.sim.workload import Workload
 from colonysim.wire.codec import Codec
 
 NEAR_THE_END = "9999-12-30T00:00:00Z"
@@ -107,3 +112,18 @@ def test_a_clock_that_follows_real_time_stands_still_at_the_end(mode: Mode, rate
 )
 def test_times_of_any_year_are_shown_to_people(time_ns: int, text: str) -> None:
     assert show_time(time_ns) == text
+
+
+@pytest.mark.parametrize("start", ["1969-12-31T23:59:59Z", "2170-01-01T00:00:01Z", NEAR_THE_END])
+def test_a_scenario_starts_where_its_figures_can_be_kept(start: str) -> None:
+    with pytest.raises(ValueError, match="start it between 1970-01-01 00:00:00 and 2170-01-01 00:00:00, not at"):
+        Run(Scenario(settings={"start": start}))
+
+
+@pytest.mark.parametrize("start", ["1970-01-01T00:00:00Z", "2169-12-31T00:00:00Z"])
+def test_a_scenario_runs_at_both_ends(start: str) -> None:
+    workload = (Workload(name="w", arrivals=Once(3)),)
+    scenario = Scenario(settings={"start": start}, workload=workload, executors=(ExecutorGroup(name="e", service=1.0),))
+    result = Run(scenario).execute()
+    assert result.ok, result.failures
+    assert result.summary.succeeded == 3
