@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def import_trace(
-    file: Annotated[Path, typer.Argument(help="SWF, WfFormat or CSV, compressed (.gz) or not.")],
+    file: Annotated[Path, typer.Argument(help="SWF, WfFormat or CSV, packed (.gz, .bz2, .xz, .zip) or not.")],
     kind: Annotated[str, typer.Option("--format", help="swf, wfformat or csv, where the name does not tell.")] = "",
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as CSV.")] = None,
     as_json: AsJson = False,
@@ -25,11 +25,14 @@ def import_trace(
     from colonysim.sim import traces
     from colonysim.sim.traces import census, plain
 
+    if csv is not None and csv.exists() and file.exists() and csv.samefile(file):
+        fail(f"{csv} is the trace itself: give --csv another name")
     try:
-        taken = census.take(traces.read(file, kind))
+        recording = traces.load(file, kind)
+        taken = census.take(recording.records, recording.notes)
         if csv is not None:
             with csv.open("w", encoding="utf-8", newline="") as stream:
-                plain.write(traces.read(file, kind), stream)
+                plain.write(recording.records, stream)
     except (traces.BadTrace, OSError) as error:
         fail(str(error))
     if as_json:
@@ -59,3 +62,5 @@ def _tell(file: Path, taken: Census) -> None:
     for title, listed in (("busiest sites", taken.busiest_sites), ("busiest users", taken.busiest_users)):
         if listed:
             out.print(f"  {title}   {', '.join(f'{name} ({count:,})' for name, count in listed[:5])}")
+    for note in taken.notes:
+        out.print(f"  note            {note}")

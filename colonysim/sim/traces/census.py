@@ -14,7 +14,10 @@ from colonysim.sim.traces.record import TraceRecord
 
 
 class Census(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of a trace. `processors_busy` is the mean number that the work would keep busy."""
+    """The figures of a trace. `processors_busy` is the mean number that the work would keep busy.
+
+    `notes` say what is not as it was recorded.
+    """
 
     processes: int
     span_s: float
@@ -28,10 +31,11 @@ class Census(msgspec.Struct, frozen=True, kw_only=True):
     processors: Quantiles
     busiest_sites: list[tuple[str, int]]
     busiest_users: list[tuple[str, int]]
+    notes: tuple[str, ...] = ()
 
 
-def take(records: Iterable[TraceRecord]) -> Census:
-    """Count a trace in one pass."""
+def take(records: Iterable[TraceRecord], notes: tuple[str, ...] = ()) -> Census:
+    """Count a trace, sorted by time of submission, in one pass."""
     runs, submits, processors = array("d"), array("d"), array("d")
     users: Counter[str] = Counter()
     sites: Counter[str] = Counter()
@@ -60,6 +64,7 @@ def take(records: Iterable[TraceRecord]) -> Census:
         processors=quantiles(list(processors)),
         busiest_sites=_busiest(sites),
         busiest_users=_busiest(users),
+        notes=notes,
     )
 
 
