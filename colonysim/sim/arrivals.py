@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import repeat
 from random import Random
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +16,9 @@ from colonysim.sim.chance import NotNegative, Positive, Probability
 DAY_S = 86_400.0
 _LEAST_RATE = 1e-15  # a second: never in any run, and far from where numbers end
 Count = Annotated[int, Meta(ge=1)]
+MANY: Final = 1_000_000
+Many = Annotated[int, Meta(ge=1, le=MANY)]
+"""A number of things that are all there at once."""
 
 
 class Arrivals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -28,7 +32,7 @@ class Once(Arrivals, frozen=True, tag="once"):
     at_s: NotNegative = 0.0
 
     def times(self, random: Random, midnight_s: float) -> Iterator[float]:
-        return iter([self.at_s] * self.count)
+        return repeat(self.at_s, self.count)
 
 
 class Every(Arrivals, frozen=True, tag="constant"):
@@ -58,7 +62,7 @@ class Poisson(Arrivals, frozen=True, tag="poisson"):
 class Bursts(Arrivals, frozen=True, tag="bursts"):
     """`size` at once, each within `spread_s` of the burst's time, again after `every_s`."""
 
-    size: Count
+    size: Many
     every_s: Positive
     spread_s: NotNegative = 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,9 @@ FIRST_NS: Final = -62_135_510_400 * SECOND_NS  # 0001-01-02T00:00:00Z: an earlie
 LAST_NS: Final = 253_402_214_400 * SECOND_NS  # 9999-12-31T00:00:00Z: nor can a later one
 _FOR_EVER_NS: Final = 100 * 365 * 86_400 * SECOND_NS
 _LEAST_RATE, _MOST_RATE = 1e-6, 1e9
+
+
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class Mode(StrEnum):
@@ -103,10 +107,10 @@ def real_now_ns() -> int:
 
 
 def parse_time(text: str) -> int:
-    """Nanoseconds since 1970 of an RFC 3339 text or `now`. Errors: ValueError with an example."""
+    """Nanoseconds since 1970 of an RFC 3339 text, a date alone or `now`. Errors: ValueError with an example."""
     if text == "now":
         return real_now_ns()
-    parsed = parse_timestamp(text)
+    parsed = parse_timestamp(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
     if parsed is None:
         raise ValueError(f"{text!r} is no RFC 3339 time; write it like 2026-01-01T00:00:00Z, or 'now'")
     return parsed.ns

@@ -21,6 +21,7 @@ from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import ExecutorSpec
 from colonysim.sim import chance
+from colonysim.sim.arrivals import Many
 from colonysim.sim.chance import AnySpan, Draw, NotNegative, Probability
 from colonysim.sim.pending import LOST, UNKNOWN_OUTCOME, Pending
 from colonysim.sim.simulation import Simulation
@@ -55,7 +56,7 @@ class ExecutorGroup(Behaviour, frozen=True):
 
     name: str
     type: str = "cli"
-    count: Annotated[int, Meta(ge=1)] = 1
+    count: Many = 1
     location: str = ""
     cpu: str = ""
     memory: str = ""

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from colonysim import identity
 from colonysim.sim import chance
-from colonysim.sim.arrivals import Count
+from colonysim.sim.arrivals import Many
 from colonysim.sim.chance import AnySpan, NotNegative
 from colonysim.sim.client import ColonyClient
 from colonysim.sim.program import Program
@@ -47,7 +47,7 @@ class ProgramGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     name: str
     code: Annotated[str, Meta(pattern=r"^[^:]+:[A-Za-z_][A-Za-z0-9_]*$")]
-    count: Count = 1
+    count: Many = 1
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     executor_type: str = ""

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from colonysim.core import cronexpr
+from colonysim.core.errors import Refusal
 from colonysim.core.settings import Settings
-from colonysim.sim import scenario_files
-from colonysim.sim.arrivals import At, Once
+from colonysim.sim import clock, scenario_files
+from colonysim.sim.arrivals import MANY, At, Many, Once
 from colonysim.sim.chance import Positive
 from colonysim.sim.checks import AnyCheck
-from colonysim.sim.faults import AnyFault, Plan, Swarm
+from colonysim.sim.faults import AnyFault, BadFault, Plan, Swarm
 from colonysim.sim.metrics import TAU_S
 from colonysim.sim.modelled import ExecutorGroup
 from colonysim.sim.program_code import ProgramGroup
+from colonysim.sim.scenario_files import BadScenario
 from colonysim.sim.submissions import Submission
-from colonysim.sim.traces import TraceRecord
-from colonysim.sim.workload import Trace, Workload, site_name
+from colonysim.sim.traces import Recording
+from colonysim.sim.workload import Workload, site_name
+
+_LAST_START_NS: Final = clock.parse_time("2100-12-31T23:59:59Z")
+"""Times are kept in 64 bits, until 2262; storm and calm may take 31 years each, a storm without an end 100."""
+_COPY: Final = re.compile(r"(.+)-([1-9][0-9]{0,8})", re.DOTALL)
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +61,12 @@ class CronPlan(Part, frozen=True):
     def __post_init__(self) -> None:
         if bool(self.expression) == (self.every_s is not None):
             raise ValueError(f"cron {self.name!r} needs either an expression or every_s")
+        if self.expression:
+            try:
+                cronexpr.parse(self.expression)
+            except Refusal as refusal:
+                fix = "write six fields, seconds first, such as '0 * * * * *' for each minute"
+                raise BadScenario("", "expression", f"{refusal.text}; {fix}") from None
 
 
 class GeneratorPlan(Part, frozen=True):
@@ -71,7 +85,7 @@ class Sites(Part, frozen=True):
     """
 
     workload: str
-    total: Annotated[int, Meta(ge=1)]
+    total: Many
     like: ExecutorGroup
 
 
@@ -123,37 +137,63 @@ class Scenario(Part, frozen=True):
 
     def __post_init__(self) -> None:
         self.server()
-        _no_twins("executors", [group.name for group in self.executors])
-        programs = [group.name for group in self.programs]
-        _no_twins("executors and programs", [group.name for group in self.executors] + programs)
-        _no_twins("workload", [one.name for one in self.workload])
-        _no_twins("crons", [cron.name for cron in self.crons])
-        _no_twins("generators", [generator.name for generator in self.generators])
+        groups = [(f"executors.{place}", one.name, one.count) for place, one in enumerate(self.executors)]
+        groups += [(f"programs.{place}", one.name, one.count) for place, one in enumerate(self.programs)]
+        _no_twins("executors and programs", groups)
+        if sum(count for _, _, count in groups) > MANY:
+            raise BadScenario("", "executors", f"there are more than {MANY:,} executors and programs in all")
+        _no_twins("workload", [(f"workload.{place}", one.name, one.users) for place, one in enumerate(self.workload)])
+        _no_twins("crons", [(f"crons.{place}", one.name, 1) for place, one in enumerate(self.crons)])
+        _no_twins("generators", [(f"generators.{place}", one.name, 1) for place, one in enumerate(self.generators)])
         if self.faults and self.phases.storm_s is None:
-            raise ValueError("faults end with the storm: give phases.storm_s, its length")
-        self.plan()
+            raise BadScenario("", "faults", "faults end with the storm: give phases.storm_s, its length")
+        try:
+            self.plan()
+        except BadFault as error:
+            raise BadScenario("", "faults", str(error)) from None
         if self.phases.storm_s is None:
-            if self.crons:
-                raise ValueError("crons never end by themselves: give phases.storm_s, the length of the storm")
-            for one in self.workload:
-                if _has_no_end(one):
-                    raise ValueError(
-                        f"workload {one.name!r} never ends: give it a count or until_s, or give phases.storm_s"
-                    )
+            self._check_ends()
+        self._check_references()
+
+    def _check_ends(self) -> None:
+        """Refuse what goes on for ever in a storm that ends with the last submission. Errors: BadScenario."""
+        if self.crons:
+            text = "crons never end by themselves: give phases.storm_s, the length of the storm"
+            raise BadScenario("", "crons", text)
+        for place, one in enumerate(self.workload):
+            if _has_no_end(one):
+                text = f"workload {one.name!r} never ends: give it a count or until_s, or give phases.storm_s"
+                raise BadScenario("", f"workload.{place}", text)
+
+    def _check_references(self) -> None:
+        """Refuse names of generators and workloads that are not there. Errors: BadScenario."""
         generators = [generator.name for generator in self.generators]
         for place, one in enumerate(self.workload):
-            for wanted in [submission.generator for submission in one.mix if submission.generator]:
-                if wanted not in generators:
+            for submission in one.mix:
+                if submission.generator and submission.generator not in generators:
                     known = ", ".join(generators) or "none"
-                    raise ValueError(f"workload.{place}.mix: there is no generator {wanted!r}; there is {known}")
+                    text = f"there is no generator {submission.generator!r}; there is {known}"
+                    raise BadScenario("", f"workload.{place}.mix", text)
         if self.sites is not None and self.sites.workload not in [one.name for one in self.workload if one.trace]:
-            raise ValueError(f"sites.workload: there is no workload {self.sites.workload!r} with a trace")
+            text = f"there is no workload {self.sites.workload!r} with a trace"
+            raise BadScenario("", "sites.workload", text)
 
     def server(self, seed: int | None = None) -> Settings:
-        """The settings of the server. Errors: ValueError."""
+        """The settings of the server. Errors: BadScenario."""
         if "seed" in self.settings:
-            raise ValueError("settings.seed: the seed is a field of the scenario itself, beside `settings`")
-        return Settings().overridden(**{**self.settings, "seed": self.seed if seed is None else seed})
+            text = "the seed is a field of the scenario itself, beside `settings`"
+            raise BadScenario("", "settings.seed", text)
+        settings = {name: _whole(given) for name, given in self.settings.items()}
+        for name, given in settings.items():
+            try:
+                one = Settings().overridden(**{name: given})
+                if name == "start" and not 0 <= clock.parse_time(one.start) <= _LAST_START_NS:
+                    raise ValueError(f"{one.start} is too early or too late; start in the years 1970 to 2100")
+            except ValueError as error:
+                raise BadScenario(
+                    "", f"settings.{name}", f"{error}{scenario_files.instead(str(error), given)}"
+                ) from None
+        return Settings().overridden(**{**settings, "seed": self.seed if seed is None else seed})
 
     def plan(self) -> Plan:
         """The faults, which end with the storm. Errors: BadFault."""
@@ -179,28 +219,46 @@ class Scenario(Part, frozen=True):
         return scenario_files.schema(cls)
 
 
+def _whole(value: Any) -> Any:
+    """A whole number that is written like 1e3 as one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _has_no_end(workload: Workload) -> bool:
     ends = workload.trace is not None or isinstance(workload.arrivals, (Once, At))
     return not ends and workload.count is None and workload.until_s is None
 
 
-def _no_twins(where: str, names: list[str]) -> None:
-    seen: dict[str, None] = {}
-    for name in names:
-        if name in seen:
-            raise ValueError(f"{where}: two are called {name!r}; names must differ")
-        seen[name] = None
+def _no_twins(where: str, groups: list[tuple[str, str, int]]) -> None:
+    """Refuse names that two would have: `count` things of a name are called name-1, name-2 and so on.
+
+    Groups are given by path, name and count. Errors: BadScenario.
+    """
+    counts: dict[str, int] = {}
+    for path, name, count in groups:
+        if name in counts:
+            raise BadScenario("", path, f"{where}: two are called {name!r}; names must differ")
+        counts[name] = count
+    for path, name, count in groups:
+        copy = _COPY.fullmatch(name) if count == 1 else None
+        if copy is not None and 1 < counts.get(copy[1], 0) >= int(copy[2]):
+            several = f"the {counts[copy[1]]} of {copy[1]!r} are called {copy[1]}-1 and so on"
+            raise BadScenario("", path, f"{where}: two are called {name!r}, for {several}; names must differ")
 
 
-def groups_of(scenario: Scenario) -> list[ExecutorGroup]:
-    """All groups of executors, those of sites included. Errors: BadTrace."""
+def groups_of(scenario: Scenario, recording: Recording | None = None) -> list[ExecutorGroup]:
+    """All groups of executors, those of sites included; `recording` is that of their trace, if it has been read.
+
+    Errors: BadTrace.
+    """
     groups = list(scenario.executors)
     if scenario.sites is None:
         return groups
     trace = next(one.trace for one in scenario.workload if one.name == scenario.sites.workload)
     assert trace is not None
     like = scenario.sites.like
-    for site, count in shares(_work_by_site(trace, scenario.base()), scenario.sites.total).items():
+    work = _work_by_site(trace.load(scenario.base()) if recording is None else recording)
+    for site, count in shares(work, scenario.sites.total).items():
         name = site_name(site) if site else like.name
         fields: dict[str, Any] = {"name": name, "count": count}
         if site and trace.sites == "location":
@@ -211,10 +269,9 @@ def groups_of(scenario: Scenario) -> list[ExecutorGroup]:
     return groups
 
 
-def _work_by_site(trace: Trace, base: Path) -> dict[str, float]:
+def _work_by_site(recording: Recording) -> dict[str, float]:
     work: dict[str, float] = {}
-    record: TraceRecord
-    for record in trace.records(base):
+    for record in recording.records:
         work[record.site] = work.get(record.site, 0.0) + record.run_s
     return work
 

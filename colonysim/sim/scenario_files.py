@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import inspect
 import math
@@ -11,13 +12,23 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-import yaml
+from yaml.nodes import MappingNode, SequenceNode
+
+from colonysim.sim import yaml12
+from colonysim.sim.yaml12 import BadYaml
 
 _AT: Final = re.compile(r" - at `(?:key in )?\$(.*)`\Z", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING: Final = re.compile(r"Object missing required field `(.*)`")
 _NO_KIND: Final = re.compile(r"Invalid value '(.*)'")
+_PLACE: Final = re.compile(r"[0-9]{1,9}")
+_CLOCK: Final = re.compile(r"[0-9]+(:[0-9]+)+(\.[0-9]*)?")
+_NUMBER: Final = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?(e[-+]?[0-9]+)?")
+_WORDS: Final = {"yes": "true", "on": "true", "y": "true", "true": "true"} | {
+    "no": "false", "off": "false", "n": "false", "false": "false",
+}  # fmt: skip
+_LONGEST_SHOWN: Final = 200
 
 T = TypeVar("T", bound=msgspec.Struct)
 Path_ = tuple[str | int, ...]
@@ -38,54 +49,102 @@ class BadScenario(ValueError):
 
 def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
     """Read a scenario, which is a struct of this kind, from a file. Errors: BadScenario."""
+    return read(kind, _text(path), str(path), overrides, str(path.parent))
+
+
+def _text(path: Path) -> str:
+    """The text of a file. Errors: BadScenario."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as stream:
+            data = stream.read(yaml12.MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
         raise BadScenario(str(path), "", f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return read(kind, text, str(path), overrides, str(path.parent))
+    if len(data) > yaml12.MAX_BYTES:
+        raise BadScenario(str(path), "", f"it has more than {yaml12.MAX_BYTES:,} bytes; is it a scenario?")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadScenario(f"{path}:1", "", "it is UTF-16; save it as UTF-8")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = 1 + data.count(b"\n", 0, error.start)
+        text = f"cannot be read: byte 0x{data[error.start]:02x} is not UTF-8; save it as UTF-8"
+        raise BadScenario(f"{path}:{line}", "", text) from None
 
 
 def read(kind: type[T], text: str, name: str = "scenario", overrides: tuple[str, ...] = (), folder: str = "") -> T:
     """Read a scenario from YAML text. Errors: BadScenario."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{name}:{mark.line + 1}" if mark else name
-        raise BadScenario(place, "", f"is no YAML: {getattr(error, 'problem', None) or error}") from None
+        data, root = yaml12.read(text)
+    except BadYaml as error:
+        raise BadScenario(f"{name}:{error.line}" if error.line else name, "", error.text) from None
     if not isinstance(data, dict):
-        raise BadScenario(name, "", "a scenario is a mapping that begins with `version: 1`")
+        what = "it is empty; " if data is None else ""
+        raise BadScenario(name, "", f"{what}a scenario is a mapping that begins with `version: 1`")
     if "version" not in data:
         raise BadScenario(f"{name}:1", "version", "is missing; write `version: 1`")
     for override in overrides:
         _set(data, override)
     data.setdefault("folder", folder)
-    for path, number in _endless(data, ()):
+    for path, wrong in _unusable(data, ()):
         line = _line(root, path)
-        text = f"{number} is no number to reckon with: write a finite one, or leave out what has no limit"
-        raise BadScenario(f"{name}:{line}" if line else name, ".".join(map(str, path)), text)
+        raise BadScenario(f"{name}:{line}" if line else name, ".".join(map(str, path)), wrong)
     return _convert(kind, data, name, root)
 
 
-def _endless(data: Any, path: Path_) -> Iterator[tuple[Path_, float]]:
-    """Where numbers stand that are infinite, or none at all: YAML can write them."""
+def located(error: BadScenario, path: Path) -> BadScenario:
+    """The error of a scenario that was read from this file, with the line that its path leads to."""
+    if error.place:
+        return error
+    line = None
+    try:
+        line = _line(yaml12.read(_text(path)).root, _steps(error.path))
+    except ValueError:  # it has been changed since
+        pass
+    return BadScenario(f"{path}:{line}" if line else str(path), error.path, error.text)
+
+
+def _steps(path: str) -> Path_:
+    """The steps of a path as it is written in messages and on the command line."""
+    return tuple(int(step) if _PLACE.fullmatch(step) else step for step in path.split(".") if step)
+
+
+def _unusable(data: Any, path: Path_) -> Iterator[tuple[Path_, str]]:
+    """Where values stand that YAML can write and no server can keep: the path, and what is wrong."""
     if isinstance(data, float) and not math.isfinite(data):
-        yield path, data
+        yield path, f"{data} is no number to reckon with: write a finite one, or leave out what has no limit"
+    elif isinstance(data, int) and not -(2**63) <= data < 2**64:
+        yield path, "the number has more than 64 bits: write a smaller one, or one with a point"
+    elif isinstance(data, str) and "\0" in data:
+        yield path, "the text holds a NUL character, which the server cannot store; take it out"
     elif isinstance(data, (dict, list)):
         for step, below in data.items() if isinstance(data, dict) else enumerate(data):
-            yield from _endless(below, (*path, step))
+            yield from _unusable(below, (*path, step))
 
 
 def _convert(kind: type[T], data: dict[str, Any], name: str, root: Any) -> T:
-    try:
-        return msgspec.convert(data, kind)
-    except msgspec.ValidationError as error:
-        what, path = _split(str(error), data)
-        unknown = _UNKNOWN.search(what)
-        line = _line(root, (*path, unknown[1]) if unknown else path)
-        text = _fix(kind, what, path, data)
-    raise BadScenario(f"{name}:{line}" if line else name, ".".join(map(str, path)), text)
+    while True:
+        try:
+            return msgspec.convert(data, kind)
+        except msgspec.ValidationError as error:
+            what, path = _split(str(error), data)
+            if _made_whole(what, path, data):
+                continue
+            unknown = _UNKNOWN.search(what)
+            line = _line(root, (*path, unknown[1]) if unknown else path)
+            text = _fix(kind, what, path, data)
+            if isinstance(error.__cause__, BadScenario):  # it knows more closely where
+                path, text = (*path, *_steps(error.__cause__.path)), error.__cause__.text
+                line = _line(root, path)
+        raise BadScenario(f"{name}:{line}" if line else name, ".".join(map(str, path)), text)
+
+
+def _made_whole(what: str, path: Path_, data: Any) -> bool:
+    """Whether a float stood where an integer is wanted, as 1e3 does, and could be made one."""
+    given = _at(data, path)
+    if not path or not isinstance(given, float) or not given.is_integer() or "got `float`" not in what:
+        return False
+    _at(data, path[:-1])[path[-1]] = int(given)
+    return True
 
 
 def _split(text: str, data: Any) -> tuple[str, Path_]:
@@ -105,19 +164,40 @@ def _fix(kind: type, what: str, path: Path_, data: Any) -> str:
     """The text of an error, with what would do where that can be told."""
     if found := _UNKNOWN.search(what):
         known = _fields_at(kind, path, data)
-        close = difflib.get_close_matches(found[1], known, 1)
+        close = difflib.get_close_matches(found[1][:_LONGEST_SHOWN], known, 1)
         hint = f"did you mean `{close[0]}`? " if close else ""
         choice = f"what can be is {', '.join(known)}" if known else "see `colonysim validate --schema`"
-        return f"there is no `{found[1]}` here; {hint}{choice}"
+        return f"there is no `{_cut(found[1])}` here; {hint}{choice}"
     if found := _MISSING.search(what):
         return f"`{found[1]}` is missing"
     if (found := _NO_KIND.search(what)) and path and path[-1] == "kind":
-        return f"there is no kind `{found[1]}` here; the kinds are {', '.join(_kinds_at(kind, path[:-1]))}"
+        return f"there is no kind `{_cut(found[1])}` here; the kinds are {', '.join(_kinds_at(kind, path[:-1]))}"
     given = _at(data, path)
     if path == ("version",):
-        return f"this is version {given!r}, and 1 is what can be read here"
-    shown = "" if isinstance(given, (dict, list)) or given is None else f" (it is {given!r})"
-    return what[:1].lower() + what[1:] + shown
+        return f"this is version {_cut(repr(given))}, and 1 is what can be read here"
+    shown = "" if isinstance(given, (dict, list)) or given is None else f" (it is {_cut(repr(given))})"
+    return what[:1].lower() + what[1:] + shown + instead(what, given)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
+
+
+def instead(what: str, given: Any) -> str:
+    """What to write in place of a value that is of the wrong type, where that can be told; `what` says which it is."""
+    wanted = what.partition(", got")[0]
+    if isinstance(given, str):
+        word = given.strip().lower()
+        if "`bool" in wanted and word in _WORDS:
+            return f"; write {_WORDS[word]}"
+        if "`int" in wanted or "`float" in wanted or "float |" in wanted:
+            if _CLOCK.fullmatch(word):
+                return "; write a number of seconds: 90 for a minute and a half"
+            plain = word.replace("_", "").replace(",", "")
+            return f"; write it as a number: {_cut(plain) if _NUMBER.fullmatch(plain) else 10}"
+    elif "`str" in wanted and isinstance(given, (bool, int, float)):
+        return f"; write it in quotation marks: '{_cut(str(given))}'"
+    return ""
 
 
 def _at(data: Any, path: Path_) -> Any:
@@ -180,11 +260,11 @@ def _line(node: Any, path: Path_) -> int | None:
     line: int | None = None
     for step in path:
         below = None
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, MappingNode):
             for key, value in node.value:
                 if key.value == str(step):
                     below, line = value, key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        elif isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
             below = node.value[step]
             line = below.start_mark.line + 1
         if below is None:
@@ -197,13 +277,16 @@ def _line(node: Any, path: Path_) -> int | None:
 def _set(data: dict[str, Any], override: str) -> None:
     """Set one value by its path: `executors.0.count=50`. Errors: BadScenario."""
     path, equals, text = override.partition("=")
-    steps: Path_ = tuple(int(step) if step.isdigit() else step for step in path.strip().split("."))
-    if not equals or not path.strip():
+    steps = _steps(path.strip())
+    override = _cut(override)
+    if not equals or not steps:
         raise BadScenario(f"--set {override}", "", "write PATH=VALUE, such as --set executors.0.count=50")
+    if len(steps) > yaml12.MAX_DEPTH:
+        raise BadScenario(f"--set {override}", "", f"the path has more than {yaml12.MAX_DEPTH} steps")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise BadScenario(f"--set {override}", "", "the value is no YAML") from None
+        value = yaml12.read(text).data
+    except BadYaml as error:
+        raise BadScenario(f"--set {override}", "", f"the value {error.text}") from None
     here: Any = data
     for place, step in enumerate(steps):
         last = place == len(steps) - 1

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,9 +16,9 @@ from colonysim.core.operations.crons import AddCron, RemoveCron
 from colonysim.core.operations.generators import AddGenerator
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import CronSpec, GeneratorSpec, WorkflowSpec
-from colonysim.sim import chance
+from colonysim.sim import chance, recorded
 from colonysim.sim.checks import Checks, Finding
-from colonysim.sim.client import ColonyClient
+from colonysim.sim.client import ColonyClient, Refused
 from colonysim.sim.clock import Mode, show_span, show_time
 from colonysim.sim.driver import Stuck
 from colonysim.sim.invariants import InvariantViolation
@@ -26,6 +26,7 @@ from colonysim.sim.metrics import Metrics, Summary, summarise
 from colonysim.sim.modelled import Fleet
 from colonysim.sim.program_code import Cast, Surroundings
 from colonysim.sim.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
+from colonysim.sim.scenario_files import BadScenario
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.stage import ProgramFailed
 from colonysim.sim.strikes import Strikes
@@ -114,7 +115,10 @@ class Run:
             )
         self.metrics = Metrics(self.sim.world)
         self.sim.observe(self.metrics.read)
-        self.colony = ColonyClient.create(self.sim, scenario.colony)
+        try:
+            self.colony = ColonyClient.create(self.sim, scenario.colony)
+        except Refused as refused:
+            raise BadScenario("", "colony", f"it is refused: {refused.text}") from None
         self.fleet = Fleet(self.sim, self.colony.id, scenario.colony)
         self.surroundings = surroundings
         self.cast = Cast(self.sim, self.colony, scenario.programs, scenario.base())
@@ -123,6 +127,7 @@ class Run:
         self.sim.on_fault = self.strikes.note
         self.checks = Checks(self.metrics, scenario.checks, self.faults_on)
         self.cron_ids: list[str] = []
+        self.recorded_notes: tuple[str, ...] = ()
         self.failures: list[Failure] = []
         generators = {plan.name: self._add_generator(plan) for plan in scenario.generators}
         storm_s = scenario.phases.storm_s
@@ -155,26 +160,50 @@ class Run:
             self.sim.journal.close()
         return self.result
 
-    def _set_up(self, on_stage: ExitStack) -> None:
+    def rehearse(self) -> None:
+        """Do all that comes before time moves, so that what cannot be run is refused as by `execute`, and no more.
+
+        The run is of no use afterwards. Errors: ValueError, as of `execute`.
+        """
+        with _no_collection():
+            try:
+                self._prepare()
+                with self.cast.loaded():
+                    self._open_storm()
+            except InvariantViolation:
+                pass  # a result, which the run itself tells
+
+    def _prepare(self) -> None:
+        """All of the beginning that takes no time. Errors: ValueError, BadTrace."""
+        recordings = self.clients.recordings = recorded.recordings_of(self.scenario)
+        self.recorded_notes = recorded.notes_of(self.scenario, recordings)
         self.cast.register()
-        self.fleet.add(groups_of(self.scenario))
+        sites = self.scenario.sites
+        self.fleet.add(groups_of(self.scenario, recordings[sites.workload] if sites is not None else None))
         self._let_happen(self.start_ns, lambda: False)
         for plan in self.scenario.crons:
             self.cron_ids.append(self._add_cron(plan))
+
+    def _set_up(self, on_stage: ExitStack) -> None:
+        self._prepare()
         if self.surroundings is not None and self.scenario.programs:
             on_stage.enter_context(self.cast.loaded())
             on_stage.enter_context(self.surroundings(self.sim, self.cast.environment))
             on_stage.enter_context(self.cast.on_stage())
         self.checks.begin(self.start_ns, "start")
 
-    def _storm(self) -> None:
-        storm_s = self.scenario.phases.storm_s
+    def _open_storm(self) -> None:
+        """Begin the workloads and the faults. Errors: ValueError, BadTrace."""
         self.checks.begin(self.start_ns, "storm")
         for workload in self.scenario.workload:
             self.clients.add(workload)  # before the faults, which are not about adding users
         if self.scenario.faults:
             self.fleet.enlist()
-            self.strikes.expect(self.sim.faults.add(self.scenario.plan()), storm_s or 0.0)
+            self.strikes.expect(self.sim.faults.add(self.scenario.plan()), self.scenario.phases.storm_s or 0.0)
+
+    def _storm(self) -> None:
+        storm_s = self.scenario.phases.storm_s
+        self._open_storm()
         if storm_s is None:
             self._let_happen(_FOR_EVER_NS, self.clients.all_submitted)
         else:
@@ -285,7 +314,7 @@ class Run:
             name = stream.workload.name
             counted.append((stream.refused, f"submissions of {name} were refused: {stream.first_refusal}"))
             counted.append((stream.lost, f"submissions of {name} got no answer"))
-        return [f"{count} {text}" for count, text in counted if count]
+        return [*self.recorded_notes, *(f"{count} {text}" for count, text in counted if count)]
 
     def story(self, process_id: str) -> str:
         """The life of a process in lines; "" where nobody keeps the books for it."""
@@ -308,7 +337,7 @@ class Run:
         )
         answer = self._ask(AddCron(cron=spec))
         if not answer.ok:
-            raise ValueError(f"cron {plan.name!r} is refused: {answer.body.message}")
+            raise BadScenario("", _path("crons", self.scenario.crons, plan), f"it is refused: {answer.body.message}")
         return str(answer.body.cron.cron_id)
 
     def _add_generator(self, plan: GeneratorPlan) -> str:
@@ -321,7 +350,8 @@ class Run:
         )
         answer = self._ask(AddGenerator(generator=spec))
         if not answer.ok:
-            raise ValueError(f"generator {plan.name!r} is refused: {answer.body.message}")
+            path = _path("generators", self.scenario.generators, plan)
+            raise BadScenario("", path, f"it is refused: {answer.body.message}")
         return str(answer.body.generator.generator_id)
 
     def _ask(self, message: Message) -> Answer:
@@ -338,6 +368,10 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _path(where: str, listed: tuple[Any, ...], one: Any) -> str:
+    return f"{where}.{listed.index(one)}"
 
 
 def _as_text(spec: WorkflowSpec) -> str:

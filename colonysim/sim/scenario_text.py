@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import yaml
 from msgspec import NODEFAULT
 from msgspec.structs import fields, replace
 
+from colonysim.sim import yaml12
 from colonysim.sim.scenario import Scenario
 
 _AS_THEY_ARE: Final = ("args", "kwargs", "settings")
@@ -21,7 +21,7 @@ def as_text(scenario: Scenario, folder: Path, comment: str = "") -> str:
     """The file for a scenario, to be put into a folder; it says the same wherever that is."""
     head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
     data = as_data(rebased(scenario, folder))
-    return head + yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+    return head + yaml12.write(data)
 
 
 def as_data(scenario: Scenario) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,7 @@ from colonysim.sim.chance import AnySpan, Positive
 from colonysim.sim.traces import read_workflow
 
 Size = Annotated[int, Meta(ge=1, le=100_000)]
+_MOST_DEPENDENCIES: Final = 1_000_000
 Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 
 
@@ -71,6 +72,11 @@ class MapReduce(Shape, frozen=True, tag="map_reduce"):
 
     maps: Size
     reductions: Size = 1
+
+    def __post_init__(self) -> None:
+        if self.maps * self.reductions > _MOST_DEPENDENCIES:
+            text = f"{self.maps:,} maps and {self.reductions:,} reductions have too many dependencies between them"
+            raise ValueError(f"{text}: {_MOST_DEPENDENCIES:,} at most")
 
     def nodes(self, base: Path) -> list[Node]:
         maps = [Node(f"map{i}", (), "map") for i in range(self.maps)]

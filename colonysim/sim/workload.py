@@ -20,18 +20,19 @@ from colonysim.core.operations.users import AddUser
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import Conditions, User
 from colonysim.sim import chance, traces
-from colonysim.sim.arrivals import AnyArrivals, At, Count, Once
+from colonysim.sim.arrivals import AnyArrivals, At, Count, Many, Once
 from colonysim.sim.chance import NotNegative, Positive
 from colonysim.sim.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.submissions import Compose, Submission, mixer
-from colonysim.sim.traces import TraceRecord
+from colonysim.sim.traces import BadTrace, Recording
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A recorded workload: SWF or CSV, compressed or not; a relative path starts at the scenario's folder.
+    """A recorded workload: SWF or CSV, packed or not; a relative path starts at the scenario's folder.
 
-    `first` and `count` cut a piece out of it; `speed` 2 makes it arrive twice as fast. Each site of the trace is
+    `first` and `count` cut a piece out of the file, which is then sorted by the time of submission; `speed` 2 makes
+    it arrive twice as fast. Each site of the trace is
     a location, or an executor type for `sites: type`, or nothing for `sites: ignore`. The recorded run time is
     the first argument, for executors whose `service` is of kind `process`.
     """
@@ -43,10 +44,24 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     speed: Positive = 1.0
     sites: Annotated[str, Meta(pattern="^(location|type|ignore)$")] = "location"
 
-    def records(self, base: Path) -> Iterator[TraceRecord]:
-        """The recorded processes. Errors: BadTrace."""
-        end = None if self.count is None else self.first + self.count
-        return islice(traces.read(base / self.file, self.format), self.first, end)
+    def kind(self, base: Path) -> str:
+        """The format, which the name tells where it is not given. Errors: BadTrace."""
+        path = base / self.file
+        kind = traces.format_of(path, self.format)
+        if kind == "wfformat":
+            fix = "give the workload arrivals and `mix: [{workflow: {kind: wfformat, file: …}}]`"
+            raise BadTrace(path, 0, "it is a workflow (WfFormat), and a trace would forget what depends on what", fix)
+        return kind
+
+    def load(self, base: Path) -> Recording:
+        """The recorded processes, in the order of submission. Errors: BadTrace."""
+        path = base / self.file
+        recording = traces.load(path, self.kind(base), self.first, self.count)
+        span_s = (recording.records[-1].submit_s - recording.records[0].submit_s) / self.speed
+        if span_s > chance.MOST:
+            what = f"its last process comes {span_s:g} s after the first, and {chance.MOST:g} s at most can be run"
+            raise BadTrace(path, 0, what, "cut a piece out with `count`, or give a greater `speed`")
+        return recording
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +76,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     arrivals: AnyArrivals | None = None
     mix: tuple[Submission, ...] = (Submission(),)
     trace: Trace | None = None
-    users: Count = 1
+    users: Many = 1
     from_s: NotNegative = 0.0
     until_s: NotNegative | None = None
     count: Count | None = None
@@ -180,6 +195,7 @@ class Clients:
         self.base = base
         self.storm_ns = storm_ns
         self.generators = generators
+        self.recordings: dict[str, Recording] = {}  # of traces that have been read already, by workload
         self.start_ns = sim.world.now_ns
         self.streams: list[Stream] = []
         self.busy = 0  # streams that have more to submit, and submissions under way or to be sent again
@@ -250,7 +266,8 @@ class Clients:
         plain, conditions = like.spec(self.colony), _Places(like.conditions(self.colony), trace.sites)
         users: dict[str, int] = {}
         from_s, end_ns, first_s = workload.from_s, self._end(workload), None
-        for record in islice(trace.records(self.base), workload.count):
+        recording = self.recordings.get(workload.name) or trace.load(self.base)
+        for record in islice(recording.records, workload.count):
             if first_s is None:
                 first_s = record.submit_s
             due_ns = chance.to_ns(from_s + (record.submit_s - first_s) / trace.speed)

@@ -134,7 +134,10 @@ def test_a_dry_run_says_what_it_would_do(scenario: Path) -> None:
         (["run", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["run", "{scenario}", "--set", "executors.0.cout=1"], "did you mean `count`?"),
         (["run", "{scenario}", "--set", "workload.0.mix=[{generator: g}]"], "there is no generator 'g'"),
-        (["run", "{scenario}", "--report", "/nowhere/r.html"], "/nowhere/r.html cannot be written"),
+        (
+            ["run", "{scenario}", "--report", "/nowhere/r.html"],
+            "/nowhere/r.html: cannot be written: its folder does not exist",
+        ),
         (["validate"], "name a scenario"),
         (["import-trace", "nowhere.swf"], "nowhere.swf: cannot be read"),
         (["import-trace", "{scenario}"], "the name tells no format"),

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from colonysim.sim.arrivals import Poisson
-from colonysim.sim.chance import Lognormal
+from colonysim.sim.chance import Constant, Lognormal
 from colonysim.sim.checks import Probe
+from colonysim.sim.clock import parse_time
 from colonysim.sim.faults import Crash, Times
 from colonysim.sim.modelled import ExecutorGroup
 from colonysim.sim.scenario import Phases, Scenario, Sites, groups_of, shares
@@ -71,13 +72,13 @@ def test_a_file_and_python_make_the_same_value(tmp_path: Path) -> None:
         (("kind: poisson, ", ""), 12, "workload.0.arrivals", "`kind` is missing"),
         (("per_hour: 60", "per_hour: 0"), 12, "workload.0.arrivals.per_hour", "> 0"),
         (("name: w", "name: w\n    trace: {file: x.swf}"), 11, "workload.0", "either arrivals or a trace"),
-        (("phases: {storm_s: 60}\n", ""), None, "", "faults end with the storm: give phases.storm_s"),
+        (("phases: {storm_s: 60}\n", ""), 12, "faults", "faults end with the storm: give phases.storm_s"),
         (("every_s: 20", "every_s: -20"), 14, "faults.0.times", "every_s=-20.0 cannot be: it must be greater than 0"),
         (("queue_depth <", "queue_length <"), 16, "checks.0", "what can is submitted, queue_depth"),
         (("version: 1", "version: 2"), 2, "version", "version 2, and 1 is what can be read"),
         (("version: 1\n", ""), 1, "version", "write `version: 1`"),
-        (("seed: 7", "settings: {timezone: Mars/Olympus}"), None, "", "IANA"),
-        (("seed: 7", "settings: {seed: 7}"), None, "", "beside `settings`"),
+        (("seed: 7", "settings: {timezone: Mars/Olympus}"), 4, "settings.timezone", "IANA"),
+        (("seed: 7", "settings: {seed: 7}"), 4, "settings.seed", "beside `settings`"),
         (("  - {kind: probe", "  - [kind: probe"), 16, "", "is no YAML"),
         (("storm_s: 60", "storm_s: .nan"), 5, "phases.storm_s", "nan is no number to reckon with"),
         (("storm_s: 60", "storm_s: 1.0e+300"), 5, "phases.storm_s", "<= 1000000000.0"),
@@ -85,6 +86,47 @@ def test_a_file_and_python_make_the_same_value(tmp_path: Path) -> None:
         (("median_s: 3", "median_s: 3, sigma: 1000"), 9, "executors.0.service.sigma", "<= 10"),
         (("every_s: 20", "every_s: -.inf"), 14, "faults.0.times.every_s", "write a finite one"),
         (("every_s: 20", "every_s: 1.0e+300"), 14, "faults.0.times", "every_s=1e+300 cannot be: it must be a number"),
+        (
+            ("storm_s: 60", "storm_s: 1:30"),
+            5,
+            "phases.storm_s",
+            "write a number of seconds: 90 for a minute and a half",
+        ),
+        (("storm_s: 60", "storm_s: '60'"), 5, "phases.storm_s", "write it as a number: 60"),
+        (("storm_s: 60", "storm_s: 1_000"), 5, "phases.storm_s", "write it as a number: 1000"),
+        (("storm_s: 60", "storm_s: 1e400"), 5, "phases.storm_s", "inf is no number to reckon with"),
+        (("seed: 7", "invariants: yes"), 4, "invariants", "expected `bool`, got `str` (it is 'yes'); write true"),
+        (("seed: 7", "settings: {retention: off}"), 4, "settings.retention", "write false"),
+        (("seed: 7", "seed: 99999999999999999999"), 4, "seed", "the number has more than 64 bits"),
+        (("seed: 7", "settings: {start: 2026-13-01}"), 4, "settings.start", "no RFC 3339 time"),
+        (("seed: 7", "settings: {start: 9999-01-01}"), 4, "settings.start", "start in the years 1970 to 2100"),
+        (("name: small", "name: 5"), 3, "name", "write it in quotation marks: '5'"),
+        (("name: small", 'name: "\\0"'), 3, "name", "a NUL character"),
+        (("count: 2", "count: 2.5"), 8, "executors.0.count", "expected `int`, got `float`"),
+        (("count: 2", "count: 1e9"), 8, "executors.0.count", "<= 1000000"),
+        (("seed: 7", "seed: 7\nseed: 8"), 5, "", "the key 'seed' is given twice, first in line 4"),
+        (("count: 2", "x" * 900 + ": 2"), 8, "executors.0", "there is no `" + "x" * 200 + "…` here"),
+        (
+            ("seed: 7", "crons: [{name: c, expression: '* * * * *', submit: {}}]"),
+            4,
+            "crons.0.expression",
+            "expected exactly 6 fields, found 5: [* * * * *]; write six fields, seconds first",
+        ),
+        (
+            ("workload:", "  - {name: x-2}\nworkload:"),
+            10,
+            "executors.1",
+            "two are called 'x-2', for the 2 of 'x' are called x-1 and so on; names must differ",
+        ),
+        (
+            (
+                "faults:",
+                "  - {name: v, users: 3, arrivals: {kind: once}}\n  - {name: v-3, arrivals: {kind: once}}\nfaults:",
+            ),
+            14,
+            "workload.2",
+            "two are called 'v-3'",
+        ),
         (("depth < 50", "depth < nan"), 16, "checks.0", "'nan' in 'queue_depth < nan' is no number to compare with"),
     ],
 )
@@ -96,6 +138,7 @@ def test_what_is_wrong_is_told_with_line_path_and_fix(
     with pytest.raises(BadScenario) as told:
         Scenario.read(text, "small.yaml")
     place = f"small.yaml:{line}" if line else "small.yaml"
+    assert len(str(told.value)) < 1500
     assert str(told.value).startswith(": ".join(part for part in (place, path) if part) + ": ")
     assert words in str(told.value)
     assert str(pickle.loads(pickle.dumps(told.value))) == str(told.value)
@@ -122,12 +165,67 @@ def test_values_are_set_by_their_path() -> None:
         ("executors.0.count", "PATH=VALUE"),
         ("name.first=x", "name has no parts"),
         ("executors.0.cuont=1", "did you mean `count`?"),
+        ("phases.storm_s=1:30", "write a number of seconds"),
+        ("executors.0={name: a, name: b}", "the value the key 'name' is given twice"),
+        ("executors=" + "[" * 5000, "the value it is nested more than 64 levels deep"),
+        (".".join("a" * 5000) + "=1", "the path has more than 64 steps"),
+        ("executors.\N{SUPERSCRIPT TWO}=1", "executors has entries 0 to 0"),
+        ("executors." + "9" * 5000 + "=1", "executors has entries 0 to 0"),
+        (".=1", "PATH=VALUE"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_told(override: str, words: str) -> None:
     with pytest.raises(BadScenario) as told:
         Scenario.read(GOOD, "s", (override,))
     assert words in str(told.value)
+
+
+def test_what_an_alias_stands_for_is_set_in_one_place_alone() -> None:
+    text = GOOD.replace("name: x", "name: x\n    rest: &rest {kind: constant, value_s: 1}\n    starts: *rest")
+    group = Scenario.read(text, "s", ("executors.0.rest.value_s=2",)).executors[0]
+    assert (group.rest, group.starts) == (Constant(2.0), Constant(1.0))
+
+
+def test_whole_numbers_may_have_an_exponent() -> None:
+    made = Scenario.read(
+        GOOD.replace("count: 2", "count: 1e1").replace(
+            "seed: 7", "seed: 2E2\nsettings: {stale_executor_duration_s: 6e2}"
+        )
+    )
+    assert (made.executors[0].count, made.seed, made.server().stale_executor_duration_s) == (10, 200, 600)
+
+
+def test_the_start_may_be_a_date() -> None:
+    made = Scenario.read(GOOD.replace("seed: 7", "settings: {start: 2030-06-01}"))
+    assert made == Scenario.read(GOOD.replace("seed: 7", "settings: {start: '2030-06-01'}"))
+    assert parse_time(made.server().start) == parse_time("2030-06-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "words"),
+    [
+        (b"", "", "it is empty; a scenario is a mapping that begins with `version: 1`"),
+        (b"# nothing\n", "", "it is empty"),
+        (b"version: 1\nname: \xe5\n", ":2", "byte 0xe5 is not UTF-8; save it as UTF-8"),
+        (GOOD.encode("utf-16"), ":1", "it is UTF-16; save it as UTF-8"),
+        (b"version: 1\nname: \0\n", ":2", "character U+0000 cannot stand here"),
+        (b"#" * 600_000, "", "it has more than 524,288 bytes; is it a scenario?"),
+        (b"version: 1\n---\nversion: 1\n", ":2", "a second document begins here"),
+    ],
+)
+def test_a_file_of_another_kind_is_told(tmp_path: Path, data: bytes, line: str, words: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_bytes(data)
+    with pytest.raises(BadScenario) as told:
+        Scenario.load(path)
+    assert str(told.value).startswith(f"{path}{line}: {words}") or words in str(told.value)
+    assert told.value.place == f"{path}{line}"
+
+
+def test_a_byte_order_mark_is_skipped_and_json_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_bytes(b'\xef\xbb\xbf{"version": 1, "name": "\\ud83d\\ude00", "seed": 5}')
+    assert (Scenario.load(path).name, Scenario.load(path).seed) == ("\N{GRINNING FACE}", 5)
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -25,6 +25,8 @@ from colonysim.fronts.commands.console import (
     spread,
     twice,
 )
+
+_REPORTS: Final = ("report", "perfetto", "csv", "summary")
 
 if TYPE_CHECKING:
     from colonysim.sim.metrics import Metrics
@@ -55,18 +57,21 @@ def run(
 
     scenario = load(file, override)
     if dry_run:
-        _describe(scenario, seed)
+        _describe(file, scenario, seed)
         return
     if check_determinism:
         _compare(file, scenario.seed if seed is None else seed, override)
-    files = _files(scenario, report, perfetto, csv, summary)
+    try:
+        files = _files(scenario, report, perfetto, csv, summary)
+    except ValueError as error:
+        fail(_told(error, file))
     recorded = {} if journal is None else {"journal": journal}
     try:
         with _progress(scenario, quiet=as_json) as progress:
             done = Run(scenario, seed, progress, journal, surroundings)
             result = done.execute()
     except (OSError, ValueError) as error:
-        fail(f"{file}: {error}")
+        fail(_told(error, file))
     for kind, path in files.items():
         try:
             _write(kind, done, path)
@@ -93,16 +98,17 @@ def validate(
         fail("name a scenario, or ask for --schema")
     bad = False
     for file in files:
-        from colonysim.sim.program_code import BadProgram
-        from colonysim.sim.scenario_files import BadScenario
-        from colonysim.sim.traces import BadTrace
+        from colonysim.sim.scenario import Scenario
 
         try:
-            _check(file)
-            out.print(f"{file}: good")
-        except (BadScenario, BadTrace, BadProgram) as error:
+            notes = _check(file, Scenario.load(file))
+        except ValueError as error:
             bad = True
-            complain(str(error))
+            complain(_told(error, file))
+            continue
+        out.print(f"{file}: good")
+        for note in notes:
+            out.print(f"  note        {note}")
     raise typer.Exit(BAD_INPUT if bad else FINE)
 
 
@@ -116,31 +122,35 @@ def schema_text() -> str:
 
 
 # ---------------------------------------------------------------- reading
-def _check(file: Path) -> None:
-    """Everything that can be known without running it. Errors: BadScenario, BadTrace, BadProgram."""
-    from colonysim.sim.program_code import check_code
-    from colonysim.sim.scenario import Scenario
+def _check(file: Path, scenario: Scenario) -> list[str]:
+    """Notes on a scenario. Errors: ValueError for one that a run would refuse."""
+    from colonysim.sim.validation import check
 
-    scenario = Scenario.load(file)
-    check_code(scenario.programs, scenario.base())
-    for workload in scenario.workload:
-        if workload.trace is not None:
-            for _ in workload.trace.records(scenario.base()):
-                pass
-        for one in workload.mix:
-            one.workflow_spec(scenario.colony, scenario.base())
+    _files(scenario)
+    return check(scenario)
 
 
-def _describe(scenario: Scenario, seed: int | None) -> None:
+def _told(error: Exception, file: Path) -> str:
+    """What is wrong with a scenario file, and in which line."""
+    from colonysim.sim.program_code import BadProgram
+    from colonysim.sim.scenario_files import BadScenario, located
+    from colonysim.sim.traces import BadTrace
+
+    if isinstance(error, BadScenario):
+        return str(located(error, file))
+    return str(error) if isinstance(error, (BadTrace, BadProgram)) else f"{file}: {error}"
+
+
+def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
     """What would be run."""
     from colonysim.sim.clock import show_span
     from colonysim.sim.scenario import groups_of
-    from colonysim.sim.traces import BadTrace
 
     try:
+        notes = _check(file, scenario)
         groups = groups_of(scenario)
-    except BadTrace as error:
-        fail(str(error))
+    except ValueError as error:
+        fail(_told(error, file))
     out.print(f"{scenario.name}, seed {scenario.seed if seed is None else seed}")
     if scenario.about:
         out.print(f"  {scenario.about}")
@@ -160,6 +170,8 @@ def _describe(scenario: Scenario, seed: int | None) -> None:
         out.print(f"  fault {fault.name}")
     for check in scenario.checks:
         out.print(f"  check {check.name or type(check).__name__.lower()}")
+    for note in notes:
+        out.print(f"  note {note}")
 
 
 # ---------------------------------------------------------------- running
@@ -189,15 +201,21 @@ def _progress(scenario: Scenario, quiet: bool) -> Iterator[Callable[[float, Metr
 
 
 def _files(scenario: Scenario, *given: Path | None) -> dict[str, Path]:
-    """What to write: as the command line says, else as the scenario does, beside the scenario."""
+    """What to write: as the command line says, else as the scenario does, beside the scenario. Errors: BadScenario."""
+    from colonysim.sim.scenario_files import BadScenario
+
     wanted = scenario.report
     said = (wanted.html, wanted.perfetto, wanted.csv, wanted.summary)
     files = {}
-    for kind, option, name in zip(("report", "perfetto", "csv", "summary"), given, said, strict=True):
+    for kind, option, name in zip(_REPORTS, given or [None] * len(_REPORTS), said, strict=True):
         if option is not None:
             files[kind] = option
         elif name:
             files[kind] = scenario.base() / name
+    for path in files.values():
+        if path.is_dir() or not path.parent.is_dir():
+            why = "it is a folder" if path.is_dir() else "its folder does not exist"
+            raise BadScenario(str(path), "", f"cannot be written: {why}")
     return files
 
 

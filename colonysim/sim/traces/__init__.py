@@ -30,8 +30,12 @@ MAX_PROCESSES: Final = 10_000_000
 """So many processes are read from one trace at most."""
 
 
-def format_of(path: Path) -> str:
-    """The format that a file's name speaks of, or for a .zip the name of the file in it. Errors: BadTrace."""
+def format_of(path: Path, given: str = "") -> str:
+    """The format that is given, or the one of the file's name, or for a .zip of the file in it. Errors: BadTrace."""
+    if given:
+        if given not in FORMATS:
+            raise BadTrace(path, 0, f"there is no format {shortened(given)}", f"use one of {', '.join(FORMATS)}")
+        return given
     name = files.inner_name(path)
     if name.endswith((".swf", ".txt")):
         return "swf"
@@ -45,15 +49,13 @@ def format_of(path: Path) -> str:
 
 def read(path: Path, kind: str = "", tally: Tally | None = None) -> Iterator[TraceRecord]:
     """The processes of a trace in the order of the file. Errors: BadTrace, which names file and line."""
-    kind = kind or format_of(path)
+    kind = format_of(path, kind)
     tally = Tally() if tally is None else tally
     if kind == "swf":
         return swf.read(path, tally)
     if kind == "csv":
         return plain.read(path, tally)
-    if kind == "wfformat":
-        return wfformat.read(path, tally)
-    raise BadTrace(path, 0, f"there is no format {shortened(kind)}", f"use one of {', '.join(FORMATS)}")
+    return wfformat.read(path, tally)
 
 
 def load(path: Path, kind: str = "", first: int = 0, count: int | None = None) -> Recording:

@@ -1,0 +1,82 @@
+"""The traces and recorded workflows of a scenario: reading them, what results say of them, and which are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from colonysim.sim.scenario import Scenario
+from colonysim.sim.submissions import Recorded, Submission
+from colonysim.sim.traces import MissingTrace, Recording, read_workflow
+from colonysim.sim.workload import Trace
+
+
+def recordings_of(scenario: Scenario) -> dict[str, Recording]:
+    """The traces of a scenario by the name of their workload. Errors: BadTrace."""
+    return {one.name: one.trace.load(scenario.base()) for one in scenario.workload if one.trace is not None}
+
+
+def notes_of(scenario: Scenario, recordings: dict[str, Recording]) -> tuple[str, ...]:
+    """What readers of results must know about the traces and workflows. Errors: BadTrace."""
+    notes = []
+    for one in scenario.workload:
+        if one.trace is not None and one.name in recordings:
+            notes += [f"trace {one.trace.file}: {note}" for note in recordings[one.name].notes]
+    for file in _workflow_files(scenario):
+        notes += [f"workflow {file}: {note}" for note in read_workflow(scenario.base() / file).notes]
+    return tuple(dict.fromkeys(notes))
+
+
+def without_missing(scenario: Scenario) -> tuple[Scenario, list[str]]:
+    """The scenario without the traces and workflows whose files do not exist, and these files.
+
+    Errors: BadTrace for a trace that could not be read if it were there.
+    """
+    base = scenario.base()
+    missing = [one.trace.file for one in scenario.workload if one.trace is not None and _is_missing(one.trace, base)]
+    missing += [file for file in _workflow_files(scenario) if not _exists(base / file)]
+    missing = list(dict.fromkeys(missing))
+    if not missing:
+        return scenario, []
+    kept = tuple(one for one in scenario.workload if one.trace is None or one.trace.file not in missing)
+    names = [one.name for one in kept]
+    sites = scenario.sites if scenario.sites is not None and scenario.sites.workload in names else None
+    reduced = replace(
+        scenario,
+        workload=tuple(replace(one, mix=tuple(_plain(part, missing) for part in one.mix)) for one in kept),
+        crons=tuple(replace(one, submit=_plain(one.submit, missing)) for one in scenario.crons),
+        generators=tuple(replace(one, submit=_plain(one.submit, missing)) for one in scenario.generators),
+        sites=sites,
+    )
+    return reduced, missing
+
+
+def _is_missing(trace: Trace, base: Path) -> bool:
+    try:
+        trace.kind(base)
+    except MissingTrace:
+        return True
+    return not _exists(base / trace.file)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # reading it says what is wrong with the name
+        return True
+
+
+def _plain(submission: Submission, missing: list[str]) -> Submission:
+    """A single process in place of a workflow that is missing."""
+    shape = submission.workflow
+    return replace(submission, workflow=None) if isinstance(shape, Recorded) and shape.file in missing else submission
+
+
+def _workflow_files(scenario: Scenario) -> Iterator[str]:
+    """The files of recorded workflows, each once."""
+    parts = [submission for one in scenario.workload if one.trace is None for submission in one.mix]
+    parts += [one.submit for one in scenario.crons]
+    parts += [one.submit for one in scenario.generators]
+    yield from dict.fromkeys(one.workflow.file for one in parts if isinstance(one.workflow, Recorded))

@@ -1,0 +1,29 @@
+"""Says before a run whether a scenario can be run, by beginning a run and ending it before time moves."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+from msgspec.structs import replace
+
+from colonysim.sim.recorded import without_missing
+from colonysim.sim.scenario import Scenario
+from colonysim.sim.scenario_runner import Run
+from colonysim.sim.simulation import Simulation
+
+
+def check(scenario: Scenario) -> list[str]:
+    """Refuse what a run would refuse at its start; gives notes on what a reader should know.
+
+    Recorded files that do not exist are noted and left out: traces are often not where scenarios are checked.
+    Errors: ValueError, as of a run: BadScenario, BadTrace, BadProgram.
+    """
+    reduced, missing = without_missing(scenario)
+    run = Run(replace(reduced, journal=False), surroundings=_nowhere)
+    run.rehearse()
+    return [*(f"{file} is not there; a run needs it" for file in missing), *run.recorded_notes]
+
+
+def _nowhere(sim: Simulation, environment: dict[str, str]) -> AbstractContextManager[None]:
+    """The surroundings of programs that are loaded and never started."""
+    return nullcontext()

@@ -1,0 +1,252 @@
+"""YAML as scenario files have it: the core schema of YAML 1.2, unique keys, and a bound for all that may grow.
+
+PyYAML finds the structure; what plain words mean is decided here, since PyYAML follows YAML 1.1: there `1:30` is 90,
+`0100` is 64, `1e3` and `0o17` are texts, `yes` is true, and of a key that is given twice the first is dropped.
+JSON is YAML, so JSON files and values are read alike.
+"""
+
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from typing import Any, Final, NamedTuple
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+MAX_BYTES: Final = 1 << 19
+MAX_DEPTH: Final = 64
+MAX_ALIASED: Final = 10_000
+"""So many values all aliases together may stand for."""
+
+_TAG: Final = "tag:yaml.org,2002:"
+_STR, _MAP, _SEQ = _TAG + "str", _TAG + "map", _TAG + "seq"
+_NULL: Final = re.compile(r"|~|null|Null|NULL")
+_BOOL: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_PLAIN: Final = {_TAG + "null": _NULL, _TAG + "bool": _BOOL, _TAG + "int": _INT, _TAG + "float": _FLOAT}
+"""What plain words look like, by the tag that they get; all others are texts."""
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_MOST_DIGITS: Final = 1000
+
+_HELP: Final = {
+    "found character '\\t' that cannot start any token": "there is a tab; YAML is indented and divided by spaces",
+    "found character '@' that cannot start any token": "a text cannot begin with @; write it in quotation marks",
+    "found character '`' that cannot start any token": "a text cannot begin with `; write it in quotation marks",
+    "found character '%' that cannot start any token": "a text cannot begin with %; write it in quotation marks",
+    "mapping values are not allowed here": "there is a second colon in a line, or a line is indented wrongly; "
+    "write texts with `: ` in quotation marks",
+}
+
+
+class BadYaml(ValueError):
+    """Text that cannot be read: the line, from 1 on (0 where none is known), and what is wrong, with the fix."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(f"line {line}: {text}" if line else text)
+        self.line = line
+        self.text = text
+
+
+class Document(NamedTuple):
+    """What a text holds, as plain data, and the nodes it comes from, for the lines of what is wrong in it."""
+
+    data: Any
+    root: Node | None
+
+
+def read(text: str) -> Document:
+    """Read one document. Errors: BadYaml."""
+    if len(text) > MAX_BYTES:
+        raise BadYaml(0, f"it has {len(text):,} characters, and {MAX_BYTES:,} at most are read")
+    text = text.removeprefix("\ufeff")
+    try:
+        root = _Composer(text).get_single_node()
+    except yaml.reader.ReaderError as error:
+        line = 1 + text.count("\n", 0, error.position)
+        raise BadYaml(line, f"character U+{int(error.character):04X} cannot stand here; take it out") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = error.problem or error.context or "it cannot be read"
+        if isinstance(error, yaml.composer.ComposerError) and "another document" in what:
+            raise BadYaml(mark.line + 1 if mark else 0, "a second document begins here; a file holds one") from None
+        raise BadYaml(mark.line + 1 if mark else 0, "is no YAML: " + _HELP.get(what, what)) from None
+    except BadYaml:
+        raise
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as the escape of a character beyond Unicode
+        raise BadYaml(0, f"is no YAML: {error}") from None
+    return Document(None if root is None else _Builder().value(root), root)
+
+
+def write(data: Any) -> str:
+    """Plain data as a text that `read` makes the same of."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+
+
+def _tag_of(kind: type[Node], value: Any, implicit: Any) -> str:
+    """The tag of a node that gives none: for a plain word what it looks like."""
+    if kind is not ScalarNode:
+        return _MAP if kind is MappingNode else _SEQ
+    if implicit[0]:
+        for tag, pattern in _PLAIN.items():
+            if pattern.fullmatch(value):
+                return tag
+    return _STR
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts texts in quotation marks that would be something else, for YAML 1.1 or 1.2."""
+
+    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
+        tag = _tag_of(kind, value, implicit)
+        return tag if tag != _STR else str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
+
+
+# ---------------------------------------------------------------- structure
+class _Composer(yaml.SafeLoader):
+    """Composes nodes, not deeper than MAX_DEPTH; an alias leads to the node that it stands for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.open: list[str | None] = []  # the anchors of the nodes around, None for those without
+
+    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
+        return _tag_of(kind, value, implicit)
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
+        anchor = None
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor in self.open:
+                raise BadYaml(line, f"the alias *{event.anchor} stands inside of what it stands for; take it out")
+        elif event.anchor is not None:
+            anchor = event.anchor
+            self.anchors.pop(anchor, None)  # a name may be given again (YAML 1.2, 7.1)
+        if len(self.open) > MAX_DEPTH:
+            raise BadYaml(line, f"it is nested more than {MAX_DEPTH} levels deep; write it flatter")
+        self.open.append(anchor)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.open.pop()
+
+
+# ---------------------------------------------------------------- values
+class _Builder:
+    """Makes plain data of nodes. What several aliases stand for is copied for each, and counted."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, tuple[Any, int, int]] = {}  # by node: the data, how many values, how deep
+        self.aliased = 0
+        self.size = 0
+        self.height = 0
+
+    def value(self, node: Node, depth: int = 0) -> Any:
+        """The data of a node. Errors: BadYaml."""
+        line = node.start_mark.line + 1
+        known = self.made.get(id(node))
+        if known is not None:
+            copied, size, height = known
+            self.aliased += size
+            if self.aliased > MAX_ALIASED:
+                raise BadYaml(
+                    line, f"the aliases stand for more than {MAX_ALIASED:,} values; write what they stand for"
+                )
+            if depth + height > MAX_DEPTH:
+                raise BadYaml(line, f"its aliases are nested more than {MAX_DEPTH} levels deep")
+            self.size += size
+            self.height = max(self.height, depth + height)
+            return deepcopy(copied)
+        size, height, self.height = self.size, self.height, depth
+        self.size += 1
+        data: Any
+        if isinstance(node, ScalarNode):
+            data = _scalar(node, line)
+        elif node.tag != (_MAP if isinstance(node, MappingNode) else _SEQ):
+            raise _bad_tag(node, line)
+        elif isinstance(node, MappingNode):
+            data = self._mapping(node, depth)
+        else:
+            data = [self.value(one, depth + 1) for one in node.value]
+        self.made[id(node)] = data, self.size - size, self.height - depth
+        self.height = max(height, self.height)
+        return data
+
+    def _mapping(self, node: MappingNode, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            key = _key(key_node, line)
+            if key in lines:
+                raise BadYaml(
+                    line, f"the key {shortened(key)} is given twice, first in line {lines[key]}; take one out"
+                )
+            lines[key] = line
+            value = self.value(value_node, depth + 1)
+            if key == "<<" and key_node.style is None:
+                merged = _merged(value, line)
+            else:
+                found[key] = value
+        return {**merged, **found}
+
+
+def _merged(value: Any, line: int) -> dict[str, Any]:
+    """What `<<` takes over: of several mappings the first that has a key."""
+    several = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, dict) for one in several):
+        raise BadYaml(line, "`<<` takes over the entries of a mapping, or of a list of them, and this is neither")
+    merged: dict[str, Any] = {}
+    for one in several:
+        merged = {**one, **merged}
+    return merged
+
+
+def _key(node: Node, line: int) -> str:
+    """A key, which is a text. Errors: BadYaml."""
+    if not isinstance(node, ScalarNode):
+        raise BadYaml(line, "a key is a text, and this is a list or a mapping; write `key: value`")
+    key = _scalar(node, line)
+    if isinstance(key, str):
+        return key
+    raise BadYaml(line, f"a key is a text, and {node.value or 'an empty one'} is none; write '{node.value}'")
+
+
+def _scalar(node: ScalarNode, line: int) -> Any:
+    """A text, number, boolean or null, as the tag says. Errors: BadYaml."""
+    text: str = node.value
+    if node.tag == _STR:
+        return _joined(text, line) if _SURROGATE.search(text) else text
+    pattern = _PLAIN.get(node.tag)
+    if pattern is None or (not pattern.fullmatch(text) and not (node.tag == _TAG + "float" and _INT.fullmatch(text))):
+        raise _bad_tag(node, line)
+    if pattern is _NULL:
+        return None
+    if pattern is _BOOL:
+        return text.lower() == "true"
+    if len(text) > _MOST_DIGITS:
+        raise BadYaml(line, f"a number has {len(text):,} characters, and {_MOST_DIGITS:,} at most are read")
+    if pattern is _INT:
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _bad_tag(node: Node, line: int) -> BadYaml:
+    shown = shortened(node.tag.replace(_TAG, "!!"))
+    return BadYaml(line, f"the tag {shown} cannot be used here; write the value without it")
+
+
+def _joined(text: str, line: int) -> str:
+    """Two halves of a character, as JSON may write them, as one. Errors: BadYaml for a half alone."""
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise BadYaml(line, "there is half of a character (\\ud800 to \\udfff); write the whole character") from None
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """A text in quotation marks for an error message, cut where it is long."""
+    return repr(text) if len(text) <= most else f"{text[:most]!r}…"
