@@ -11,6 +11,7 @@ import msgspec
 from colonysim.core.civil import zone_of
 from colonysim.core.registry import OPERATIONS
 from colonysim.fronts.http1 import HttpRequest
+from colonysim.sim import unique_json
 from colonysim.sim.clock import Mode
 from colonysim.sim.driver import Stuck
 from colonysim.sim.faults import Plan, read_faults
@@ -204,7 +205,7 @@ class Control:
 
     def _add_faults(self, body: bytes, query: dict[str, str]) -> Any:
         """One fault, a list of them, or a plan."""
-        wanted = msgspec.json.decode(body)
+        wanted = unique_json.read(body)
         if isinstance(wanted, dict) and "faults" in wanted:
             return self.sim.faults.add(msgspec.convert(wanted, Plan))
         return self.sim.faults.add(*read_faults(wanted))

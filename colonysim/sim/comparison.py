@@ -53,11 +53,12 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One way to run a scenario: what is changed in it, and the summary for each seed."""
+    """One way to run a scenario: what is changed in it, the summary for each seed, and notes on its traces."""
 
     name: str
     overrides: tuple[str, ...]
     summaries: tuple[Summary, ...]
+    notes: tuple[str, ...] = ()
 
     def values(self, figure: str) -> list[float]:
         return [FIGURES[figure](summary) for summary in self.summaries]
@@ -104,11 +105,14 @@ def run_variants(
     # All are read before any is run: a mistake in the last one shows at once.
     scenarios = {name: Scenario.load(file, overrides) for name, overrides in variants.items()}
     summaries: dict[str, list[Summary]] = {name: [] for name in variants}
+    notes: dict[str, tuple[str, ...]] = {}
     for number in range(seeds):
         for name, scenario in scenarios.items():
             told(name, number)
-            summaries[name].append(Run(scenario, scenario.seed + number, surroundings=surroundings).execute().summary)
-    return [Variant(name, variants[name], tuple(runs)) for name, runs in summaries.items()]
+            run = Run(scenario, scenario.seed + number, surroundings=surroundings)
+            summaries[name].append(run.execute().summary)
+            notes[name] = run.recorded_notes
+    return [Variant(name, variants[name], tuple(runs), notes[name]) for name, runs in summaries.items()]
 
 
 def points_of(text: str) -> list[str]:

@@ -42,6 +42,17 @@ def test_sweep_as_json_has_a_summary_for_each_value_and_seed() -> None:
     assert [len(variant["summaries"]) for variant in variants] == [2, 2, 2]
 
 
+def test_notes_on_traces_stand_beneath_the_figures_and_in_json(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("submit_s,run_s,processors\n0,1,4\n5,1,1\n")
+    text = "executors: [{name: x, service: {kind: process}}]\nworkload: [{name: w, trace: {file: t.csv}}]\n"
+    (tmp_path / "s.yaml").write_text("version: 1\n" + text)
+    note = "trace t.csv: 1 of 2 processes had more than one processor; each counts as one"
+    for words in (["compare", "--policy", "reference,fair"], ["sweep", "--vary", "executors.0.count=1,2"]):
+        command = [words[0], str(tmp_path / "s.yaml"), *words[1:], "--seeds", "2"]
+        assert _run(*command).stdout.count(f"note  {note}") == 1
+        assert [variant["notes"] for variant in json.loads(_run(*command, "--json").stdout)] == [[note]] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

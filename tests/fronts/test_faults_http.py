@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -26,7 +27,9 @@ SUBMIT = {
 @pytest.fixture
 def control(server: WebServer) -> Any:
     def control(method: str, path: str = "faults", body: Any = None) -> Any:
-        reply = requests.request(method, f"{server.url}/colonysim/{path}", json=body, timeout=20)
+        data = body if isinstance(body, str) else None if body is None else json.dumps(body)
+        headers = {"Content-Type": "application/json"}
+        reply = requests.request(method, f"{server.url}/colonysim/{path}", data=data, headers=headers, timeout=20)
         return reply.status_code, reply.json()
 
     return control
@@ -56,6 +59,10 @@ def test_a_plan_is_added_as_a_whole(control: Any, sim: Simulation) -> None:
         ("POST", "faults", {"kind": "restart", "times": {"every_s": 1}}, "has no end: give it until_s"),
         ("POST", "faults", {"kind": "fire"}, "the kinds are lose_request"),
         ("POST", "faults", {"faults": [{"kind": "delay"}]}, "missing required field `by_s`"),
+        ("POST", "faults", '{"kind": "reorder", "past": 1, "past": 2}', "the key 'past' is given twice"),
+        ("POST", "faults", '{"kind": "reorder", "past": NaN}', "NaN is no number of JSON"),
+        ("POST", "faults", "[" * 100_000, "nested too deeply"),
+        ("POST", "faults", "{", "Expecting property name"),
         ("DELETE", "faults?name=x", None, "there is no fault 'x'"),
         ("PATCH", "faults", {"name": "x", "enabled": True}, "there is no fault 'x'"),
     ],

@@ -168,6 +168,75 @@ def test_validate_reads_traces_to_their_end(scenario: Path, tmp_path: Path) -> N
     assert "t.csv:3: " in told.stderr
 
 
+def test_validate_says_what_a_run_would_miss_or_count_in_another_way(scenario: Path, tmp_path: Path) -> None:
+    scenario.write_text(SCENARIO.replace("arrivals: {kind: constant, every_s: 4}", "trace: {file: t.csv}"))
+    told = run("validate", scenario)
+    assert (told.returncode, told.stdout.splitlines()) == (
+        0,
+        [f"{scenario}: good", "  note        t.csv is not there; a run needs it"],
+    )
+    refused = run("run", scenario)
+    assert refused.returncode == 2
+    assert f"{tmp_path / 't.csv'}: cannot be read: No such file or directory" in refused.stderr
+    (tmp_path / "t.csv").write_text("submit_s,run_s,processors\n1,2,16\n")
+    note = "trace t.csv: 1 of 1 processes had more than one processor; each counts as one"
+    for words in (["validate"], ["run"], ["run", "--json"], ["run", "--dry-run"]):
+        assert note in run(words[0], scenario, *words[1:]).stdout
+    assert run("run", scenario, "--report", tmp_path / "r.html").returncode == 0
+    assert note in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize("command", [["validate"], ["run"], ["run", "--dry-run"]])
+@pytest.mark.parametrize(
+    ("addition", "line", "words"),
+    [
+        ("generators: [{name: g, trigger: 99999999999, submit: {}}]", 12, "generators.0: it is refused: pq:"),
+        (
+            "crons: [{name: c, expression: '* * * * *', submit: {}}]",
+            12,
+            "crons.0.expression: expected exactly 6 fields",
+        ),
+        ("seed: 4", 12, "the key 'seed' is given twice, first in line 5"),
+    ],
+)
+def test_validate_run_and_dry_run_refuse_in_the_same_words(
+    scenario: Path, command: list[str], addition: str, line: int, words: str
+) -> None:
+    scenario.write_text(f"{SCENARIO}{addition}\n")
+    refused = run(command[0], scenario, *command[1:])
+    assert refused.returncode == 2
+    assert f"colonysim: {scenario}:{line}: {words}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_report_into_a_folder_that_is_not_there_is_refused_before_the_run(scenario: Path, tmp_path: Path) -> None:
+    scenario.write_text(SCENARIO + "report: {html: nowhere/r.html}\n")
+    for command in ("validate", "run"):
+        refused = run(command, scenario)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert f"{tmp_path / 'nowhere' / 'r.html'}: cannot be written: its folder does not exist" in refused.stderr
+
+
+def test_a_trace_is_not_written_over_itself(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("submit_s,run_s\n1,2\n")
+    refused = run("import-trace", path, "--csv", path)
+    assert refused.returncode == 2
+    assert "is the trace itself: give --csv another name" in refused.stderr
+    assert path.read_text() == "submit_s,run_s\n1,2\n"
+
+
+def test_what_a_trace_leaves_out_is_told_and_what_is_written_is_sorted(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("submit_s,run_s,processors\n5,2,3\n1234567.25,1,1\n1,2,1\n")
+    shown = run("import-trace", path, "--csv", tmp_path / "sorted.csv")
+    assert "note            the rows were not in the order of submission and have been sorted" in shown.stdout
+    assert "note            1 of 3 processes had more than one processor; each counts as one" in shown.stdout
+    assert len(json.loads(run("import-trace", path, "--json").stdout)["notes"]) == 2
+    rows = (tmp_path / "sorted.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["1", "5", "1234567.25"]
+
+
 def test_the_schema_is_printed() -> None:
     schema = json.loads(run("validate", "--schema").stdout)
     assert schema["title"] == "colonysim scenario"

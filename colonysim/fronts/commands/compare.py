@@ -37,6 +37,7 @@ def compare(
         _as_json(variants)
     else:
         _tell_differences(variants, seeds)
+        _tell_notes(variants)
     if plot is not None:
         _write(plot, variants, joined=False, differences=True)
 
@@ -65,6 +66,7 @@ def sweep(
         _as_json(variants)
     else:
         _tell_figures(variants, path, seeds)
+        _tell_notes(variants)
     if plot is not None:
         _write(plot, variants, joined=all(_is_number(point) for point in points), differences=False)
 
@@ -119,6 +121,12 @@ def _tell_differences(variants: list[Variant], seeds: int) -> None:
         differences = [other.against(first, figure) for other in others]
         table.add_row(figure, *(f"{difference} {'*' if difference.clear else ' '}" for difference in differences))
     out.print(table)
+
+
+def _tell_notes(variants: list[Variant]) -> None:
+    """What readers of the figures must know about the traces, each note once."""
+    for note in dict.fromkeys(note for variant in variants for note in variant.notes):
+        out.print(f"note  {note}")
 
 
 def _as_json(variants: list[Variant]) -> None:
