@@ -228,7 +228,7 @@ def _module(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     try:
         exec(compiled, module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadProgram(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     return module
 
@@ -242,8 +242,9 @@ def _compiled(path: Path, modified_ns: int) -> CodeType:
 def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
-        raise BadProgram(f"{name!r} cannot be imported ({error}); for a file write file.py:function") from None
+    except (Exception, SystemExit) as error:  # of the module itself, or for a name that is none
+        why = str(error) or type(error).__name__
+        raise BadProgram(f"{name!r} cannot be imported ({why}); for a file write file.py:function") from None
 
 
 def _function(module: ModuleType, name: str, code: str) -> Callable[..., Any]:

@@ -186,7 +186,17 @@ def test_validate_says_what_a_run_would_miss_or_count_in_another_way(scenario: P
     assert note in (tmp_path / "r.html").read_text()
 
 
-@pytest.mark.parametrize("command", [["validate"], ["run"], ["run", "--dry-run"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["validate"],
+        ["run"],
+        ["run", "--dry-run"],
+        ["explore", "--seeds", "1", "--workers", "1"],
+        ["compare", "--seeds", "1"],
+        ["sweep", "--seeds", "1", "--vary", "executors.0.count=1"],
+    ],
+)
 @pytest.mark.parametrize(
     ("addition", "line", "words"),
     [
@@ -199,7 +209,7 @@ def test_validate_says_what_a_run_would_miss_or_count_in_another_way(scenario: P
         ("seed: 4", 12, "the key 'seed' is given twice, first in line 5"),
     ],
 )
-def test_validate_run_and_dry_run_refuse_in_the_same_words(
+def test_all_commands_refuse_a_scenario_in_the_same_words(
     scenario: Path, command: list[str], addition: str, line: int, words: str
 ) -> None:
     scenario.write_text(f"{SCENARIO}{addition}\n")

@@ -44,6 +44,9 @@ WORKFLOW = BASE + "workload: [{name: t, arrivals: {kind: once}, mix: [{workflow:
         ("workload: [{name: w, trace: {file: nowhere.csv, format: xls}}]", "there is no format 'xls'"),
         ("workload: [{name: w, trace: {file: late.csv}}]", "its last process comes 1e+10 s after the first"),
         ("programs: [{name: p, code: 'nowhere.py:main'}]", "nowhere.py is no code that could run"),
+        ("programs: [{name: p, code: '.inf:main'}]", "'.inf' cannot be imported"),
+        ("programs: [{name: p, code: 'a b:main'}]", "'a b' cannot be imported"),
+        ("programs: [{name: p, code: 'leaves.py:main'}]", "leaves.py cannot be loaded: SystemExit: 3"),
     ],
 )
 def test_what_a_run_refuses_is_not_good(tmp_path: Path, text: str, words: str) -> None:
@@ -51,6 +54,7 @@ def test_what_a_run_refuses_is_not_good(tmp_path: Path, text: str, words: str) -
     (tmp_path / "bad.csv").write_text("submit_s,run_s\n0,x\n")
     (tmp_path / "late.csv").write_text("submit_s,run_s\n0,1\n1e10,1\n")
     (tmp_path / "w.json").write_text("{}")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(3)")
     scenario = replace(Scenario.read(f"{BASE}{text}\n"), folder=str(tmp_path))
     for refuse in (lambda: check(scenario), lambda: run(scenario, surroundings=surroundings)):
         with pytest.raises(ValueError, match=re.escape(words)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colonysim.fronts.commands.console import AsJson, Override, err, fail, out
+from colonysim.fronts.commands.console import AsJson, Override, err, fail, out, refusal
 
 if TYPE_CHECKING:
     from colonysim.sim.comparison import Variant
@@ -77,7 +77,6 @@ def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bo
 
     from colonysim.fronts.surroundings import surroundings
     from colonysim.sim.comparison import run_variants
-    from colonysim.sim.scenario_files import BadScenario
 
     quiet = quiet or not err.is_terminal
     try:
@@ -89,10 +88,8 @@ def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bo
                 status.update(f"{name}, seed {seed + 1}")
 
             return run_variants(file, variants, seeds, told, surroundings)
-    except BadScenario as error:
-        fail(str(error))
     except (OSError, ValueError) as error:
-        fail(f"{file}: {error}")
+        fail(refusal(error, file))
 
 
 # ---------------------------------------------------------------- telling

@@ -94,6 +94,17 @@ def load(file: Path, overrides: list[str] | None) -> Scenario:
         fail(str(error))
 
 
+def refusal(error: Exception, file: Path) -> str:
+    """What is wrong with a scenario that cannot be run, with its file and line where they are known."""
+    from colonysim.sim.program_code import BadProgram
+    from colonysim.sim.scenario_files import BadScenario, located
+    from colonysim.sim.traces import BadTrace
+
+    if isinstance(error, BadScenario):
+        return str(located(error, file))
+    return str(error) if isinstance(error, (BadTrace, BadProgram)) else f"{file}: {error}"
+
+
 def repeats(file: Path, seed: int, overrides: list[str] | None = None) -> list[str]:
     """The command that repeats a run, in words."""
     words = ["colonysim", "run", str(file), "--seed", str(seed)]

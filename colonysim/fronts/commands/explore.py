@@ -14,7 +14,18 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from colonysim.fronts.commands.console import SIGNALLED, AsJson, Override, err, fail, load, on_signal, out, repeats
+from colonysim.fronts.commands.console import (
+    SIGNALLED,
+    AsJson,
+    Override,
+    err,
+    fail,
+    load,
+    on_signal,
+    out,
+    refusal,
+    repeats,
+)
 
 if TYPE_CHECKING:
     from colonysim.sim.explore import Outcome, Overview, Pool
@@ -50,7 +61,7 @@ def explore(
 
     scenario = load(file, overrides)
     first = scenario.seed if from_seed is None else from_seed
-    outcomes, signals = _sweep(scenario, range(first, first + seeds), _pool(workers, dask), stop_at_first)
+    outcomes, signals = _sweep(file, scenario, range(first, first + seeds), _pool(workers, dask), stop_at_first)
     view, complete = overview(outcomes, stop_at_first), not signals
     answer: dict[str, Any] = {"scenario": scenario.name, "complete": complete, **msgspec.to_builtins(view)}
     if not as_json:
@@ -101,7 +112,9 @@ def _pool(workers: int | None, dask: str | None) -> Pool:
         fail(str(error))
 
 
-def _sweep(scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool) -> tuple[list[Outcome], list[int]]:
+def _sweep(
+    file: Path, scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool
+) -> tuple[list[Outcome], list[int]]:
     """Run the seeds, and return the outcomes so far and the signals that stopped the exploration early."""
     from colonysim.sim.explore import Stop
     from colonysim.sim.explore import explore as explored
@@ -124,7 +137,7 @@ def _sweep(scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool) ->
                 outcomes.append(outcome)
                 told(len(outcomes), f"{sum(not one.ok for one in outcomes)} failed")
     except ValueError as error:
-        fail(str(error))
+        fail(refusal(error, file))
     if signals:
         err.print(
             f"colonysim: interrupted; these are the results of {len(outcomes)} of {len(seeds)} seeds", style="yellow"

@@ -21,6 +21,7 @@ from colonysim.fronts.commands.console import (
     fail,
     load,
     out,
+    refusal,
     repeats,
     spread,
     twice,
@@ -64,14 +65,14 @@ def run(
     try:
         files = _files(scenario, report, perfetto, csv, summary)
     except ValueError as error:
-        fail(_told(error, file))
+        fail(refusal(error, file))
     recorded = {} if journal is None else {"journal": journal}
     try:
         with _progress(scenario, quiet=as_json) as progress:
             done = Run(scenario, seed, progress, journal, surroundings)
             result = done.execute()
     except (OSError, ValueError) as error:
-        fail(_told(error, file))
+        fail(refusal(error, file))
     for kind, path in files.items():
         try:
             _write(kind, done, path)
@@ -104,7 +105,7 @@ def validate(
             notes = _check(file, Scenario.load(file))
         except ValueError as error:
             bad = True
-            complain(_told(error, file))
+            complain(refusal(error, file))
             continue
         out.print(f"{file}: good")
         for note in notes:
@@ -130,17 +131,6 @@ def _check(file: Path, scenario: Scenario) -> list[str]:
     return check(scenario)
 
 
-def _told(error: Exception, file: Path) -> str:
-    """What is wrong with a scenario file, and in which line."""
-    from colonysim.sim.program_code import BadProgram
-    from colonysim.sim.scenario_files import BadScenario, located
-    from colonysim.sim.traces import BadTrace
-
-    if isinstance(error, BadScenario):
-        return str(located(error, file))
-    return str(error) if isinstance(error, (BadTrace, BadProgram)) else f"{file}: {error}"
-
-
 def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
     """What would be run."""
     from colonysim.sim.clock import show_span
@@ -150,7 +140,7 @@ def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
         notes = _check(file, scenario)
         groups = groups_of(scenario)
     except ValueError as error:
-        fail(_told(error, file))
+        fail(refusal(error, file))
     out.print(f"{scenario.name}, seed {scenario.seed if seed is None else seed}")
     if scenario.about:
         out.print(f"  {scenario.about}")
