@@ -229,6 +229,9 @@ def _module(path: Path) -> ModuleType:
     try:
         exec(compiled, module.__dict__)
     except (Exception, SystemExit) as error:
+        if str(path.parent) in sys.path:
+            sys.path.remove(str(path.parent))
+        sys.modules.pop(name, None)
         raise BadProgram(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     return module
 

@@ -116,6 +116,8 @@ class _Composer(yaml.SafeLoader):
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.ScalarEvent) and event.tag == "!":
+            event.implicit = (False, True)  # "!" says: a text, whatever it looks like
         line = event.start_mark.line + 1
         anchor = None
         if isinstance(event, yaml.AliasEvent):

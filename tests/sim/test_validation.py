@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -59,6 +60,16 @@ def test_what_a_run_refuses_is_not_good(tmp_path: Path, text: str, words: str) -
     for refuse in (lambda: check(scenario), lambda: run(scenario, surroundings=surroundings)):
         with pytest.raises(ValueError, match=re.escape(words)):
             refuse()
+
+
+def test_code_that_cannot_be_loaded_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text("raise SystemExit(3)")
+    scenario = replace(Scenario.read(f"{BASE}programs: [{{name: p, code: 'leaves.py:main'}}]"), folder=str(tmp_path))
+    before = list(sys.path)
+    with pytest.raises(BadProgram, match="SystemExit: 3"):
+        check(scenario)
+    assert sys.path == before
+    assert "leaves_program" not in sys.modules
 
 
 @pytest.mark.parametrize("text", [TRACE, WORKFLOW])

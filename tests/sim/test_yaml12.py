@@ -24,7 +24,7 @@ from colonysim.sim.yaml12 import BadYaml
         ("-1.5e-3", -0.0015), ("yes", "yes"), ("No", "No"), ("on", "on"), ("OFF", "OFF"), ("true", True),
         ("False", False), ("TRUE", True), ("tRue", "tRue"), ("~", None), ("null", None), ("Null", None), ("", None),
         ("2026-01-01", "2026-01-01"), ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"), ("=", "="), (".inf", math.inf),
-        ("-.INF", -math.inf), ("'1'", "1"), ('"yes"', "yes"), ("!!str 12", "12"), ("!!int '12'", 12), ("!!float 3", 3.0),
+        ("-.INF", -math.inf), ("'1'", "1"), ('"yes"', "yes"), ("!!str 12", "12"), ("! 12", "12"), ("!!int '12'", 12), ("!!float 3", 3.0),
         ('"\\ud83d\\ude00"', "\N{GRINNING FACE}"), ("&a x", "x"), ("\ufeff7", 7), ("%YAML 1.2\n---\n7", 7),
         ("{a: &a {b: 1}, c: *a}", {"a": {"b": 1}, "c": {"b": 1}}),
         ("[&x {a: 1, b: 2}, {<<: *x, b: 3}]", [{"a": 1, "b": 2}, {"a": 1, "b": 3}]),
