@@ -114,13 +114,13 @@ def test_times_of_any_year_are_shown_to_people(time_ns: int, text: str) -> None:
     assert show_time(time_ns) == text
 
 
-@pytest.mark.parametrize("start", ["1969-12-31T23:59:59Z", "2170-01-01T00:00:01Z", NEAR_THE_END])
+@pytest.mark.parametrize("start", ["1969-12-31T23:59:59Z", "2101-01-01T00:00:01Z", NEAR_THE_END])
 def test_a_scenario_starts_where_its_figures_can_be_kept(start: str) -> None:
-    with pytest.raises(ValueError, match="start it between 1970-01-01 00:00:00 and 2170-01-01 00:00:00, not at"):
+    with pytest.raises(ValueError, match="start in the years 1970 to 2100"):
         Run(Scenario(settings={"start": start}))
 
 
-@pytest.mark.parametrize("start", ["1970-01-01T00:00:00Z", "2169-12-31T00:00:00Z"])
+@pytest.mark.parametrize("start", ["1970-01-01T00:00:00Z", "2100-12-31T00:00:00Z"])
 def test_a_scenario_runs_at_both_ends(start: str) -> None:
     workload = (Workload(name="w", arrivals=Once(3)),)
     scenario = Scenario(settings={"start": start}, workload=workload, executors=(ExecutorGroup(name="e", service=1.0),))
