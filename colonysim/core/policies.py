@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from colonysim.core.model import SECOND_NS, Process
+from colonysim.core.specs import FunctionSpec
 
 PolicyName = Literal["reference", "deadline", "fair", "shortest"]
 
@@ -45,12 +46,17 @@ def deadline(process: Process, shares: Shares) -> int:
 
 def shortest(process: Process, shares: Shares) -> int:
     """Shortest first, as expected: by the keyword argument `expected_s`, else by `maxexectime`; without either last."""
-    expected_s: Any = (process.spec.kwargs or {}).get(EXPECTED)
+    expected_s = _expected_s(process.spec)
+    return LAST + process.priority_time_ns if expected_s is None else int(expected_s * SECOND_NS)
+
+
+def _expected_s(spec: FunctionSpec) -> float | None:
+    expected_s: Any = (spec.kwargs or {}).get(EXPECTED)
     if not isinstance(expected_s, (int, float)) or isinstance(expected_s, bool) or not 0 <= expected_s < LAST / 1e9:
-        expected_s = process.spec.maxexectime
+        expected_s = spec.maxexectime
         if expected_s <= 0:
-            return LAST + process.priority_time_ns
-    return int(expected_s * SECOND_NS)
+            return None
+    return expected_s  # type: ignore[no-any-return]
 
 
 def fair(process: Process, shares: Shares) -> int:
@@ -64,3 +70,10 @@ POLICIES: Final[dict[str, Policy]] = {
     "fair": fair,
     "shortest": shortest,
 }
+
+
+def knows(policy: PolicyName, spec: FunctionSpec) -> bool:
+    """Whether a spec states what the policy ranks by; what states nothing comes last, in the reference's order."""
+    if policy == "deadline":
+        return spec.maxwaittime > 0
+    return policy != "shortest" or _expected_s(spec) is not None

@@ -36,17 +36,19 @@ from colonysim.sim.faults import (
 from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST
 from colonysim.sim.rules import Rule
+from colonysim.sim.tally import Tally
 
 
 class Faults:
     """All faults of one simulation, in the order in which they were added.
 
     `attach` tells the simulation of the network while there is anything for it to do, and None while not.
-    `watches_steps` says whether any fault strikes at the steps of actors.
+    `watches_steps` says whether any fault strikes at the steps of actors. `counts` says how often each struck.
     """
 
     def __init__(self, reach: Reach, lock: threading.Lock, attach: Callable[[Network | None], None]) -> None:
-        self._reach = reach
+        self._tally = Tally()
+        self._reach = reach._replace(note=lambda line: self._write(reach, line))
         self._lock = lock
         self._attach = attach
         self._given: dict[str, _Given] = {}
@@ -59,6 +61,24 @@ class Faults:
     def all(self) -> tuple[AnyFault, ...]:
         """The faults that have been added, with their names."""
         return tuple(given.fault for given in self._faults.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each fault struck since it was added, by name, also of those that have been removed.
+
+        A partition strikes each request and reply that it takes, a fault of actors each actor that it hits.
+        Faults that a swarm does not draw are left out. A reset does not set the counts back.
+        """
+        return dict(self._tally.counts)
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """The faults that have never struck since they were added, by name, each with the reason."""
+        return self._tally.idle(self._rules)
+
+    def _write(self, reach: Reach, line: dict[str, Any]) -> None:
+        self._tally.note(line)
+        reach.note(line)
 
     def add(self, *faults: AnyFault | Plan | dict[str, Any]) -> tuple[AnyFault, ...]:
         """Add faults, or what is active of plans; they come back with their names. Errors: BadFault."""
@@ -77,12 +97,15 @@ class Faults:
             known = named((given.fault for given in new), self._given)
             added = {fault.name: given._replace(fault=fault) for fault, given in zip(known, new, strict=True)}
             drawn = self._drawn_of(added)
+            for name in drawn:
+                self._tally.begin(name)
             try:
                 for given in drawn.values():
                     self._begin_one(given)
             except BaseException:  # all of them or none
                 for name in drawn:
                     self._end_one(name)
+                    self._tally.forget(name)
                 raise
             self._given |= added
             self._faults |= drawn
@@ -145,7 +168,7 @@ class Faults:
 
     def begin(self) -> None:
         """A run begins: everything is as if no fault had struck yet."""
-        self._network = Network(self._reach)
+        self._network = Network(self._reach, self._tally)
         self._rules: dict[str, Rule] = {}
         self._timers: dict[str, list[int]] = {}
         self._lasting: dict[str, dict[str, _Lasting]] = {}  # by victim and fault, the latest last
@@ -205,6 +228,7 @@ class Faults:
         rule = self._rules.pop(name, None)
         if rule is None:
             return
+        self._tally.ended(rule)
         self._network.rules.pop(name, None)
         self._network.cuts.pop(name, None)
         for victim_name, lasting in self._lasting.items():

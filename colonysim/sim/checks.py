@@ -34,6 +34,10 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 _CONDITION: Final = re.compile(r"\s*([a-z][\w.]*)\s*(<=|>=|==|!=|<|>)\s*(\S+)\s*\Z")
 
 
+Read = Callable[[str], float | None]
+"""Gives the value of a gauge or figure; None for a figure of which there was nothing to measure."""
+
+
 class Condition(NamedTuple):
     """A gauge or a figure, compared with a number or another one."""
 
@@ -42,12 +46,17 @@ class Condition(NamedTuple):
     compare: Callable[[Any, Any], bool]
     right: str | float
 
-    def value(self, read: Callable[[str], float]) -> float:
+    def value(self, read: Read) -> float | None:
         return read(self.left)
 
-    def holds(self, read: Callable[[str], float]) -> bool:
-        right = self.right if isinstance(self.right, float) else read(self.right)
-        return self.compare(read(self.left), right)
+    def holds(self, read: Read) -> bool:
+        """Whether it holds; it does not where one side has no value."""
+        left, right = read(self.left), self.right if isinstance(self.right, float) else read(self.right)
+        return left is not None and right is not None and self.compare(left, right)
+
+    def missing(self, read: Read) -> str:
+        """Which of its names has no value, since there was nothing to measure; "" where all have one."""
+        return next((name for name in self.names if read(name) is None), "")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,7 +139,12 @@ AnyCheck = Probe | Eventually | LeadsTo | Each
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What has become of a check. Times in seconds from the beginning; `violations` counts how often it failed."""
+    """What has become of a check. Times in seconds from the beginning; `violations` counts how often it failed.
+
+    `looked` counts how often there was something to check: the states that a probe looked at, how often the `when`
+    of `leads_to` became true, the processes that `each` followed. At 0 the check has shown nothing. `missing` is the
+    figure that could not be compared, since there was nothing to measure: then the check has failed.
+    """
 
     name: str
     what: str
@@ -140,12 +154,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None = None
     process_id: str = ""
     looked: int = 0
+    missing: str = ""
 
     def __str__(self) -> str:
         if self.passed:
             return f"{self.name}: {self.what}"
         where = "" if self.first_s is None else f", first {show_span(round(self.first_s * SECOND_NS))} after the start"
         value = "" if self.value is None else f" (was {self.value:g})"
+        if self.missing:
+            value = f" ({self.missing} has no value: there was nothing to measure)"
         return f"{self.name}: not {self.what}{value}{where}"
 
 
@@ -161,6 +178,7 @@ class _Watch:
         self.first_ns: int | None = None
         self.value: float | None = None
         self.process_id = ""
+        self.missing = ""  # what could not be compared, since there was nothing to measure
 
     def fail(self, at_ns: int, value: float | None, process_id: str = "") -> None:
         self.violations += 1
@@ -178,6 +196,7 @@ class _Watch:
             value=self.value,
             process_id=self.process_id,
             looked=self.looked,
+            missing=self.missing,
         )
 
     @property
@@ -203,11 +222,12 @@ class _ProbeWatch(_Watch):
         known = (*GAUGES, *FIGURES) if probe.at == "end" else GAUGES
         self.condition = condition(probe.that, known)
 
-    def look(self, now_ns: int, read: Callable[[str], float]) -> None:
+    def look(self, now_ns: int, read: Read) -> None:
         self.looked += 1
         holds = self.condition.holds(read)
         if not holds and self.held:
             self.fail(now_ns, self.condition.value(read))
+            self.missing = self.condition.missing(read)
         self.held = holds
 
     @property
@@ -234,7 +254,7 @@ class _EventuallyWatch(_Watch):
         self.begins = "storm" if check.after == "start" else "calm"
         self.within_ns = to_ns(check.within_s)
         self.due_ns: int | None = None
-        self.last = 0.0  # the value after the event before
+        self.last: float | None = 0.0  # the value after the event before
 
     def phase(self, now_ns: int, name: str) -> None:
         if name == self.begins:
@@ -267,7 +287,7 @@ class _LeadsToWatch(_Watch):
         self.within_ns = to_ns(check.within_s)
         self.was = False
         self.due_ns: int | None = None
-        self.last = 0.0  # the value after the event before
+        self.last: float | None = 0.0  # the value after the event before
 
     def phase(self, now_ns: int, name: str) -> None:
         self._look(now_ns)
@@ -279,11 +299,11 @@ class _LeadsToWatch(_Watch):
 
     def _look(self, now_ns: int) -> None:
         read = self.checks.read
-        self.looked += 1
         if self.due_ns is not None and now_ns > self.due_ns:
             self.fail(self.due_ns, self.last)
             self.due_ns = None
         holds = self.when.holds(read)
+        self.looked += holds and not self.was
         if self.then.holds(read):
             self.due_ns = None
         elif holds and not self.was and self.due_ns is None:
@@ -359,15 +379,15 @@ class Checks:
         value: float = getattr(self.metrics.gauges, name)
         return value
 
-    def read_all(self, name: str) -> float:
-        """A gauge, or a figure of the summary; one that does not exist is not a number."""
+    def read_all(self, name: str) -> float | None:
+        """A gauge, or a figure of the summary; None where there was nothing to measure."""
         if name in GAUGES:
             return self.read(name)
         first, _, part = name.partition(".")
         value = getattr(self.summary, first)
         if isinstance(value, Quantiles):
             value = getattr(value, part)
-        return float("nan") if value is None else float(value)
+        return None if value is None else float(value)
 
     def begin(self, now_ns: int, phase: str) -> None:
         """A phase begins: start, storm, calm or end."""

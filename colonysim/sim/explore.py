@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,7 +27,8 @@ from msgspec.structs import replace
 
 from colonysim.sim.program_code import Surroundings
 from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_runner import Failure, Run
+from colonysim.sim.scenario_runner import BREAKS, Failure, Run
+from colonysim.sim.warnings import RunWarning
 
 _TEXT: Final = 500
 _one_at_a_time: Final = threading.Lock()
@@ -36,11 +38,16 @@ _AHEAD: Final = 3
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What has become of one seed: small, since it travels. `failures` come without the stories."""
+    """What has become of one seed: small, since it travels. `failures` come without the stories.
+
+    `faults` says how often each fault struck that is not turned off, `warnings` what did nothing.
+    """
 
     seed: int
     digest: str = ""
     failures: tuple[Failure, ...] = ()
+    faults: dict[str, int] = {}
+    warnings: tuple[RunWarning, ...] = ()
     events: int = 0
     real_s: float = 0.0
 
@@ -54,15 +61,25 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(f"{failure.kind}: {failure.name}" for failure in self.failures))
 
 
+class Struck(msgspec.Struct, frozen=True):
+    """How often a fault struck under all seeds together, and under how many of them."""
+
+    count: int
+    seeds: int
+
+
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """What has become of all seeds, those that have come back in the order of their numbers.
 
-    `failures` counts the seeds that failed by the kind and name of their failures.
+    `failures` counts the seeds that failed by the kind and name of their failures. `warnings` tell of what did
+    nothing under any seed.
     """
 
     seeds: int
     failed: tuple[int, ...]
     failures: dict[str, int]
+    faults: dict[str, Struck]
+    warnings: tuple[RunWarning, ...]
     digests: int
     slowest: tuple[int, ...]
     outcomes: tuple[Outcome, ...]
@@ -82,6 +99,8 @@ def run_seed(scenario: Scenario, seed: int, surroundings: Surroundings | None = 
         seed=seed,
         digest=result.digest,
         failures=failures,
+        faults={fault.name: fault.count for fault in result.faults},
+        warnings=result.warnings,
         events=result.cost.events,
         real_s=result.cost.real_s,
     )
@@ -106,15 +125,42 @@ def overview(outcomes: Iterable[Outcome], up_to_first: bool = False) -> Overview
     counted: Counter[str] = Counter()
     for outcome in listed:
         counted.update(outcome.failed_as)
+    faults = _struck(listed)
     slowest = sorted(listed, key=lambda outcome: -outcome.real_s)[:3]
     return Overview(
         seeds=len(listed),
         failed=tuple(outcome.seed for outcome in listed if not outcome.ok),
         failures=dict(counted.most_common()),
+        faults=faults,
+        warnings=tuple(_idle_under_all(listed, faults)),
         digests=len({outcome.digest for outcome in listed if outcome.digest}),
         slowest=tuple(outcome.seed for outcome in slowest),
         outcomes=tuple(listed),
     )
+
+
+def _struck(outcomes: list[Outcome]) -> dict[str, Struck]:
+    names = dict.fromkeys(name for outcome in outcomes for name in outcome.faults)
+    counts = {name: [outcome.faults.get(name, 0) for outcome in outcomes] for name in names}
+    return {name: Struck(sum(each), sum(map(bool, each))) for name, each in counts.items()}
+
+
+def _idle_under_all(outcomes: list[Outcome], faults: dict[str, Struck]) -> Iterator[RunWarning]:
+    """What did nothing under any seed: faults that never struck, whatever the scenario accepts of a single seed,
+    and what all seeds that were not broken off warn of.
+    """
+    told = {(one.kind, one.name): one for outcome in outcomes for one in outcome.warnings}
+    for name in (name for name, struck in faults.items() if not struck.count):
+        known = told.get(("fault", name))
+        why = known.text.partition(": ")[2] if known else "it was not drawn, or it was accepted that it did not strike"
+        text = f"fault {name!r} never struck under any of {len(outcomes)} seeds: {why}"
+        yield RunWarning(kind="fault", name=name, path=known.path if known else "", text=text)
+    whole = [outcome for outcome in outcomes if not any(failure.kind in BREAKS for failure in outcome.failures)]
+    for key, warning in told.items():
+        if (warning.kind != "fault" or faults[warning.name].count) and all(
+            key in [(one.kind, one.name) for one in outcome.warnings] for outcome in whole
+        ):
+            yield warning
 
 
 # ---------------------------------------------------------------- many
@@ -214,7 +260,11 @@ def explore(
     processes are terminated where the caller wants no more. Errors: ValueError for a scenario that cannot be run.
     """
     stop = stop or Stop()
-    under_way = _Sweep(absolute(scenario), iter(seeds), pool, stop_at_first, stop)
+    coming = iter(seeds)
+    first = next(coming, None)
+    if first is None:
+        raise ValueError("there are no seeds to explore: give at least one")
+    under_way = _Sweep(absolute(scenario), chain((first,), coming), pool, stop_at_first, stop)
     done = False
     try:
         yield from under_way.outcomes()

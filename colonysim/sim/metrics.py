@@ -71,6 +71,8 @@ class Metrics:
         self.first_start_ns = array("q")
         self.start_of_last_ns = array("q")
         self.ended_ns = array("q")
+        self.queued_ns = array("q")  # when it began to wait for the last time, or NEVER while it does not
+        self.waited_ns = array("q")  # in all, without what it waits now
         self.kind = array("I")
         self.state = array("B")
         self.attempts = array("H")
@@ -114,6 +116,7 @@ class Metrics:
                 self._started(row, step)
             elif new == WAITING:
                 gauges.queue_depth += 1
+                self.queued_ns[row] = now_ns
             else:
                 if old != new:
                     self._count(new)
@@ -145,6 +148,8 @@ class Metrics:
         self.first_start_ns.append(NEVER)
         self.start_of_last_ns.append(NEVER)
         self.ended_ns.append(NEVER)
+        self.queued_ns.append(NEVER if blocked else now_ns)
+        self.waited_ns.append(0)
         self.kind.append(self._kind_of(process.spec) if process is not None else 0)
         self.state.append(WAITING)
         self.attempts.append(0)
@@ -167,6 +172,9 @@ class Metrics:
                 self.eligible_ns[row] = step.now_ns
         else:
             self.gauges.queue_depth -= 1
+            if (since_ns := self.queued_ns[row]) != NEVER:
+                self.waited_ns[row] += step.now_ns - since_ns
+                self.queued_ns[row] = NEVER
 
     def _started(self, row: int, step: Transition) -> None:
         now_ns = step.now_ns
@@ -218,6 +226,11 @@ class Metrics:
         start_ns = self.first_start_ns[row]
         return NEVER if start_ns == NEVER else start_ns - self.eligible_ns[row]
 
+    def waiting_total_ns(self, row: int, now_ns: int) -> int:
+        """All the time up to now that it could be started and was not, before each of its attempts."""
+        since_ns = self.queued_ns[row]
+        return self.waited_ns[row] + (0 if since_ns == NEVER else now_ns - since_ns)
+
     def running_ns(self, row: int) -> int:
         """The length of its last attempt, where that has ended."""
         start_ns, end_ns = self.start_of_last_ns[row], self.ended_ns[row]
@@ -253,7 +266,13 @@ class Quantiles(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one run. Times in seconds; utilisation is the busy part of all executors' time."""
+    """The figures of one run. Times in seconds; None where there was nothing to measure.
+
+    `waiting_s` covers the processes that were started, finished or not, up to their first start; `turnaround_s`,
+    `running_s` (the last attempt) and `bounded_slowdown` those that succeeded. What is unfinished at the end is
+    in none of these three: see `unfinished`. `makespan_s` is from the first submission to the last end,
+    `utilisation` the busy part of all modelled executors' time, and covers attempts of any outcome.
+    """
 
     submitted: int
     succeeded: int
@@ -266,9 +285,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     deadline_misses: int
     executors: int
     span_s: float
-    makespan_s: float
-    throughput_per_hour: float
-    utilisation: float
+    makespan_s: float | None
+    throughput_per_hour: float | None
+    utilisation: float | None
     queue_depth_max: int
     queue_depth_mean: float
     waiting_s: Quantiles
@@ -296,7 +315,7 @@ def summarise(
 ) -> Summary:
     """The figures of a run up to a time. `busy_ns` is how long executors were busy, where they say so themselves."""
     waiting, turnaround, running, slowdown = [], [], [], []
-    last_end_ns = metrics.start_ns
+    last_end_ns = NEVER
     for row in range(len(metrics)):
         waiting_ns, ended_ns = metrics.waiting_ns(row), metrics.ended_ns[row]
         if waiting_ns != NEVER:
@@ -311,8 +330,7 @@ def summarise(
         running.append(ran_s)
         slowdown.append(max(1.0, lasted_s / max(ran_s, tau_s)))
     gauges = metrics.gauges
-    first_ns = metrics.submitted_ns[0] if len(metrics) else metrics.start_ns
-    makespan_s = max(0, last_end_ns - first_ns) / SECOND_NS
+    makespan_s = None if last_end_ns == NEVER else (last_end_ns - metrics.submitted_ns[0]) / SECOND_NS
     span_ns = (end_ns - metrics.start_ns) * executors
     busy_ns = busy_seen(metrics, end_ns) if busy_ns is None else busy_ns
     return Summary(
@@ -328,8 +346,8 @@ def summarise(
         executors=executors,
         span_s=(end_ns - metrics.start_ns) / SECOND_NS,
         makespan_s=makespan_s,
-        throughput_per_hour=round(gauges.succeeded / makespan_s * 3600, 3) if makespan_s else 0.0,
-        utilisation=round(busy_ns / span_ns, 6) if span_ns else 0.0,
+        throughput_per_hour=round(gauges.succeeded / makespan_s * 3600, 3) if makespan_s else None,
+        utilisation=round(busy_ns / span_ns, 6) if span_ns else None,
         queue_depth_max=max(metrics.depth, default=0),
         queue_depth_mean=round(mean_over_time(metrics.depth_at_ns, metrics.depth, end_ns), 3),
         waiting_s=quantiles(waiting),
@@ -362,13 +380,17 @@ def mean_over_time(at_ns: array[int], values: array[int], end_ns: int) -> float:
 
 COLUMNS: Final = (
     "process", "function", "executortype", "location", "state", "executor", "attempts", "deadline_misses",
-    "submitted_s", "eligible_s", "started_s", "ended_s", "waiting_s", "running_s", "turnaround_s", "bounded_slowdown",
+    "submitted_s", "eligible_s", "first_started_s", "last_started_s", "ended_s", "waiting_s", "total_waiting_s",
+    "running_s", "turnaround_s", "bounded_slowdown",
 )  # fmt: skip
+"""Of each process: `waiting_s` is from `eligible_s` to `first_started_s`, `total_waiting_s` the waits before all
+of its attempts, also the one that ended without a start or goes on; `running_s` is its last attempt, from
+`last_started_s` to `ended_s`. Empty: it has not come to that."""
 
 
 def table(metrics: Metrics, name_of: Callable[[str], str], tau_s: float = TAU_S) -> Iterator[tuple[Any, ...]]:
     """A row for each process, in the order of submission: see COLUMNS. Times in seconds from the beginning."""
-    start_ns = metrics.start_ns
+    start_ns, now_ns = metrics.start_ns, metrics.world.now_ns
     names = [name_of(executor_id) for executor_id in metrics.executors]
 
     def seconds(time_ns: int) -> float | str:
@@ -387,8 +409,9 @@ def table(metrics: Metrics, name_of: Callable[[str], str], tau_s: float = TAU_S)
             names[metrics.executor[row]] if metrics.executor[row] >= 0 else "",
             metrics.attempts[row], metrics.misses[row],
             seconds(metrics.submitted_ns[row]), seconds(metrics.eligible_ns[row]),
-            seconds(metrics.start_of_last_ns[row]), seconds(ended_ns),
+            seconds(metrics.first_start_ns[row]), seconds(metrics.start_of_last_ns[row]), seconds(ended_ns),
             "" if waiting_ns == NEVER else waiting_ns / SECOND_NS,
+            "" if metrics.eligible_ns[row] == NEVER else metrics.waiting_total_ns(row, now_ns) / SECOND_NS,
             "" if running_ns == NEVER else running_ns / SECOND_NS,
             turnaround_s, slowdown,
         )  # fmt: skip

@@ -114,7 +114,7 @@ class ModelledExecutor:
     """One executor: what it holds, what it waits for, and which of its lives it is in."""
 
     __slots__ = (
-        "busy_since_ns", "down", "due_ns", "failing", "fleet", "id", "life", "model", "name", "number",
+        "asks", "busy_since_ns", "down", "due_ns", "failing", "fleet", "id", "life", "model", "name", "number",
         "paused_until_ns", "pending", "process_id", "step",
     )  # fmt: skip
 
@@ -133,6 +133,7 @@ class ModelledExecutor:
         self.paused_until_ns = 0
         self.down = False
         self.busy_since_ns = -1
+        self.asks = False  # whether it has asked for work at all
 
     # ------------------------------------------------------------ asking
     def go_on(self, step: int | None) -> None:
@@ -341,6 +342,7 @@ class Fleet:
         if type(answer) is Answer and answer.ok:
             answer = ask(self.owner_id, ApproveExecutor(colonyname=self.colony, executorname=executor.name))
         if type(answer) is Answer and answer.ok:
+            executor.asks = True
             executor.go_on(POLL)
         else:
             self.troubles += 1

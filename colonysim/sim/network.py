@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from colonysim.core import engine
-from colonysim.core.model import FAILED, SECOND_NS, SUCCESS
+from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, WAITING
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.protocol import EMPTY, Answer, Failure, Push, Request
 from colonysim.core.registry import BY_MESSAGE
@@ -37,6 +37,7 @@ from colonysim.sim.faults import (
 )
 from colonysim.sim.pending import LOST, Garbled, Pending
 from colonysim.sim.rules import Rule, Subject
+from colonysim.sim.tally import Tally
 from colonysim.sim.timetable import Timetable
 
 _CLOSES: Final = ("closesuccessfulmsg", "closefailedmsg")
@@ -79,8 +80,9 @@ class _Held(msgspec.Struct, eq=False):
 class Network:
     """The faults of messages that are in force, partitions and outages, and what is on its way."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, tally: Tally) -> None:
         self.reach = reach
+        self.tally = tally
         self.rules: dict[str, Rule] = {}
         self.cuts: dict[str, Rule] = {}  # partitions that are on
         self.outage: Rule | None = None  # the restart that keeps the server down
@@ -201,7 +203,9 @@ class Network:
             if retried is not None and name in _CLOSES and self._lucky(retried):
                 self._mark(retried, pending)
                 self._ghost(pending, request)
-            self._set_wakeups()
+            if limited_by := self._set_wakeups():
+                self._serve_with_few_wakeups(limited_by, request)
+                return
         self.reach.serve(request)
 
     def _closes_twice(self, pending: Pending, request: Request) -> bool:
@@ -222,6 +226,14 @@ class Network:
         self._mark(rule, pending)
         self.reach.answer(Answer(pending.ticket, 200, name, EMPTY))
         return True
+
+    def _serve_with_few_wakeups(self, rule: Rule, request: Request) -> None:
+        """Serve a request; the hazard struck where a process came to wait, and stayed, beside a parked call."""
+        world = self.reach.world()
+        parked, waiting = bool(world.queues.polls), _waiting(world)
+        self.reach.serve(request)
+        if parked and _waiting(world) > waiting:
+            self.tally.add(rule.name)
 
     def _arrive_late(self, pending: Pending, request: Request) -> None:
         """A request that has been under way reaches the server, whether its client still waits or not."""
@@ -366,6 +378,7 @@ class Network:
         for stream in self.reach.connections.all_streams():
             subject = self._subject_of(stream)
             if subject is not None and cuts_off(rule.fault, subject):
+                self.tally.add(rule.name)
                 self.reach.connections.break_off(stream)
 
     def forget(self) -> None:
@@ -406,14 +419,20 @@ class Network:
     def _lucky(self, rule: Rule) -> bool:
         return rule.chance.random() < _hazard(rule).probability
 
-    def _set_wakeups(self) -> None:
-        """How the server wakes parked calls, drawn for each request."""
-        wakeups = "all"
+    def _set_wakeups(self) -> Rule | None:
+        """How the server wakes parked calls, drawn for each request; gives the hazard that keeps it from it."""
+        wakeups, limited_by = "all", None
         if (rule := self.hazards.get("lossy_wakeup")) and self._lucky(rule):
-            wakeups = "one"
+            wakeups, limited_by = "one", rule
         if (rule := self.hazards.get("lost_signal")) and self._lucky(rule):
-            wakeups = "none"
+            wakeups, limited_by = "none", rule
         engine.set_wakeups(self.reach.world(), wakeups)
+        return limited_by
+
+
+def _waiting(world: World) -> int:
+    """How many processes wait, in all colonies."""
+    return sum(len(tables[WAITING]) for tables in world.by_state.values())
 
 
 def _matches(rule: Rule, subject: Subject) -> bool:

@@ -18,6 +18,7 @@ _READS_AT_ONCE: Final = 10_000
 """So often may a program read the clock without doing anything else before that takes time."""
 _STEPS_AT_ONCE: Final = 100_000
 """So many steps may a program take before time must have moved."""
+FIRST_TURN: Final = "its first turn"
 _LAST_WORDS: Final = 100
 """So often is a dead program told that it is dead; one that goes on all the same is left standing."""
 
@@ -46,7 +47,8 @@ class Company(Protocol):
 class Program:
     """Code that runs as an actor. `state` is one of waiting, running, over, failed and crashed.
 
-    `forever`: it is not expected to end. `restart_after_s`: it is started anew when it ends with an error.
+    `forever`: it is not expected to end. `restart_after_s`: it is started anew when it ends with an error. `asked`
+    counts its requests and sleeps.
     """
 
     def __init__(self, programs: Company, name: str, code: Callable[[], Any]) -> None:
@@ -56,7 +58,7 @@ class Program:
         self.executor_type = ""
         self.forever = False
         self.restart_after_s: float | None = None
-        self.lives = 0
+        self.lives = self.asked = 0
         self.state = "waiting"
         self.result: Any = None
         self.error: BaseException | None = None
@@ -71,7 +73,7 @@ class Program:
         self.doomed = False
         self.comes_back = False  # at once, as soon as it has ended
         self.told_so = 0
-        self.waits_for = "its first turn"
+        self.waits_for = FIRST_TURN
         self.since_ns = self._stage.world().now_ns
         self.waiter: Waiter | None = None
         self.sleep_timer = self.pause_timer = 0
@@ -91,6 +93,11 @@ class Program:
     def over(self) -> bool:
         return self.state in ("over", "failed", "crashed")
 
+    @property
+    def has_run(self) -> bool:
+        """Whether its code has ever had a turn."""
+        return self.lives > 1 or self.over or self.waits_for != FIRST_TURN
+
     def __repr__(self) -> str:
         return f"<program {self.name}, {self.state}>"
 
@@ -102,6 +109,7 @@ class Program:
         if self.doomed:
             self._remind()
         self.reads = 0
+        self.asked += 1
         stage = self._stage
         now_ns = stage.world().now_ns
         if now_ns != self.steps_at_ns:

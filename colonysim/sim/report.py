@@ -62,6 +62,8 @@ def page_data(run: Run) -> dict[str, Any]:
         "ok": result.ok,
         "summary": msgspec.to_builtins(result.summary),
         "notes": list(result.notes),
+        "warnings": msgspec.to_builtins(result.warnings),
+        "faults_struck": msgspec.to_builtins(result.faults),
         "findings": msgspec.to_builtins(result.findings),
         "failures": msgspec.to_builtins(result.failures),
         "cost": msgspec.to_builtins(result.cost),
@@ -209,7 +211,7 @@ def _spread(busy: list[int], bins: Bins, start_ns: int, end_ns: int) -> None:
 
 def _faults(run: Run, bins: Bins) -> list[dict[str, Any]]:
     """Each fault with the times it was on and how often it struck in each bin."""
-    strikes, start_ns = run.strikes, run.start_ns
+    strikes, start_ns, counts = run.strikes, run.start_ns, run.sim.faults.counts
     struck = [bins.zeros() for _ in strikes.names]
     for at_ns, fault in zip(strikes.at_ns, strikes.fault, strict=True):
         struck[fault][bins.place(at_ns)] += 1
@@ -224,7 +226,7 @@ def _faults(run: Run, bins: Bins) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "kind": strikes.kinds[name],
-                "count": sum(struck[place]),
+                "count": counts.get(name, 0),
                 "struck": struck[place],
                 "bands": spans[:_MAX_BANDS],
             }

@@ -23,6 +23,14 @@ class Subject:
         self.message = message
         self.actor = actor
 
+    @classmethod
+    def supposed(cls, type_name: str, *, colony: str, role: str, names: tuple[str, ...], executor_type: str) -> Subject:
+        """A request that might be sent, of which all is known beforehand."""
+        subject = cls.__new__(cls)
+        subject.type_name = type_name
+        subject.__dict__.update(colony=colony, role=role, names=names, executor_type=executor_type)
+        return subject
+
     @cached_property
     def colony(self) -> str:
         """The colony a message is about, or its caller's."""

@@ -12,7 +12,7 @@ from msgspec import Meta
 from colonysim.core import cronexpr
 from colonysim.core.errors import Refusal
 from colonysim.core.settings import Settings
-from colonysim.sim import clock, scenario_files
+from colonysim.sim import clock, scenario_files, warnings
 from colonysim.sim.arrivals import MANY, At, Many, Once
 from colonysim.sim.chance import Positive
 from colonysim.sim.checks import AnyCheck
@@ -110,7 +110,8 @@ class Scenario(Part, frozen=True):
 
     `settings` are those of the server, without the seed. `faults` strike during the storm; under `swarm` it is
     drawn for each seed which of them do. `folder` is where relative paths of traces and code start: the
-    scenario file's. `journal` keeps the whole history, for replay.
+    scenario file's. `journal` keeps the whole history, for replay. `accept` names warnings that are meant to be
+    there, or that chance may bring, as `kind: name` with wild cards: `fault: lost replies`, `executors: spare-*`.
     """
 
     version: Literal[1] = 1
@@ -131,6 +132,7 @@ class Scenario(Part, frozen=True):
     checks: tuple[AnyCheck, ...] = ()
     measure: Measure = Measure()
     report: Report = Report()
+    accept: tuple[str, ...] = ()
     invariants: bool = True
     journal: bool = False
     folder: str = ""
@@ -151,6 +153,10 @@ class Scenario(Part, frozen=True):
             self.plan()
         except BadFault as error:
             raise BadScenario("", "faults", str(error)) from None
+        try:
+            warnings.check_patterns(self.accept)
+        except ValueError as error:
+            raise BadScenario("", "accept", str(error)) from None
         if self.phases.storm_s is None:
             self._check_ends()
         self._check_references()

@@ -15,22 +15,27 @@ from colonysim.core.model import SECOND_NS
 from colonysim.core.operations.crons import AddCron, RemoveCron
 from colonysim.core.operations.generators import AddGenerator
 from colonysim.core.protocol import Answer, Message
-from colonysim.core.specs import CronSpec, GeneratorSpec, WorkflowSpec
-from colonysim.sim import chance, recorded
+from colonysim.core.specs import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
+from colonysim.sim import chance, recorded, vacuity
 from colonysim.sim.checks import Checks, Finding
 from colonysim.sim.client import ColonyClient, Refused
 from colonysim.sim.clock import Mode, show_span
 from colonysim.sim.driver import Stuck
 from colonysim.sim.invariants import InvariantViolation
 from colonysim.sim.metrics import Metrics, Summary, summarise
-from colonysim.sim.modelled import Fleet
+from colonysim.sim.modelled import ExecutorGroup, Fleet
 from colonysim.sim.program_code import Cast, Surroundings
 from colonysim.sim.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
 from colonysim.sim.scenario_files import BadScenario
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.stage import ProgramFailed
 from colonysim.sim.strikes import Strikes
+from colonysim.sim.vacuity import Evidence, FaultCount, fault_counts
+from colonysim.sim.warnings import RunWarning
 from colonysim.sim.workload import Clients
+
+BREAKS: Final = ("invariant", "program", "stuck", "error")
+"""The kinds of failures that break a run off."""
 
 _BATCH: Final = 5_000
 _FOR_EVER_NS: Final = 200 * 365 * 86_400 * SECOND_NS
@@ -39,7 +44,8 @@ _FOR_EVER_NS: Final = 200 * 365 * 86_400 * SECOND_NS
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Something that must not be. `story` is the process's life, or a program's stack.
 
-    `kind`: invariant, check, rest (something has not come to its end), submit, program (one has failed), stuck.
+    `kind`: invariant, check, rest (something has not come to its end), submit, program (one has failed), stuck,
+    nothing (no process was submitted, so nothing was tested).
     """
 
     kind: str
@@ -59,7 +65,10 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What has become of a run. Two runs of one scenario with one seed differ in their `cost` alone."""
+    """What has become of a run. Two runs of one scenario with one seed differ in their `cost` alone.
+
+    `faults` counts how often each fault struck; `warnings` tell of what did nothing, and do not make a run fail.
+    """
 
     scenario: str
     seed: int
@@ -70,6 +79,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     summary: Summary
     findings: tuple[Finding, ...]
     failures: tuple[Failure, ...]
+    faults: tuple[FaultCount, ...] = ()
+    warnings: tuple[RunWarning, ...] = ()
     notes: tuple[str, ...]
     cost: Cost
 
@@ -119,13 +130,15 @@ class Run:
         self.strikes = Strikes(self.start_ns)
         self.sim.on_fault = self.strikes.note
         self.checks = Checks(self.metrics, scenario.checks, self.faults_on)
-        self.cron_ids: list[str] = []
+        self.cron_ids: dict[str, str] = {}
+        self.idle_crons: list[str] = []
+        self.groups: list[ExecutorGroup] = []
         self.recorded_notes: tuple[str, ...] = ()
         self.failures: list[Failure] = []
-        generators = {plan.name: self._add_generator(plan) for plan in scenario.generators}
+        self.generators = {plan.name: self._add_generator(plan) for plan in scenario.generators}
         storm_s = scenario.phases.storm_s
         storm_ns = None if storm_s is None else chance.to_ns(storm_s)
-        self.clients = Clients(self.sim, self.colony.id, scenario.colony, scenario.base(), storm_ns, generators)
+        self.clients = Clients(self.sim, self.colony.id, scenario.colony, scenario.base(), storm_ns, self.generators)
         self.result: Result | None = None
 
     def faults_on(self) -> bool:
@@ -172,10 +185,11 @@ class Run:
         self.recorded_notes = recorded.notes_of(self.scenario, recordings)
         self.cast.register()
         sites = self.scenario.sites
-        self.fleet.add(groups_of(self.scenario, recordings[sites.workload] if sites is not None else None))
+        self.groups = groups_of(self.scenario, recordings[sites.workload] if sites is not None else None)
+        self.fleet.add(self.groups)
         self._let_happen(self.start_ns, lambda: False)
         for plan in self.scenario.crons:
-            self.cron_ids.append(self._add_cron(plan))
+            self.cron_ids[plan.name] = self._add_cron(plan)
 
     def _set_up(self, on_stage: ExitStack) -> None:
         self._prepare()
@@ -204,7 +218,10 @@ class Run:
         self.storm_end_ns = self.sim.world.now_ns
         self.sim.faults.clear()
         self.strikes.end(self.storm_end_ns)
-        for cron_id in self.cron_ids:
+        for name, cron_id in self.cron_ids.items():
+            cron = self.sim.world.crons.get(cron_id)
+            if cron is not None and cron.last_run_ns == ZERO_TIME_NS:
+                self.idle_crons.append(name)
             self._ask(RemoveCron(cronid=cron_id))
 
     def _calm(self) -> None:
@@ -278,6 +295,10 @@ class Run:
             if stream.refused and stream.refused == stream.submitted:
                 text = f"all {stream.refused} submissions were refused: {stream.first_refusal}"
                 self.failures.append(Failure(kind="submit", name=stream.workload.name, text=text))
+        seen = self._evidence(findings)
+        if not self.failures and (nothing := vacuity.tested_nothing(seen)):
+            self.failures.append(Failure(kind="nothing", name="nothing was tested", text=nothing))
+        broken_off = any(failure.kind in BREAKS for failure in self.failures)
         return Result(
             scenario=scenario.name,
             seed=self.seed,
@@ -288,8 +309,26 @@ class Run:
             summary=summary,
             findings=findings,
             failures=tuple(self.failures),
+            faults=fault_counts(scenario, seen.counts),
+            warnings=vacuity.find(seen, broken_off),
             notes=tuple(self._notes()),
             cost=Cost(real_s=round(real_s, 3), events=self.sim.events, calls=self.sim.calls_asked),
+        )
+
+    def _evidence(self, findings: tuple[Finding, ...]) -> Evidence:
+        return Evidence(
+            scenario=self.scenario,
+            groups=self.groups,
+            world=self.sim.world,
+            metrics=self.metrics,
+            fleet=self.fleet,
+            cast=self.cast,
+            streams=self.clients.streams,
+            generators=self.generators,
+            counts=self.sim.faults.counts,
+            idle=self.sim.faults.idle,
+            idle_crons=self.idle_crons,
+            findings=findings,
         )
 
     def _notes(self) -> list[str]:

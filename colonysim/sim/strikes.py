@@ -10,6 +10,7 @@ import msgspec
 
 from colonysim.core.model import SECOND_NS
 from colonysim.sim.faults import AnyFault, Hazard, MessageFault, kind_of
+from colonysim.sim.tally import is_strike
 
 _SPANS = ("for_ns", "down_ns")
 
@@ -64,12 +65,13 @@ class Strikes:
         return place
 
     def note(self, now_ns: int, line: dict[str, Any]) -> None:
-        """A fault has done something; what only ends or is a hazard's turning on does not count as a strike."""
+        """Take in what a fault wrote: when it struck, and how long what it began lasts."""
         name = line.get("fault")
         if name is None or "back" in line or "healed" in line or "on" in line:
             return
-        self.at_ns.append(now_ns)
-        self.fault.append(self._place(name, line["kind"]))
+        if is_strike(line):
+            self.at_ns.append(now_ns)
+            self.fault.append(self._place(name, line["kind"]))
         span_ns = next((line[key] for key in _SPANS if line.get(key)), 0)
         if span_ns or "ask" not in line:
             self.bands.append(Band(name, line["kind"], now_ns, now_ns + span_ns, line.get("actor", "")))

@@ -6,14 +6,16 @@ from contextlib import AbstractContextManager, nullcontext
 
 from msgspec.structs import replace
 
+from colonysim.sim.lint import lint
 from colonysim.sim.recorded import without_missing
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_runner import Run
 from colonysim.sim.simulation import Simulation
+from colonysim.sim.warnings import RunWarning
 
 
-def check(scenario: Scenario) -> list[str]:
-    """Refuse what a run would refuse at its start; gives notes on what a reader should know.
+def check(scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
+    """Refuse what a run would refuse at its start; return notes for readers, and warnings of what can do nothing.
 
     Recorded files that do not exist are noted and left out: traces are often not where scenarios are checked.
     Errors: ValueError, as of a run: BadScenario, BadTrace, BadProgram.
@@ -21,7 +23,9 @@ def check(scenario: Scenario) -> list[str]:
     reduced, missing = without_missing(scenario)
     run = Run(replace(reduced, journal=False), surroundings=_nowhere)
     run.rehearse()
-    return [*(f"{file} is not there; a run needs it" for file in missing), *run.recorded_notes]
+    notes = [*(f"{file} is not there; a run needs it" for file in missing), *run.recorded_notes]
+    executors_known = not missing or scenario.sites is None  # those of sites stand in the recorded file
+    return notes, lint(scenario, run.groups) if executors_known else []
 
 
 def _nowhere(sim: Simulation, environment: dict[str, str]) -> AbstractContextManager[None]:

@@ -104,7 +104,36 @@ def test_the_table_has_a_row_for_each_process() -> None:
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in table(lab.metrics, lambda executor_id: "me")]
     assert [row["function"] for row in rows] == ["a", "b"]
     assert (rows[0]["state"], rows[0]["executor"], rows[0]["running_s"]) == ("success", "me", 4.0)
-    assert (rows[1]["state"], rows[1]["executor"], rows[1]["started_s"]) == ("waiting", "", "")
+    assert (rows[1]["state"], rows[1]["executor"]) == ("waiting", "")
+    assert (rows[1]["first_started_s"], rows[1]["last_started_s"], rows[1]["waiting_s"]) == ("", "", "")
+
+
+def test_the_table_tells_the_first_start_from_the_last_and_the_first_wait_from_all() -> None:
+    """Submitted at 0, taken at 3, given back at 13, taken again at 20, closed at 25; another one is never taken."""
+    lab = Lab()
+    lab.colony.submit("a", maxexectime=10, maxretries=1)
+    lab.sim.advance(3)
+    lab.executor.assign()
+    lab.sim.advance(17)
+    lab.run(5)
+    lab.colony.submit("b", maxwaittime=4)
+    lab.sim.advance(7)
+    first, second = (dict(zip(COLUMNS, row, strict=True)) for row in table(lab.metrics, lambda executor_id: "me"))
+    assert (first["first_started_s"], first["last_started_s"], first["ended_s"]) == (3.0, 20.0, 25.0)
+    assert first["waiting_s"] == 3.0
+    assert first["total_waiting_s"] == pytest.approx(3 + (20 - 13), abs=1)  # it is looked for once a second
+    assert (first["running_s"], first["turnaround_s"]) == (5.0, 25.0)
+    assert (second["state"], second["waiting_s"]) == ("failed", "")
+    assert second["total_waiting_s"] == pytest.approx(4, abs=1)  # up to its end
+
+
+def test_where_nothing_was_measured_there_is_no_figure() -> None:
+    lab = Lab()
+    lab.sim.advance(10)
+    summary = lab.summary()
+    assert (summary.makespan_s, summary.throughput_per_hour) == (None, None)
+    assert summarise(lab.metrics, lab.sim.world.now_ns, 0).utilisation is None
+    assert summarise(lab.metrics, lab.sim.world.now_ns, 3).utilisation == 0
 
 
 def test_the_books_are_the_same_with_and_without_invariants() -> None:

@@ -39,11 +39,19 @@ Override = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the scenario: --set executors.0.count=50."),
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit code 1 also where part of the scenario did nothing (see warnings).")
+]
 
 
 def complain(text: str) -> None:
     """Say what is wrong."""
     err.print(f"colonysim: {text}", style="red", soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Say what did nothing."""
+    out.print(f"WARNING {text}", style="yellow")
 
 
 def fail(text: str, status: int = BAD_INPUT) -> NoReturn:

@@ -18,6 +18,7 @@ from colonysim.fronts.commands.console import (
     SIGNALLED,
     AsJson,
     Override,
+    Strict,
     err,
     fail,
     load,
@@ -25,6 +26,7 @@ from colonysim.fronts.commands.console import (
     out,
     refusal,
     repeats,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def explore(
     no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Do not shrink the first seed that fails.")] = False,
     shrunk: To = None,
     shrink_runs: Runs = 500,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario under many seeds, and shrink the first that fails. Exit code 0: none did; 1: some did."""
@@ -76,7 +79,7 @@ def explore(
             )
     if as_json:
         print(msgspec.json.encode(answer).decode())
-    if view.failed:
+    if view.failed or (strict and complete and view.warnings):
         raise typer.Exit(1)
     if not complete:
         raise typer.Exit(SIGNALLED + signals[0])
@@ -165,6 +168,13 @@ def _show(view: Overview, wanted: int) -> None:
             more = ", …" if len(which) > _SHOWN else ""
             table.add_row(name, str(count), ", ".join(which[:_SHOWN]) + more)
         out.print(table)
+    if view.faults:
+        struck = Table("fault", "struck", "under seeds", box=None, pad_edge=False)
+        for name, counted in view.faults.items():
+            struck.add_row(name, f"{counted.count:,} ×", f"{counted.seeds:,} of {view.seeds:,}")
+        out.print(struck)
+    for warning in view.warnings:
+        warn(str(warning))
     by_seed = {outcome.seed: outcome for outcome in view.outcomes}
     slowest = ", ".join(f"{seed} ({by_seed[seed].real_s:.1f} s)" for seed in view.slowest)
     out.print(f"slowest seeds: {slowest or 'none'}")

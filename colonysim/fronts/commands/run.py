@@ -16,6 +16,7 @@ from colonysim.fronts.commands.console import (
     FINE,
     AsJson,
     Override,
+    Strict,
     complain,
     err,
     fail,
@@ -25,6 +26,7 @@ from colonysim.fronts.commands.console import (
     repeats,
     spread,
     twice,
+    warn,
 )
 
 _REPORTS: Final = ("report", "perfetto", "csv", "summary")
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from colonysim.sim.metrics import Metrics
     from colonysim.sim.scenario import Scenario
     from colonysim.sim.scenario_runner import Result, Run
+    from colonysim.sim.warnings import RunWarning
 
 
 def run(
@@ -50,6 +53,7 @@ def run(
     check_determinism: Annotated[
         bool, typer.Option("--check-determinism", help="Run twice, in fresh processes, and compare.")
     ] = False,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
@@ -84,33 +88,37 @@ def run(
         print(msgspec.json.encode(result).decode())
     else:
         _tell(result, files | recorded, shlex.join(repeats(file, result.seed, override)))
-    raise typer.Exit(FINE if result.ok else FAILED)
+    raise typer.Exit(FAILED if not result.ok or (strict and result.warnings) else FINE)
 
 
 def validate(
     files: Annotated[list[Path] | None, typer.Argument(help="Scenarios.")] = None,
+    strict: Strict = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of scenarios.")] = False,
 ) -> None:
-    """Check scenario files, traces included, without running them. Exit codes: 0 all good, 2 not."""
+    """Check scenario files, traces included, without running them. Exit codes: 0 all good, 2 not; see --strict."""
     if schema:
         print(schema_text(), end="")
         return
     if not files:
         fail("name a scenario, or ask for --schema")
-    bad = False
+    bad = idle = False
     for file in files:
         from colonysim.sim.scenario import Scenario
 
         try:
-            notes = _check(file, Scenario.load(file))
+            notes, found = _check(file, Scenario.load(file))
         except ValueError as error:
             bad = True
             complain(refusal(error, file))
             continue
-        out.print(f"{file}: good")
+        out.print(f"{file}: good" if not found else f"{file}: can be run, but part of it does nothing")
         for note in notes:
             out.print(f"  note        {note}")
-    raise typer.Exit(BAD_INPUT if bad else FINE)
+        for warning in found:
+            idle = True
+            warn(f"{file}: {warning}")
+    raise typer.Exit(BAD_INPUT if bad else FAILED if idle and strict else FINE)
 
 
 def schema_text() -> str:
@@ -123,8 +131,8 @@ def schema_text() -> str:
 
 
 # ---------------------------------------------------------------- reading
-def _check(file: Path, scenario: Scenario) -> list[str]:
-    """Notes on a scenario. Errors: ValueError for one that a run would refuse."""
+def _check(file: Path, scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
+    """Notes on a scenario, and what in it can do nothing. Errors: ValueError for one that a run would refuse."""
     from colonysim.sim.validation import check
 
     _files(scenario)
@@ -137,7 +145,7 @@ def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
     from colonysim.sim.scenario import groups_of
 
     try:
-        notes = _check(file, scenario)
+        notes, _ = _check(file, scenario)
         groups = groups_of(scenario)
     except ValueError as error:
         fail(refusal(error, file))
@@ -250,13 +258,19 @@ def _tell(result: Result, files: dict[str, Path], command: str) -> None:
         f"  processes   {figures.submitted:,} submitted, {figures.succeeded:,} succeeded, {figures.failed:,} failed, "
         f"{figures.cancelled:,} cancelled, {figures.unfinished:,} unfinished"
     )
+    busy = "n/a" if figures.utilisation is None else f"{figures.utilisation:.1%}"
+    rate = "n/a" if figures.throughput_per_hour is None else f"{figures.throughput_per_hour:,.1f}"
     out.print(
-        f"  executors   {figures.executors:,}, busy {figures.utilisation:.1%}; "
-        f"{figures.throughput_per_hour:,.1f} processes an hour; queue {figures.queue_depth_max:,} at most"
+        f"  executors   {figures.executors:,}, busy {busy}; {rate} processes an hour; "
+        f"queue {figures.queue_depth_max:,} at most"
     )
-    out.print(f"  waiting     {spread(figures.waiting_s, ' s')}")
-    out.print(f"  turnaround  {spread(figures.turnaround_s, ' s')}")
-    out.print(f"  slowdown    {spread(figures.bounded_slowdown)}")
+    started, succeeded = f"of {figures.waiting_s.count:,} started", f"of {figures.turnaround_s.count:,} succeeded"
+    out.print(f"  waiting     {spread(figures.waiting_s, ' s')} ({started})")
+    out.print(f"  turnaround  {spread(figures.turnaround_s, ' s')} ({succeeded})")
+    out.print(f"  slowdown    {spread(figures.bounded_slowdown)} ({succeeded})")
+    for fault in result.faults:
+        struck = f"struck {fault.count:,} ×" if fault.drawn else "not drawn under this seed"
+        out.print(f"  fault       {fault.name} ({fault.kind}): {struck}")
     for note in result.notes:
         out.print(f"  note        {note}")
     for finding in result.findings:
@@ -265,6 +279,8 @@ def _tell(result: Result, files: dict[str, Path], command: str) -> None:
     out.print(f"  digest      {result.digest}")
     for kind, path in files.items():
         out.print(f"  {kind:<11} {path}")
+    for warning in result.warnings:
+        warn(str(warning))
     for failure in result.failures:
         out.print(f"FAILED ({failure.kind}) {failure.text}", style="red")
         if failure.process_id:

@@ -1,0 +1,187 @@
+"""Finds what did nothing in a run: faults that never struck, checks that checked nothing, executors without work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from colonysim.core.policies import knows
+from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.world import World
+from colonysim.sim import lint
+from colonysim.sim.checks import Finding, LeadsTo, Probe
+from colonysim.sim.faults import kind_of
+from colonysim.sim.metrics import Metrics
+from colonysim.sim.modelled import ExecutorGroup, Fleet
+from colonysim.sim.program_code import Cast
+from colonysim.sim.scenario import Scenario
+from colonysim.sim.warnings import RunWarning, without_accepted
+from colonysim.sim.workload import Stream
+
+
+class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a fault struck in a run. `drawn`: it was on; under a swarm that depends on the seed."""
+
+    name: str
+    kind: str
+    count: int
+    drawn: bool = True
+
+
+class Evidence(NamedTuple):
+    """What a run leaves behind that shows whether its parts did anything.
+
+    `counts` and `idle` are those of the simulation's faults; `idle_crons` never started a workflow.
+    """
+
+    scenario: Scenario
+    groups: Sequence[ExecutorGroup]
+    world: World
+    metrics: Metrics
+    fleet: Fleet
+    cast: Cast
+    streams: Sequence[Stream]
+    generators: dict[str, str]
+    counts: dict[str, int]
+    idle: dict[str, str]
+    idle_crons: Sequence[str]
+    findings: Sequence[Finding]
+
+
+def fault_counts(scenario: Scenario, counts: dict[str, int]) -> tuple[FaultCount, ...]:
+    """How often each fault of a scenario struck that is not turned off."""
+    return tuple(
+        FaultCount(name=fault.name, kind=kind_of(fault), count=counts.get(fault.name, 0), drawn=fault.name in counts)
+        for fault in scenario.plan().faults
+        if fault.enabled
+    )
+
+
+def tested_nothing(seen: Evidence) -> str:
+    """Why a run has tested nothing at all, "" where it has tested something."""
+    if seen.metrics.gauges.submitted or any(program.has_run for program in seen.cast.programs.values()):
+        return ""
+    why = "; ".join(one.text for one in _workloads(seen)) or "there is no workload, program or cron that does"
+    return f"nothing was tested: no process was submitted ({why})"
+
+
+def find(seen: Evidence, broken_off: bool) -> tuple[RunWarning, ...]:
+    """What did nothing, but for what the scenario accepts.
+
+    Of a run that was broken off only what could not have done anything anyway: the rest may have been to come.
+    """
+    found = lint.lint(seen.scenario, seen.groups)
+    if not broken_off:
+        known = {(one.kind, one.name) for one in found}
+        happened = [*_faults(seen), *_checks(seen), *_workloads(seen), *_repeated(seen)]
+        if seen.metrics.gauges.submitted:
+            happened += [*_executors(seen), *_programs(seen), *_policy(seen)]
+        found += [one for one in happened if (one.kind, one.name) not in known]
+    return tuple(without_accepted(found, seen.scenario.accept))
+
+
+def _faults(seen: Evidence) -> Iterator[RunWarning]:
+    for place, fault in enumerate(seen.scenario.plan().faults):
+        if seen.counts.get(fault.name) == 0:
+            text = f"fault {fault.name!r} never struck: {seen.idle[fault.name]}"
+            yield RunWarning(kind="fault", name=fault.name, path=f"faults.{place}", text=text)
+
+
+def _checks(seen: Evidence) -> Iterator[RunWarning]:
+    for place, (check, finding) in enumerate(zip(seen.scenario.checks, seen.findings, strict=True)):
+        if finding.looked:
+            continue
+        if isinstance(check, LeadsTo):
+            why = f"{check.when.strip()} never became true"
+        elif isinstance(check, Probe):
+            why = "no lasting fault was on when anything happened" if check.at == "faults" else "its time did not come"
+        else:
+            why = "there was no process that it is about"
+        text = f"check {finding.name!r} was never evaluated: {why}"
+        yield RunWarning(kind="check", name=finding.name, path=f"checks.{place}", text=text)
+
+
+# ---------------------------------------------------------------- who submits
+def _workloads(seen: Evidence) -> Iterator[RunWarning]:
+    for place, stream in enumerate(seen.streams):
+        workload = stream.workload
+        if stream.submitted:
+            continue
+        why = "no submission fell into its time"
+        if workload.trace is not None:
+            why = f"no record of {workload.trace.file} fell into its time"
+        text = f"workload {workload.name!r} submitted nothing: {why}"
+        yield RunWarning(kind="workload", name=workload.name, path=f"workload.{place}", text=text)
+
+
+def _repeated(seen: Evidence) -> Iterator[RunWarning]:
+    for place, cron in enumerate(seen.scenario.crons):
+        if cron.name in seen.idle_crons:
+            text = f"cron {cron.name!r} never started anything: its time did not come in the storm"
+            yield RunWarning(kind="cron", name=cron.name, path=f"crons.{place}", text=text)
+    for place, plan in enumerate(seen.scenario.generators):
+        generator = seen.world.generators.get(seen.generators[plan.name])
+        if generator is not None and generator.last_run_ns == ZERO_TIME_NS:
+            text = (
+                f"generator {plan.name!r} never started anything: "
+                f"it got {len(generator.queue)} arguments, and starts at {plan.trigger}"
+            )
+            yield RunWarning(kind="generator", name=plan.name, path=f"generators.{place}", text=text)
+
+
+# ---------------------------------------------------------------- who works
+def _executors(seen: Evidence) -> Iterator[RunWarning]:
+    busy = set(seen.metrics.executors)
+    members: dict[str, list[int]] = {}
+    for executor in seen.fleet.executors:
+        counted = members.setdefault(executor.model.group.name, [0, 0, 0])
+        counted[0] += 1
+        counted[1] += executor.asks
+        counted[2] += executor.id in busy
+    for place, group in enumerate(seen.groups):
+        count, asked, got = members[group.name]
+        path = f"executors.{place}" if place < len(seen.scenario.executors) else "sites"
+        if asked < count:
+            who = f"{count - asked} of {count} executors" if count > 1 else "executor"
+            text = f"{who} {group.name!r} never asked for work: they came too late, or were not registered"
+            yield RunWarning(kind="executors", name=group.name, path=path, text=text)
+        elif not got:
+            text = f"executors {group.name!r} never got a process: {_why_without_work(seen, group)}"
+            yield RunWarning(kind="executors", name=group.name, path=path, text=text)
+
+
+def _why_without_work(seen: Evidence, group: ExecutorGroup) -> str:
+    asked_for = [kind for kind in seen.metrics.kinds if kind.executortype == group.type]
+    if not asked_for:
+        types = ", ".join(dict.fromkeys(kind.executortype for kind in seen.metrics.kinds))
+        return f"no process asked for executors of type {group.type!r}, but for {types}"
+    here = [kind for kind in asked_for if kind.location.lower() in ("", group.location.lower())]
+    if not here:
+        places = ", ".join(dict.fromkeys(kind.location for kind in asked_for))
+        return f"what asked for type {group.type!r} asked for the locations {places}, not for {group.location!r}"
+    return "others took all that they could have had, or names, cpu or memory did not fit"
+
+
+def _programs(seen: Evidence) -> Iterator[RunWarning]:
+    busy = set(seen.metrics.executors)
+    for place, group in enumerate(seen.scenario.programs):
+        parts = [part for part in seen.cast.parts if part.group is group]
+        programs = [seen.cast.programs[part.name] for part in parts if part.name in seen.cast.programs]
+        path = f"programs.{place}"
+        if not any(program.asked for program in programs):
+            text = f"program {group.name!r} never asked or waited for anything"
+            yield RunWarning(kind="program", name=group.name, path=path, text=text)
+        elif group.registered and not any(part.key.id in busy for part in parts):
+            text = f"program {group.name!r}, an executor of type {group.executor_type!r}, never got a process"
+            yield RunWarning(kind="program", name=group.name, path=path, text=text)
+
+
+def _policy(seen: Evidence) -> Iterator[RunWarning]:
+    policy = seen.world.settings.policy
+    if any(knows(policy, process.spec) for process in seen.world.processes.values()):
+        return
+    planned = [one for one, _ in lint.Cast(seen.scenario, seen.groups).submissions()]
+    if not any(knows(policy, one.spec("")) for one in planned):
+        yield lint.policy_warning(policy)
