@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import sqrt
+from itertools import product
+from math import prod, sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from colonysim.sim.metrics import Summary
 from colonysim.sim.program_code import Surroundings
 from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_runner import Run
+from colonysim.sim.scenario_runner import Failure, Run
+from colonysim.sim.vacuity import FaultCount
+from colonysim.sim.warnings import RunWarning
 
-FIGURES: Final[dict[str, Callable[[Summary], float]]] = {
-    "waiting, mean (s)": lambda s: s.waiting_s.mean or 0.0,
-    "waiting, p95 (s)": lambda s: s.waiting_s.p95 or 0.0,
-    "turnaround, mean (s)": lambda s: s.turnaround_s.mean or 0.0,
-    "bounded slowdown, mean": lambda s: s.bounded_slowdown.mean or 0.0,
-    "deadline misses": lambda s: float(s.deadline_misses),
-    "succeeded": lambda s: float(s.succeeded),
+FIGURES: Final[dict[str, Callable[[Summary], float | None]]] = {
+    "waiting, mean (s)": lambda s: s.waiting_s.mean,
+    "waiting, p95 (s)": lambda s: s.waiting_s.p95,
+    "turnaround, mean (s)": lambda s: s.turnaround_s.mean,
+    "bounded slowdown, mean": lambda s: s.bounded_slowdown.mean,
+    "deadline misses": lambda s: float(s.deadline_misses) if s.submitted else None,
+    "succeeded": lambda s: float(s.succeeded) if s.submitted else None,
     "utilisation": lambda s: s.utilisation,
     "makespan (s)": lambda s: s.makespan_s,
 }
-"""The figures that are compared, from the summary of a run; 0 where there was nothing to measure."""
+"""The figures that are compared, from the summary of a run; None where there was nothing to measure."""
+
+MOST_VARIANTS: Final = 1_000
+"""So many combinations of values a sweep may have."""
 
 # The 97.5 % quantiles of Student's distribution for 1 to 30 degrees of freedom.
 _STUDENT: Final = (
@@ -37,39 +44,116 @@ _FURTHER: Final = ((40, 2.021), (60, 2.000), (120, 1.980))
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A mean and how far it may be off on either side, with 95 % confidence; None for a single value."""
+    """A mean and how far it may be off on either side, with 95 % confidence; None for a single value.
+
+    A half width of 0 means that all seeds gave the same value.
+    """
 
     mean: float
     half_width: float | None
 
     @property
     def clear(self) -> bool:
-        """Whether zero lies outside."""
-        return self.half_width is not None and abs(self.mean) > self.half_width
+        """Whether zero lies outside. Values that are the same under all seeds show no chance, so nothing is clear."""
+        return bool(self.half_width) and abs(self.mean) > (self.half_width or 0.0)
 
     def __str__(self) -> str:
         mean = show(self.mean)
-        return mean if self.half_width is None else f"{mean} ± {show(self.half_width)}"
+        return f"{mean} ± {show(self.half_width)}" if self.half_width else mean
+
+
+class VariantRun(msgspec.Struct, frozen=True):
+    """One run of a variant. `unfinished` counts the processes that had not ended; `notes` are on its traces."""
+
+    seed: int
+    digest: str
+    summary: Summary
+    failures: tuple[Failure, ...]
+    faults: tuple[FaultCount, ...]
+    warnings: tuple[RunWarning, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def unfinished(self) -> int:
+        return self.summary.unfinished
+
+    @property
+    def partial(self) -> bool:
+        """Whether its figures cover only a part of what was to be done: more is wrong than a check that failed."""
+        return bool(self.unfinished) or any(failure.kind != "check" for failure in self.failures)
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One way to run a scenario: what is changed in it, the summary for each seed, and notes on its traces."""
+    """One way to run a scenario: what is changed in it, and what became of it under each seed."""
 
     name: str
     overrides: tuple[str, ...]
-    summaries: tuple[Summary, ...]
-    notes: tuple[str, ...] = ()
+    runs: tuple[VariantRun, ...]
 
-    def values(self, figure: str) -> list[float]:
-        return [FIGURES[figure](summary) for summary in self.summaries]
+    @property
+    def summaries(self) -> tuple[Summary, ...]:
+        return tuple(run.summary for run in self.runs)
 
-    def interval(self, figure: str) -> Interval:
-        return interval_of(self.values(figure))
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes on its traces, each once."""
+        return tuple(dict.fromkeys(note for run in self.runs for note in run.notes))
 
-    def against(self, other: Variant, figure: str) -> Interval:
-        """How much more than the other's, seed by seed: what both seeds have in common falls out."""
+    @property
+    def failed(self) -> tuple[VariantRun, ...]:
+        """The runs in which something did not hold, or did not come to its end."""
+        return tuple(run for run in self.runs if run.failures)
+
+    @property
+    def partial(self) -> bool:
+        """Whether the figures of some of its runs are not to be compared with those of whole runs."""
+        return any(run.partial for run in self.runs)
+
+    def values(self, figure: str) -> list[float | None]:
+        """A figure for each seed."""
+        return [FIGURES[figure](run.summary) for run in self.runs]
+
+    def interval(self, figure: str) -> Interval | None:
+        """The mean over the seeds that have a value; None where none has."""
+        return _interval(self.values(figure))
+
+    def against(self, other: Variant, figure: str) -> Interval | None:
+        """How much more than the other's, seed by seed; None where there is nothing to compare."""
         pairs = zip(self.values(figure), other.values(figure), strict=True)
-        return interval_of([ours - theirs for ours, theirs in pairs])
+        return _interval([None if ours is None or theirs is None else ours - theirs for ours, theirs in pairs])
+
+
+def _interval(values: Sequence[float | None]) -> Interval | None:
+    known = [value for value in values if value is not None]
+    return interval_of(known) if known else None
+
+
+def no_chance(variants: Sequence[Variant]) -> bool:
+    """Whether all seeds gave the same figures, so that more than one of them adds nothing."""
+    return all(len(set(map(msgspec.json.encode, one.summaries))) == 1 for one in variants) and any(
+        len(one.runs) > 1 for one in variants
+    )
+
+
+def warnings_of(variants: Sequence[Variant]) -> list[RunWarning]:
+    """What makes a comparison say less than it seems to: variants without a difference, and parts that did nothing.
+
+    Of warnings about runs, those that all runs of a variant share.
+    """
+    found = []
+    firsts: dict[tuple[str, ...], Variant] = {}
+    for variant in variants:
+        digests = tuple(run.digest for run in variant.runs)
+        if (other := firsts.setdefault(digests, variant)) is not variant:
+            text = f"variants {other.name!r} and {variant.name!r} gave the same history: what was varied has no effect"
+            found.append(RunWarning(kind="variant", name=variant.name, path="", text=text))
+        shared = [{(one.kind, one.name) for one in run.warnings} for run in variant.runs]
+        found += [
+            RunWarning(kind=one.kind, name=one.name, path=one.path, text=f"variant {variant.name!r}: {one.text}")
+            for one in variant.runs[0].warnings
+            if all((one.kind, one.name) in each for each in shared)
+        ]
+    return found
 
 
 def interval_of(values: Sequence[float]) -> Interval:
@@ -102,26 +186,70 @@ def run_variants(
     """
     if seeds < 1:
         raise ValueError("give at least one seed")
+    if not variants:
+        raise ValueError("there are no variants to run: give at least one")
     # All are read before any is run: a mistake in the last one shows at once.
     scenarios = {name: Scenario.load(file, overrides) for name, overrides in variants.items()}
-    summaries: dict[str, list[Summary]] = {name: [] for name in variants}
-    notes: dict[str, tuple[str, ...]] = {}
+    runs: dict[str, list[VariantRun]] = {name: [] for name in variants}
     for number in range(seeds):
         for name, scenario in scenarios.items():
             told(name, number)
-            run = Run(scenario, scenario.seed + number, surroundings=surroundings)
-            summaries[name].append(run.execute().summary)
-            notes[name] = run.recorded_notes
-    return [Variant(name, variants[name], tuple(runs), notes[name]) for name, runs in summaries.items()]
+            runs[name].append(_run(scenario, scenario.seed + number, surroundings))
+    return [Variant(name, variants[name], tuple(done)) for name, done in runs.items()]
+
+
+def _run(scenario: Scenario, seed: int, surroundings: Surroundings | None) -> VariantRun:
+    run = Run(scenario, seed, surroundings=surroundings)
+    result = run.execute()
+    failures = tuple(replace(failure, story="") for failure in result.failures)
+    return VariantRun(seed, result.digest, result.summary, failures, result.faults, result.warnings, run.recorded_notes)
+
+
+def refuse_twins(file: Path, variants: dict[str, tuple[str, ...]]) -> None:
+    """Errors: ValueError where two variants are the same scenario, as with the values 1 and 1.0; BadScenario."""
+    known: list[tuple[str, Scenario]] = []
+    for name, overrides in variants.items():
+        scenario = Scenario.load(file, overrides)
+        if (twin := next((other for other, given in known if given == scenario), None)) is not None:
+            raise ValueError(f"{twin!r} and {name!r} are the same scenario: leave one out")
+        known.append((name, scenario))
+
+
+def grid(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """All combinations of what is varied, each `PATH=VALUES`, as names and overrides; the last one changes fastest.
+
+    With one path a variant is called by its value, else by all of them: `executors.0.count=2 settings.policy=fair`.
+
+    Errors: ValueError for what is no such text, a path or value given twice, or too many combinations.
+    """
+    axes: dict[str, list[str]] = {}
+    for text in texts:
+        path, equals, values = (part.strip() for part in text.partition("="))
+        if not equals or not path:
+            raise ValueError(f"--vary takes PATH=VALUES, such as executors.0.count=1..64, not {text!r}")
+        if path in axes:
+            raise ValueError(f"--vary {path} is given twice: list all of its values in one")
+        axes[path] = points_of(values)
+    count = prod(map(len, axes.values()))
+    if count > MOST_VARIANTS:
+        sizes = " x ".join(str(len(points)) for points in axes.values())
+        raise ValueError(f"{sizes} = {count:,} combinations are too many: {MOST_VARIANTS:,} at most; vary fewer values")
+    made = {}
+    for combination in product(*axes.values()):
+        overrides = tuple(f"{path}={point}" for path, point in zip(axes, combination, strict=True))
+        made[combination[0] if len(axes) == 1 else " ".join(overrides)] = overrides
+    return made
 
 
 def points_of(text: str) -> list[str]:
     """The values of `a,b,c`, of `1..64` (doubled from step to step) or of `1..64:4` (in steps of 4).
 
-    Errors: ValueError with an example.
+    Errors: ValueError with an example, also for a value that is there twice.
     """
     if ".." not in text:
         values = [part.strip() for part in text.split(",")]
+        if twice := next((value for place, value in enumerate(values) if value and value in values[:place]), None):
+            raise ValueError(f"{text!r} has the value {twice} twice; write each once, such as 1,2,4")
         if all(values):
             return values
         raise ValueError(f"{text!r} has an empty value; write values like 1,2,4 or 1..64 or 10..50:10")
@@ -133,6 +261,8 @@ def points_of(text: str) -> list[str]:
         raise ValueError(f"{text!r} is no range; write one like 1..64 or 10..50:10") from None
     if low < 1 or high < low or stride < 0 or (step and not stride):
         raise ValueError(f"{text!r} is no range of whole numbers from 1 on; write one like 1..64 or 10..50:10")
+    if stride and (high - low) // stride >= MOST_VARIANTS:
+        raise ValueError(f"{text!r} has more than {MOST_VARIANTS:,} values; write a longer step, such as 10..50:10")
     numbers = [low]
     while numbers[-1] < high:
         numbers.append(min(high, numbers[-1] + (stride or numbers[-1])))

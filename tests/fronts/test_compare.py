@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -53,6 +54,71 @@ def test_notes_on_traces_stand_beneath_the_figures_and_in_json(tmp_path: Path) -
         assert [variant["notes"] for variant in json.loads(_run(*command, "--json").stdout)] == [[note]] * 2
 
 
+def test_a_sweep_over_several_paths_runs_all_combinations() -> None:
+    vary = ["--vary", "executors.0.count=9,10", "--vary", "settings.policy=reference,fair"]
+    variants = json.loads(_run("sweep", str(SCENARIO), *vary, *SHORT, "--json").stdout)
+    assert [variant["overrides"][-2:] for variant in variants] == [
+        [f"executors.0.count={count}", f"settings.policy={policy}"]
+        for count in (9, 10)
+        for policy in ("reference", "fair")
+    ]
+
+
+LONELY = """
+version: 1
+phases: {storm_s: 100, calm_s: 100}
+executors: [{name: e, service: 10}]
+workload: [{name: w, arrivals: {kind: constant, every_s: 20}}]
+"""
+
+
+@pytest.fixture
+def lonely(tmp_path: Path) -> Path:
+    path = tmp_path / "lonely.yaml"
+    path.write_text(LONELY)
+    return path
+
+
+def test_a_variant_that_fails_is_marked_everywhere_and_ends_with_1(lonely: Path, tmp_path: Path) -> None:
+    """Nobody takes what is submitted, so nothing waits for a known time, and that must not look like the best."""
+    table = tmp_path / "runs.csv"
+    arguments = ["sweep", str(lonely), "--vary", "executors.0.type=cli,gpu", "--seeds", "2"]
+    result = _run(*arguments, "--csv", str(table), "--plot", str(tmp_path / "p.svg"))
+    assert result.exit_code == 1
+    (row,) = [line for line in result.stdout.splitlines() if line.strip().startswith("gpu")]
+    assert "2 of 2 FAILED" in row
+    assert "n/a" in row
+    assert "FAILED gpu: 2 of 2 runs, seed 0 (rest) 5 waiting" in result.stdout
+    runs = list(csv.DictReader(table.read_text().splitlines()))
+    assert [(run["variant"], run["seed"], run["ok"]) for run in runs] == [
+        ("cli", "0", "yes"), ("cli", "1", "yes"), ("gpu", "0", "no"), ("gpu", "1", "no"),
+    ]  # fmt: skip
+    assert [(run["unfinished"], run["waiting, mean (s)"]) for run in runs] == [("0", "0.0")] * 2 + [("5", "")] * 2
+    good, bad = json.loads(_run(*arguments, "--json").stdout)
+    assert (good["ok"], good["unfinished"], good["figures"]["waiting, mean (s)"]["mean"]) == (True, 0, 0.0)
+    assert (bad["ok"], bad["failed"], bad["unfinished"]) == (False, 2, 10)
+    assert bad["figures"]["waiting, mean (s)"] is None
+    assert bad["runs"][0]["failures"][0]["kind"] == "rest"
+
+
+def test_a_scenario_without_chance_is_told_and_shows_no_stars(lonely: Path) -> None:
+    vary = ["--vary", "executors.0.service=10,15", "--seeds", "3"]
+    swept = _run("sweep", str(lonely), *vary)
+    assert swept.exit_code == 0
+    assert "no chance in this scenario: all seeds gave the same figures" in swept.stdout
+    assert "± 0" not in swept.stdout
+    assert "no chance" not in _run("sweep", str(SCENARIO), "--vary", "executors.0.count=9,10", *SHORT).stdout
+
+
+def test_policies_that_make_no_difference_are_told_and_fail_where_that_is_asked(lonely: Path) -> None:
+    arguments = ["compare", str(lonely), "--policy", "reference,fair", "--seeds", "2"]
+    result = _run(*arguments)
+    assert result.exit_code == 0
+    assert "variants 'reference' and 'fair' gave the same history: what was varied has no effect" in result.stdout
+    assert " *" not in result.stdout.partition("zero lies outside")[2]
+    assert _run(*arguments, "--strict").exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -62,6 +128,17 @@ def test_notes_on_traces_stand_beneath_the_figures_and_in_json(tmp_path: Path) -
         (["sweep", str(SCENARIO), "--vary", "executors.0.count"], "PATH=VALUES"),
         (["sweep", str(SCENARIO), "--vary", "executors.0.count=9..1"], "write one like"),
         (["sweep", str(SCENARIO), "--vary", "executors.9.count=1,2"], "executors"),
+        (["compare", str(SCENARIO), "--policy", "fair,reference,fair"], "has the value fair twice"),
+        (["compare", str(SCENARIO), "--policy", "fair,,reference"], "empty value"),
+        (["compare", str(SCENARIO), "--seeds", "0"], "--seeds"),
+        (["sweep", str(SCENARIO), "--vary", "executors.0.count=1,2", "--seeds", "-1"], "--seeds"),
+        (["sweep", str(SCENARIO), "--vary", "executors.0.count=1,1"], "has the value 1 twice"),
+        (["sweep", str(SCENARIO), "--vary", "phases.calm_s=60,60.0"], "are the same scenario"),
+        (["sweep", str(SCENARIO), "--vary", "seed=1,2", "--vary", "seed=3,4"], "given twice"),
+        (
+            ["sweep", str(SCENARIO), "--vary", "seed=1..99:1", "--vary", "executors.0.count=1..99:1"],
+            "9,801 combinations",
+        ),
     ],
 )
 def test_bad_input_is_told_and_ends_with_2(arguments: list[str], text: str) -> None:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from colonysim.sim.comparison import FIGURES, Interval, interval_of, points_of, run_variants, show, student
+from colonysim.sim.comparison import (
+    FIGURES,
+    Interval,
+    Variant,
+    VariantRun,
+    grid,
+    interval_of,
+    no_chance,
+    points_of,
+    refuse_twins,
+    run_variants,
+    show,
+    student,
+    warnings_of,
+)
+from colonysim.sim.metrics import Quantiles, Summary
 from colonysim.sim.scenario_files import BadScenario
 
 SCENARIO = """
@@ -48,7 +64,9 @@ def test_policies_meet_the_same_submissions_and_give_them_out_in_another_order(f
 
 def test_more_executors_mean_less_waiting(file: Path) -> None:
     variants = {number: (f"executors.0.count={number}",) for number in points_of("1..8")}
-    waiting = [variant.interval("waiting, mean (s)").mean for variant in run_variants(file, variants, seeds=2)]
+    intervals = [variant.interval("waiting, mean (s)") for variant in run_variants(file, variants, seeds=2)]
+    waiting = [interval.mean for interval in intervals if interval is not None]
+    assert len(waiting) == 4
     assert waiting == sorted(waiting, reverse=True)
     assert waiting[0] > 10 * waiting[-1]
 
@@ -93,6 +111,109 @@ def test_the_interval_is_students() -> None:
     assert interval.clear
     assert not interval_of([-1.0, 1.0]).clear
     assert interval_of([7.0]) == Interval(7.0, None)
+
+
+def test_values_without_chance_show_no_interval_and_nothing_clear() -> None:
+    interval = interval_of([-3.0, -3.0])
+    assert str(interval) == "-3"
+    assert not interval.clear
+
+
+# ---------------------------------------------------------------- what failed, what was not measured
+def test_a_variant_without_a_value_has_no_figure_in_place_of_the_best(file: Path) -> None:
+    """Without an executor of its type nothing is ever started: there is no waiting time, not one of 0."""
+    good, bad = run_variants(file, {"good": (), "bad": ("executors.0.type=gpu",)}, seeds=2)
+    assert good.failed == ()
+    assert [run.failures[0].kind for run in bad.failed] == ["rest", "rest"]
+    assert [run.unfinished for run in bad.runs] == [40, 40]
+    for figure in ("waiting, mean (s)", "turnaround, mean (s)", "makespan (s)"):
+        assert bad.interval(figure) is None
+        assert bad.against(good, figure) is None
+        assert good.interval(figure) is not None
+    assert bad.values("succeeded") == [0, 0]  # that was measured
+
+
+def test_only_seeds_that_have_a_value_make_the_mean() -> None:
+    known, unknown = _summary(5.0), _summary(None)
+    variant = Variant("v", (), tuple(VariantRun(0, "", one, (), (), ()) for one in (known, unknown, _summary(7.0))))
+    assert variant.values("waiting, mean (s)") == [5.0, None, 7.0]
+    interval = variant.interval("waiting, mean (s)")
+    assert interval is not None
+    assert interval.mean == 6.0
+    other = Variant("o", (), tuple(VariantRun(0, "", one, (), (), ()) for one in (unknown, known, known)))
+    assert variant.against(other, "waiting, mean (s)") == Interval(2.0, None)
+
+
+def _summary(mean: float | None) -> Summary:
+    nothing, waiting = Quantiles(), Quantiles(mean=mean)
+    return Summary(
+        submitted=1, succeeded=1, failed=0, cancelled=0, removed=0, unfinished=0, attempts=1, retries=0,
+        deadline_misses=0, executors=1, span_s=1.0, makespan_s=1.0, throughput_per_hour=1.0, utilisation=1.0,
+        queue_depth_max=1, queue_depth_mean=1.0, waiting_s=waiting, turnaround_s=nothing, running_s=nothing,
+        bounded_slowdown=nothing,
+    )  # fmt: skip
+
+
+def test_variants_with_one_history_are_told(file: Path) -> None:
+    variants = {"a": ("name=x",), "b": ("executors.0.count=3",), "c": ("name=y",)}
+    warnings = warnings_of(run_variants(file, variants, seeds=2))
+    assert [(one.kind, one.name) for one in warnings] == [("variant", "c")]
+    assert warnings[0].text == "variants 'a' and 'c' gave the same history: what was varied has no effect"
+
+
+def test_what_all_runs_of_a_variant_warn_of_is_told(file: Path) -> None:
+    variants = {name: (f"settings.policy={name}",) for name in ("reference", "deadline")}
+    warnings = warnings_of(run_variants(file, variants, seeds=2))
+    assert [one.kind for one in warnings] == ["variant", "policy"]
+    assert "none has maxwaittime" in warnings[1].text
+
+
+def test_a_scenario_without_chance_is_known(file: Path) -> None:
+    still = ("executors.0.service=30", "workload.0.arrivals={kind: constant, every_s: 9}", "workload.0.mix=[{}]")
+    assert no_chance(run_variants(file, {"a": still, "b": (*still, "executors.0.count=1")}, seeds=2))
+    assert not no_chance(run_variants(file, {"a": ()}, seeds=2))
+    assert not no_chance(run_variants(file, {"a": ()}, seeds=1))
+
+
+# ---------------------------------------------------------------- grids
+def test_several_paths_make_a_grid() -> None:
+    made = grid(["executors.0.count=1,2", "settings.policy=fair,reference"])
+    assert list(made.values()) == [
+        (f"executors.0.count={count}", f"settings.policy={policy}")
+        for count in (1, 2)
+        for policy in ("fair", "reference")
+    ]
+    assert next(iter(made)) == "executors.0.count=1 settings.policy=fair"
+    assert list(grid(["a=1..4"])) == ["1", "2", "4"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (["a=1,2", "b"], "PATH=VALUES"),
+        (["=1,2"], "PATH=VALUES"),
+        (["a=1,2", "a=3"], "--vary a is given twice"),
+        (["a=1,2,1"], "has the value 1 twice"),
+        (["a=1..200:1", "b=1..200:1"], "200 x 200 = 40,000 combinations are too many"),
+        (["a=1..1000000000:1"], "more than 1,000 values"),
+        (["a="], "empty value"),
+    ],
+)
+def test_what_makes_no_grid_is_told(texts: list[str], told: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(told)):
+        grid(texts)
+
+
+@pytest.mark.parametrize(("first", "second"), [("2", "2.0"), ("2", "0x2"), ("2", " 2 ")])
+def test_values_that_are_the_same_scenario_are_refused(file: Path, first: str, second: str) -> None:
+    variants = {name: (f"phases.calm_s={name}",) for name in (first, second)}
+    with pytest.raises(ValueError, match="are the same scenario"):
+        refuse_twins(file, variants)
+
+
+def test_no_variant_at_all_is_refused(file: Path) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        run_variants(file, {}, seeds=1)
 
 
 def test_more_values_never_widen_the_quantile() -> None:

@@ -1,20 +1,35 @@
-"""colonysim compare and colonysim sweep: one scenario under several policies, or with one value varied."""
+"""colonysim compare and colonysim sweep: one scenario under several policies, or with values varied."""
 
 from __future__ import annotations
 
+import csv as csv_files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from colonysim.fronts.commands.console import AsJson, Override, err, fail, out, refusal
+from colonysim.fronts.commands.console import (
+    FAILED,
+    AsJson,
+    Override,
+    Strict,
+    err,
+    fail,
+    out,
+    refusal,
+    warn,
+)
 
 if TYPE_CHECKING:
-    from colonysim.sim.comparison import Variant
+    from colonysim.sim.comparison import Interval, Variant
+
+MARK: Final = "!"
+"""Stands behind the figures of variants of which a run did not finish, and so did only a part of the work."""
 
 File = Annotated[Path, typer.Argument(help="A scenario.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from the scenario's own on.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures as a picture (SVG).")]
+Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each variant and seed.")]
 
 
 def compare(
@@ -25,10 +40,20 @@ def compare(
     seeds: Seeds = 10,
     override: Override = None,
     plot: Plot = None,
+    csv: Csv = None,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """The same seeds under several policies: figures, and differences seed by seed with 95 % confidence intervals."""
-    names = list(dict.fromkeys(name.strip() for name in policy.split(",")))
+    """The same seeds under several policies: figures, and differences seed by seed with 95 % confidence intervals.
+
+    Exit codes: 0 all runs held, 1 some did not, 2 there is nothing that could be compared.
+    """
+    from colonysim.sim.comparison import points_of
+
+    try:
+        names = points_of(policy)
+    except ValueError as error:
+        fail(f"--policy {error}")
     if len(names) < 2:
         fail("name at least two policies, such as --policy reference,fair")
     common = tuple(override or ())
@@ -37,38 +62,79 @@ def compare(
         _as_json(variants)
     else:
         _tell_differences(variants, seeds)
-        _tell_notes(variants)
-    if plot is not None:
-        _write(plot, variants, joined=False, differences=True)
+    _conclude(variants, plot, csv, strict, as_json, differences=True, joined=False)
 
 
 def sweep(
     file: File,
-    vary: Annotated[str, typer.Option(metavar="PATH=VALUES", help="1..64 doubles, 10..50:10 steps, or a list: 1,2,3.")],
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            metavar="PATH=VALUES",
+            help="1..64 doubles, 10..50:10 steps, or a list: 1,2,3. Given several times: all combinations.",
+        ),
+    ],
     seeds: Seeds = 5,
     override: Override = None,
     plot: Plot = None,
+    csv: Csv = None,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """The same seeds with one value varied: what more executors, say, would change."""
-    from colonysim.sim.comparison import points_of
+    """The same seeds with values varied: what more executors, say, would change.
 
-    path, equals, values = vary.partition("=")
-    if not equals:
-        fail(f"--vary takes PATH=VALUES, such as executors.0.count=1..64, not {vary!r}")
+    Exit codes: 0 all runs held, 1 some did not, 2 there is nothing that could be run.
+    """
+    from colonysim.sim.comparison import grid
+
     try:
-        points = points_of(values)
+        varied = grid(vary)
     except ValueError as error:
         fail(str(error))
     common = tuple(override or ())
-    variants = _run(file, {point: (*common, f"{path}={point}") for point in points}, seeds, quiet=as_json)
+    variants = _run(file, {name: (*common, *own) for name, own in varied.items()}, seeds, quiet=as_json)
     if as_json:
         _as_json(variants)
     else:
-        _tell_figures(variants, path, seeds)
-        _tell_notes(variants)
+        _tell_figures(variants, " ".join(text.partition("=")[0] for text in vary), seeds)
+    joined = all(_is_number(variant.name) for variant in variants)
+    _conclude(variants, plot, csv, strict, as_json, differences=False, joined=joined)
+
+
+def _conclude(
+    variants: list[Variant],
+    plot: Path | None,
+    csv: Path | None,
+    strict: bool,
+    as_json: bool,
+    *,
+    differences: bool,
+    joined: bool,
+) -> None:
+    """Write the files, say what failed and what did nothing, and leave."""
+    from colonysim.sim.comparison import no_chance, warnings_of
+
     if plot is not None:
-        _write(plot, variants, joined=all(_is_number(point) for point in points), differences=False)
+        _write(plot, _picture(variants, joined, differences))
+    if csv is not None:
+        _write_csv(variants, csv)
+    warnings = warnings_of(variants)
+    failed = [variant for variant in variants if variant.failed]
+    if not as_json:
+        _tell_notes(variants)
+        if no_chance(variants):
+            out.print("no chance in this scenario: all seeds gave the same figures, so one seed tells as much")
+        for warning in warnings:
+            warn(str(warning))
+        for variant in failed:
+            first = variant.failed[0]
+            out.print(
+                f"FAILED {variant.name}: {len(variant.failed)} of {len(variant.runs)} runs, "
+                f"seed {first.seed} ({first.failures[0].kind}) {first.failures[0].text}",
+                style="red",
+            )
+    if failed or (strict and warnings):
+        raise typer.Exit(FAILED)
 
 
 # ---------------------------------------------------------------- running
@@ -76,16 +142,20 @@ def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bo
     from rich.status import Status
 
     from colonysim.fronts.surroundings import surroundings
-    from colonysim.sim.comparison import run_variants
+    from colonysim.sim.comparison import refuse_twins, run_variants
 
     quiet = quiet or not err.is_terminal
+    done = 0
     try:
+        refuse_twins(file, variants)
         if quiet:
             return run_variants(file, variants, seeds, surroundings=surroundings)
         with Status("", console=err) as status:
 
             def told(name: str, seed: int) -> None:
-                status.update(f"{name}, seed {seed + 1}")
+                nonlocal done
+                done += 1
+                status.update(f"run {done:,} of {len(variants) * seeds:,}: {name}, seed {seed + 1}")
 
             return run_variants(file, variants, seeds, told, surroundings)
     except (OSError, ValueError) as error:
@@ -94,14 +164,32 @@ def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bo
 
 # ---------------------------------------------------------------- telling
 def _tell_figures(variants: list[Variant], title: str, seeds: int) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from colonysim.sim.comparison import FIGURES
 
-    table = Table(title, *FIGURES, box=None, title=f"means of {seeds} seeds ± 95 %", title_justify="left")
+    what = f"means of {seeds} seeds ± 95 %; n/a: nothing to measure"
+    if any(variant.partial for variant in variants):
+        what += f"; {MARK} not to be compared: some of its runs did not finish"
+    table = Table(
+        Column(title.replace(" ", "\n"), no_wrap=True), "runs", *FIGURES, box=None, title=what, title_justify="left"
+    )
     for variant in variants:
-        table.add_row(variant.name, *(str(variant.interval(figure)) for figure in FIGURES))
+        failed = len(variant.failed)
+        runs = f"{failed} of {len(variant.runs)} FAILED" if failed else f"{len(variant.runs)} ok"
+        table.add_row(variant.name.replace(" ", "\n"), runs, *(_figure(variant, figure) for figure in FIGURES))
     out.print(table)
+
+
+def _figure(variant: Variant, figure: str) -> str:
+    """A figure of a variant, with how many of its seeds had one where some had not, and the mark where one is due."""
+    known = sum(value is not None for value in variant.values(figure))
+    part = f" ({known} of {len(variant.runs)})" if 0 < known < len(variant.runs) else ""
+    return _shown(variant.interval(figure)) + part + (f"\u00a0{MARK}" if variant.partial else "")
+
+
+def _shown(interval: Interval | None) -> str:
+    return "n/a" if interval is None else str(interval)
 
 
 def _tell_differences(variants: list[Variant], seeds: int) -> None:
@@ -115,8 +203,12 @@ def _tell_differences(variants: list[Variant], seeds: int) -> None:
     title = f"difference to {first.name}, seed by seed ± 95 %; * zero lies outside"
     table = Table("", *(other.name for other in others), box=None, title=title, title_justify="left")
     for figure in FIGURES:
-        differences = [other.against(first, figure) for other in others]
-        table.add_row(figure, *(f"{difference} {'*' if difference.clear else ' '}" for difference in differences))
+        cells = []
+        for other in others:
+            difference = other.against(first, figure)
+            mark = "*" if difference is not None and difference.clear else " "
+            cells.append(f"{_shown(difference)} {MARK if other.partial or first.partial else mark}")
+        table.add_row(figure, *cells)
     out.print(table)
 
 
@@ -129,25 +221,71 @@ def _tell_notes(variants: list[Variant]) -> None:
 def _as_json(variants: list[Variant]) -> None:
     import msgspec
 
-    print(msgspec.json.encode(variants).decode())
+    from colonysim.sim.comparison import FIGURES, no_chance, warnings_of
+
+    warnings = warnings_of(variants)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": variant.name,
+            "overrides": variant.overrides,
+            "ok": not variant.failed,
+            "failed": len(variant.failed),
+            "partial": variant.partial,
+            "unfinished": sum(run.unfinished for run in variant.runs),
+            "chance": not no_chance([variant]),
+            "figures": {figure: variant.interval(figure) for figure in FIGURES},
+            "notes": variant.notes,
+            "warnings": [one for one in warnings if one.kind == "variant" and one.name == variant.name],
+            "summaries": variant.summaries,
+            "runs": variant.runs,
+        }
+        for variant in variants
+    ]
+    print(msgspec.json.encode(rows).decode())
 
 
-def _write(plot: Path, variants: list[Variant], joined: bool, differences: bool) -> None:
+def _write_csv(variants: list[Variant], path: Path) -> None:
+    """A line for each run; a figure of which there was nothing to measure is empty."""
+    from colonysim.sim.comparison import FIGURES
+
+    try:
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv_files.writer(stream, lineterminator="\n")
+            writer.writerow(["variant", "seed", "ok", "failures", "unfinished", *FIGURES])
+            for variant in variants:
+                for run in variant.runs:
+                    failures = "; ".join(f"{one.kind}: {one.name}" for one in run.failures)
+                    figures = [figure(run.summary) for figure in FIGURES.values()]
+                    ok = "no" if run.failures else "yes"
+                    writer.writerow([variant.name, run.seed, ok, failures, run.unfinished, *figures])
+    except OSError as error:
+        fail(f"{path} cannot be written: {error.strerror or error}")
+
+
+# ---------------------------------------------------------------- drawing
+def _picture(variants: list[Variant], joined: bool, differences: bool) -> str:
+    """All figures that have a value; variants with runs that did not finish are marked, and have no place on a line."""
     from colonysim.fronts.plot import Panel, Point, svg
     from colonysim.sim.comparison import FIGURES
 
+    first, *others = variants
     panels = []
     for figure in FIGURES:
-        if differences:
-            first, *others = variants
-            intervals = [(other.name, other.against(first, figure)) for other in others]
-            title = f"{figure}: difference to {first.name}"
-        else:
-            intervals, title = [(variant.name, variant.interval(figure)) for variant in variants], figure
-        points = [Point(name, interval.mean, interval.half_width) for name, interval in intervals]
-        panels.append(Panel(title, points, joined=joined, zero=differences))
+        points = []
+        for variant in others if differences else variants:
+            interval = variant.against(first, figure) if differences else variant.interval(figure)
+            if interval is not None and not (joined and variant.partial):
+                name = f"{variant.name} {MARK}" if variant.partial else variant.name
+                points.append(Point(name, interval.mean, interval.half_width))
+        if points:
+            title = f"{figure}: difference to {first.name}" if differences else figure
+            panels.append(Panel(title, points, joined=joined, zero=differences))
+    return svg(panels)
+
+
+def _write(plot: Path, picture: str) -> None:
     try:
-        plot.write_text(svg(panels))
+        plot.write_text(picture)
     except OSError as error:
         fail(f"{plot} cannot be written: {error.strerror or error}")
 
