@@ -29,11 +29,18 @@ OPTIONS: Final = {
     "seeds": "run each test of a simulation with so many seeds",
     "replay": "journal, or folder of artifacts: run with the seed it was recorded with, and fail where histories part",
     "check_determinism": "run each test of a simulation twice and compare the histories: yes or no",
+    "strict": "fail a test where a fault of its marker never struck, or part of its scenario did nothing: yes or no",
     "artifacts": "folder that takes the journal of each test that fails, and the stories of what it left unfinished",
     "real": "url of a real Colonies server for the fixture colonysim_url",
 }
 _SIMULATIONS: Final = pytest.StashKey[list[Any]]()
 _SEED: Final = pytest.StashKey[int]()
+_FAULTS: Final = pytest.StashKey[list[list[str]]]()
+_PASSED: Final = pytest.StashKey[bool]()
+_COMPARED: Final = pytest.StashKey[bool]()
+_FLAGS: Final = ("check_determinism", "strict")
+_YES: Final = ("yes", "true", "1")
+_NO: Final = ("", "no", "false", "0")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,20 +49,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         key = f"colonysim_{name}"
         parser.addini(key, text, default="")
         flag = f"--{key.replace('_', '-')}"
-        if name == "check_determinism":
+        if name in _FLAGS:
             group.addoption(flag, dest=key, action="store_const", const="yes", help=text)
         else:
             group.addoption(flag, dest=key, metavar=name.upper(), help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and refuse what no option can mean."""
     config.addinivalue_line("markers", MARKER)
+    for name in _FLAGS:
+        flag(config, name)
+    if option(config, "replay") and not hasattr(config, "workerinput"):  # in the process that reports come to
+        from colonysim.fronts import pytest_idle
+
+        config.pluginmanager.register(pytest_idle.Records(), "colonysim_records")
 
 
 def option(config: pytest.Config, name: str) -> str:
     """An option's value: from the command line, else the environment, else the ini file, else ""."""
     key = f"colonysim_{name}"
     return str(config.getoption(key) or os.environ.get(key.upper()) or config.getini(key) or "")
+
+
+def flag(config: pytest.Config, name: str) -> bool:
+    """Whether an option that is yes or no is on. Errors: UsageError for anything else."""
+    text = option(config, name).lower()
+    if text not in (*_YES, *_NO):
+        raise pytest.UsageError(f"colonysim_{name} takes yes or no, not {text!r}")
+    return text in _YES
 
 
 def _number(config: pytest.Config, name: str) -> int | None:
@@ -68,6 +90,14 @@ def _number(config: pytest.Config, name: str) -> int | None:
         raise pytest.UsageError(f"--colonysim-{name} takes a whole number, not {text!r}") from None
 
 
+def _seeds(config: pytest.Config) -> int | None:
+    """The number of seeds that the option gives. Errors: UsageError for one below 1, which would run no test."""
+    seeds = _number(config, "seeds")
+    if seeds is not None and seeds < 1:
+        raise pytest.UsageError(f"--colonysim-seeds takes 1 or more, not {seeds}: no test would be run")
+    return seeds
+
+
 # ---------------------------------------------------------------- seeds
 def seed_of(node_id: str) -> int:
     """The seed a test has of itself."""
@@ -77,7 +107,15 @@ def seed_of(node_id: str) -> int:
 def _of_marker(item: Any) -> dict[str, Any]:
     """The arguments that a test's marker gives."""
     marker = item.get_closest_marker("colonysim")
-    return {name: value for name, value in marker.kwargs.items() if value is not None} if marker else {}
+    given = {name: value for name, value in marker.kwargs.items() if value is not None} if marker else {}
+    for name, least in (("seed", None), ("seeds", 1)):
+        value = given.get(name, least)
+        if value is None:
+            continue
+        if type(value) is not int or (least is not None and value < least):
+            wanted = "a whole number" if least is None else "a whole number, 1 or more: else no test would be run"
+            raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.colonysim({name}={value!r}) takes {wanted}")
+    return given
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -87,7 +125,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError(f"{metafunc.definition.nodeid}: a scenario is run by the fixture colonysim_result")
     if "colonysim_seed" not in metafunc.fixturenames:
         return
-    if seeds := given.get("seeds") or _number(metafunc.config, "seeds"):
+    if seeds := given.get("seeds") or _seeds(metafunc.config):
         first = _number(metafunc.config, "seed")
         if first is None:
             first = given.get("seed")
@@ -123,12 +161,15 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
     for name in ("seed", "seeds", "scenario"):
         of_marker.pop(name, None)
     made: list[Simulation] = []
+    names: list[list[str]] = []
     request.node.stash[_SIMULATIONS] = made
+    request.node.stash[_FAULTS] = names
     request.node.stash[_SEED] = colonysim_seed
 
     def make(*, stock_colony: bool = False, **settings: Any) -> Simulation:
         simulation = Simulation(**({"seed": colonysim_seed, "journal": True} | of_marker | settings))
         made.append(simulation)
+        names.append([])
         if stock_colony:
             from colonysim.sim import stock
 
@@ -136,15 +177,16 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
         if faults is not None:
             from colonysim.fronts import pytest_scenarios
 
-            pytest_scenarios.strike(simulation, faults)
+            names[-1] += pytest_scenarios.strike(simulation, faults)
         return simulation
 
     yield make
     _stop_all(made)
     for simulation in made:
         simulation.check()
-    if (record := _record_of(request)) is not None:
+    if made and (record := _record_of(request)) is not None:
         _compare_with(record, made)
+        request.node.stash[_COMPARED] = True
 
 
 def _stop_all(simulations: list[Simulation]) -> None:
@@ -197,7 +239,8 @@ def colonysim_result(request: pytest.FixtureRequest, colonysim_seed: int) -> Res
     from colonysim.fronts import pytest_scenarios
 
     given = _of_marker(request.node)
-    return pytest_scenarios.result_of(given.get("scenario"), given.get("faults"), colonysim_seed, request)
+    strict = flag(request.config, "strict")
+    return pytest_scenarios.result_of(given.get("scenario"), given.get("faults"), colonysim_seed, request, strict)
 
 
 @pytest.fixture
@@ -240,6 +283,15 @@ def pytest_runtest_makereport(
     """Tell the seed of a failed test, how to repeat it, and what happened last."""
     report = yield
     simulations = item.stash.get(_SIMULATIONS, [])
+    report.colonysim_compared = item.stash.get(_COMPARED, False)  # type: ignore[attr-defined]
+    if report.when == "call":
+        item.stash[_PASSED] = report.passed
+        if any(names := item.stash.get(_FAULTS, [])):
+            from colonysim.fronts import pytest_idle
+
+            counts = pytest_idle.counted(names, simulations)
+            struck = [f"fault {name} struck {count} times" for name, count in counts.items()]
+            report.sections.append(("colonysim faults", "\n".join(struck)))
     if report.failed and simulations:
         from colonysim.fronts import pytest_report
 
@@ -250,6 +302,19 @@ def pytest_runtest_makereport(
         lines = pytest_report.told(repeat, item.nodeid, simulations, Path(folder) if folder else None)
         report.sections.append(("colonysim", "\n".join(lines)))
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """Tell which faults of the marker of a test that passed have never struck."""
+    yield
+    given = _of_marker(item)
+    if "faults" not in given or "scenario" in given or not item.stash.get(_PASSED, False):
+        return
+    from colonysim.fronts import pytest_idle
+
+    texts = pytest_idle.never_struck(item.stash.get(_FAULTS, []), item.stash.get(_SIMULATIONS, []))
+    pytest_idle.tell(item, texts, flag(item.config, "strict"))
 
 
 def _record_of(request: pytest.FixtureRequest) -> Path | None:
@@ -264,6 +329,8 @@ def _record_of(request: pytest.FixtureRequest) -> Path | None:
 
     if not path.is_dir():
         raise pytest.UsageError(f"--colonysim-replay takes a journal or a folder of artifacts; there is no {given}")
+    if next(path.rglob("*.jsonl"), None) is None:
+        raise pytest.UsageError(f"--colonysim-replay: there is no journal in {given}, so nothing to compare with")
     journal = pytest_report.journal_in(pytest_report.folder_of(path, request.node.nodeid), 0)
     return journal if journal.is_file() else None
 
@@ -281,7 +348,7 @@ def _recorded_seed(record: Path) -> int:
 def _compare_with(record: Path, made: list[Simulation]) -> None:
     from colonysim.fronts import pytest_report
 
-    if made and (parting := pytest_report.difference(record, made[0])):
+    if parting := pytest_report.difference(record, made[0]):
         pytest.fail(f"the test does not do what {record} has recorded: {parting}", pytrace=False)
 
 
@@ -289,8 +356,7 @@ def _compare_with(record: Path, made: list[Simulation]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """With --colonysim-check-determinism: run a test twice, and fail it where its histories differ."""
-    wanted = option(item.config, "check_determinism").lower() in ("yes", "true", "1")
-    if not wanted or "make_colonysim" not in getattr(item, "fixturenames", ()):
+    if not flag(item.config, "check_determinism") or "make_colonysim" not in getattr(item, "fixturenames", ()):
         return None
     from _pytest.runner import runtestprotocol
 
@@ -302,10 +368,14 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item._initrequest()  # type: ignore[attr-defined]
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
         difference = _first_difference(lines, _histories(item))
-        if difference:
+        if difference or _unrecorded(item):
             call = next(report for report in reports if report.when == "call")
             call.outcome = "failed"
-            call.longrepr = f"the test is not deterministic: run twice with one seed, {difference}"
+            call.longrepr = (
+                f"the test is not deterministic: run twice with one seed, {difference}"
+                if difference
+                else "whether the test is deterministic cannot be told: it has a simulation with journal=False"
+            )
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
@@ -315,6 +385,11 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def _histories(item: pytest.Item) -> list[bytes]:
     simulations: list[Simulation] = item.stash.get(_SIMULATIONS, [])
     return [line for simulation in simulations if simulation.journal for line in simulation.journal.lines]
+
+
+def _unrecorded(item: pytest.Item) -> bool:
+    """Whether a simulation of the test keeps no history that could be compared."""
+    return any(simulation.journal is None for simulation in item.stash.get(_SIMULATIONS, []))
 
 
 def _first_difference(first: list[bytes], second: list[bytes]) -> str | None:

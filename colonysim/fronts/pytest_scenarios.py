@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from colonysim.sim.simulation import Simulation
 
 
-def strike(simulation: Simulation, given: Any) -> None:
-    """Add the faults of a marker: one, several, as structs or plain data, or a whole plan. Errors: UsageError."""
+def strike(simulation: Simulation, given: Any) -> list[str]:
+    """Add the faults of a marker: one, several, as structs or plain data, or a whole plan; gives their names.
+
+    Errors: UsageError.
+    """
     from colonysim.sim.faults import BadFault, Plan, read_faults
 
     try:
-        simulation.faults.add(*([given] if isinstance(given, Plan) else read_faults(given)))
+        added = simulation.faults.add(*([given] if isinstance(given, Plan) else read_faults(given)))
     except BadFault as error:
         raise pytest.UsageError(f"@pytest.mark.colonysim(faults=...): {error}") from None
+    return [fault.name for fault in added if fault.enabled]
 
 
 def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest) -> tuple[Scenario, Path | None]:
@@ -49,8 +53,9 @@ def _found(given: str | Path, request: pytest.FixtureRequest) -> Path:
     return next((place for place in places if place.exists()), places[0])
 
 
-def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest) -> Result:
-    """Run the scenario of a marker; what must not be in it fails the test."""
+def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest, strict: bool) -> Result:
+    """Run the scenario of a marker; what must not be in it fails the test, and with `strict` what did nothing."""
+    from colonysim.fronts import pytest_idle
     from colonysim.fronts.surroundings import surroundings
     from colonysim.sim.scenario_runner import run
 
@@ -66,4 +71,5 @@ def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest
             lines.append("repeat with: " + shlex.join(["colonysim", "run", str(path), "--seed", str(seed)]))
             lines.append("make it small with: " + shlex.join(["colonysim", "shrink", str(path), "--seed", str(seed)]))
         pytest.fail("\n".join(lines), pytrace=False)
+    pytest_idle.tell(request.node, map(str, result.warnings), strict)
     return result

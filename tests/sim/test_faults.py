@@ -953,6 +953,8 @@ def test_the_marker_of_a_test_takes_faults(colonysim: Simulation) -> None:
 @pytest.mark.colonysim(faults=[{"kind": "delay", "by_s": 1}, LoseRequest(name="x", enabled=False)])
 def test_the_marker_of_a_test_takes_several(colonysim: Simulation) -> None:
     assert [fault.name for fault in colonysim.faults.all] == ["delay", "x"]
+    ColonyClient.stock(colonysim).submit("f")
+    assert colonysim.faults.counts == {"delay": 1, "x": 0}
 
 
 def _over_http(sim: Simulation, work: Callable[[Any], None]) -> None:
