@@ -339,8 +339,9 @@ def coverage(
     from colonysim.fronts.verify import census
     from colonysim.fronts.verify.player import BadCase
 
+    failed: list[Path] = []
     try:
-        rows = census.take(cases or [])
+        rows = census.take(cases or [], failed)
     except (BadCase, OSError) as error:
         fail(str(error))
     if as_json:
@@ -349,3 +350,6 @@ def coverage(
         sys.stdout.write(census.as_markdown(rows))
     else:
         out.print(census.as_table(rows))
+    if failed:
+        complain(f"{len(failed)} cases do not pass and are not counted: {', '.join(path.stem for path in failed[:5])}")
+        raise typer.Exit(1)

@@ -27,6 +27,8 @@ def replay(
         _compare(file, until)
         return
     replayed = _replay(file, until, quiet=as_json)
+    if replayed.same and replayed.lines <= 1:
+        fail(f"{file}: nothing was replayed: there is nothing but the header" + (" up to line 1" if until else ""))
     if as_json:
         import msgspec
 

@@ -37,8 +37,11 @@ class Row(msgspec.Struct):
     refused_otherwise: int = 0
 
 
-def take(paths: Iterable[Path]) -> list[Row]:
-    """All message types; with cases, they are played and counted. Errors: BadCase."""
+def take(paths: Iterable[Path], failed: list[Path] | None = None) -> list[Row]:
+    """All message types; with cases, they are played and counted, and `failed` takes those that do not pass.
+
+    Errors: BadCase.
+    """
     rows = {
         row.name: Row(row.name, row.part, row.access.name, "pubsub" if row.streamed else "api")
         for row in OPERATIONS.values()
@@ -51,6 +54,8 @@ def take(paths: Iterable[Path]) -> list[Row]:
             target.reset()
             if not list(player.play(case, target)):
                 _count(case, rows)
+            elif failed is not None:
+                failed.append(path)
     return sorted(rows.values(), key=lambda row: (row.part, row.type))
 
 

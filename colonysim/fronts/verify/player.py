@@ -41,6 +41,8 @@ def load(path: Path) -> dict[str, Json]:
     for number, step in enumerate(case["steps"]):
         if not isinstance(step, dict) or not any(kind in step for kind in _STEPS):
             raise BadCase(f"{path}: step {number} is none of {', '.join(_STEPS)}")
+    if not any("expect" in step for step in case["steps"]):
+        raise BadCase(f'{path}: no step has "expect", so nothing would be tested')
     return case
 
 

@@ -29,12 +29,15 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
-    """All case files of files and folders. Errors: BadCase where there are none."""
+    """All case files of files and folders. Errors: BadCase where one of them has none."""
     found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise player.BadCase(f"{path} does not exist")
-        found += sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        below = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        if not below:
+            raise player.BadCase(f"{path} has no cases: nothing would be played; give files or folders of *.json")
+        found += below
     if not found:
         raise player.BadCase("there are no cases: give files or folders of *.json")
     return found
