@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
-from colonysim.core import storage
+from colonysim.core.like import Like
 from colonysim.core.replies import FileLabel
 from colonysim.core.specs import FileSpec
 from colonysim.core.world import World
@@ -30,9 +29,9 @@ def labels(world: World, colony: str, name: str, exact: bool) -> list[FileLabel]
     """
     counts = Counter(file.label for file in world.files.values() if file.colonyname == colony)
     if exact and name:
-        below = re.compile(storage.like_pattern(f"{name}/%"), re.DOTALL)
-        found = {label for label in counts if label == name or below.fullmatch(label)} if name in counts else set()
+        below = Like(f"{name}/%")
+        found = {label for label in counts if label == name or below.matches(label)} if name in counts else set()
     else:
-        prefix = re.compile(storage.like_pattern(f"{name}%"), re.DOTALL)
-        found = {label for label in counts if prefix.fullmatch(label)}
+        prefix = Like(f"{name}%")
+        found = {label for label in counts if prefix.matches(label)}
     return [FileLabel(label, counts[label]) for label in sorted(found)]

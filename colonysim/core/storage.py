@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -59,20 +58,6 @@ def unparsable(name: str, colony: str) -> bool:
 def to_microseconds(time_ns: int) -> int:
     """A time as it comes back: rounded to the nearest microsecond."""
     return (time_ns + 500) // 1000 * 1000
-
-
-def like_pattern(pattern: str) -> str:
-    """The regular expression of an SQL LIKE pattern: % any text, _ any character, a backslash makes plain."""
-    parts, plain = [], False
-    for char in pattern:
-        if plain or char not in "%_\\":
-            parts.append(re.escape(char))
-            plain = False
-        elif char == "\\":
-            plain = True
-        else:
-            parts.append(".*" if char == "%" else ".")
-    return "".join(parts)
 
 
 def timestamp(status: int, time: Timestamp) -> None:

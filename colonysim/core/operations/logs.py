@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from itertools import islice
 from typing import Any, Final
 
 from colonysim.core import lookup, retention, storage
 from colonysim.core.access import holder, member, of_target, running
 from colonysim.core.errors import NUL_TEXT, DoubleRefusal, Refusal, Silence
+from colonysim.core.like import Like
 from colonysim.core.lookup import or_null
 from colonysim.core.model import APPROVED, DAY_NS, Process
 from colonysim.core.protocol import EMPTY, Empty, Message
@@ -158,10 +158,10 @@ def search_logs(world: World, caller: str, message: SearchLogs, _: None) -> Any:
     if message.days <= 0:
         return None
     since_ns = world.now_ns - message.days * DAY_NS
-    pattern = re.compile(storage.like_pattern(f"%{message.text}%"), re.DOTALL)
+    pattern = Like(f"%{message.text}%")
     found = (
         log
         for log in world.logs
-        if log.colonyname == message.colonyname and log.timestamp >= since_ns and pattern.fullmatch(log.message)
+        if log.colonyname == message.colonyname and log.timestamp >= since_ns and pattern.matches(log.message)
     )
     return or_null(islice(found, message.count))
