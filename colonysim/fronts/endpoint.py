@@ -42,6 +42,7 @@ class Endpoint:
         except Refusal as refusal:
             self.sim.note_refused(body, payload_type_of(body), refusal)
             return codec.write(refused(0, refusal))
+        self.sim.calls.expect(len(incoming.payload))
         pending = self.sim.begin(incoming.caller_id, incoming.message, has_nul=incoming.has_nul, outside=outside)
         return pending, incoming
 

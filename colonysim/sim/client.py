@@ -38,11 +38,11 @@ from colonysim.core.specs import (
     User,
     WorkflowSpec,
 )
-from colonysim.core.storage import holds_nul
 from colonysim.identity import Identity
 from colonysim.sim import stock
 from colonysim.sim.pending import LOST, Garbled, Lost
 from colonysim.sim.simulation import Simulation
+from colonysim.sim.vetting import listed, mapping, text
 
 
 class Refused(Exception):
@@ -57,17 +57,17 @@ class Refused(Exception):
 def function_spec(colony: str, funcname: str, args: Sequence[Any] = (), /, **fields: Any) -> FunctionSpec:
     """A function spec from the fields of the spec and of its conditions, under their names on the wire.
 
-    Limits that are not given are -1, which is no limit. Errors: TypeError for a name that is no field.
+    Limits that are not given are -1, which is no limit. What the fields hold is checked when the spec is submitted.
+    Errors: TypeError for a name that is no field, and for arguments that are no list.
     """
-    given: dict[str, Any] = {"maxwaittime": -1, "maxexectime": -1, "maxretries": -1, "executortype": "cli"}
-    given |= deepcopy(fields)  # what the caller changes later is not the server's affair
+    given: dict[str, Any] = {"maxwaittime": -1, "maxexectime": -1, "maxretries": -1, "executortype": "cli"} | fields
     conditions: dict[str, Any] = {name: given.pop(name) for name in Conditions.__struct_fields__ if name in given}
     for name in given:
         if name not in FunctionSpec.__struct_fields__:
             known = ", ".join((*FunctionSpec.__struct_fields__, *Conditions.__struct_fields__))
             raise TypeError(f"a function spec has no field {name!r}; it has {known}")
     conditions["colonyname"] = colony
-    return FunctionSpec(funcname=funcname, args=deepcopy(list(args)), conditions=Conditions(**conditions), **given)
+    return FunctionSpec(funcname=funcname, args=listed(args, "args"), conditions=Conditions(**conditions), **given)
 
 
 class Caller:
@@ -87,8 +87,8 @@ class Caller:
         return self.identity.private_key
 
     def ask(self, message: Message) -> Any:
-        """The body of the reply. Errors: Refused, Lost."""
-        answer = self.sim.call(self.id, message, has_nul=holds_nul(message))
+        """The body of the reply. Errors: Refused, Lost; TypeError and ValueError for what no client could send."""
+        answer = self.sim.call(self.id, message)
         body = answer.body
         if answer.status == LOST:
             raise Lost("the connection was lost")
@@ -171,14 +171,14 @@ class AssignedProcess(ProcessHandle):
 
     def close(self, out: Sequence[Any] = ()) -> None:
         """Close it as successful, with an output."""
-        self.caller.ask(CloseSuccessful(processid=self.id, out=deepcopy(list(out))))
+        self.caller.ask(CloseSuccessful(processid=self.id, out=listed(out, "out")))
 
     def fail(self, *errors: str) -> None:
         """Close it as failed, with error texts."""
         self.caller.ask(CloseFailed(processid=self.id, errors=list(errors)))
 
     def set_output(self, out: Sequence[Any]) -> None:
-        self.caller.ask(SetOutput(processid=self.id, out=deepcopy(list(out))))
+        self.caller.ask(SetOutput(processid=self.id, out=listed(out, "out")))
 
     def log(self, text: str) -> None:
         self.caller.ask(AddLog(processid=self.id, message=text))
@@ -234,9 +234,9 @@ class Member(Caller):
     def submit_workflow(self, nodes: dict[str, dict[str, Any]]) -> GraphHandle:
         """Submit a workflow: node name → fields of its spec; `after` lists the names it depends on."""
         specs = []
-        for name, fields in nodes.items():
-            given = dict(fields)
-            given.setdefault("dependencies", list(given.pop("after", ())))
+        for name, fields in mapping(nodes, "nodes").items():
+            given = mapping(fields, f"the fields of node {name!r}")
+            given.setdefault("dependencies", listed(given.pop("after", ()), f"after of node {name!r}"))
             funcname, args = given.pop("funcname", name), given.pop("args", ())
             specs.append(function_spec(self.colony, funcname, args, nodename=name, **given))
         workflow = WorkflowSpec(colonyname=self.colony, functionspecs=specs)
@@ -303,7 +303,7 @@ class ColonyClient(Caller):
     @classmethod
     def create(cls, sim: Simulation, name: str = "dev") -> Self:
         """A new colony with one user. Errors: Refused where the name is taken."""
-        owner = identity.derived(sim.settings.seed, f"colony/{name}")
+        owner = identity.derived(sim.settings.seed, f"colony/{text(name, 'name')}")
         Caller(sim, Identity("", sim.world.server_id)).ask(AddColony(colony=Colony(colonyid=owner.id, name=name)))
         user = UserClient(sim, identity.derived(sim.settings.seed, f"user/{name}/user"), name, "user")
         colony = cls(sim, owner, name, user)
@@ -326,6 +326,7 @@ class ColonyClient(Caller):
         self, executor_type: str = "cli", name: str | None = None, *, approve: bool = True, location: str = ""
     ) -> ExecutorClient:
         """An executor of a type, approved unless told otherwise. Adding a name again replaces the old one."""
+        text(executor_type, "executor_type")
         if name is None:
             number = self._made[executor_type] = self._made.get(executor_type, 0) + 1
             name = f"{executor_type}-{number}"
@@ -369,7 +370,7 @@ class ColonyClient(Caller):
         return self.user.statistics()
 
     def _key(self, kind: str, name: str) -> Identity:
-        return identity.derived(self.sim.settings.seed, f"{kind}/{self.name}/{name}")
+        return identity.derived(self.sim.settings.seed, f"{kind}/{self.name}/{text(name, 'name')}")
 
     def __repr__(self) -> str:
         return f"<colony {self.name}>"

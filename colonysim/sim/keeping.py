@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
+from colonysim.core.agenda import Agenda
+from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Entry
 from colonysim.core.world import World
-from colonysim.sim import explain
+from colonysim.sim import explain, why
+from colonysim.sim.actors import Actors
+from colonysim.sim.calls import Calls
+from colonysim.sim.clock import Clock
 from colonysim.sim.explain import WhyNot
 from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal
+from colonysim.sim.pending import Call, Pending
+
+if TYPE_CHECKING:
+    from colonysim.sim.programs import Programs
+
+_KEPT_OF_REFUSED: Final = 2000
 
 
 class Keeping:
@@ -22,6 +33,13 @@ class Keeping:
     journal: Journal | None
     invariants: Invariants | None
     on_fault: Callable[[int, dict[str, Any]], None] | None
+    calls: Calls
+    planned: Agenda
+    clock: Clock
+    actors: Actors
+    programs: Programs | None
+    _pending: dict[int, Pending]
+    _new_ticket: Callable[[], int]
     _lock: threading.Lock
 
     def __init__(self) -> None:
@@ -87,7 +105,24 @@ class Keeping:
             if self.problems:
                 raise self.problems[0]
 
+    def note_refused(self, body: bytes, payload_type: str, refusal: Refusal) -> None:
+        """Keep a request that was refused before it could be read, under the type that it names; cut where long."""
+        with self._lock:
+            now_ns, status, text = self.world.now_ns, refusal.status, refusal.text[:_KEPT_OF_REFUSED]
+            number, kind, start = self._new_ticket(), payload_type[:_KEPT_OF_REFUSED], body[:_KEPT_OF_REFUSED]
+            self.calls.append(Call(number, now_ns, "", kind, start, status, text, now_ns))
+
     # ------------------------------------------------------------ telling
+    def why(self) -> str:
+        """Which actor acts, who waits for what and since when, and what is due next."""
+        with self._lock:
+            return self._why()
+
+    def _why(self) -> str:
+        lines = [] if self.programs is None else self.programs.explain()
+        pending = list(self._pending.values())
+        return why.explain(self.world, self.planned, self.clock, self.actors, pending, lines)
+
     def why_not(self, process_id: str) -> WhyNot:
         """Why a process is not assigned: all that stands in its way."""
         with self._lock:

@@ -17,12 +17,12 @@ from colonysim.core import engine
 from colonysim.core.model import ProcessState
 from colonysim.core.protocol import Answer, Delivery, Push, Request
 from colonysim.core.registry import OPERATIONS
-from colonysim.core.specs import Timestamp
 from colonysim.core.world import World
 from colonysim.sim import journal, snapshots
 from colonysim.sim.clock import show_time
 from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Header
+from colonysim.sim.vetting import decoder_of
 
 BEFORE: Final = 8  # lines shown before a difference
 _SHOWN: Final = 1500  # characters of a line that are shown
@@ -205,23 +205,11 @@ _TOLD: Final = ("answer", "push", "hangup", "unblock", "problem")
 _INPUTS: Final = msgspec.json.Decoder(Input)
 
 
-def _revive(kind: type, value: Any) -> Any:
-    """A time as the journal writes it."""
-    if kind is Timestamp and isinstance(value, list) and len(value) == 2:
-        return Timestamp(*value)
-    raise ValueError(f"{kind.__name__} cannot be read from {value!r}")
-
-
-_DECODERS: Final[dict[str, Any]] = {}
-
-
 def _message(line: Ask) -> Any:
     row = OPERATIONS.get(line.name)
     if row is None:
         raise ValueError(f"there is no message type {line.name!r} in this version")
-    if line.name not in _DECODERS:
-        _DECODERS[line.name] = msgspec.json.Decoder(row.message, dec_hook=_revive)
-    return _DECODERS[line.name].decode(line.message)
+    return decoder_of(row.message).decode(line.message)
 
 
 def read_header(line: bytes) -> Header:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from os import PathLike
-from typing import Any, Final
+from typing import Any
 
 from colonysim.core import engine
 from colonysim.core.agenda import Agenda
-from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import Settings
 from colonysim.core.world import World
-from colonysim.sim import snapshots, why
+from colonysim.sim import snapshots
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
+from colonysim.sim.calls import HUGE_BYTES, Calls
 from colonysim.sim.chaos import Faults
 from colonysim.sim.clock import EPOCH, Clock, Mode
 from colonysim.sim.connections import Asked, Connection, Connections
@@ -28,8 +27,7 @@ from colonysim.sim.keeping import Keeping
 from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
 from colonysim.sim.running import Running
-
-CALLS_KEPT: Final = 10_000
+from colonysim.sim.vetting import Vetting
 
 
 class Simulation(Keeping, Running):
@@ -65,7 +63,9 @@ class Simulation(Keeping, Running):
         self._pending: dict[int, Pending] = {}
         self._check = invariants
         self.actors = Actors(threshold_s)
-        self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
+        self.calls = Calls()
+        self._vetting = Vetting(self.calls.expect)
+        self._vouched = self._vetting.vouched
         self.clock = Clock(Mode(mode), rate, 0)
         self.driver = Driver(self._driven(), self._lock, self.clock, self.actors)
         self._initial: bytes | None = None
@@ -117,18 +117,27 @@ class Simulation(Keeping, Running):
         self.faults.begin()
 
     # ------------------------------------------------------------ requests
-    def call(self, caller_id: str, message: Message, *, has_nul: bool = False) -> Answer:
-        """Ask, and wait for the answer in virtual time. Errors: Stuck, InvariantViolation."""
+    def call(self, caller_id: str, message: Message, *, has_nul: bool | None = None) -> Answer:
+        """Ask, and wait for the answer in virtual time. `has_nul` says of a vetted message that it may hold U+0000.
+
+        Errors: TypeError and ValueError for what no client could send; Stuck, InvariantViolation.
+        """
+        if has_nul is None and (type(caller_id) is not str or self._vouched.get(caller_id) is not message):
+            message, has_nul = self._vetting.read(caller_id, message)
         self.actors.acts()
         with self._lock:
             if self.clock.follows_real_time:
                 self._catch_up()
-            asked = self._ask(caller_id, message, has_nul)
-            self._fire_at_once()
+            asked = self._ask(caller_id, message, has_nul or False)
+            now_ns, heap = self.world.now_ns, self.world.agenda.heap
+            if (heap and heap[0][0] <= now_ns) or self.planned.heap or self.driver.moving is not None:
+                self._fire_at_once()
         return asked if type(asked) is Answer else self.wait(asked)
 
-    def begin(self, caller_id: str, message: Message, *, has_nul: bool = False, outside: bool = False) -> Pending:
-        """Ask, without waiting. `outside`: on behalf of somebody who is not in this process."""
+    def begin(self, caller_id: str, message: Message, *, has_nul: bool | None = None, outside: bool = False) -> Pending:
+        """Ask as `call` does, without waiting. `outside`: on behalf of somebody who is not in this process."""
+        if has_nul is None:
+            message, has_nul = self._vetting.read(caller_id, message)
         self.actors.hear(outside)
         with self._lock:
             if self.clock.follows_real_time:
@@ -176,6 +185,8 @@ class Simulation(Keeping, Running):
                 elif len(deliveries) == 1 and world.trace is None and self.journal is None and not self.driver.settling:
                     self.driver.steps += 1  # all that `_after` does where nobody keeps books and nobody else is told
                     call.status, call.body, call.answered_ns = answer.status, answer.body, world.now_ns
+                    if type(answer.body) not in self.calls.small:
+                        self.calls.weigh(call)
                     if outside:
                         self.actors.hear_outside()
                     return answer
@@ -189,6 +200,7 @@ class Simulation(Keeping, Running):
             raise
         if stream:
             self._pending.pop(ticket, None)  # a subscription has no answer of its own
+            self.calls.weigh(call)
         if outside and self.journal is not None:
             self.journal.flush()
         return pending.answer or pending
@@ -282,6 +294,8 @@ class Simulation(Keeping, Running):
         """A request has its answer."""
         call = pending.call
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
+        if type(answer.body) not in self.calls.small:
+            self.calls.weigh(call)
         if pending.outside:
             self.actors.hear_outside()
             if self.journal is not None:
@@ -387,27 +401,11 @@ class Simulation(Keeping, Running):
             pass
         self.world.now_ns = max(self.world.now_ns, now_ns)
 
-    def why(self) -> str:
-        """Which actor acts, who waits for what and since when, and what is due next."""
-        with self._lock:
-            return self._why()
-
-    def _why(self) -> str:
-        lines = [] if self.programs is None else self.programs.explain()
-        pending = list(self._pending.values())
-        return why.explain(self.world, self.planned, self.clock, self.actors, pending, lines)
-
     @contextmanager
     def locked(self) -> Iterator[World]:
         """The world, for a look at it while nothing else happens. Look, do not touch."""
         with self._lock:
             yield self.world
-
-    def note_refused(self, body: bytes, payload_type: str, refusal: Refusal) -> None:
-        """Keep a request that was refused before it could be read, under the type that it names."""
-        with self._lock:
-            now_ns, status, text = self.world.now_ns, refusal.status, refusal.text
-            self.calls.append(Call(self._new_ticket(), now_ns, "", payload_type, body[:2000], status, text, now_ns))
 
     def outside_actor(self, name: str, *, waits: bool, gone: bool = False) -> None:
         """A client outside says whether it acts or waits; while it acts time does not move on by itself."""
@@ -474,6 +472,8 @@ class Simulation(Keeping, Running):
             self.settings = world.settings
             if self.journal is not None:
                 self.journal.restored(world.now_ns, snapshot)
+            if len(snapshot) > HUGE_BYTES:  # else it holds nothing that matters
+                self.calls.expect(len(snapshot))
             self._begin_world(world)
 
     def fork(self) -> Simulation:

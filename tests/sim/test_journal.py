@@ -23,6 +23,7 @@ from colonysim import (
     ProcessState,
     Refused,
     Simulation,
+    function_spec,
     replay,
 )
 from colonysim.core import lifecycle, transitions
@@ -174,7 +175,8 @@ def test_notes_are_passed_over(path: Path) -> None:
 def test_a_message_without_a_form_in_json_does_not_break_the_simulation(path: Path) -> None:
     sim = Simulation(journal=path)
     colony = ColonyClient.create(sim, "c")
-    colony.submit("f", ["half a pair: \ud800"])
+    spec = function_spec("c", "f", ["half a pair: \ud800"])
+    sim.call(colony.user.id, SubmitFuncSpec(spec=spec), has_nul=False)  # as if it had been vetted
     assert sim.journal is not None
     sim.journal.close()
     with pytest.raises(BadJournal, match="line 6 cannot be replayed"):

@@ -284,7 +284,7 @@ def test_a_fork_draws_the_same_ids() -> None:
 
 def test_a_snapshot_brings_everything_back() -> None:
     sim = Simulation(mode="manual")
-    colony = _colony(sim)
+    colony = ColonyClient.create(sim, "colony")  # a text of one character may become another object of the same value
     executor = colony.add_executor("cli")
     first, second = colony.submit("f", maxexectime=5), colony.submit("g")
     running = executor.assign()
