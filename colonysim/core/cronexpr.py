@@ -365,8 +365,9 @@ def _every(descriptor: str) -> Every:
     if not rest:
         raise bad(f"invalid duration {go_time_quote(text)}")
     total_ns = 0
-    while rest:
-        match = _PART.match(rest)
+    at = 0
+    while at < len(rest):
+        match = _PART.match(rest, at)
         assert match is not None
         whole, point, fraction, unit = match[1], match[2], match[3] or "", match[4]
         if not whole and not fraction:
@@ -384,7 +385,7 @@ def _every(descriptor: str) -> Every:
             total_ns += int(digits) * _UNITS_NS[unit] // 10 ** len(digits)
         if total_ns > (2**63 if text.startswith("-") else 2**63 - 1):
             raise bad(f"invalid duration {go_time_quote(text)}")
-        rest = rest[match.end() :]
+        at = match.end()
     if text.startswith("-"):
         return Every(1)
     return Every(max(total_ns // SECOND_NS, 1))
