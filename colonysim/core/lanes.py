@@ -6,6 +6,7 @@ Part of THE HOT PATH, see `scheduling`.
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -14,10 +15,12 @@ from typing import Final
 
 import msgspec
 
+from colonysim.core.bounds import Tree
 from colonysim.core.model import WAITING, Process
 
 _FEW_RUNS: Final = 4  # so many runs are looked at one by one; more get views of their heads
 _MOST_VIEWS: Final = 64
+_RUNS_PER_CALL: Final = 64  # so many runs may go into new views for each call, on the average
 
 Order = tuple[int, int]
 RunKey = tuple[int, str, "tuple[str, ...] | None", int, int]
@@ -156,11 +159,13 @@ class View:
 class Lane:
     """The runs one kind of executor may look at; where they are many, a view of them for each size of executor.
 
+    Where views would have to be made too often, for sizes or runs are ever new, a tree finds what a size fits; runs
+    that are newer than the tree are `fresh` and looked at one by one.
     `log` holds the runs that have got an earlier head, for the views to catch up when they are asked; it began
     at `log_start`, and a view that is further behind is made anew. Sizes between the same steps share a view.
     """
 
-    __slots__ = ("cpu_steps", "log", "log_start", "memory_steps", "runs", "views")
+    __slots__ = ("asked", "cpu_steps", "filled", "fresh", "log", "log_start", "memory_steps", "runs", "tree", "views")
 
     def __init__(self) -> None:
         self.runs: dict[int, Run] = {}
@@ -169,9 +174,14 @@ class Lane:
         self.log_start = 0
         self.cpu_steps: list[int] = []
         self.memory_steps: list[int] = []
+        self.asked = self.filled = 0  # calls, and runs that have gone into views
+        self.tree: Tree[Run] | None = None
+        self.fresh: dict[int, Run] = {}
 
     def add(self, run: Run) -> None:
         self.runs[run.number] = run
+        if self.tree is not None:
+            self.fresh[run.number] = run
         if len(self.cpu_steps) + len(self.memory_steps) > 4 * len(self.runs) + 64:
             self.cpu_steps = sorted({each.cpu_milli for each in self.runs.values()})
             self.memory_steps = sorted({each.memory_bytes for each in self.runs.values()})
@@ -185,11 +195,19 @@ class Lane:
         del self.runs[run.number]
         for view in self.views.values():
             view.posted.pop(run.number, None)
+        if self.tree is not None and self.fresh.pop(run.number, None) is None:
+            self.tree.discard(run)
         if len(self.runs) == _FEW_RUNS:
             self.views.clear()
+            self.tree = None
+            self.fresh.clear()
 
     def post(self, run: Run) -> None:
-        """The run has a new, earlier head; where there are no views nobody needs to know."""
+        """The run has a new, earlier head; where there are no views and no tree nobody needs to know."""
+        if self.tree is not None:
+            self.tree.post(run)
+        if not self.views:
+            return
         if len(self.log) > 2 * len(self.runs):
             self.log_start += len(self.log)
             self.log.clear()
@@ -197,11 +215,15 @@ class Lane:
 
     def best(self, demand: Demand) -> tuple[Run, Process] | None:
         """The run whose head this executor gets next, with that head."""
-        if len(self.runs) > _FEW_RUNS:
-            return self._view_of(demand).best(self.runs)
+        runs = self.runs
         found: tuple[Run, Process] | None = None
+        if len(runs) > _FEW_RUNS:
+            self.asked += 1
+            if (view := self._view_of(demand)) is not None:
+                return view.best(runs)
+            found, runs = self._in_tree(demand), self.fresh
         unlimited = demand.cpu_milli is None and demand.memory_bytes is None
-        for run in self.runs.values():
+        for run in runs.values():
             if run.live and (unlimited or demand.fits(run.cpu_milli, run.memory_bytes)):
                 fifo = run.fifo
                 head = fifo[0] if fifo and not run.late and not fifo[0].state else run.head()
@@ -209,7 +231,15 @@ class Lane:
                     found = run, head
         return found
 
-    def _view_of(self, demand: Demand) -> View:
+    def _in_tree(self, demand: Demand) -> tuple[Run, Process] | None:
+        """The best of the runs in the tree, which takes in those that are fresh once they are many."""
+        if self.tree is None or len(self.fresh) > 32 + math.isqrt(self.tree.size):
+            self.tree = Tree(list(self.runs.values()))
+            self.fresh.clear()
+        return self.tree.best(demand)
+
+    def _view_of(self, demand: Demand) -> View | None:
+        """The view for a size of executor; None where there is none and to make one would cost too much."""
         cpu, memory = demand.cpu_milli, demand.memory_bytes
         size = (
             len(self.cpu_steps) if cpu is None else bisect_right(self.cpu_steps, cpu),
@@ -218,6 +248,9 @@ class Lane:
         view, end = self.views.get(size), self.log_start + len(self.log)
         if view is None or view.read < self.log_start:
             self.views.pop(size, None)
+            if self.filled > _MOST_VIEWS * len(self.runs) + _RUNS_PER_CALL * self.asked:
+                return None
+            self.filled += len(self.runs)
             if len(self.views) >= _MOST_VIEWS:
                 del self.views[next(iter(self.views))]
             fitting = (run for run in self.runs.values() if demand.fits(run.cpu_milli, run.memory_bytes))

@@ -118,7 +118,7 @@ class Queues:
         run = pool.runs.get(key) or self._new_run(pool, key)
         if run.push(process):
             for lane in run.lanes:
-                if lane.views:
+                if lane.views or lane.tree is not None:
                     lane.post(run)
 
     def release(self, process: Process) -> None:
