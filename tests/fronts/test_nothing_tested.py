@@ -136,11 +136,11 @@ def test_an_accepted_warning_is_none(here: Path) -> None:
     assert "warning" not in _run("run", "rare.yaml", *accepted).output.lower()
 
 
-def test_an_empty_piece_of_a_trace_is_found_without_a_run(here: Path) -> None:
+def test_an_empty_piece_of_a_trace_is_refused_without_a_run(here: Path) -> None:
     (here / "t.csv").write_text("submit_s,run_s\n0,1\n")
     (here / "cut.yaml").write_text(
         "version: 1\nexecutors: [{name: e}]\nworkload: [{name: t, trace: {file: t.csv, first: 1}}]\n"
     )
-    result = _run("validate", "cut.yaml", "--strict")
-    assert result.exit_code == 1
-    assert "workload.0: workload 't' submits nothing: its piece of t.csv has no records" in result.output
+    result = _run("validate", "cut.yaml")
+    assert result.exit_code == 2
+    assert "it ends before `first`: 1 of 1 are skipped" in result.output
