@@ -12,6 +12,7 @@ from colonysim.core.errors import DoubleRefusal, Refusal, Silence
 from colonysim.core.events import CronCheck, GeneratorCheck
 from colonysim.core.protocol import NO_REQUEST, Answer, Delivery, Failure, Park, Request
 from colonysim.core.registry import BY_MESSAGE, OPERATIONS, TIMERS
+from colonysim.core.trace import Abandoned
 from colonysim.core.world import World
 
 __all__ = [
@@ -87,6 +88,7 @@ def abandon(world: World, ticket: int) -> bool:
     if world.inputs is not None:
         world.inputs.append(("abandon", world.now_ns, ticket))
     world.agenda.cancel(poll.timer)
+    world.note(Abandoned(ticket))
     return True
 
 

@@ -13,7 +13,7 @@ from colonysim.core.protocol import Answer
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import Demand, Poll, order_of
 from colonysim.core.storage import to_microseconds
-from colonysim.core.trace import Assignment
+from colonysim.core.trace import Assignment, Parked, Tried
 from colonysim.core.world import World
 
 WAITED_TOO_LONG: Final = "Maximum waiting time limit exceeded"
@@ -71,7 +71,7 @@ def try_again(world: World, poll: Poll) -> None:
     """A parked assign call looks once more whether there is something for it."""
     paused = poll.demand.colony in world.paused
     if paused:
-        registration.heard_from(world, poll.demand.executor_id)
+        meet_pause(world, poll.demand)
     elif reply := take(world, poll.demand):
         world.queues.unpark(poll.ticket)
         world.agenda.cancel(poll.timer)
@@ -81,14 +81,22 @@ def try_again(world: World, poll: Poll) -> None:
         world.queues.unpark(poll.ticket)
         poll.met_pause = paused
         world.queues.park(poll)
+        world.note(Parked(world.now_ns, poll.ticket, poll.demand, 0))
 
 
 # ---------------------------------------------------------------- running
+def meet_pause(world: World, demand: Demand) -> None:
+    """An assign call of a paused colony gets nothing, but marks its executor as alive."""
+    registration.heard_from(world, demand.executor_id)
+    world.note(Tried(world.now_ns, demand, paused=True))
+
+
 def take(world: World, demand: Demand) -> AssignReply | None:
     """Give an executor the process it gets next, or nothing."""
     registration.heard_from(world, demand.executor_id)
     process = world.queues.take(demand)
     if process is None:
+        world.note(Tried(world.now_ns, demand, paused=False))
         return None
     attributes, deadline_ns = process.attributes, process.exec_deadline_ns
     transitions.start(world, process, demand.executor_id)

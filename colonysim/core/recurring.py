@@ -83,7 +83,7 @@ def run_cron(world: World, cron: Cron, asked: bool = False) -> None:
     cron.next_run_ns = next_run(world, cron) or ZERO_TIME_NS
     cron.last_run_ns = world.now_ns
     cron.previous_graph_id = graph.graph_id
-    world.note(CronRan(world.now_ns, cron.cron_id, asked))
+    world.note(CronRan(world.now_ns, cron.cron_id, asked, graph.graph_id))
     _arm_cron(world, cron)
 
 
@@ -105,7 +105,7 @@ def reconsider(world: World) -> None:
         if cron := world.crons.get(source_id):
             _arm_cron(world, cron)
         elif generator := world.generators.get(source_id):
-            world.note(Packed(world.now_ns, source_id, 0))
+            world.note(Packed(world.now_ns, source_id, ()))
             arm_generator(world, generator)
 
 
@@ -147,7 +147,7 @@ def pack(world: World, generator: Generator, argument: str) -> None:
     if generator.first_pack_ns == ZERO_TIME_NS:
         generator.first_pack_ns = world.now_ns
     generator.queue.append(argument)
-    world.note(Packed(world.now_ns, generator.generator_id, 1))
+    world.note(Packed(world.now_ns, generator.generator_id, (argument,)))
     arm_generator(world, generator)
 
 
@@ -176,12 +176,13 @@ def check_generator(world: World, event: GeneratorCheck) -> None:
     generator = world.generators[event.generator_id]
     size = generator.trigger if len(generator.queue) >= generator.trigger else len(generator.queue)
     for _ in range(len(generator.queue) // size):
-        if start(world, generator, _with_args(generator.workflow, generator.queue[:size])) is None:
+        graph = start(world, generator, _with_args(generator.workflow, generator.queue[:size]))
+        if graph is None:
             _hold(world, generator.generator_id)
             return
         generator.queue = generator.queue[size:]
         generator.last_run_ns = world.now_ns
-        world.note(Fired(generator.generator_id, size))
+        world.note(Fired(world.now_ns, generator.generator_id, size, graph.graph_id))
     arm_generator(world, generator)
 
 

@@ -6,6 +6,7 @@ from colonysim.core import storage, transitions
 from colonysim.core.events import CLEANUP_RANK, Cleanup
 from colonysim.core.model import SECOND_NS, UNREGISTERED, Executor
 from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.trace import Enrolled, Unregistered
 from colonysim.core.world import World
 
 
@@ -15,6 +16,11 @@ def add(world: World, executor: Executor) -> None:
     world.executors_by_id.setdefault(executor.executor_id, []).append(executor)
     world.odd_names += storage.unparsable(executor.name, executor.colony)
     expect_cleanup(world, executor.last_heard_ns)
+    _note(world, executor, executor.last_heard_ns)
+
+
+def _note(world: World, executor: Executor, heard_ns: int | None = None) -> None:
+    world.note(Enrolled(world.now_ns, executor.colony, executor.name, executor.executor_id, heard_ns))
 
 
 def register_anew(world: World, known: Executor, new: Executor) -> None:
@@ -29,6 +35,7 @@ def register_anew(world: World, known: Executor, new: Executor) -> None:
         if field != "require_func_reg":
             setattr(known, field, getattr(new, field))
     expect_cleanup(world, known.last_heard_ns)
+    _note(world, known, known.last_heard_ns)
 
 
 def first(world: World, executor_id: str) -> Executor:
@@ -40,6 +47,7 @@ def set_state(world: World, executor_id: str, state: int) -> None:
     for executor in world.executors_by_id[executor_id]:
         executor.state = state
         expect_cleanup(world, executor.last_heard_ns)
+        _note(world, executor)
 
 
 def change_id(world: World, executor: Executor, executor_id: str) -> None:
@@ -49,14 +57,16 @@ def change_id(world: World, executor: Executor, executor_id: str) -> None:
         del world.executors_by_id[executor.executor_id]
     executor.executor_id = executor_id
     world.executors_by_id.setdefault(executor_id, []).append(executor)
+    _note(world, executor)
 
 
-def unregister(world: World, executor: Executor) -> None:
+def unregister(world: World, executor: Executor, stale: bool = False) -> None:
     """An executor goes: its functions are deleted, what it runs waits again. Quirk: nobody is woken by that."""
     executor.state = UNREGISTERED
     world.drop_functions(executor.colony, executor.name)
     for process in list(world.held_by.get(executor.executor_id, {}).values()):
         transitions.requeue_after_removal(world, process)
+    world.note(Unregistered(world.now_ns, executor.colony, executor.name, stale))
 
 
 def heard_from(world: World, executor_id: str) -> None:
@@ -96,7 +106,7 @@ def cleanup(world: World, _: Cleanup) -> None:
     limit_ns = world.now_ns - world.settings.stale_executor_duration_s * SECOND_NS
     for executor in world.executors.values():
         if executor.state != UNREGISTERED and ZERO_TIME_NS != executor.last_heard_ns < limit_ns:
-            unregister(world, executor)
+            unregister(world, executor, stale=True)
     plan_cleanup(world)
 
 

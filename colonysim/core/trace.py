@@ -29,6 +29,61 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
     demand: Demand
 
 
+class Tried(msgspec.Struct, frozen=True, gc=False):
+    """An assign call has looked for a process and got none; `paused`: because its colony's assignments are."""
+
+    now_ns: int
+    demand: Demand
+    paused: bool
+
+
+class Parked(msgspec.Struct, frozen=True, gc=False):
+    """An assign call waits for a process, or goes on waiting after a pause has begun or ended.
+
+    `timeout_s` is 0 where it goes on: its time runs from when it first began to wait.
+    """
+
+    now_ns: int
+    ticket: int
+    demand: Demand
+    timeout_s: int
+
+
+class Abandoned(msgspec.Struct, frozen=True, gc=False):
+    """The client of a parked assign call has hung up."""
+
+    ticket: int
+
+
+class Pause(msgspec.Struct, frozen=True, gc=False):
+    """The assignments of a colony have been paused (`on`) or resumed."""
+
+    colony: str
+    on: bool
+
+
+class Enrolled(msgspec.Struct, frozen=True, gc=False):
+    """An executor has been added, approved or rejected, or has got another id.
+
+    `heard_ns` is when it last gave a sign of life, where somebody has just said so.
+    """
+
+    now_ns: int
+    colony: str
+    name: str
+    executor_id: str
+    heard_ns: int | None = None
+
+
+class Unregistered(msgspec.Struct, frozen=True, gc=False):
+    """An executor is registered no more; `stale`: because it gave no sign for too long."""
+
+    now_ns: int
+    colony: str
+    name: str
+    stale: bool
+
+
 class Settled(msgspec.Struct, frozen=True, gc=False):
     """A graph has been looked at and has this state now."""
 
@@ -50,6 +105,7 @@ class CronRan(msgspec.Struct, frozen=True, gc=False):
     now_ns: int
     cron_id: str
     asked: bool
+    graph_id: str
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -59,18 +115,20 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
 
 class Packed(msgspec.Struct, frozen=True, gc=False):
-    """A generator has got an argument, or may try again with those it has."""
+    """A generator has got arguments, or may try again with those it has."""
 
     now_ns: int
     generator_id: str
-    count: int
+    arguments: tuple[str, ...]
 
 
 class Fired(msgspec.Struct, frozen=True, gc=False):
     """A generator has started its workflow with so many arguments."""
 
+    now_ns: int
     generator_id: str
     count: int
+    graph_id: str
 
 
 class Gone(msgspec.Struct, frozen=True, gc=False):
@@ -88,4 +146,21 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     sequence: int
 
 
-Entry = Transition | Assignment | Settled | CronArmed | CronRan | Held | Packed | Fired | Gone | Appended
+Entry = (
+    Transition
+    | Assignment
+    | Tried
+    | Parked
+    | Abandoned
+    | Pause
+    | Enrolled
+    | Unregistered
+    | Settled
+    | CronArmed
+    | CronRan
+    | Held
+    | Packed
+    | Fired
+    | Gone
+    | Appended
+)

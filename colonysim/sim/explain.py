@@ -14,7 +14,7 @@ from colonysim.core.model import APPROVED, PENDING, REJECTED, RUNNING, WAITING, 
 from colonysim.core.scheduling import MAX_COUNT, Demand, Poll, Pool, Run, order_of
 from colonysim.core.world import World
 from colonysim.sim.clock import show_span, show_time
-from colonysim.sim.invariants.processes import unfit
+from colonysim.sim.invariants.fitness import unfit
 from colonysim.sim.why import name_of
 
 NAMED: Final = 5  # so many executors or processes are named in a text

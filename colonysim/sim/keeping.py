@@ -67,7 +67,7 @@ class Keeping:
                 world.trace = []
         if self.invariants is not None:
             try:
-                self.invariants.check()
+                self.invariants.check(deliveries)
             except InvariantViolation as violation:
                 self.problems.append(violation)
                 self._note_problem(violation)
@@ -100,10 +100,22 @@ class Keeping:
                 self.world.trace = []
 
     def check(self) -> None:
-        """Raise the first problem that has come up in any thread, if there is one."""
+        """Raise the first problem that has come up in any thread, if there is one.
+
+        With invariants, all that the server keeps is compared with their books as well.
+        """
         with self._lock:
-            if self.problems:
-                raise self.problems[0]
+            self._raise_first_problem()
+            if self.invariants is not None:
+                try:
+                    self.invariants.at_rest()
+                except InvariantViolation as violation:
+                    self.problems.append(violation)
+                    raise
+
+    def _raise_first_problem(self) -> None:
+        if self.problems:
+            raise self.problems[0]
 
     def note_refused(self, body: bytes, payload_type: str, refusal: Refusal) -> None:
         """Keep a request that was refused before it could be read, under the type that it names; cut where long."""

@@ -346,7 +346,7 @@ class Player:
         lines = _lines([journal.told_line(world.now_ns, delivery) for delivery in deliveries])
         self._expected.extend(map(_Came, lines, deliveries))
         try:
-            self.books.check()
+            self.books.check(deliveries)
         except InvariantViolation as violation:
             if self.head.invariants:
                 self._problem(violation)

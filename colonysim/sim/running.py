@@ -63,7 +63,13 @@ class Running(Planning):
         """Move time, see Simulation."""
         raise TypeError("a simulation knows how to move time")
 
-    def check(self) -> None:
+    def _hear_outside(self) -> None:
+        """Somebody outside is about to get an answer; what led to it must be on file by then."""
+        self.actors.hear_outside()
+        if self.journal is not None:
+            self.journal.flush()
+
+    def _raise_first_problem(self) -> None:
         """Raise the first problem that has come up in any thread, if there is one."""
         raise TypeError("a simulation knows its problems")
 
@@ -145,7 +151,7 @@ class Running(Planning):
         assert programs is not None
         while True:
             programs.run(limit_ns, done)
-            self.check()
+            self._raise_first_problem()
             if programs.look(done):
                 return True
             if programs.stopping:

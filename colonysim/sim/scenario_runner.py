@@ -154,6 +154,7 @@ class Run:
                 self._set_up(on_stage)
                 self._storm()
                 self._calm()
+                self.sim.check()
         except InvariantViolation as violation:
             self._fail("invariant", "invariant", *_divided(violation))
         except ProgramFailed as failed:

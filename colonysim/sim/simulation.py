@@ -182,13 +182,17 @@ class Simulation(Keeping, Running):
                 answer = deliveries[0] if deliveries else None
                 if type(answer) is not Answer or answer.ticket != ticket:
                     answer = None  # parked
-                elif len(deliveries) == 1 and world.trace is None and self.journal is None and not self.driver.settling:
-                    self.driver.steps += 1  # all that `_after` does where nobody keeps books and nobody else is told
+                elif len(deliveries) == 1 and not self.driver.settling:  # what `_after` does where nobody else is told
+                    kept = world.trace is not None or self.journal is not None
+                    violation = self._look(deliveries) if kept else None
+                    self.driver.steps += 1
                     call.status, call.body, call.answered_ns = answer.status, answer.body, world.now_ns
                     if type(answer.body) not in self.calls.small:
                         self.calls.weigh(call)
                     if outside:
-                        self.actors.hear_outside()
+                        self._hear_outside()
+                    if violation is not None:
+                        raise violation
                     return answer
                 pending = Pending(ticket, call, outside, stream=stream)
                 if answer is None:
@@ -297,9 +301,7 @@ class Simulation(Keeping, Running):
         if type(answer.body) not in self.calls.small:
             self.calls.weigh(call)
         if pending.outside:
-            self.actors.hear_outside()
-            if self.journal is not None:
-                self.journal.flush()
+            self._hear_outside()
         pending.answer = answer
         if pending.actor is not None or pending.made_event is not None or pending.told is not None:
             pending.tell()

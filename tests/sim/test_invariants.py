@@ -296,7 +296,7 @@ def test_a_generator_that_fires_too_much(colony: ColonyClient, monkeypatch: pyte
 
     _generator(colony, 2)
     (generator,) = colony.sim.world.generators.values()
-    colony.sim.world.note(trace.Fired(generator.generator_id, 3))
+    colony.sim.world.note(trace.Fired(colony.sim.world.now_ns, generator.generator_id, 3, ""))
     _expect("started a workflow with 3 arguments of 2", lambda: colony.submit("f"), colony.sim)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from colonysim.core import lifecycle, registration
+from colonysim.core import lifecycle
 from colonysim.core.access import any_member, colony_owner, member
 from colonysim.core.errors import Refusal
 from colonysim.core.events import POLL_RANK, PollOver
@@ -13,6 +13,7 @@ from colonysim.core.registry import operation, timer
 from colonysim.core.replies import AssignReply, PauseStatus
 from colonysim.core.scheduling import Demand, Poll
 from colonysim.core.specs import Int
+from colonysim.core.trace import Parked, Pause
 from colonysim.core.units import parse_cpu, parse_memory
 from colonysim.core.world import World
 
@@ -58,13 +59,14 @@ def assign(world: World, caller: str, message: AssignProcess, _: None) -> Assign
     )
     paused = message.colonyname in world.paused
     if paused:
-        registration.heard_from(world, caller)
+        lifecycle.meet_pause(world, demand)
     elif reply := lifecycle.take(world, demand):
         return reply
     if 0 < timeout_s <= LONGEST_TIMEOUT_S:
         ticket = world.request.ticket
         due = world.agenda.add(world.now_ns + timeout_s * SECOND_NS, PollOver(ticket), POLL_RANK)
         world.queues.park(Poll(ticket, demand, due, met_pause=paused))
+        world.note(Parked(world.now_ns, ticket, demand, timeout_s))
         return PARK
     if not paused:
         raise Refusal(_NOTHING.status, _NOTHING.message)
@@ -90,6 +92,7 @@ class PauseAssignments(Message, frozen=True):
 def pause_assignments(world: World, caller: str, message: PauseAssignments, _: None) -> Empty:
     """Nothing is given out any more; everything else goes on. Parked calls notice when they are woken."""
     world.paused[message.colonyname] = None
+    world.note(Pause(message.colonyname, on=True))
     return EMPTY
 
 
@@ -101,6 +104,7 @@ class ResumeAssignments(Message, frozen=True):
 def resume_assignments(world: World, caller: str, message: ResumeAssignments, _: None) -> Empty:
     """The calls that were parked because of the pause try again, in the order in which they came."""
     world.paused.pop(message.colonyname, None)
+    world.note(Pause(message.colonyname, on=False))
     for poll in list(world.queues.pause_polls.get(message.colonyname, {}).values()):
         lifecycle.try_again(world, poll)
     return EMPTY

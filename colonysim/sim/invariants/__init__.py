@@ -1,62 +1,134 @@
 """What must hold whatever happens: checked from the outside, after each step, on books of its own.
 
-The checks read the core's trace of what has happened, never the indexes it works with, and so find what
-those get wrong. Each costs O(1), or O(log n) where an order is kept, for each thing that happens.
+The checks read the core's trace of what has happened and what came out of it, never the indexes, ranks and counters
+it works with, and so find what those get wrong. Each costs O(1), or O(log n) where an order is kept, for each thing
+that happens. Now and then, when so much has happened as there is, all tables are compared with the books.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from colonysim.core import trace
+from colonysim.core.protocol import Delivery
+from colonysim.core.trace import Assignment, Transition
 from colonysim.core.world import World
-from colonysim.sim.invariants.channels import ChannelBooks
-from colonysim.sim.invariants.graphs import GraphBooks
-from colonysim.sim.invariants.processes import ProcessBooks
-from colonysim.sim.invariants.recurring import RecurringBooks
+from colonysim.sim.invariants.agreement import Agreement
+from colonysim.sim.invariants.channels import Channels
+from colonysim.sim.invariants.deadlines import Deadlines
+from colonysim.sim.invariants.executors import Executors
+from colonysim.sim.invariants.graphs import Graphs
+from colonysim.sim.invariants.invariant import Invariant
+from colonysim.sim.invariants.ledger import Book, Ledger
+from colonysim.sim.invariants.limits import Limits
+from colonysim.sim.invariants.order import Order
+from colonysim.sim.invariants.polls import Polls
+from colonysim.sim.invariants.recurring import Crons, Generators
+from colonysim.sim.invariants.retention import Retention
 from colonysim.sim.invariants.violation import InvariantViolation
 
-__all__ = ["InvariantViolation", "Invariants"]
+__all__ = ["Invariant", "InvariantViolation", "Invariants"]
+
+_LOOK_AT_LEAST_EVERY: Final = 1000  # things that happened
 
 
 class Invariants:
-    """All books of one world, and the one pass over what has happened."""
+    """All invariants of one world, and the one pass over what has happened."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.processes: Final = ProcessBooks(world)
-        graphs, recurring, channels = GraphBooks(world), RecurringBooks(world), ChannelBooks(world)
-        self._readers: dict[type, tuple[Callable[[Any], None], ...]] = {
-            trace.Transition: (self.processes.moved, graphs.moved),
-            trace.Assignment: (self.processes.assigned,),
-            trace.Settled: (graphs.settled,),
-            trace.CronArmed: (recurring.armed,),
-            trace.CronRan: (recurring.ran,),
-            trace.Held: (recurring.held,),
-            trace.Packed: (recurring.packed,),
-            trace.Fired: (recurring.fired,),
-            trace.Gone: (recurring.gone,),
-            trace.Appended: (channels.appended,),
-        }
-        self._graphs, self._recurring = graphs, recurring
+        self.ledger: Final = Ledger(world)
+        self.deadlines: Final = Deadlines()
+        self._look_at = _LOOK_AT_LEAST_EVERY
+        self._happened = 0
+        ledger, deadlines = self.ledger, self.deadlines
+        # Limits come first: the order of some policies depends on them.
+        self._limits, self._order = Limits(ledger, deadlines), Order(ledger)
+        self._graphs, self._channels = Graphs(ledger), Channels(ledger)
+        self._polls, self._executors = Polls(ledger, deadlines), Executors(ledger, deadlines)
+        self._retention = Retention(ledger, deadlines)
+        crons, generators = Crons(ledger, deadlines), Generators(ledger, deadlines)
+        agreement = Agreement(ledger, self._limits, self._polls, crons, generators)
+        self.all: Final[tuple[Invariant, ...]] = (
+            self._limits, self._order, self._graphs, self._channels, self._polls, self._executors,
+            crons, generators, self._retention, agreement,
+        )  # fmt: skip
+        self._readers: dict[type, list[Callable[[Any], None]]] = {}
+        for each in self.all:
+            for kind, read in each.reads().items():
+                self._readers.setdefault(kind, []).append(read)
         world.trace = []
 
-    def check(self) -> None:
-        """Look at what has happened since the last time. Errors: InvariantViolation."""
-        happened = self.world.trace
-        if not happened:
-            return
-        self.world.trace = []
+    def check(self, deliveries: Sequence[Delivery] = ()) -> None:
+        """Look at what has happened since the last time, and at what came out of it. Errors: InvariantViolation."""
+        world = self.world
+        happened = world.trace
+        if happened:
+            world.trace = []
+            self._read(happened)
+        ledger = self.ledger
+        if ledger.stirred:
+            for each in ledger.stirred:
+                each.step_over(deliveries)
+            ledger.stirred = [each for each in ledger.stirred if each.stirred]
+        ledger.conserved()
+        heap, now_ns = self.deadlines.heap, world.now_ns
+        if heap and heap[0][0] < now_ns:
+            self.deadlines.pass_to(now_ns)
+        if self._happened > self._look_at:
+            self._happened = 0
+            self._agree()
+
+    def _read(self, happened: list[Any]) -> None:
+        """Tell each invariant what concerns it. Most of it concerns single processes without channels."""
+        self._happened += len(happened)
+        ledger, limits, order, polls, readers = self.ledger, self._limits, self._order, self._polls, self._readers
         for entry in happened:
-            for read in self._readers[type(entry)]:
-                read(entry)
-        self.processes.conserved()
-        if self._graphs.touched:
-            self._graphs.consistent()
-        if self._recurring.crons or self._recurring.generators:
-            self._recurring.nothing_overdue()
+            kind = type(entry)
+            if kind is Transition:
+                if (book := ledger.moved(entry)) is not None:
+                    limits.moved(entry, book)
+                    order.moved(entry, book)
+                    if polls.parked:
+                        polls.moved(entry, book)
+                    if book.special:
+                        self._moved_besides(entry, book)
+            elif kind is Assignment:
+                if (book := ledger.books.get(entry.process_id)) is not None:
+                    order.assigned(entry, book)
+                    polls.assigned(entry, book)
+                    self._executors.heard(entry)
+                    if book.special:
+                        self._graphs.assigned(entry, book)
+                        self._channels.assigned(entry, book)
+            elif (reading := readers.get(kind)) is not None:
+                for read in reading:
+                    read(entry)
+
+    def _moved_besides(self, entry: Transition, book: Book) -> None:
+        """It belongs to a graph, has channels, or goes when it is old."""
+        if book.process.graph_id:
+            self._graphs.moved(entry, book)
+        if book.process.spec.channels:
+            self._channels.moved(entry, book)
+        if self._retention.on:
+            self._retention.moved(entry, book)
+
+    def at_rest(self) -> None:
+        """Compare all tables with the books, between two steps. Errors: InvariantViolation."""
+        happened = self.world.trace
+        if happened:  # outside of any step, as when somebody hangs up
+            self.world.trace = []
+            self._read(happened)
+        self._agree()
+
+    def _agree(self) -> None:
+        world = self.world
+        size = self.ledger.waiting + len(world.agenda) + len(world.graphs) + len(world.executors)
+        self._look_at = max(_LOOK_AT_LEAST_EVERY, 4 * size)
+        for each in self.all:
+            each.agree()
 
     def story(self, process_id: str) -> str:
         """The life of a process in lines."""
-        return self.processes.story(process_id)
+        return self.ledger.story(process_id)

@@ -2,22 +2,55 @@
 
 from __future__ import annotations
 
-from colonysim.core.trace import Appended
-from colonysim.core.world import World
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from colonysim.core.model import CANCELLED, FAILED, SUCCESS
+from colonysim.core.protocol import Delivery
+from colonysim.core.trace import Appended, Assignment, Transition
+from colonysim.sim.invariants.invariant import Invariant
+from colonysim.sim.invariants.ledger import Book, Ledger
 from colonysim.sim.invariants.violation import InvariantViolation
 
 
-class ChannelBooks:
-    """Remembers the highest sequence number of each sender."""
+class Channels(Invariant):
+    """Remembers the highest sequence number of each sender, and who has come to an end."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
         self.highest: dict[tuple[str, str, str], int] = {}
-        for process_id, channels in world.channels.items():
+        self.ended: list[Book] = []  # in this step
+        for process_id, channels in self.world.channels.items():
             for name, channel in channels.by_name.items():
                 for entry in channel.log:
                     key = process_id, name, entry.sender_id
                     self.highest[key] = max(entry.sequence, self.highest.get(key, entry.sequence))
+
+    def reads(self) -> dict[type, Callable[[Any], None]]:
+        return {Appended: self.appended}
+
+    def moved(self, step: Transition, book: Book) -> None:
+        """The channels of a process go with its end, unless it only falls with another of its graph."""
+        if step.new in (SUCCESS, FAILED, CANCELLED) and step.cause != "cascade":
+            self.ended.append(book)
+            self.stir()
+
+    def step_over(self, deliveries: Sequence[Delivery]) -> None:
+        self.stirred = False
+        ended, self.ended = self.ended, []
+        for book in ended:
+            if book.process_id in self.world.channels:
+                raise self.ledger.violation(book.process_id, "has come to its end, but its channels are still there")
+
+    def assigned(self, entry: Assignment, book: Book) -> None:
+        """Who runs a process is the party of its channels from then on."""
+        channels = self.world.channels.get(entry.process_id)
+        if channels is None or not book.holder:
+            return
+        for name, channel in channels.by_name.items():
+            if channel.executor_id != book.holder:
+                what = f"is held by {book.holder}, but its channel {name!r} is for {channel.executor_id or 'nobody'}"
+                raise self.ledger.violation(entry.process_id, what)
 
     def appended(self, step: Appended) -> None:
         """A message whose number is no lower than its sender's others stands behind all that were there."""

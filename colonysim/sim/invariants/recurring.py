@@ -1,144 +1,247 @@
-"""Crons and generators: neither skip nor double."""
+"""Crons and generators: neither skip nor double, and no argument is lost."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import msgspec
-from sortedcontainers import SortedList
 
-from colonysim.core.model import Cron
+from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator
+from colonysim.core.protocol import Delivery
 from colonysim.core.recurring import CHECK_DELAY_NS
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.trace import CronArmed, CronRan, Fired, Gone, Held, Packed
-from colonysim.core.world import World
 from colonysim.sim.clock import show_span, show_time
+from colonysim.sim.invariants.deadlines import Deadline, Deadlines
+from colonysim.sim.invariants.invariant import Invariant
+from colonysim.sim.invariants.ledger import Ledger
 from colonysim.sim.invariants.violation import InvariantViolation
 
 _MILLISECOND_NS: Final = 1_000_000
 
 
-class _CronBook(msgspec.Struct):
+class _CronBook(msgspec.Struct, eq=False):
     """When a cron should run next; None while it is held or has nothing to wait for."""
 
+    cron: Cron
     due_ns: int | None = None
-    latest_ns: int = 0
+    deadline: Deadline | None = None
     ran_ns: int = ZERO_TIME_NS
+    graph_id: str = ""  # what it started last
 
 
-class _GeneratorBook(msgspec.Struct):
-    """How many arguments wait, and when a full batch must have been started; None while there is none."""
+class Crons(Invariant):
+    """Works out for itself when crons must run."""
 
-    waiting: int = 0
-    latest_ns: int | None = None
+    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+        super().__init__(ledger)
+        self.slack_ns: Final = self.world.settings.cron_checker_period_ms * _MILLISECOND_NS + CHECK_DELAY_NS
+        self.deadlines = deadlines
+        self.books: dict[str, _CronBook] = {}
+        for cron in self.world.crons.values():
+            self.books[cron.cron_id] = _CronBook(cron, None, None, cron.last_run_ns, cron.previous_graph_id)
+            if cron.cron_id not in self.world.stalled:
+                self.armed(CronArmed(self.world.now_ns, cron.cron_id, cron.next_run_ns))
 
+    def reads(self) -> dict[type, Callable[[Any], None]]:
+        return {CronArmed: self.armed, CronRan: self.ran, Held: self.held, Gone: self.gone}
 
-class RecurringBooks:
-    """Works out for itself when crons and generators must act."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        settings = world.settings
-        self._cron_slack_ns = settings.cron_checker_period_ms * _MILLISECOND_NS + CHECK_DELAY_NS
-        self._generator_slack_ns = settings.generator_checker_period_ms * _MILLISECOND_NS + CHECK_DELAY_NS
-        self.crons: dict[str, _CronBook] = {}
-        self.generators: dict[str, _GeneratorBook] = {}
-        self._deadlines: SortedList[tuple[int, str]] = SortedList()
-        self._full: dict[str, None] = {}  # in the order in which they must act
-        for cron in world.crons.values():
-            self._adopt(cron)
-        for generator in world.generators.values():
-            self.packed(Packed(world.now_ns, generator.generator_id, len(generator.queue)))
-            if generator.generator_id in world.stalled:
-                self.held(Held(generator.generator_id))
-
-    def _adopt(self, cron: Cron) -> None:
-        if cron.cron_id in self.world.stalled or cron.next_run_ns == ZERO_TIME_NS:
-            self.crons[cron.cron_id] = _CronBook()
-        else:
-            self.armed(CronArmed(self.world.now_ns, cron.cron_id, cron.next_run_ns))
-
-    # ------------------------------------------------------------ crons
     def armed(self, step: CronArmed) -> None:
-        book = self.crons.setdefault(step.cron_id, _CronBook())
-        self._disarm(step.cron_id, book)
+        """It runs at a time, at an interval from its last run where it has one; or that is found out next."""
+        book = self.books.get(step.cron_id)
+        if book is None:
+            cron = self.world.crons.get(step.cron_id)
+            if cron is None:  # came and went within one step
+                return
+            book = self.books[step.cron_id] = _CronBook(cron, graph_id=cron.previous_graph_id)
+        self._disarm(book)
         if step.next_run_ns == ZERO_TIME_NS:
+            if book.cron.interval_s > 0:
+                latest_ns = step.now_ns + self.slack_ns
+                book.deadline = self.deadlines.add(latest_ns, self._missed, step.cron_id)
             return
+        if book.ran_ns == step.now_ns and book.cron.interval_s > 0:
+            expected_ns = step.now_ns + book.cron.interval_s * SECOND_NS
+            if step.next_run_ns != expected_ns:
+                what = f"runs next at {show_time(step.next_run_ns)}, not after its interval at {show_time(expected_ns)}"
+                raise self._violation(step.cron_id, what)
         book.due_ns = step.next_run_ns
-        book.latest_ns = max(step.next_run_ns, step.now_ns) + self._cron_slack_ns
-        self._deadlines.add((book.latest_ns, step.cron_id))
+        latest_ns = max(step.next_run_ns, step.now_ns) + self.slack_ns
+        book.deadline = self.deadlines.add(latest_ns, self._missed, step.cron_id)
 
-    def _disarm(self, cron_id: str, book: _CronBook) -> None:
-        if book.due_ns is not None:
-            self._deadlines.remove((book.latest_ns, cron_id))
-            book.due_ns = None
+    def _disarm(self, book: _CronBook) -> None:
+        self.deadlines.drop(book.deadline)
+        book.due_ns = book.deadline = None
 
     def ran(self, step: CronRan) -> None:
-        book = self.crons[step.cron_id]
+        book = self.books.get(step.cron_id)
+        if book is None:
+            return
         if not step.asked:
             if book.due_ns is None:
                 raise self._violation(step.cron_id, f"ran a second time for {show_time(book.ran_ns)}")
             if step.now_ns < book.due_ns:
                 early = show_span(book.due_ns - step.now_ns)
                 raise self._violation(step.cron_id, f"ran {early} before its time")
-        self._disarm(step.cron_id, book)
-        book.ran_ns = step.now_ns
+        previous = self.world.graphs.get(book.graph_id)
+        if book.cron.wait_for_previous and previous is not None and previous.state not in (SUCCESS, FAILED):
+            raise self._violation(step.cron_id, f"ran before its workflow {book.graph_id} had come to an end")
+        self._disarm(book)
+        book.ran_ns, book.graph_id = step.now_ns, step.graph_id
 
-    # ------------------------------------------------------------ generators
-    def packed(self, step: Packed) -> None:
-        book = self.generators.setdefault(step.generator_id, _GeneratorBook())
-        book.waiting += step.count
-        self._expect(step.generator_id, book, step.now_ns)
-
-    def fired(self, step: Fired) -> None:
-        book = self.generators[step.generator_id]
-        trigger = self.world.generators[step.generator_id].trigger
-        book.waiting -= step.count
-        if book.waiting < 0 or step.count > trigger:
-            what = f"started a workflow with {step.count} arguments of {book.waiting + step.count}, in batches of"
-            raise self._violation(step.generator_id, f"{what} {trigger}")
-        self._forget(step.generator_id, book)
-        self._expect(step.generator_id, book, self.world.now_ns)
-
-    def _expect(self, generator_id: str, book: _GeneratorBook, now_ns: int) -> None:
-        generator = self.world.generators.get(generator_id)
-        if generator is not None and 0 < generator.trigger <= book.waiting and book.latest_ns is None:
-            book.latest_ns = now_ns + self._generator_slack_ns
-            self._full[generator_id] = None
-
-    def _forget(self, generator_id: str, book: _GeneratorBook) -> None:
-        book.latest_ns = None
-        self._full.pop(generator_id, None)
-
-    # ------------------------------------------------------------ both
     def held(self, step: Held) -> None:
-        if cron := self.crons.get(step.source_id):
-            self._disarm(step.source_id, cron)
-        if generator := self.generators.get(step.source_id):
-            self._forget(step.source_id, generator)
+        if (book := self.books.get(step.source_id)) is not None:
+            self._disarm(book)
 
     def gone(self, step: Gone) -> None:
-        self.held(Held(step.source_id))
-        self.crons.pop(step.source_id, None)
-        self.generators.pop(step.source_id, None)
+        if (book := self.books.pop(step.source_id, None)) is not None:
+            self._disarm(book)
 
-    def nothing_overdue(self) -> None:
-        """Whoever must act first has not missed its time, and no argument is lost."""
-        now_ns = self.world.now_ns
-        if self._deadlines and self._deadlines[0][0] < now_ns:
-            latest_ns, cron_id = self._deadlines[0]
-            raise self._violation(cron_id, f"should have run by {show_time(latest_ns)}")
-        if generator_id := next(iter(self._full), ""):
-            book, generator = self.generators[generator_id], self.world.generators[generator_id]
-            if book.latest_ns is not None and book.latest_ns < now_ns:
-                what = f"holds {book.waiting} arguments, enough for a batch since {show_time(book.latest_ns)}"
-                raise self._violation(generator_id, what)
-            if book.waiting != len(generator.queue):
-                what = f"has {len(generator.queue)} arguments, but was given {book.waiting}"
-                raise self._violation(generator_id, what)
+    def _missed(self, cron_id: str) -> None:
+        latest_ns = self.books[cron_id].deadline
+        raise self._violation(cron_id, f"should have run by {show_time(latest_ns.latest_ns if latest_ns else 0)}")
 
-    def _violation(self, source_id: str, what: str) -> InvariantViolation:
-        source = self.world.crons.get(source_id) or self.world.generators.get(source_id)
-        kind = "cron" if source_id in self.crons else "generator"
-        name = f" {source.name!r}" if source else ""
-        return InvariantViolation(f"{kind}{name} ({source_id}) {what}; it is {show_time(self.world.now_ns)}")
+    def _violation(self, cron_id: str, what: str) -> InvariantViolation:
+        name = self.books[cron_id].cron.name
+        return InvariantViolation(f"cron {name!r} ({cron_id}) {what}; it is {show_time(self.world.now_ns)}")
+
+
+class _GeneratorBook(msgspec.Struct, eq=False):
+    """The arguments that wait, and when something must have been started; no deadline while there is nothing."""
+
+    generator: Generator
+    waiting: list[str]
+    first_pack_ns: int
+    ran_ns: int
+    deadline: Deadline | None = None
+
+
+class Generators(Invariant):
+    """Keeps the arguments of generators, and works out when they must be used."""
+
+    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+        super().__init__(ledger)
+        self.slack_ns: Final = self.world.settings.generator_checker_period_ms * _MILLISECOND_NS + CHECK_DELAY_NS
+        self.deadlines = deadlines
+        self.books: dict[str, _GeneratorBook] = {}
+        self._turns: Iterator[str] = iter(())
+        for generator in self.world.generators.values():
+            first_ns, last_ns = generator.first_pack_ns, generator.last_run_ns
+            book = _GeneratorBook(generator, list(generator.queue), first_ns, last_ns)
+            self.books[generator.generator_id] = book
+            self.stir()
+            if generator.generator_id not in self.world.stalled:
+                self._expect(book, self.world.now_ns)
+
+    def reads(self) -> dict[type, Callable[[Any], None]]:
+        return {Packed: self.packed, Fired: self.fired, Held: self.held, Gone: self.gone}
+
+    def packed(self, step: Packed) -> None:
+        book = self.books.get(step.generator_id)
+        if book is None:
+            generator = self.world.generators.get(step.generator_id)
+            if generator is None:
+                return
+            book = _GeneratorBook(generator, [], ZERO_TIME_NS, ZERO_TIME_NS)
+            self.books[step.generator_id] = book
+            self.stir()
+        if step.arguments and book.first_pack_ns == ZERO_TIME_NS:
+            book.first_pack_ns = step.now_ns
+        book.waiting += step.arguments
+        self._expect(book, step.now_ns)
+
+    def fired(self, step: Fired) -> None:
+        """A full batch, or all that waits when the time is up, in the order in which it came."""
+        book = self.books.get(step.generator_id)
+        if book is None:
+            return
+        trigger, waiting = book.generator.trigger, len(book.waiting)
+        if step.count > waiting or step.count > trigger:
+            what = f"started a workflow with {step.count} arguments of {waiting}, in batches of {trigger}"
+            raise self._violation(book, what)
+        if step.count < trigger:
+            up_ns = self._time_up(book)
+            if up_ns is None or step.now_ns < up_ns or step.count != waiting:
+                what = f"started a workflow with {step.count} arguments of {waiting} before its time was up"
+                raise self._violation(book, what)
+        batch = book.waiting[: step.count]
+        del book.waiting[: step.count]
+        self._got(book, step, batch)
+        book.ran_ns = step.now_ns
+        self._expect(book, step.now_ns)
+
+    def _got(self, book: _GeneratorBook, step: Fired, batch: list[str]) -> None:
+        """The roots of the workflow have the arguments."""
+        graph = self.world.graphs.get(step.graph_id)
+        for process_id in graph.roots if graph is not None else ():
+            process = self.world.processes.get(process_id)
+            if process is not None and list(process.spec.args or ()) != batch:
+                what = f"started process {process_id} with {process.spec.args}, where {batch} had waited longest"
+                raise self._violation(book, what)
+
+    def _time_up(self, book: _GeneratorBook) -> int | None:
+        """When fewer arguments than a batch are used. Quirk: after a whole second, from the last run."""
+        timeout_s = book.generator.timeout_s
+        if timeout_s <= 0 or book.generator.trigger <= 0:
+            return None
+        base_ns = book.first_pack_ns if book.ran_ns == ZERO_TIME_NS else book.ran_ns
+        return ((base_ns + timeout_s * SECOND_NS) // SECOND_NS + 1) * SECOND_NS
+
+    def _expect(self, book: _GeneratorBook, now_ns: int) -> None:
+        generator = book.generator
+        if book.waiting and 0 < generator.trigger <= len(book.waiting):
+            if book.deadline is not None and book.deadline.latest_ns <= now_ns + self.slack_ns:
+                return  # it must have acted by then anyway
+            latest_ns = now_ns + self.slack_ns
+        elif book.waiting and (up_ns := self._time_up(book)) is not None:
+            latest_ns = max(up_ns, now_ns) + self.slack_ns
+        else:
+            self._forget(book)
+            return
+        self._forget(book)
+        book.deadline = self.deadlines.add(latest_ns, self._missed, book)
+
+    def _forget(self, book: _GeneratorBook) -> None:
+        self.deadlines.drop(book.deadline)
+        book.deadline = None
+
+    def held(self, step: Held) -> None:
+        if (book := self.books.get(step.source_id)) is not None:
+            self._forget(book)
+
+    def gone(self, step: Gone) -> None:
+        if (book := self.books.pop(step.source_id, None)) is not None:
+            self._forget(book)
+
+    def step_over(self, deliveries: Sequence[Delivery]) -> None:
+        """No argument is lost or doubled: looked at by turns."""
+        self.stirred = bool(self.books)
+        if self.books:
+            generator_id = next(self._turns, "")
+            if (book := self.books.get(generator_id)) is not None:
+                self._compare(book)
+            elif not generator_id:
+                self._turns = iter(tuple(self.books))
+                self._compare(self.books[next(self._turns)])
+
+    def agree(self) -> None:
+        for book in self.books.values():
+            self._compare(book)
+
+    def _compare(self, book: _GeneratorBook) -> None:
+        waiting = len(book.generator.queue)
+        if waiting != len(book.waiting):
+            raise self._violation(book, f"has {waiting} arguments, but was given {len(book.waiting)}")
+
+    def _missed(self, book: _GeneratorBook) -> None:
+        assert book.deadline is not None
+        waiting, trigger = len(book.waiting), book.generator.trigger
+        why = "enough for a batch" if waiting >= trigger else "too few for a batch, but its time is up"
+        what = f"holds {waiting} arguments, {why} since {show_time(book.deadline.latest_ns)}"
+        raise self._violation(book, what)
+
+    def _violation(self, book: _GeneratorBook, what: str) -> InvariantViolation:
+        generator = book.generator
+        named = f"generator {generator.name!r} ({generator.generator_id})"
+        return InvariantViolation(f"{named} {what}; it is {show_time(self.world.now_ns)}")

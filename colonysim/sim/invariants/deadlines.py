@@ -1,0 +1,54 @@
+"""Times by which something must have happened."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+
+class Deadline(msgspec.Struct, eq=False):
+    """`missed` is called with `key` when the time has passed, unless the deadline is off by then."""
+
+    latest_ns: int
+    missed: Callable[[Any], None]
+    key: Any
+    off: bool = False
+
+
+class Deadlines:
+    """A heap of deadlines. Those that are off stay behind until they surface or outnumber the others."""
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, int, Deadline]] = []
+        self._made = self._off = 0
+
+    def add(self, latest_ns: int, missed: Callable[[Any], None], key: Any) -> Deadline:
+        """Have something be over by a time: what happens at that very instant is still in time."""
+        self._made += 1
+        deadline = Deadline(latest_ns, missed, key)
+        heapq.heappush(self.heap, (latest_ns, self._made, deadline))
+        return deadline
+
+    def drop(self, deadline: Deadline | None) -> None:
+        """It is over in time, or matters no more."""
+        if deadline is None or deadline.off:
+            return
+        deadline.off = True
+        self._off += 1
+        if len(self.heap) > 2 * (len(self.heap) - self._off) + 64:
+            self.heap = [entry for entry in self.heap if not entry[2].off]
+            heapq.heapify(self.heap)
+            self._off = 0
+
+    def pass_to(self, now_ns: int) -> None:
+        """Tell of each deadline that has been missed by now, the earliest first."""
+        while self.heap and self.heap[0][0] < now_ns:
+            deadline = heapq.heappop(self.heap)[2]
+            if deadline.off:
+                self._off -= 1
+            else:
+                deadline.off = True
+                deadline.missed(deadline.key)

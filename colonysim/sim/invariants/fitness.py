@@ -1,0 +1,43 @@
+"""Which executor may have which process: b-processes 4.3, word for word."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from colonysim.core.model import Process
+from colonysim.core.scheduling import Demand
+
+MAX_COUNT: Final = 127
+
+
+def unfit(process: Process, demand: Demand, exclusive: bool = True) -> str | None:
+    """Why this executor may not have this process; None where it may."""
+    conditions, resources = process.spec.conditions, process.resources
+    names = conditions.executornames or []
+    if process.colony != demand.colony:
+        return f"which asked for work in {demand.colony!r}, not in {process.colony!r}"
+    if conditions.executortype != demand.executor_type:
+        return f"an executor of type {demand.executor_type!r}, not {conditions.executortype!r}"
+    if names and demand.name not in names and (exclusive or names != ["*"]):
+        return f"not one of {', '.join(names)}"
+    if conditions.locationname and conditions.locationname.lower() != demand.location.lower():
+        return f"at {demand.location!r}, not at {conditions.locationname!r}"
+    if demand.cpu_milli is not None and resources.cpu_milli > demand.cpu_milli:
+        return f"with {demand.cpu_milli}m of CPU, not {resources.cpu_milli}m"
+    if demand.memory_bytes is not None and resources.memory_bytes > demand.memory_bytes:
+        return f"with {demand.memory_bytes} bytes of memory, not {resources.memory_bytes}"
+    return _for_nobody(process, exclusive)
+
+
+def is_for_nobody(process: Process, exclusive: bool) -> bool:
+    """Whether no executor whatever may have it."""
+    return _for_nobody(process, exclusive) is not None
+
+
+def _for_nobody(process: Process, exclusive: bool) -> str | None:
+    conditions = process.spec.conditions
+    if exclusive and process.resources.storage_bytes > 0:
+        return "although it asks for storage"
+    if conditions.nodes > MAX_COUNT or conditions.processes > MAX_COUNT or conditions.processespernode > MAX_COUNT:
+        return f"although it asks for more than {MAX_COUNT} nodes or processes"
+    return None
