@@ -28,6 +28,12 @@ def test_a_shipped_scenario_holds_and_is_what_it_was(path: Path) -> None:
     assert result.digest == known[path.stem], f"{path.stem} has another history than before; see this file's head"
 
 
+def test_a_blocked_child_may_wake_somebody_out_of_turn() -> None:
+    """With this seed the first worker to hear of a plan's children is not the one that has been parked longest."""
+    result = run(Scenario.load(ROOT / "scenarios" / "nested_workflows.yaml"), seed=6, surroundings=surroundings)
+    assert result.ok, [failure.text for failure in result.failures]
+
+
 def test_every_shipped_scenario_has_its_digest() -> None:
     assert list(json.loads(DIGESTS.read_text())) == [path.stem for path in SHIPPED]
 

@@ -163,6 +163,7 @@ class Polls(Invariant):
                         self._nobody_waits_beside(book)
         if self._resumed:
             self._heard_of_resumption()
+        self._succeeded = None
         self.stirred = bool(self.parked)
 
     def _answers(self, deliveries: Sequence[Delivery]) -> None:
@@ -198,8 +199,13 @@ class Polls(Invariant):
             raise self._violation(poll, what)
 
     def _in_turn(self, poll: Poll, book: Book | None) -> None:
-        """Of those who may have a process that has come to wait the longest parked gets it."""
-        if book is None or self.world.wakeups != "all":
+        """Of those who may have a process that has come to wait the longest parked gets it.
+
+        Quirk: where several are told of, as the children of a process, one that nobody may have yet wakes anybody,
+        who may then take another of them.
+        """
+        told_of = len(self._succeeded.process.children) if self._succeeded is not None else 1
+        if book is None or self.world.wakeups != "all" or len(self.announced) > 1 or told_of > 1:
             return
         for other in self._woken_by(book.process):
             if other.turn < poll.turn and other.ticket < poll.ticket:
