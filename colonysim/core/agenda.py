@@ -25,14 +25,14 @@ class Agenda:
     def __init__(self) -> None:
         self.heap: list[tuple[int, int, int]] = []
         self._events: dict[int, Event] = {}
-        self._last_ticket = 0
+        self.last_ticket = 0
 
     def __len__(self) -> int:
         return len(self._events)
 
     def add(self, due_ns: int, event: Event, rank: int = 0) -> int:
         """Put an event on the agenda; the ticket returned takes it off again."""
-        self._last_ticket = ticket = self._last_ticket + 1
+        self.last_ticket = ticket = self.last_ticket + 1
         self._events[ticket] = event
         heapq.heappush(self.heap, (due_ns, rank, ticket))
         return ticket
@@ -69,5 +69,19 @@ class Agenda:
 
     def entries(self) -> list[tuple[int, int, Event]]:
         """All (due_ns, rank, event) in the order in which they will fall due."""
+        return [(due_ns, rank, event) for due_ns, rank, _, event in self.standing()]
+
+    def standing(self) -> list[tuple[int, int, int, Event]]:
+        """All (due_ns, rank, ticket, event) in the order in which they will fall due."""
         live = sorted(entry for entry in self.heap if entry[2] in self._events)
-        return [(due_ns, rank, self._events[ticket]) for due_ns, rank, ticket in live]
+        return [(*entry, self._events[entry[2]]) for entry in live]
+
+    def event(self, ticket: int) -> Event | None:
+        """The event that a ticket stands for, or None where it stands on the agenda no more."""
+        return self._events.get(ticket)
+
+    def put_back(self, standing: list[tuple[int, int, int, Event]], last_ticket: int) -> None:
+        """Fill an empty agenda with what `standing` and `last_ticket` told of another one."""
+        self._events = {ticket: event for _, _, ticket, event in standing}
+        self.heap = sorted(entry[:3] for entry in standing)
+        self.last_ticket = last_ticket

@@ -121,6 +121,18 @@ class Queues:
                 if lane.views or lane.tree is not None:
                     lane.post(run)
 
+    def put_back(self, process: Process) -> None:
+        """A process that has waited before, in a stored state, waits again with the rank that it has.
+
+        Call it for all of them in the order of `order_of`, before anything else is done with the queues.
+        """
+        key = None if process.wait_for_parents else self._run_key(process)
+        if key is None:
+            self.held[process.process_id] = process
+            return
+        pool = self._pool(process)
+        (pool.runs.get(key) or self._new_run(pool, key)).push(process)
+
     def release(self, process: Process) -> None:
         """A held process waits for its parents no longer."""
         del self.held[process.process_id]

@@ -1,4 +1,4 @@
-"""The state of a server: a value that can be copied, pickled and compared.
+"""The state of a server: a value that can be copied, stored and compared.
 
 Tables are dicts in order of insertion. Nothing here reads a clock or draws from a global source:
 `now_ns` is set from outside and ids are digests of the seed and a counter.
@@ -105,7 +105,7 @@ class World:
         self._phase_ns = start_ns % SECOND_NS
         self._sweep_ticks_at = 1024
         self.last_serial = 0
-        self._ids_drawn = 0
+        self.ids_drawn = 0
         self._ids: list[str] = []
 
     # ------------------------------------------------------------ ids and counters
@@ -113,12 +113,12 @@ class World:
         """64 lower-case hex digits that no other call returns."""
         if not self._ids:
             self._draw_ids()
-        self._ids_drawn += 1
+        self.ids_drawn += 1
         return self._ids.pop()
 
     def _draw_ids(self) -> None:
         """The rest of a batch, the next one last."""
-        batch, place = divmod(self._ids_drawn, _IDS_PER_BATCH)
+        batch, place = divmod(self.ids_drawn, _IDS_PER_BATCH)
         digits = hashlib.shake_256(f"{self.settings.seed}/{batch}".encode()).hexdigest(32 * _IDS_PER_BATCH)
         self._ids = [digits[start : start + 64] for start in range(64 * place, 64 * _IDS_PER_BATCH, 64)]
         self._ids.reverse()
@@ -126,6 +126,11 @@ class World:
     def reseed(self, seed: int) -> None:
         """Draw all further ids from another seed."""
         self.settings = replace(self.settings, seed=seed)
+        self._draw_ids()
+
+    def go_on_from(self, ids_drawn: int) -> None:
+        """Draw further ids as if so many had been drawn before."""
+        self.ids_drawn = ids_drawn
         self._draw_ids()
 
     def next_serial(self) -> int:

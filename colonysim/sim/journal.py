@@ -9,7 +9,6 @@ lines, and so the same digest.
 from __future__ import annotations
 
 import atexit
-import base64
 import hashlib
 import platform
 import sys
@@ -167,9 +166,9 @@ class Journal:
         """Back to what was marked, or to an empty server."""
         self._write(("reset", start_ns, marked, seed))
 
-    def restored(self, now_ns: int, snapshot: bytes) -> None:
-        """Back to a snapshot, which stands in the line."""
-        self._write(("restore", now_ns, base64.b64encode(zlib.compress(snapshot)).decode()))
+    def restored(self, now_ns: int, packed: str) -> None:
+        """Back to a snapshot, which stands in the line as `snapshots.pack` packs it."""
+        self._write(("restore", now_ns, packed))
 
     # ------------------------------------------------------------ what came out, and what else there is to know
     def told(self, now_ns: int, deliveries: list[Delivery]) -> None:

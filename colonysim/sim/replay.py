@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -293,7 +291,7 @@ class Player:
             self._reset(line)
             return None
         if isinstance(line, Restore):
-            self._begin(snapshots.thaw(zlib.decompress(base64.b64decode(line.state))))
+            self._begin(snapshots.thaw(snapshots.unpack(line.state)))
             return None
         world = self.world
         world.now_ns = max(world.now_ns, line.at_ns)

@@ -473,7 +473,7 @@ class Simulation(Keeping, Running):
             self._lose_everybody()
             self.settings = world.settings
             if self.journal is not None:
-                self.journal.restored(world.now_ns, snapshot)
+                self.journal.restored(world.now_ns, snapshots.pack(snapshot))
             if len(snapshot) > HUGE_BYTES:  # else it holds nothing that matters
                 self.calls.expect(len(snapshot))
             self._begin_world(world)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -328,17 +330,22 @@ def test_a_bad_snapshot_is_refused_and_changes_nothing(spoil: object, text: str)
     assert sim.snapshot() == before
 
 
-def test_a_snapshot_cannot_run_code() -> None:
-    import hashlib
-    import pickle
-
-    class Evil:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return __import__("os").system, ("true",)
-
-    body = pickle.dumps(Evil())
-    with pytest.raises(BadSnapshot, match="must not hold"):
-        snapshots.thaw(snapshots.MAGIC + hashlib.sha256(body).digest() + body)
+def test_a_snapshot_cannot_run_code(tmp_path: Path) -> None:
+    """Not the way in which it once could, either: by a dotted name in a pickle of the old format."""
+    proof = tmp_path / "proof"
+    module, name = "colonysim.core.gotypes", "re.copyreg.__builtins__.get"
+    body = b"".join(
+        (
+            b"\x80\x05" + b"\x8c" + bytes([len(module)]) + module.encode(),
+            b"\x8c" + bytes([len(name)]) + name.encode() + b"\x93",  # the attribute of that module
+            b"\x8c\x04exec\x85R",  # called with the name of what runs code
+            b"\x8c" + bytes([len(f"open({str(proof)!r}, 'w')")]) + f"open({str(proof)!r}, 'w')".encode() + b"\x85R.",
+        )
+    )
+    for magic in (b"colonysim state 1\n", snapshots.MAGIC):
+        with pytest.raises(BadSnapshot):
+            snapshots.thaw(magic + hashlib.sha256(body).digest() + body)
+    assert not proof.exists()
 
 
 def test_reset_goes_back_to_the_start() -> None:
