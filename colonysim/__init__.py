@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from colonysim.sim.clock import Mode
     from colonysim.sim.driver import Stuck
     from colonysim.sim.invariants import InvariantViolation
+    from colonysim.sim.journal import JournalFailed
     from colonysim.sim.pending import Lost
     from colonysim.sim.replay import BadJournal, Replayed, replay
     from colonysim.sim.simulation import Simulation
@@ -39,6 +40,7 @@ _HOMES = {
     "Crashed": "sim.stage",
     "ExecutorClient": "sim.client",
     "InvariantViolation": "sim.invariants",
+    "JournalFailed": "sim.journal",
     "Lost": "sim.pending",
     "Mode": "sim.clock",
     "ProcessHandle": "sim.client",
@@ -64,6 +66,7 @@ __all__ = [
     "Crashed",
     "ExecutorClient",
     "InvariantViolation",
+    "JournalFailed",
     "Lost",
     "Mode",
     "ProcessHandle",

@@ -18,12 +18,27 @@ from rich.table import Table
 import colonysim
 from colonysim.core.settings import Settings
 from colonysim.fronts.commands import bench, compare, explore, replay, run, traces
-from colonysim.fronts.commands.console import BROKEN, SIGNALLED, AsJson, broken, complain, err, fail, on_signal, out
+from colonysim.fronts.commands.console import (
+    BROKEN,
+    SIGNALLED,
+    AsJson,
+    OnJournalErrors,
+    broken,
+    complain,
+    err,
+    fail,
+    on_journal_errors,
+    on_signal,
+    out,
+)
 from colonysim.fronts.servers import ServerKind, WebServer
+from colonysim.fronts.state_file import StateEvery, StateFile, StatePath, kept, state_file
 from colonysim.sim.clock import Mode
+from colonysim.sim.journal import JournalFailed
 
 if TYPE_CHECKING:
     from colonysim.fronts.s3 import ObjectStore
+    from colonysim.sim.journal import JournalErrors
     from colonysim.sim.simulation import Simulation
 
 app = typer.Typer(
@@ -45,7 +60,6 @@ Setting = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of the server; see --settings for all."),
 ]
-State = Annotated[Path | None, typer.Option(help="File the state is read from at the start and written to at the end.")]
 Anywhere = Annotated[bool, typer.Option("--control-from-anywhere", help="Let other machines use the control API.")]
 JournalFile = Annotated[
     Path | None, typer.Option("--journal", metavar="FILE", help="File that takes the history, for colonysim replay.")
@@ -149,8 +163,10 @@ def dev(
     takes: Annotated[float, typer.Option(help="Seconds that executor takes for each process.")] = 0.0,
     s3: Annotated[bool, typer.Option("--s3", help="With an S3 server for ColonyFS (extra colonysim[s3]).")] = False,
     server: Server = ServerKind.WERKZEUG,
-    state: State = None,
+    state: StatePath = None,
+    state_every: StateEvery = None,
     journal: JournalFile = None,
+    journal_errors: OnJournalErrors = None,
     setting: Setting = None,
     control_from_anywhere: Anywhere = False,
 ) -> None:
@@ -163,8 +179,10 @@ def dev(
     except ValueError as error:
         fail(str(error))
     settings = _settings(setting, STOCK, timezone=timezone, seed=seed, start="now")
-    sim = _simulation(settings, Mode.REAL, 1.0, state, journal, install=True)
+    file = state_file(state, state_every)
+    sim = _simulation(settings, Mode.REAL, 1.0, file, journal, journal_errors, install=True)
     with ExitStack() as running:
+        running.enter_context(kept(sim, file, state_every))
         web = running.enter_context(_server(sim, host, port, server, control_from_anywhere))
         variables = stock.environment(host, web.port, settings.server_key)
         if s3:
@@ -176,7 +194,6 @@ def dev(
             echo.EchoExecutor(sim, executor, output, takes).start()
             out.print(f"# executor {echo.NAME} of type {executor} closes what it gets", highlight=False)
         _until_signal()
-    _save(sim, state)
 
 
 @app.command()
@@ -192,42 +209,51 @@ def serve(
     ] = None,
     stock: Annotated[bool, typer.Option("--stock", help="With the colony `dev` and the user `myuser`.")] = False,
     server: Server = ServerKind.WERKZEUG,
-    state: State = None,
+    state: StatePath = None,
+    state_every: StateEvery = None,
     journal: JournalFile = None,
+    journal_errors: OnJournalErrors = None,
     setting: Setting = None,
     control_from_anywhere: Anywhere = False,
 ) -> None:
     """A server for test suites in any language. Prints one line of JSON with its url, seed and pid."""
     start = start or ("now" if clock is Mode.REAL else None)
     settings = _settings(setting, timezone=timezone, seed=seed, start=start)
-    sim = _simulation(settings, clock, rate, state, journal, install=stock)
-    with _server(sim, host, port, server, control_from_anywhere) as web:
+    file = state_file(state, state_every)
+    sim = _simulation(settings, clock, rate, file, journal, journal_errors, install=stock)
+    with kept(sim, file, state_every), _server(sim, host, port, server, control_from_anywhere) as web:
         line = {"url": web.url, "seed": settings.seed, "pid": os.getpid()}
         print(msgspec.json.encode(line).decode(), flush=True)
         _until_signal()
-    _save(sim, state)
 
 
 def _simulation(
-    settings: Settings, mode: Mode, rate: float, state: Path | None, journal: Path | None, install: bool
+    settings: Settings,
+    mode: Mode,
+    rate: float,
+    state: StateFile | None,
+    journal: Path | None,
+    journal_errors: JournalErrors | None,
+    install: bool,
 ) -> Simulation:
     from colonysim.sim import stock
     from colonysim.sim.simulation import Simulation
 
+    on_errors = on_journal_errors(journal_errors, journal)
     try:
-        sim = Simulation(settings, mode=mode, rate=rate, journal=journal or False)
+        sim = Simulation(settings, mode=mode, rate=rate, journal=journal or False, journal_errors=on_errors)
     except OSError as error:
         fail(f"{journal} cannot be written: {error.strerror or error}")
     except ValueError as error:
         fail(str(error))
     try:
-        if state is not None and state.exists():
-            sim.restore(state.read_bytes())
+        if state is not None and (saved := state.read()) is not None:
+            sim.restore(saved)
         elif install:
             stock.install(sim)
         sim.mark_initial()
-    except (OSError, ValueError) as error:
-        fail(f"{state}: {error}" if state is not None and state.exists() else str(error))
+    except (OSError, ValueError, JournalFailed) as error:
+        fail(f"{state.path}: {error}" if state is not None else str(error))
     return sim
 
 
@@ -261,20 +287,6 @@ def _until_signal() -> None:
     for number in signals:
         signal.signal(number, heard)
     stopped.wait()
-
-
-def _save(sim: Simulation, state: Path | None) -> None:
-    """Write the state beside its place first, so that a crash leaves the old one; and what is left of the journal."""
-    if sim.journal is not None:
-        sim.journal.close()
-    if state is None:
-        return
-    try:
-        fresh = state.with_name(state.name + ".new")
-        fresh.write_bytes(sim.snapshot())
-        fresh.replace(state)
-    except OSError as error:
-        fail(f"the state could not be written: {error}")
 
 
 # ---------------------------------------------------------------- scenarios

@@ -15,6 +15,7 @@ from colonysim.sim import unique_json
 from colonysim.sim.clock import Mode
 from colonysim.sim.driver import Stuck
 from colonysim.sim.faults import Plan, read_faults
+from colonysim.sim.journal import JournalFailed
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.snapshots import BadSnapshot
 from colonysim.sim.story import UNKNOWN
@@ -117,7 +118,7 @@ class Control:
             return bad.status, _ENCODER.encode({"error": str(bad)}), JSON
         except (ValueError, OverflowError, msgspec.ValidationError, msgspec.DecodeError, BadSnapshot) as error:
             return 400, _ENCODER.encode({"error": str(error)}), JSON
-        except Stuck as error:
+        except (Stuck, JournalFailed) as error:
             return 409, _ENCODER.encode({"error": str(error)}), JSON
         return 200, _ENCODER.encode(result), JSON
 
@@ -225,7 +226,9 @@ class Control:
 
     # ------------------------------------------------------------ what there is to know
     def _health(self, body: bytes, query: dict[str, str]) -> Any:
-        return {"ok": not self.sim.problems, "problems": [str(problem) for problem in self.sim.problems]}
+        """Problems of the server, and what is wrong with the files that keep its history and its state."""
+        problems = [str(problem) for problem in self.sim.problems] + self.sim.troubles
+        return {"ok": not problems, "problems": problems}
 
     def _calls(self, body: bytes, query: dict[str, str]) -> Any:
         calls = list(self.sim.calls)

@@ -9,6 +9,7 @@ from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Push
 from colonysim.core.replies import Cluster
+from colonysim.sim.journal import JournalFailed
 from colonysim.sim.pending import LOST, Garbled, Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Codec, Incoming, Outgoing, payload_type_of
@@ -43,7 +44,10 @@ class Endpoint:
             self.sim.note_refused(body, payload_type_of(body), refusal)
             return codec.write(refused(0, refusal))
         self.sim.calls.expect(len(incoming.payload))
-        pending = self.sim.begin(incoming.caller_id, incoming.message, has_nul=incoming.has_nul, outside=outside)
+        try:
+            pending = self.sim.begin(incoming.caller_id, incoming.message, has_nul=incoming.has_nul, outside=outside)
+        except JournalFailed as failed:
+            return codec.write(refused(0, Refusal(503, str(failed))))
         return pending, incoming
 
     def finish(self, pending: Pending, incoming: Incoming) -> Outgoing | None:

@@ -41,7 +41,8 @@ def render(sim: Simulation) -> bytes:
 
 
 def _problems(sim: Simulation) -> str:
-    return "".join(f"<pre class=bad>{escape(str(problem))}</pre>" for problem in sim.problems)
+    problems = [str(problem) for problem in sim.problems] + sim.troubles
+    return "".join(f"<pre class=bad>{escape(problem)}</pre>" for problem in problems)
 
 
 def _colonies(sim: Simulation) -> str:

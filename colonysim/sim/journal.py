@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import os
 import platform
 import sys
 import threading
 import weakref
 import zlib
+from contextlib import suppress
+from enum import StrEnum
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -29,6 +32,8 @@ from colonysim.core.specs import Timestamp
 from colonysim.core.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from io import FileIO
     from pathlib import Path  # imported late: a simulation without a file does without
 
 FORMAT: Final = 1
@@ -39,6 +44,17 @@ _BATCH: Final = 256  # entries of a stream that wait to be written at most
 _LASTING: Final = (Process, AssignReply, Failure)  # pictures nobody changes: they may be written later
 
 Entry = tuple[Any, ...]
+
+
+class JournalErrors(StrEnum):
+    """What happens when the file of a journal cannot be written any more, as on a full disk."""
+
+    CONTINUE = "continue"  # the simulation goes on without it
+    STOP = "stop"  # it takes no more requests and lets no more time pass; what it holds can still be saved
+
+
+class JournalFailed(RuntimeError):
+    """The journal could not be written, and the simulation was asked to stop then."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,22 +148,58 @@ class Journal:
 
     In memory the entries are put in form when somebody looks, for mostly nobody does. A stream is written a
     few hundred lines at a time, whenever somebody outside of this process is answered, and at the end.
+
+    A file that cannot be written any more ends at its last whole line, if that can be done: `error` then says why,
+    a line on stderr as well, and `on_error` is called. Later lines count in the digest and go nowhere. Nothing is
+    raised by that: what a request has done, it is answered for. Errors: OSError where the file cannot be begun.
     """
 
-    def __init__(self, head: Header, path: str | PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        head: Header,
+        path: str | PathLike[str] | None = None,
+        errors: JournalErrors = JournalErrors.CONTINUE,
+    ) -> None:
         self.header = head
+        self.errors = errors
+        self.error: OSError | None = None
+        self.on_error: Callable[[], object] = lambda: None
         self.path = None if path is None else _path(path)
         self._digest = hashlib.sha256()
         self._waiting: list[Entry] = []
         self._forming = threading.Lock()
         self._written: list[bytes] = []
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self._whole_bytes = 0  # of the file, up to the end of its last whole line
         if self.path is not None:
-            self._file = self.path.open("wb")
-            self._file.write(ENCODER.encode(head) + b"\n")
-            self._file.flush()
+            file = self.path.open("wb", buffering=0)
+            try:
+                self._write_all(file, ENCODER.encode(head) + b"\n")
+            except OSError:
+                file.close()
+                raise
+            self._file = file
             self._at_exit = partial(_call, weakref.WeakMethod(self.close))
             atexit.register(self._at_exit)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the simulation must not go on."""
+        return self.error is not None and self.errors is JournalErrors.STOP
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the file, in a sentence; "" for nothing."""
+        if self.error is None:
+            return ""
+        what = "the server takes no more requests" if self.stopped else "the server goes on without it"
+        why = self.error.strerror or str(self.error)
+        return f"the journal {self.path} cannot be written: {why}; it ends after {self._whole_bytes} bytes, and {what}"
+
+    def require(self) -> None:
+        """Go no further where the file has failed and nothing shall happen without one. Errors: JournalFailed."""
+        if self.stopped:
+            raise JournalFailed(self.trouble)
 
     # ------------------------------------------------------------ what went in
     def attach(self, world: World) -> None:
@@ -178,7 +230,7 @@ class Journal:
                 self._waiting.append((None, now_ns, delivery))
             else:
                 self._waiting.append(told_line(now_ns, delivery))
-        if self._file is not None and len(self._waiting) >= _BATCH:
+        if self.path is not None and len(self._waiting) >= _BATCH:
             self.flush()
 
     def problem(self, now_ns: int, error: Exception) -> None:
@@ -209,7 +261,7 @@ class Journal:
 
     def flush(self) -> None:
         """Write what waits to the file, if there is one."""
-        if self._file is not None:
+        if self.path is not None:
             self._put_in_form()
 
     def _put_in_form(self) -> None:
@@ -222,19 +274,41 @@ class Journal:
                 text = encode_lines(lines)
                 self._digest.update(text)
                 if self._file is not None:
-                    self._file.write(text)
+                    try:
+                        self._write_all(self._file, text)
+                    except OSError as error:
+                        self._fail(self._file, error)
                 elif self.path is None:
                     self._written.append(text)
-            if self._file is not None:
-                self._file.flush()
+
+    def _write_all(self, file: FileIO, text: bytes) -> None:
+        left = memoryview(text)
+        while left:
+            left = left[file.write(left) :]
+        self._whole_bytes += len(text)
+
+    def _fail(self, file: FileIO, error: OSError) -> None:
+        """The file takes no more: cut off the line that is not whole, and say so once."""
+        self.error, self._file = error, None
+        atexit.unregister(self._at_exit)
+        with suppress(OSError):  # a device or a pipe has no length
+            os.ftruncate(file.fileno(), self._whole_bytes)
+        with suppress(OSError):
+            file.close()
+        print(f"colonysim: {self.trouble}", file=sys.stderr, flush=True)
+        self.on_error()
 
     def close(self) -> None:
-        """Write what is left; a file takes no more after that."""
+        """Write what is left; a file takes no more after that. What goes wrong is told as ever, and not raised."""
         if self._file is not None:
             self._put_in_form()
-            self._file.close()
+        if (file := self._file) is not None:
             self._file = None
             atexit.unregister(self._at_exit)
+            try:
+                file.close()
+            except OSError as error:
+                self._fail(file, error)
 
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:

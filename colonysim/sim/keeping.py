@@ -45,6 +45,8 @@ class Keeping:
     def __init__(self) -> None:
         super().__init__()
         self.problems: list[BaseException] = []
+        self.failing: dict[str, str] = {}
+        """What whoever keeps this simulation cannot do at the moment, such as saving its state, by what it is."""
         self._observers: list[Callable[[list[Entry]], None]] = []
         self._noted: BaseException | None = None
 
@@ -87,6 +89,12 @@ class Keeping:
             self.on_fault(self.world.now_ns, line)
         if self.journal is not None:
             self.journal.noted(self.world.now_ns, line)
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong around the simulation, not in it: files that cannot be written."""
+        of_journal = self.journal.trouble if self.journal is not None else ""
+        return [text for text in (of_journal, *list(self.failing.values())) if text]
 
     def observe(self, observer: Callable[[list[Entry]], None]) -> None:
         """Show everything that happens in the server from now on to a keeper of books, after each step.

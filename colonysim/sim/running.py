@@ -176,8 +176,10 @@ class Running(Planning):
         """Let everything happen that is still to come, within the limit.
 
         Errors: ValueError where crons or programs would go on for ever and there is no limit, or for one that makes
-        no sense.
+        no sense; JournalFailed.
         """
+        if self.journal is not None:
+            self.journal.require()
         if limit_s is None and self.world.crons:
             raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
         if limit_s is None and self.programs is not None and (names := self.programs.endless()):

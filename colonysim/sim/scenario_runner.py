@@ -22,6 +22,7 @@ from colonysim.sim.client import ColonyClient, Refused
 from colonysim.sim.clock import Mode, show_span
 from colonysim.sim.driver import Stuck
 from colonysim.sim.invariants import InvariantViolation
+from colonysim.sim.journal import JournalErrors
 from colonysim.sim.metrics import Metrics, Summary, summarise
 from colonysim.sim.modelled import ExecutorGroup, Fleet
 from colonysim.sim.program_code import Cast, Surroundings
@@ -96,8 +97,8 @@ Progress = Callable[[float, Metrics], None]
 class Run:
     """One run, with all that reports are made from.
 
-    `journal` is a file that takes the history; `surroundings` are what the scenario's programs run in:
-    colonysim.fronts.surroundings has them.
+    `journal` is a file that takes the history, `journal_errors` what to do when it cannot; `surroundings` are what
+    the scenario's programs run in: colonysim.fronts.surroundings has them.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Run:
         progress: Progress | None = None,
         journal: Path | None = None,
         surroundings: Surroundings | None = None,
+        journal_errors: JournalErrors = JournalErrors.CONTINUE,
     ) -> None:
         if scenario.programs and surroundings is None:
             raise ValueError("programs need a way to the server: give surroundings, from colonysim.fronts.surroundings")
@@ -115,7 +117,11 @@ class Run:
         self.progress = progress
         settings = scenario.server(self.seed)
         self.sim = Simulation(
-            settings, mode=Mode.MANUAL, invariants=scenario.invariants, journal=journal or scenario.journal
+            settings,
+            mode=Mode.MANUAL,
+            invariants=scenario.invariants,
+            journal=journal or scenario.journal,
+            journal_errors=journal_errors,
         )
         self.metrics = Metrics(self.sim.world)
         self.sim.observe(self.metrics.read)
@@ -147,7 +153,7 @@ class Run:
 
     # ------------------------------------------------------------ the run
     def execute(self) -> Result:
-        """Run it. Errors: ValueError, BadTrace for what cannot be run at all."""
+        """Run it. Errors: ValueError, BadTrace for what cannot be run at all; JournalFailed."""
         began = time.perf_counter()
         try:
             with _no_collection(), ExitStack() as on_stage:
@@ -165,6 +171,7 @@ class Run:
         self.result = self._conclude(time.perf_counter() - began)
         if self.sim.journal is not None:
             self.sim.journal.close()
+            self.sim.journal.require()
         return self.result
 
     def rehearse(self) -> None:

@@ -17,26 +17,27 @@ from colonysim.core.settings import Settings
 from colonysim.core.world import World
 from colonysim.sim import snapshots
 from colonysim.sim.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
-from colonysim.sim.calls import HUGE_BYTES, Calls
+from colonysim.sim.calls import Calls
 from colonysim.sim.chaos import Faults
 from colonysim.sim.clock import EPOCH, Clock, Mode
 from colonysim.sim.connections import Asked, Connection, Connections
 from colonysim.sim.driver import Driven, Driver, Stuck
-from colonysim.sim.journal import Journal, header
+from colonysim.sim.journal import Journal, JournalErrors, header
 from colonysim.sim.keeping import Keeping
 from colonysim.sim.network import Network, Reach
 from colonysim.sim.pending import LOST, Call, Pending
+from colonysim.sim.restoring import Restoring
 from colonysim.sim.running import Running
 from colonysim.sim.vetting import Vetting
 
 
-class Simulation(Keeping, Running):
+class Simulation(Keeping, Running, Restoring):
     """A Colonies server in memory, with a clock.
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`. Further keywords are
     fields of Settings. `invariants` are checked after each step; `journal` keeps the history, in memory or, if
-    it is a path, in that file.
-    Errors: ValueError for settings that make no sense, with what would.
+    it is a path, in that file, and `journal_errors` says what happens when the file cannot be written any more.
+    Errors: ValueError for settings that make no sense, with what would; OSError for a file that cannot be begun.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Simulation(Keeping, Running):
         rate: float = 1.0,
         invariants: bool = True,
         journal: bool | str | PathLike[str] = False,
+        journal_errors: JournalErrors | str = JournalErrors.CONTINUE,
         threshold_s: float = OUTSIDE_THRESHOLD_S,
         **overrides: Any,
     ) -> None:
@@ -74,7 +76,7 @@ class Simulation(Keeping, Running):
         self.journal: Journal | None = None
         if journal:
             head = header(self.settings, self.clock.mode, self.world.now_ns, invariants)
-            self.journal = Journal(head, None if journal is True else journal)
+            self.journal = Journal(head, None if journal is True else journal, JournalErrors(journal_errors))
         self.faults = Faults(self._reach(), self._lock, self._attach)
         self._begin_world(self.world)
         self.actors.this_thread().acts()
@@ -120,7 +122,7 @@ class Simulation(Keeping, Running):
     def call(self, caller_id: str, message: Message, *, has_nul: bool | None = None) -> Answer:
         """Ask, and wait for the answer in virtual time. `has_nul` says of a vetted message that it may hold U+0000.
 
-        Errors: TypeError and ValueError for what no client could send; Stuck, InvariantViolation.
+        Errors: TypeError and ValueError for what no client could send; Stuck, InvariantViolation, JournalFailed.
         """
         if has_nul is None and (type(caller_id) is not str or self._vouched.get(caller_id) is not message):
             message, has_nul = self._vetting.read(caller_id, message)
@@ -169,6 +171,8 @@ class Simulation(Keeping, Running):
     ) -> Answer | Pending:
         """The answer, or the request that is under way until it comes. Under the lock."""
         world = self.world
+        if self.journal is not None and self.journal.error is not None:
+            self.journal.require()
         self._tickets = ticket = self._tickets + 1
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
         self.calls.append(call)
@@ -355,8 +359,10 @@ class Simulation(Keeping, Running):
 
         Everything that falls due on the way happens at its time. Whoever gets an answer by that may act
         before time moves on, unless `settle` is False. Errors: ValueError for a time that is past, or
-        where the clock follows real time; Stuck where `until` never becomes true.
+        where the clock follows real time; Stuck where `until` never becomes true; JournalFailed.
         """
+        if self.journal is not None:
+            self.journal.require()
         with self._lock:
             target_ns = self.clock.target(self.world.now_ns, seconds, to, until is not None)
         if self.programs is not None:
@@ -431,52 +437,6 @@ class Simulation(Keeping, Running):
             with self._lock:
                 self.actors.unregister(name)
                 self.driver.acts_no_more()
-
-    # ------------------------------------------------------------ state
-    def mark_initial(self) -> None:
-        """From now on `reset` comes back to here."""
-        with self._lock:
-            self._initial = snapshots.freeze(self.world)
-            if self.journal is not None:
-                self.journal.marked(self.world.now_ns)
-
-    def reset(self, seed: int | None = None) -> None:
-        """Back to the state after start-up; whoever waits loses the connection, and clients outside are forgotten.
-
-        The clock goes on as it does, in its mode.
-        """
-        self._without_programs("a reset")
-        with self._lock:
-            self._lose_everybody()
-            world = snapshots.begin(self.settings) if self._initial is None else snapshots.thaw(self._initial)
-            if seed is not None:
-                world.reseed(seed)
-            self.settings = world.settings
-            self.calls.clear()
-            self.problems.clear()
-            if self.journal is not None:
-                self.journal.reset(world.now_ns, self._initial is not None, seed)
-            self.actors.forget_outside()
-            self._begin_world(world)
-
-    def snapshot(self) -> bytes:
-        """The whole state as bytes. Errors: ValueError while there are programs."""
-        self._without_programs("a snapshot")
-        with self._lock:
-            return snapshots.freeze(self.world)
-
-    def restore(self, snapshot: bytes) -> None:
-        """Go back to a snapshot; whoever waits loses the connection. Errors: BadSnapshot."""
-        self._without_programs("going back to a snapshot")
-        world = snapshots.thaw(snapshot)
-        with self._lock:
-            self._lose_everybody()
-            self.settings = world.settings
-            if self.journal is not None:
-                self.journal.restored(world.now_ns, snapshots.pack(snapshot))
-            if len(snapshot) > HUGE_BYTES:  # else it holds nothing that matters
-                self.calls.expect(len(snapshot))
-            self._begin_world(world)
 
     def fork(self) -> Simulation:
         """Another simulation that goes on from this state on its own, without faults and observers.

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 from rich.console import Console
 
+from colonysim.sim.journal import JournalErrors
+
 if TYPE_CHECKING:
     from colonysim.sim.metrics import Quantiles
     from colonysim.sim.scenario import Scenario
@@ -35,6 +37,13 @@ out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.s
 err = Console(stderr=True, highlight=False, markup=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON, and nothing else.")]
+OnJournalErrors = Annotated[
+    JournalErrors | None,
+    typer.Option(
+        "--journal-errors",
+        help="Go on without the journal when its file cannot be written any more, or stop; continue by default.",
+    ),
+]
 Override = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the scenario: --set executors.0.count=50."),
@@ -89,6 +98,13 @@ def on_signal(act: Callable[[int], object]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def on_journal_errors(wanted: JournalErrors | None, journal: Path | None) -> JournalErrors:
+    """What to do when the journal cannot be written any more; leaves where there is none."""
+    if wanted is not None and journal is None:
+        fail("--journal-errors goes with --journal: say which file takes the history")
+    return wanted or JournalErrors.CONTINUE
 
 
 def load(file: Path, overrides: list[str] | None) -> Scenario:

@@ -15,12 +15,14 @@ from colonysim.fronts.commands.console import (
     FAILED,
     FINE,
     AsJson,
+    OnJournalErrors,
     Override,
     Strict,
     complain,
     err,
     fail,
     load,
+    on_journal_errors,
     out,
     refusal,
     repeats,
@@ -28,6 +30,7 @@ from colonysim.fronts.commands.console import (
     twice,
     warn,
 )
+from colonysim.sim.journal import JournalFailed
 
 _REPORTS: Final = ("report", "perfetto", "csv", "summary")
 
@@ -50,6 +53,7 @@ def run(
     journal: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the whole history, for colonysim replay.")
     ] = None,
+    journal_errors: OnJournalErrors = None,
     check_determinism: Annotated[
         bool, typer.Option("--check-determinism", help="Run twice, in fresh processes, and compare.")
     ] = False,
@@ -60,6 +64,7 @@ def run(
     from colonysim.fronts.surroundings import surroundings
     from colonysim.sim.scenario_runner import Run
 
+    on_errors = on_journal_errors(journal_errors, journal)
     scenario = load(file, override)
     if dry_run:
         _describe(file, scenario, seed)
@@ -73,8 +78,10 @@ def run(
     recorded = {} if journal is None else {"journal": journal}
     try:
         with _progress(scenario, quiet=as_json) as progress:
-            done = Run(scenario, seed, progress, journal, surroundings)
+            done = Run(scenario, seed, progress, journal, surroundings, on_errors)
             result = done.execute()
+    except JournalFailed as error:
+        fail(str(error), FAILED)
     except (OSError, ValueError) as error:
         fail(refusal(error, file))
     for kind, path in files.items():
