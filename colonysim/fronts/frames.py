@@ -36,11 +36,16 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._message: Opcode | None = None  # of the message whose last part has not come yet
-        self._parts: list[bytes] = []
+        self._payload = bytearray()  # what has come of it
 
     def feed(self, data: bytes) -> None:
         """Bytes from the client."""
         self._buffer += data
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes are kept of frames and messages that are not whole."""
+        return len(self._buffer) + len(self._payload)
 
     def next(self) -> Frame | None:
         """The next frame, or None until more bytes have come. Errors: Violation, after which all is over."""
@@ -50,11 +55,11 @@ class FrameReader:
                 return Frame(opcode, payload)
             if opcode is not Opcode.CONTINUATION:
                 self._message = opcode
-            self._parts.append(payload)
+            self._payload += payload
             if last:
                 assert self._message is not None
-                whole = Frame(self._message, b"".join(self._parts))
-                self._message, self._parts = None, []
+                whole = Frame(self._message, bytes(self._payload))
+                self._message, self._payload = None, bytearray()
                 return whole
         return None
 

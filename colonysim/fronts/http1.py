@@ -17,20 +17,23 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from colonysim.fronts.limits import DEFAULTS, Limits, Phase
+
 PLAIN: Final = "text/plain; charset=utf-8"
-MAX_HEAD_BYTES: Final = 1_048_576 + 4096
 CHUNKED_FROM_BYTES: Final = 2049
 REASONS: Final = {
     100: "Continue", 101: "Switching Protocols", 200: "OK", 204: "No Content", 301: "Moved Permanently",
-    307: "Temporary Redirect", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
-    408: "Request Timeout", 409: "Conflict", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+    307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict", 413: "Request Entity Too Large",
+    415: "Unsupported Media Type", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
     501: "Not Implemented", 503: "Service Unavailable", 505: "HTTP Version Not Supported",
 }  # fmt: skip
 
-HEADER_TIMEOUT_S: Final = 10.0
-IDLE_TIMEOUT_S: Final = 120.0
 LINGER_S: Final = 0.5
-"""How long one reads on after a refusal: closing upon unread bytes would reset the connection, and lose the reply."""
+"""After a refusal, how long one waits for the client to stop sending: closing upon unread bytes would reset the
+connection, and lose the reply."""
+LINGER_IN_ALL_S: Final = 5.0
+"""How long one goes on reading from a client that never stops."""
 
 _USUAL_HEAD_BYTES: Final = 2048
 """Heads up to this size are kept once they are parsed."""
@@ -45,6 +48,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST: Final = re.compile(r"[!$%&'()*+,\-.:;=\[\]_~0-9A-Za-z]*\Z")
 _VERSION: Final = re.compile(r"HTTP/([0-9])\.([0-9])\Z")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}\Z")
+_HEAD_END: Final = re.compile(rb"\n\r?\n")
 _CHUNK_SIZE: Final = re.compile(rb"[0-9a-fA-F]{1,16}\Z")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9a-fA-F]{2})")
 _ABSOLUTE: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.\-]*://([^/?#]*)(.*)\Z", re.DOTALL)
@@ -67,7 +71,8 @@ class HttpRequest(msgspec.Struct):
     keep: bool = True
     body: bytes = b""
     problem: str = ""
-    remote: str = ""
+    remote: str = ""  # address of the client
+    local: str = ""  # address of this machine that the client has connected to
 
 
 class Reply(msgspec.Struct):
@@ -82,6 +87,7 @@ class BadRequest(Exception):
     """What has come is no HTTP. `line` is status and reason, and the body of the reply."""
 
     def __init__(self, status: int, detail: str = "") -> None:
+        self.status = status
         self.line = f"{status} {REASONS[status]}" + (f": {detail}" if detail else "")
         super().__init__(self.line)
 
@@ -92,18 +98,17 @@ class BadRequest(Exception):
 
 
 class HttpReader:
-    """The requests of one connection, in order. Feed it bytes, then ask for the next request.
+    """The requests of one connection, in order. Feed it bytes, then ask for the next request."""
 
-    `write` is called with what has to be said before a body is sent (100 Continue).
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = DEFAULTS) -> None:
+        self._limits = limits
         self._buffer = bytearray()
+        self._scanned = 0  # where in the buffer the search for an end goes on: no byte is looked at again and again
         self._ended = False
         self._steps = self._read()
-        self.in_head = False
-        """Whether part of a head has come and the rest has not."""
-        self.in_body = False
+        self.phase = Phase.REQUEST
+        self.body_bytes = 0
+        """How much has come of the body that is coming."""
         self.to_say = b""
         """What has to be written before more can come; whoever writes it clears it."""
 
@@ -119,42 +124,61 @@ class HttpReader:
         return next(self._steps)
 
     @property
+    def waiting_bytes(self) -> int:
+        """How much has come that has not been read as a request."""
+        return len(self._buffer)
+
+    @property
     def left_over(self) -> bytes:
         """What came behind the last request: the beginning of another protocol."""
         return bytes(self._buffer)
 
+    def too_slow(self) -> BadRequest | None:
+        """What to say to a client whose time is over: nothing before it has sent a whole head."""
+        if self.phase is not Phase.BODY:
+            return None
+        return BadRequest(408, f"{self.body_bytes} bytes of the body came in the time it has; send it faster")
+
     def _read(self) -> Generator[HttpRequest | None, None, None]:
         while True:
             while (end := self._head_end()) is None:
-                self.in_head = bool(self._buffer)
+                self.phase = Phase.HEAD if self._buffer else Phase.REQUEST
                 yield None
-            self.in_head = False
             head = bytes(self._buffer[: end[0]])
-            del self._buffer[: end[1]]
-            request, length = parse_head(head)
-            self.in_body = length != 0
+            self._take(end[1])
+            request, length = parse_head(head, self._limits)
+            self._count_body(length)
+            self.phase, self.body_bytes = Phase.BODY if length else Phase.REQUEST, 0
             if length and request.headers.get("expect", "").lower() == "100-continue":
                 self.to_say = _CONTINUE
             if length < 0:
                 yield from self._chunks(request)
             elif length:
                 yield from self._body(request, length)
-            self.in_body = False
+            self.phase = Phase.REQUEST
             yield request
+
+    def _take(self, size: int) -> None:
+        """Go on behind the first bytes of the buffer."""
+        del self._buffer[:size]
+        self._scanned = 0
+
+    def _count_body(self, size: int) -> None:
+        self.body_bytes, limit = size, self._limits.body_bytes
+        if size > limit:
+            raise BadRequest(413, f"a body of {size} bytes or more; this server takes body_bytes={limit}")
 
     def _head_end(self) -> tuple[int, int] | None:
         """Where a head ends and what follows begins."""
         buffer = self._buffer
-        found = buffer.find(b"\r\n\r\n")
-        if found >= 0:
-            return found, found + 4
         if buffer.startswith((b"\r", b"\n")):
             raise BadRequest(400)
-        bare = re.search(rb"\n\r?\n", buffer) if b"\n" in buffer else None
-        if bare is not None:
-            return bare.start(), bare.end()
-        if len(buffer) > MAX_HEAD_BYTES:
+        if found := _HEAD_END.search(buffer, max(self._scanned - 2, 0)):
+            start = found.start()
+            return start - buffer.endswith(b"\r", 0, start), found.end()
+        if len(buffer) > self._limits.head_bytes:
             raise BadRequest(431)
+        self._scanned = len(buffer)
         return None
 
     def _body(self, request: HttpRequest, length: int) -> Waiting[None]:
@@ -162,13 +186,14 @@ class HttpReader:
             if self._ended:
                 request.problem, request.keep = _SHORT_BODY, False
                 return
+            self.body_bytes = len(self._buffer)
             yield None
         request.body = bytes(self._buffer[:length])
-        del self._buffer[:length]
+        self._take(length)
 
     # ------------------------------------------------------------ chunks
     def _chunks(self, request: HttpRequest) -> Waiting[None]:
-        parts: list[bytes] = []
+        body = bytearray()
         while True:
             line = yield from self._line(request)
             if line is None:
@@ -184,33 +209,41 @@ class HttpReader:
                 if self._ended:
                     request.problem, request.keep = _SHORT_BODY, False
                     return
+                self._count_body(len(body) + len(self._buffer))
                 yield None
+            self._count_body(len(body) + size)
             if self._buffer[size : size + 2] != b"\r\n":
                 request.problem, request.keep = "malformed chunked encoding", False
                 return
-            parts.append(bytes(self._buffer[:size]))
-            del self._buffer[: size + 2]
+            body += self._buffer[:size]
+            self._take(size + 2)
+        trailers = 0
         while trailer := (yield from self._line(request)):
-            del trailer  # fields behind the body are read over
-        request.body = b"".join(parts)
+            trailers += len(trailer) + 2  # fields behind the body are read over
+            if trailers > self._limits.head_bytes:
+                raise BadRequest(431)
+        request.body = bytes(body)
 
     def _line(self, request: HttpRequest) -> Waiting[bytes | None]:
         """A line without its end; None, with the problem noted, where none comes."""
-        while (end := self._buffer.find(b"\n")) < 0:
-            if self._ended or len(self._buffer) > MAX_HEAD_BYTES:
+        while (end := self._buffer.find(b"\n", self._scanned)) < 0:
+            if self._ended or len(self._buffer) > self._limits.head_bytes:
                 request.problem, request.keep = _SHORT_BODY if self._ended else _BAD_CHUNK, False
                 return None
+            self._scanned = len(self._buffer)
             yield None
         line = bytes(self._buffer[:end]).rstrip(b"\r")
-        del self._buffer[: end + 1]
+        self._take(end + 1)
         return line
 
 
 # ---------------------------------------------------------------- heads
-def parse_head(head: bytes) -> tuple[HttpRequest, int]:
+def parse_head(head: bytes, limits: Limits = DEFAULTS) -> tuple[HttpRequest, int]:
     """A request without its body, and the body's length: -1 where it comes in chunks. Errors: BadRequest."""
-    if len(head) > MAX_HEAD_BYTES:
+    if len(head) > limits.head_bytes:
         raise BadRequest(431)
+    if head.count(b"\n") > limits.head_fields:
+        raise BadRequest(431, f"more than {limits.head_fields} header fields")
     parsed, length = _parsed(head) if len(head) < _USUAL_HEAD_BYTES else _parsed.__wrapped__(head)
     request = copy(parsed)
     request.headers = parsed.headers.copy()

@@ -17,11 +17,14 @@ from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.fronts.endpoint import Endpoint
 from colonysim.fronts.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, Violation, close_code
 from colonysim.fronts.http1 import HttpRequest, first_of, is_token, lines_of
+from colonysim.fronts.limits import DEFAULTS, Limits
 from colonysim.sim.connections import HANG_UP, Asked, Connection, HangUp
 from colonysim.wire.codec import Codec, Dropped
 
 PATH: Final = "/pubsub"
 _REASON_BYTES: Final = MAX_CONTROL_BYTES - 2
+_FRAME_BYTES: Final = 128
+"""What it costs to keep a frame, beside its payload."""
 
 
 def is_handshake(request: HttpRequest) -> bool:
@@ -73,10 +76,17 @@ class Session(Connection):
     """One WebSocket connection of a client outside: bytes in, bytes out.
 
     `write` must not wait; `drop` closes the connection once all is written. Messages, pings and close frames
-    wait for their turn behind a channel subscription, pushes do not.
+    wait for their turn behind a channel subscription, pushes do not. What is longer than the limits allow ends the
+    connection without a word.
     """
 
-    def __init__(self, endpoint: Endpoint, write: Callable[[bytes], None], drop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        write: Callable[[bytes], None],
+        drop: Callable[[], None],
+        limits: Limits = DEFAULTS,
+    ) -> None:
         super().__init__(outside=True)
         self.endpoint = endpoint
         self.sim = endpoint.sim
@@ -86,6 +96,9 @@ class Session(Connection):
         self._encoder = FrameProtocol(client=False, extensions=[])
         self._frames: deque[Frame | Violation] = deque()
         self._broken = False
+        self._limit = limits.message_bytes
+        self._come_bytes = 0  # of all frames; changed by the one who receives
+        self._taken_bytes = 0  # of those that had their turn; changed under the simulation's lock
 
     def open(self, request: HttpRequest) -> None:
         """Answer the handshake."""
@@ -94,15 +107,21 @@ class Session(Connection):
         self._write("\r\n".join((*lines, f"Sec-WebSocket-Accept: {token}\r\n\r\n")).encode("latin-1"))
 
     def receive(self, data: bytes) -> None:
-        """Bytes have come from the client. Nothing counts after what breaks the protocol."""
+        """Bytes have come from the client. Nothing counts after what breaks the protocol.
+
+        Errors: ConnectionError where more of them wait than the limits allow.
+        """
         if not self._broken:
             self._reader.feed(data)
             try:
                 while frame := self._reader.next():
                     self._frames.append(frame)
+                    self._come_bytes += len(frame.payload) + _FRAME_BYTES
             except Violation as violation:
                 self._broken = True
                 self._frames.append(violation)
+        if self._reader.waiting_bytes + self._come_bytes - self._taken_bytes > self._limit:
+            raise ConnectionAbortedError(f"more than {self._limit} bytes wait on a WebSocket")
         self.sim.serve(self)
 
     def lost(self) -> None:
@@ -115,6 +134,7 @@ class Session(Connection):
             frame = self._frames.popleft()
             if isinstance(frame, Violation):
                 return self._complain(frame)
+            self._taken_bytes += len(frame.payload) + _FRAME_BYTES
             if frame.opcode is Opcode.PING:
                 self._write(bytes(self._encoder.pong(frame.payload)))
             elif frame.opcode is Opcode.CLOSE:

@@ -7,6 +7,8 @@ import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from colonysim.fronts.addresses import LOCALHOST, listen, url_of
+from colonysim.fronts.limits import DEFAULTS, Limits
 from colonysim.sim.actors import OWN_THREADS
 
 if TYPE_CHECKING:  # the command line needs the kinds before it needs a server
@@ -22,7 +24,7 @@ class ServerKind(StrEnum):
 
 
 class Loop(Protocol):
-    """What serves a listening socket. `errors` are those of its threads."""
+    """What serves listening sockets. `errors` are those of its threads."""
 
     errors: list[BaseException]
 
@@ -37,30 +39,32 @@ class Loop(Protocol):
 
 
 class WebServer:
-    """A simulation on a port of this machine. Port 0 takes a free one.
+    """A simulation on a port of this machine, by default on both loopbacks. Port 0 takes a free one.
 
-    Errors: OSError that names the address where the port is taken; ValueError for an unknown kind.
+    Errors: OSError that names the address where it cannot be had; ValueError for a port, host, or
+    kind that cannot be.
     """
 
     def __init__(
         self,
         sim: Simulation,
-        host: str = "127.0.0.1",
+        host: str = LOCALHOST,
         port: int = 0,
         *,
         kind: ServerKind | str = ServerKind.WERKZEUG,
         control_from_anywhere: bool = False,
+        limits: Limits = DEFAULTS,
     ) -> None:
-        from colonysim.fronts.web import Application, listen, url_of
+        from colonysim.fronts.web import Application
 
         self.sim = sim
         self.kind = ServerKind(kind)
-        self.app = Application(sim, control_from_anywhere=control_from_anywhere)
-        self._listener = listen(host, port)
-        self.host, self.port = host, self._listener.getsockname()[1]
+        self.app = Application(sim, control_from_anywhere=control_from_anywhere, limits=limits)
+        self._listeners = listen(host, port)
+        self.host, self.port = host, self._listeners[0].getsockname()[1]
         self.url = url_of(self.host, self.port)
         self.app.endpoint.address = self.host, self.port
-        self._loop = _loop(self.kind, self.app, self._listener)
+        self._loop = _loop(self.kind, self.app, self._listeners)
         self._thread: threading.Thread | None = None
 
     @property
@@ -83,7 +87,8 @@ class WebServer:
             self._thread.join()
         else:
             self._loop.close()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
     def __enter__(self) -> WebServer:
         return self.start()
@@ -92,11 +97,11 @@ class WebServer:
         self.stop()
 
 
-def _loop(kind: ServerKind, app: Application, listener: socket.socket) -> Loop:
+def _loop(kind: ServerKind, app: Application, listeners: list[socket.socket]) -> Loop:
     if kind is ServerKind.ASYNCIO:
         from colonysim.fronts.loop import AsyncioLoop
 
-        return AsyncioLoop(app, listener)
+        return AsyncioLoop(app, listeners)
     from colonysim.fronts.threaded import ThreadedLoop
 
-    return ThreadedLoop(app, listener)
+    return ThreadedLoop(app, listeners)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import queue
+import selectors
 import socket
 import sys
 import threading
@@ -14,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
+from colonysim.fronts.admission import Admission, Full
 from colonysim.fronts.hangups import HangupWatch
 from colonysim.fronts.http1 import (
-    HEADER_TIMEOUT_S,
-    IDLE_TIMEOUT_S,
+    LINGER_IN_ALL_S,
     LINGER_S,
     BadRequest,
     Headers,
@@ -26,6 +28,7 @@ from colonysim.fronts.http1 import (
     Reply,
     render,
 )
+from colonysim.fronts.limits import Patience, Phase, connections_at_most
 from colonysim.fronts.pubsub import Session, is_handshake
 from colonysim.fronts.web import Application, HangUp
 from colonysim.sim.actors import OWN_THREADS
@@ -36,10 +39,10 @@ if TYPE_CHECKING:
 
 READ_BYTES = 65_536
 
-
 _CLOSING_S: Final = 0.5
-_ACCEPT_AGAIN_S: Final = 0.05
 """How long the threads of connections that have been closed are waited for."""
+_ACCEPT_AGAIN_S: Final = 0.05
+_NOTHING_LEFT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class _Handler(WSGIRequestHandler):
@@ -50,61 +53,74 @@ class _Handler(WSGIRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        self.reader = HttpReader()
+        self.local = self.connection.getsockname()[0]
+        self.limits = self.server.application.limits
+        self.reader = HttpReader(self.limits)
+        self.patience = Patience(self.limits)
 
     def handle(self) -> None:
         """All requests of the connection, in order."""
+        admission = self.server.admission
         try:
-            while request := self._next_request():
-                request.remote = self.client_address[0]
+            while (request := self._next_request()) and admission.begin(self.connection):
+                request.remote, request.local = self.client_address[0], self.local
                 if is_handshake(request):
+                    self.connection.settimeout(None)
                     _Stream(self.server, self.connection).run(request, self.reader.left_over)
                     return
                 if not self._serve(request):
                     return
+                admission.rest(self.connection)
+                self.patience.renew()
         except BadRequest as bad:
             self._refuse(bad.reply())
         except (OSError, HangUp):
             pass  # the client has gone meanwhile, or is to think that we have
 
+    def _send(self, data: bytes) -> None:
+        """Send data to a client that takes it in time. Errors: OSError."""
+        self.connection.settimeout(self.limits.reply_timeout_s)
+        self.connection.sendall(data)
+
     def _refuse(self, reply: bytes) -> None:
         """The last word on a connection; what the client is still sending is read, and goes nowhere."""
-        until = time.monotonic() + LINGER_S
+        until = time.monotonic() + LINGER_IN_ALL_S
         try:
-            self.connection.sendall(reply)
+            self._send(reply)
             self.connection.shutdown(socket.SHUT_WR)
-            while (left_s := until - time.monotonic()) > 0:
-                self.connection.settimeout(left_s)
-                if not self.connection.recv(READ_BYTES):
-                    return
+            self.connection.settimeout(LINGER_S)
+            while time.monotonic() < until and self.connection.recv(READ_BYTES):
+                pass
         except OSError:
             pass  # it has stopped by itself, or never does
 
     def _next_request(self) -> HttpRequest | None:
         """The next request, or None where the client has said all it will in the time it has for it."""
-        reader, head_since = self.reader, time.monotonic()
-        begun = False
+        reader = self.reader
         while (request := reader.next()) is None:
-            if reader.to_say:
-                self.connection.sendall(reader.to_say)
-                reader.to_say = b""
-            if reader.in_head and not begun:
-                begun, head_since = True, time.monotonic()
-            if reader.in_body:
-                self.connection.settimeout(None)
-            elif begun:
-                self.connection.settimeout(max(head_since + HEADER_TIMEOUT_S - time.monotonic(), 0.001))
-            else:
-                self.connection.settimeout(IDLE_TIMEOUT_S)
-            data = self.connection.recv(READ_BYTES)
-            reader.feed(data)
-            if not data and not reader.in_body:
+            self._say()
+            now = time.monotonic()
+            left_s = self.patience.deadline(reader, now) - now
+            try:
+                self.connection.settimeout(max(left_s, 0.001))
+                data = self.connection.recv(READ_BYTES) if left_s > 0 else None
+            except TimeoutError:
+                data = None
+            if data is None:
+                if too_slow := reader.too_slow():
+                    raise too_slow
                 return None
-        self.connection.settimeout(None)
-        if reader.to_say:
-            self.connection.sendall(reader.to_say)
-            reader.to_say = b""
+            reader.feed(data)
+            if not data and reader.phase is not Phase.BODY:
+                return None
+        self._say()
         return request
+
+    def _say(self) -> None:
+        """Send what has to be said before a body comes."""
+        if self.reader.to_say:
+            self._send(self.reader.to_say)
+            self.reader.to_say = b""
 
     def _serve(self, request: HttpRequest) -> bool:
         """Answer a request; whether the connection is kept."""
@@ -122,7 +138,7 @@ class _Handler(WSGIRequestHandler):
             self.server.errors.append(error)
             request.keep = False
             sent, body = [500, []], b""
-        self.connection.sendall(render(Reply(sent[0], body, sent[1]), request))
+        self._send(render(Reply(sent[0], body, sent[1]), request))
         return request.keep
 
     def _environ(self, request: HttpRequest) -> WSGIEnvironment:
@@ -147,7 +163,7 @@ class _Handler(WSGIRequestHandler):
             "wsgi.run_once": False,
             "werkzeug.socket": self.connection,
             "colonysim.wait": self._wait,
-            "colonysim.body_problem": request.problem,
+            "colonysim.request": request,
         }
         for name, value in request.headers.items():
             environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
@@ -166,7 +182,10 @@ class _Stream:
     def __init__(self, server: _Server, connection: socket.socket) -> None:
         self.connection = connection
         self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.session = Session(server.application.endpoint, self._out.put, lambda: self._out.put(None))
+        self._limits = server.application.limits
+        self._unread_bytes = 0
+        self._lock = threading.Lock()  # for the number above
+        self.session = Session(server.application.endpoint, self._put, lambda: self._out.put(None), self._limits)
 
     def run(self, request: HttpRequest, data: bytes) -> None:
         """Speak until one side goes."""
@@ -183,15 +202,38 @@ class _Stream:
         finally:
             self.session.lost()
             self._out.put(None)
+            writer.join(self._limits.reply_timeout_s)
+            _close(self.connection)  # where the client has left what was written unread
             writer.join()
+
+    def _put(self, data: bytes) -> None:
+        """Leave data to the writer; a client that leaves too much unread loses the connection."""
+        if self._count(len(data)) > self._limits.unread_bytes:
+            _close(self.connection)
+        else:
+            self._out.put(data)
+
+    def _count(self, size: int) -> int:
+        with self._lock:
+            self._unread_bytes += size
+            return self._unread_bytes
 
     def _write(self) -> None:
         try:
             while (data := self._out.get()) is not None:
                 self.connection.sendall(data)
+                self._count(-len(data))
             self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # nobody is there any more
+
+
+def _close(connection: socket.socket) -> None:
+    """Close a connection that a thread may be reading or writing: that thread sees the end."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it was closed from the other side
 
 
 class _Server(ThreadedWSGIServer):
@@ -201,8 +243,8 @@ class _Server(ThreadedWSGIServer):
         host, port = listener.getsockname()[:2]
         super().__init__(host, port, app, _Handler, fd=listener.fileno())
         self.application = app
-        self.connections: dict[int, socket.socket] = {}
-        self.threads: dict[int, threading.Thread] = {}
+        self.threads: dict[socket.socket, threading.Thread] = {}
+        self.admission: Admission[socket.socket] = Admission(connections_at_most(app.limits))
         self.errors: list[BaseException] = []
         self.watch: HangupWatch | None = None
 
@@ -210,26 +252,56 @@ class _Server(ThreadedWSGIServer):
         return self.watch.watching(connection, gone) if self.watch else nullcontext()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        key, name = request.fileno(), f"{OWN_THREADS}connection"
-        thread = threading.Thread(target=self._converse, args=(key, request, client_address), name=name, daemon=True)
-        self.connections[key], self.threads[key] = request, thread
-        thread.start()
+        """Serve a new connection in a thread, in another one's place where there are too many."""
+        try:
+            self._give_up(self.admission.admit(request))
+            thread = threading.Thread(
+                target=self._converse, args=(request, client_address), name=f"{OWN_THREADS}connection", daemon=True
+            )
+            self.threads[request] = thread
+            thread.start()
+        except Full:
+            self._turn_away(request, f"all of {self.admission.limit} connections are busy; try again")
+        except RuntimeError:  # this machine has no more threads to give
+            self.threads.pop(request, None)
+            self.admission.leave(request)
+            self._turn_away(request, "no thread is left for another connection; try again")
 
-    def _converse(self, key: int, request: Any, client_address: Any) -> None:
+    def make_room(self) -> bool:
+        """Close the connection that has waited longest for a request; whether there is one."""
+        longest = self.admission.make_room()
+        self._give_up(longest)
+        return longest is not None
+
+    def _give_up(self, connection: socket.socket | None) -> None:
+        if connection is None:
+            return
+        _close(connection)
+        if thread := self.threads.get(connection):
+            thread.join(_CLOSING_S)  # so that there are never more threads than connections
+
+    def _turn_away(self, connection: socket.socket, why: str) -> None:
+        """Say why a new connection is not served; it must not wait for the client."""
+        try:
+            connection.setblocking(False)
+            connection.send(BadRequest(503, why).reply())
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(READ_BYTES)  # to close upon unread bytes would lose the reply
+        except OSError:
+            pass  # it has not sent anything yet, or has gone
+        connection.close()
+
+    def _converse(self, request: Any, client_address: Any) -> None:
         try:
             self.process_request_thread(request, client_address)
         finally:
-            if self.threads.get(key) is threading.current_thread():
-                self.connections.pop(key, None)
-                self.threads.pop(key, None)
+            self.admission.leave(request)
+            self.threads.pop(request, None)
 
     def hang_up(self) -> None:
         """Close all connections, from this side."""
-        for connection in list(self.connections.values()):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it was closed from the other side
+        for connection in list(self.threads):
+            _close(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
@@ -240,47 +312,56 @@ class _Server(ThreadedWSGIServer):
 class ThreadedLoop:
     """Takes connections, and moves time on behalf of all who wait outside."""
 
-    def __init__(self, app: Application, listener: socket.socket) -> None:
+    def __init__(self, app: Application, listeners: list[socket.socket]) -> None:
         self.app = app
-        self._listener = listener
-        self._server = _Server(listener, app)
+        self._listeners = listeners
+        self._server = _Server(listeners[0], app)
         self.errors = self._server.errors
         self._wakeup = threading.Event()
+        self._waker, self._woken = socket.socketpair()  # ends the wait for connections
         self._stopping = False
 
     def run(self) -> None:
         self._server.watch = HangupWatch()
         driver = threading.Thread(target=self._drive, name=f"{OWN_THREADS}driver", daemon=True)
         driver.start()
-        while not self._stopping:
-            try:
-                connection, address = self._listener.accept()
-            except OSError as error:
-                if self._stopping or self._listener.fileno() < 0:
-                    break
-                self.errors.append(error)  # such as too many open files: that passes
-                time.sleep(_ACCEPT_AGAIN_S)
-                continue
-            self._server.process_request(connection, address)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            for listener in self._listeners:
+                listener.setblocking(False)
+                selector.register(listener, selectors.EVENT_READ, listener)
+            while not self._stopping:
+                for key, _ in selector.select():
+                    if key.data is not None:
+                        self._accept(key.data)
         driver.join()
         self._server.hang_up()  # also what has come while `stop` did so
         self._server.watch.stop()
         until = time.monotonic() + _CLOSING_S
         for thread in list(self._server.threads.values()):
             thread.join(max(until - time.monotonic(), 0))
-        self._server.server_close()
+        self.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, address = listener.accept()
+        except OSError as error:
+            if error.errno in _NOTHING_LEFT and not self._server.make_room():
+                time.sleep(_ACCEPT_AGAIN_S)  # too many open files, and none of them ours to close: that passes
+            return
+        connection.setblocking(True)
+        self._server.process_request(connection, address)
 
     def close(self) -> None:
         """Give free what a loop that never ran has taken."""
         self._server.server_close()
+        self._waker.close()
+        self._woken.close()
 
     def stop(self) -> None:
         self._stopping = True
         self._wakeup.set()
-        try:
-            self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # it is closed
+        self._waker.send(b"x")
         self._server.hang_up()
 
     def _drive(self) -> None:

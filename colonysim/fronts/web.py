@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +11,8 @@ from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
 from colonysim.fronts import control
 from colonysim.fronts.endpoint import Endpoint
-from colonysim.fronts.http1 import PLAIN, REASONS, Headers, HttpRequest, Reply, first_of
+from colonysim.fronts.http1 import PLAIN, REASONS, BadRequest, Headers, HttpRequest, Reply, first_of
+from colonysim.fronts.limits import DEFAULTS, Limits
 from colonysim.sim.pending import Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Incoming, Outgoing
@@ -47,9 +47,17 @@ class Application:
     processes. `control_from_anywhere`: the control API answers other machines too.
     """
 
-    def __init__(self, sim: Simulation, *, outside: bool = True, control_from_anywhere: bool = False) -> None:
+    def __init__(
+        self,
+        sim: Simulation,
+        *,
+        outside: bool = True,
+        control_from_anywhere: bool = False,
+        limits: Limits = DEFAULTS,
+    ) -> None:
         self.sim = sim
         self.outside = outside
+        self.limits = limits
         self.endpoint = Endpoint(sim)
         self.control = control.Control(sim, from_anywhere=control_from_anywhere)
 
@@ -101,7 +109,11 @@ class Application:
 
     # ------------------------------------------------------------ as WSGI
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        request = request_of(environ)
+        try:
+            request = environ.get("colonysim.request") or request_of(environ, self.limits.body_bytes)
+        except BadRequest as bad:
+            start_response(f"{bad.status} {REASONS[bad.status]}", [("Content-Type", PLAIN)])
+            return [bad.line.encode()]
         reply = self.respond(request)
         if isinstance(reply, Parked):
             wait: Callable[[Pending], Any] = environ.get("colonysim.wait", self.sim.wait)
@@ -146,19 +158,23 @@ def _is_foreign(headers: dict[str, str]) -> bool:
 
 
 # ---------------------------------------------------------------- WSGI's form of a request
-def request_of(environ: WSGIEnvironment) -> HttpRequest:
-    """The request in a WSGI environment, with its whole body."""
+def request_of(environ: WSGIEnvironment, body_bytes: int = DEFAULTS.body_bytes) -> HttpRequest:
+    """The request in a WSGI environment, with its whole body. Errors: BadRequest for one longer than `body_bytes`."""
     path: str = environ.get("PATH_INFO", "")
     headers = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
+    if kind := environ.get("CONTENT_TYPE"):
+        headers["content-type"] = kind
     source = environ["wsgi.input"]
-    body = source.read() if environ.get("wsgi.input_terminated") else source.read(_length(environ))
+    length = body_bytes + 1 if environ.get("wsgi.input_terminated") else _length(environ)
+    body = source.read(min(length, body_bytes + 1))
+    if len(body) > body_bytes:
+        raise BadRequest(413, f"the body is longer than this server takes: body_bytes={body_bytes}")
     return HttpRequest(
         environ["REQUEST_METHOD"],
         path.encode("latin-1").decode("utf-8", "replace"),
         environ.get("QUERY_STRING", ""),
         headers,
         body=body,
-        problem=environ.get("colonysim.body_problem", ""),
         remote=environ.get("REMOTE_ADDR", ""),
     )
 
@@ -166,28 +182,6 @@ def request_of(environ: WSGIEnvironment) -> HttpRequest:
 def _length(environ: WSGIEnvironment) -> int:
     length = environ.get("CONTENT_LENGTH") or "0"
     return int(length) if length.isdecimal() else 0
-
-
-# ---------------------------------------------------------------- ports
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections. Port 0 takes a free one. Errors: OSError that names address and advice."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        advice = "choose another port, or 0 for any free one"
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}; {advice}") from None
-    return listener
-
-
-def url_of(host: str, port: int) -> str:
-    """How a client on this machine reaches a server."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{reachable}:{port}"
 
 
 __all__ = [
@@ -199,7 +193,5 @@ __all__ = [
     "Parked",
     "Reply",
     "is_control",
-    "listen",
     "request_of",
-    "url_of",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.core.errors import Refusal
 from colonysim.core.registry import OPERATIONS
 from colonysim.core.settings import STOCK_SERVER_KEY
-from colonysim.fronts import loop, threaded
+from colonysim.fronts.limits import Limits
 
 from .conftest import Wire, opened, signed
 
@@ -284,7 +284,7 @@ def test_the_cluster_names_where_the_server_listens(server: WebServer, wire: Wir
     wire.post(signed("getclustermsg", {}, STOCK_SERVER_KEY))
     body = opened(wire.reply()[2])
     assert body["nodes"] == [body["leader"]]
-    assert (body["leader"]["host"], body["leader"]["apiport"]) == ("127.0.0.1", server.port)
+    assert (body["leader"]["host"], body["leader"]["apiport"]) == ("localhost", server.port)
 
 
 # ---------------------------------------------------------------- long polls
@@ -420,14 +420,10 @@ def test_a_refusal_is_no_error_of_the_server(server: WebServer, wire: Wire) -> N
     assert issubclass(Refusal, Exception)
 
 
-@pytest.mark.parametrize(("sent", "limit"), [(b"POST /api HT", "HEADER_TIMEOUT_S"), (b"", "IDLE_TIMEOUT_S")])
-def test_a_silent_connection_is_closed_in_the_end(
-    server: WebServer, monkeypatch: pytest.MonkeyPatch, sent: bytes, limit: str
-) -> None:
+@pytest.mark.parametrize(("sent", "limit"), [(b"POST /api HT", "header_timeout_s"), (b"", "idle_timeout_s")])
+def test_a_silent_connection_is_closed_in_the_end(sim: Simulation, kind: str, sent: bytes, limit: str) -> None:
     """After 10 s in the middle of a header, after 120 s between requests (a-foundation 1.3); here sooner."""
-    for module in (loop, threaded):
-        monkeypatch.setattr(module, limit, 0.01)
-    with Wire(server) as wire:
+    with WebServer(sim, kind=kind, limits=Limits(**{limit: 0.01})) as server, Wire(server) as wire:
         wire.send(sent)
         assert wire.closed()
 

@@ -1,0 +1,121 @@
+"""What a server takes from its clients at most: bytes, times and connections, each with a default."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import Annotated, Final, Protocol
+
+import msgspec
+from msgspec import Meta
+
+if sys.platform != "win32":
+    import resource
+
+MIB: Final = 1_048_576
+BODY_BYTES_PER_S: Final = 65_536
+"""Each so many bytes of a body that have come give it a second more."""
+RESERVED_FILES: Final = 64
+"""Open files that connections leave to the rest of the process."""
+
+Bytes = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bounds of a server. The reference has only those of heads and of idle connections."""
+
+    body_bytes: Bytes = 64 * MIB
+    """Body of a request; a longer one is answered 413."""
+    head_bytes: Bytes = MIB + 4096
+    """Request line and header fields together; a longer head is answered 431."""
+    head_fields: Bytes = 1000
+    """Header fields of a request; more are answered 431."""
+    message_bytes: Bytes = 64 * MIB
+    """Message on a WebSocket, and all messages that wait there together; more ends the connection."""
+    unread_bytes: Bytes = 64 * MIB
+    """What a client may leave unread on a WebSocket; more ends the connection."""
+    header_timeout_s: Seconds = 10.0
+    """From the first byte of a head to its last; a slower connection is closed."""
+    idle_timeout_s: Seconds = 120.0
+    """From a reply, or the connection, to the next request; a connection idle for longer is closed."""
+    body_timeout_s: Seconds = 60.0
+    """For a body, and a second more for each 64 KiB of it that have come; a slower one is answered 408."""
+    reply_timeout_s: Seconds = 60.0
+    """For a client to take a reply; a slower connection is closed."""
+    connections: Annotated[int, Meta(ge=1)] = 2000
+    """Connections at a time. One more closes the one that has waited longest for a request; where every
+    connection is busy, the new one is answered 503."""
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> Limits:
+        """Read limits given as NAME=VALUE. Errors: ValueError that names the limit and what would do."""
+        fields: dict[str, str] = {}
+        for text in texts:
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise ValueError(f"a limit is NAME=VALUE, such as body_bytes=100000000, not {text!r}")
+            if (name := name.strip()) not in cls.__struct_fields__:
+                raise ValueError(f"there is no limit {name!r}; the limits are {', '.join(cls.__struct_fields__)}")
+            fields[name] = value.strip()
+        try:
+            return msgspec.convert(fields, cls, strict=False)
+        except msgspec.ValidationError as error:
+            what, _, place = str(error).partition(" - at `$.")
+            name = place.rstrip("`")
+            raise ValueError(f"{name}={fields.get(name)} cannot be: {what[:1].lower()}{what[1:]}") from None
+
+
+DEFAULTS: Final = Limits()
+
+
+def connections_at_most(limits: Limits) -> int:
+    """The connections that a server keeps: as many as it may, and as this process may have open files."""
+    if sys.platform == "win32":
+        return limits.connections
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return limits.connections
+    return max(1, min(limits.connections, files - RESERVED_FILES))
+
+
+# ---------------------------------------------------------------- time
+class Phase(Enum):
+    """What a connection is waiting for."""
+
+    REQUEST = auto()  # not one byte of it has come
+    HEAD = auto()
+    BODY = auto()
+
+
+class Reading(Protocol):
+    """What a reader says of the request that it reads."""
+
+    phase: Phase
+    body_bytes: int
+
+
+class Patience:
+    """Until when the next bytes of a request are waited for. It reads no clock: seconds are given to it."""
+
+    __slots__ = ("_limits", "_phase", "_since")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._phase: Phase | None = None
+        self._since = 0.0
+
+    def deadline(self, reading: Reading, now: float) -> float:
+        """The time, on the clock of `now`, after which the connection is given up."""
+        if reading.phase is not self._phase:
+            self._phase, self._since = reading.phase, now
+        if reading.phase is Phase.REQUEST:
+            return self._since + self._limits.idle_timeout_s
+        if reading.phase is Phase.HEAD:
+            return self._since + self._limits.header_timeout_s
+        return self._since + self._limits.body_timeout_s + reading.body_bytes / BODY_BYTES_PER_S
+
+    def renew(self) -> None:
+        """Begin anew: a request has been answered."""
+        self._phase = None
