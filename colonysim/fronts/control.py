@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,7 +10,9 @@ import msgspec
 
 from colonysim.core.civil import zone_of
 from colonysim.core.registry import OPERATIONS
+from colonysim.fronts.control_access import ControlAccess, Forbidden
 from colonysim.fronts.http1 import HttpRequest
+from colonysim.fronts.limits import DEFAULTS, Limits
 from colonysim.sim import unique_json
 from colonysim.sim.clock import Mode
 from colonysim.sim.driver import Stuck
@@ -73,11 +75,12 @@ class ActorMessage(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """All routes of the control API. It answers this machine only, unless `from_anywhere`."""
+    """All routes of the control API. It answers those whom `access` lets in: by default this machine only."""
 
-    def __init__(self, sim: Simulation, *, from_anywhere: bool = False) -> None:
+    def __init__(self, sim: Simulation, access: ControlAccess | None = None, limits: Limits = DEFAULTS) -> None:
         self.sim = sim
-        self.from_anywhere = from_anywhere
+        self.access = access or ControlAccess()
+        self.limits = limits
         self.snapshots: dict[str, bytes] = {}
         self.routes: dict[tuple[str, str], Callable[[bytes, dict[str, str]], Any]] = {
             ("GET", "health"): self._health,
@@ -103,9 +106,11 @@ class Control:
 
     def answer(self, request: HttpRequest) -> tuple[int, bytes, str]:
         """Status, body and content type of the reply."""
+        try:
+            self.access.check(request)
+        except Forbidden as refusal:
+            return refusal.status, _ENCODER.encode({"error": str(refusal)}), JSON
         method, path = request.method, request.path
-        if not self.from_anywhere and not _loopback(request.remote):
-            return 403, b'{"error":"the control API answers this machine only"}', JSON
         name = path.removeprefix("/colonysim").strip("/")
         if name == "" and method == "GET":
             return 200, self._page(), "text/html; charset=utf-8"
@@ -113,6 +118,7 @@ class Control:
         try:
             if route is None:
                 raise self._no_route(method, name)
+            self._check_body(request.body)
             result = route(request.body, _query(request.query))
         except Bad as bad:
             return bad.status, _ENCODER.encode({"error": str(bad)}), JSON
@@ -121,6 +127,15 @@ class Control:
         except (Stuck, JournalFailed) as error:
             return 409, _ENCODER.encode({"error": str(error)}), JSON
         return 200, _ENCODER.encode(result), JSON
+
+    def _check_body(self, body: bytes) -> None:
+        limit = self.limits.control_body_bytes
+        if len(body) > limit:
+            text = f"a body of {len(body)} bytes is longer than the control API takes: control_body_bytes={limit}"
+            raise Bad(413, text)
+        if (depth := _depth(body)) > self.limits.control_depth:
+            limit = self.limits.control_depth
+            raise Bad(400, f"lists and objects stand {depth} deep within each other, {limit} is the most")
 
     def _no_route(self, method: str, name: str) -> Bad:
         methods = [m for m, n in self.routes if n == name]
@@ -254,15 +269,22 @@ class Control:
     def _page(self) -> bytes:
         from colonysim.fronts import page
 
-        return page.render(self.sim)
+        return page.render(self.sim, self.access.token)
 
 
-def _loopback(address: str) -> bool:
-    try:
-        known = ipaddress.ip_address(address)
-        return (getattr(known, "ipv4_mapped", None) or known).is_loopback
-    except ValueError:
-        return address in ("", "<local>")
+_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
+
+
+def _depth(body: bytes) -> int:
+    """How deep lists and objects stand within each other in a JSON text, whatever else is wrong with it."""
+    depth = deepest = 0
+    for found in _STRING_OR_BRACKET.finditer(body):
+        if found[0] in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif found[0] in b"]}":
+            depth -= 1
+    return deepest
 
 
 def _process(query: dict[str, str]) -> str:

@@ -28,6 +28,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     body_bytes: Bytes = 64 * MIB
     """Body of a request; a longer one is answered 413."""
+    control_body_bytes: Bytes = MIB
+    """Body of a request to the control API; a longer one is answered 413."""
+    control_depth: Annotated[int, Meta(ge=1, le=200)] = 32
+    """Lists and objects within each other in a body for the control API; a deeper one is answered 400."""
     head_bytes: Bytes = MIB + 4096
     """Request line and header fields together; a longer head is answered 431."""
     head_fields: Bytes = 1000

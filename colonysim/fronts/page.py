@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import Final
+from urllib.parse import quote
 
 from colonysim.core.model import STATES, ProcessState
 from colonysim.sim.clock import show_time
@@ -24,8 +25,8 @@ pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); border-ra
 """
 
 
-def render(sim: Simulation) -> bytes:
-    """The page, self-contained, readable in light and dark."""
+def render(sim: Simulation, token: str | None = None) -> bytes:
+    """The page, self-contained, readable in light and dark. Its links carry the token on, where there is one."""
     clock = f"{show_time(sim.now_ns)} UTC, {sim.clock.mode.value}, seed {sim.settings.seed}"
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
@@ -33,7 +34,7 @@ def render(sim: Simulation) -> bytes:
         f"<h1>colonysim</h1><p>{escape(clock)}</p>",
         _problems(sim),
         f"<h2>Colonies</h2>{_colonies(sim)}",
-        f"<h2>What waits</h2>{_waiting(sim)}",
+        f"<h2>What waits</h2>{_waiting(sim, token)}",
         f"<h2>Why nothing happens</h2><pre>{escape(sim.why())}</pre>",
         f"<h2>Last calls</h2>{_calls(sim)}",
     ]
@@ -58,7 +59,7 @@ def _colonies(sim: Simulation) -> str:
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
-def _waiting(sim: Simulation) -> str:
+def _waiting(sim: Simulation, token: str | None) -> str:
     """Those that stand first, and what is in their way."""
     with sim.locked() as world:
         first = [(process.process_id, process.spec.funcname) for process in world.queues.first(WAITING_SHOWN)]
@@ -66,7 +67,7 @@ def _waiting(sim: Simulation) -> str:
         return "<p>nothing</p>"
     rows = []
     for process_id, name in first:
-        query = f"?process={process_id}"
+        query = f"?process={process_id}" + (f"&amp;token={quote(token, safe='')}" if token else "")
         link = f"<a href='/colonysim/why-not{query}'>{process_id[:8]}</a> <a href='/colonysim/story{query}'>story</a>"
         texts = "<br>".join(escape(text) for text in sim.why_not(process_id).texts)
         rows.append(f"<tr><td>{link}</td><td>{escape(name)}</td><td>{texts}</td></tr>")

@@ -41,8 +41,9 @@ class Loop(Protocol):
 class WebServer:
     """A simulation on a port of this machine, by default on both loopbacks. Port 0 takes a free one.
 
-    Errors: OSError that names the address where it cannot be had; ValueError for a port, host, or
-    kind that cannot be.
+    `control_from_anywhere`: other machines may use the control API too, with `control_token`, which is made up where
+    none is given. Errors: OSError that names the address where it cannot be had; ValueError for a port, host, kind or
+    token that cannot be.
     """
 
     def __init__(
@@ -53,13 +54,17 @@ class WebServer:
         *,
         kind: ServerKind | str = ServerKind.WERKZEUG,
         control_from_anywhere: bool = False,
+        control_token: str | None = None,
         limits: Limits = DEFAULTS,
     ) -> None:
+        from colonysim.fronts.control_access import ControlAccess
         from colonysim.fronts.web import Application
 
         self.sim = sim
         self.kind = ServerKind(kind)
-        self.app = Application(sim, control_from_anywhere=control_from_anywhere, limits=limits)
+        access = ControlAccess(from_anywhere=control_from_anywhere, token=control_token, host=host)
+        self.control_token = access.token
+        self.app = Application(sim, control_access=access, limits=limits)
         self._listeners = listen(host, port)
         self.host, self.port = host, self._listeners[0].getsockname()[1]
         self.url = url_of(self.host, self.port)

@@ -10,6 +10,7 @@ import msgspec
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
 from colonysim.fronts import control
+from colonysim.fronts.control_access import CHALLENGE, CONTROL_HEADERS, ControlAccess
 from colonysim.fronts.endpoint import Endpoint
 from colonysim.fronts.http1 import PLAIN, REASONS, BadRequest, Headers, HttpRequest, Reply, first_of
 from colonysim.fronts.limits import DEFAULTS, Limits
@@ -44,7 +45,7 @@ class Application:
     """The routes of the reference, and the control API under /colonysim/.
 
     Servers call `respond`; as a WSGI application it may be mounted anywhere. `outside`: requests come from other
-    processes. `control_from_anywhere`: the control API answers other machines too.
+    processes. `control_access`: whom the control API answers; by default this machine only.
     """
 
     def __init__(
@@ -52,22 +53,21 @@ class Application:
         sim: Simulation,
         *,
         outside: bool = True,
-        control_from_anywhere: bool = False,
+        control_access: ControlAccess | None = None,
         limits: Limits = DEFAULTS,
     ) -> None:
         self.sim = sim
         self.outside = outside
         self.limits = limits
         self.endpoint = Endpoint(sim)
-        self.control = control.Control(sim, from_anywhere=control_from_anywhere)
+        self.control = control.Control(sim, control_access, limits)
 
     # ------------------------------------------------------------ requests
     def respond(self, request: HttpRequest) -> Reply | Parked:
         """The reply to a request, or that it is parked. Errors: HangUp."""
         path, method = request.path, request.method
         if is_control(path):
-            status, body, kind = self.control.answer(request)
-            return Reply(status, body, [("Content-Type", kind)])
+            return self._control(request)
         if redirect := _redirect(path, method, request.query):
             return redirect
         foreign = _is_foreign(request.headers)
@@ -89,6 +89,11 @@ class Application:
         if parked.foreign:
             reply.headers.append(("Access-Control-Allow-Origin", "*"))
         return reply
+
+    def _control(self, request: HttpRequest) -> Reply:
+        status, body, kind = self.control.answer(request)
+        headers = [("Content-Type", kind), *CONTROL_HEADERS]
+        return Reply(status, body, [*headers, CHALLENGE] if status == 401 else headers)
 
     def _route(self, request: HttpRequest) -> Reply | Parked:
         path = request.path

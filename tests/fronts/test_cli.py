@@ -49,7 +49,8 @@ class Served:
 
     def ask(self, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(f"{self.url}/colonysim/{path}", data) as reply:
+        headers = {"Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/colonysim/{path}", data, headers)) as reply:
             return json.loads(reply.read())
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -226,7 +227,8 @@ def test_dev_prints_the_environment_and_runs_an_executor(serve: Callable[..., Se
     done = client.wait(process, 10, exports["COLONIES_PRVKEY"])
     assert client.get_process(done.processid, exports["COLONIES_PRVKEY"]).output == ["done"]
     control = f"http://{exports['COLONIES_SERVER_HOST']}:{exports['COLONIES_SERVER_PORT']}/colonysim"
-    urllib.request.urlopen(f"{control}/reset", b"").close()
+    reset = urllib.request.Request(f"{control}/reset", b"{}", {"Content-Type": "application/json"})
+    urllib.request.urlopen(reset).close()
     process = client.submit_func_spec(spec, exports["COLONIES_PRVKEY"])
     client.wait(process, 60, exports["COLONIES_PRVKEY"])  # the executor is back
     assert served.stop(signal.SIGINT) == 0

@@ -10,6 +10,7 @@ import requests
 
 from colonysim import ColonyClient, ProcessState, Simulation, WebServer
 from colonysim.fronts.control import Control
+from colonysim.fronts.control_access import ControlAccess
 from colonysim.fronts.http1 import HttpRequest
 from colonysim.sim.faults import Restart, Times
 
@@ -159,7 +160,10 @@ def test_the_page_for_people(server: WebServer, sim: Simulation) -> None:
 def test_other_machines_are_turned_away(sim: Simulation) -> None:
     request = HttpRequest("GET", "/colonysim/clock", "", {}, remote="192.0.2.7")
     assert Control(sim).answer(request)[0] == 403
-    status, body, _ = Control(sim, from_anywhere=True).answer(request)
+    control = Control(sim, ControlAccess(from_anywhere=True, token="t"))
+    assert control.answer(request)[0] == 401
+    request.headers["authorization"] = "Bearer t"
+    status, body, _ = control.answer(request)
     assert (status, json.loads(body)["mode"]) == (200, "manual")
 
 

@@ -386,7 +386,8 @@ def test_a_client_that_says_it_acts_holds_time(sim: Simulation, kind: str) -> No
         wire.socket.settimeout(20)
         message = b'{"name":"careful","waits":true}'
         control.send(
-            b"POST /colonysim/actors HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(message), message)
+            b"POST /colonysim/actors HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(message), message)
         )
         assert control.reply()[0] == "HTTP/1.1 200 OK"
         wire.reader.close()

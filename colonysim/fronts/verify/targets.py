@@ -172,7 +172,7 @@ class Http:
             self._control("/colonysim/reset", {})
 
     def _control(self, path: str, body: dict[str, Any]) -> None:
-        reply = self.request("POST", path, json.dumps(body).encode(), {})
+        reply = self.request("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
         if reply.status != 200:
             raise RuntimeError(f"{path} answered {reply.status}: {reply.text}")
 
