@@ -9,14 +9,19 @@ import hashlib
 import logging
 import os
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from colonysim.fronts.addresses import url_of
+
 BUCKET: Final = "colonies"
 _KEY: Final = "colonysim"
 _REGION: Final = "us-east-1"
+_PATH_MARKS: Final = ("/", "\\", ":", "\0")
+"""What no name of a file or folder holds: separators, on Windows too, its drives and streams, and the end of a text."""
+_RESET_TIMEOUT_S: Final = 10
 _SYNC_LIBRARY: Final = "/usr/local/lib/libcfslib.so"
 
 
@@ -39,9 +44,13 @@ class ObjectStore:
 
     def stop(self) -> None:
         """Forget all objects, and end the server."""
-        reset = urllib.request.Request(f"http://{self.host}:{self.port}/moto-api/reset", method="POST")
-        urllib.request.urlopen(reset).close()
-        self._server.stop()
+        reset = urllib.request.Request(f"{url_of(self.host, self.port)}/moto-api/reset", method="POST")
+        try:
+            urllib.request.urlopen(reset, timeout=_RESET_TIMEOUT_S).close()
+        except OSError:
+            pass  # it ends all the same
+        finally:
+            self._server.stop()
 
     def __enter__(self) -> ObjectStore:
         return self.start()
@@ -86,26 +95,60 @@ def python_sync() -> Iterator[None]:
         pycolonies.Colonies.sync = real
 
 
+class UnsafeName(ValueError):
+    """A label or file name leads out of the folder that is synchronised."""
+
+
 def sync(client: Any, dir: str, label: str, keeplocal: bool, colonyname: str, prvkey: str) -> None:
     """Make a folder and a label hold the same files, with all below them: what pycolonies' library does.
 
     Files that only one side has go to the other. Where both differ the label's win, unless `keeplocal`.
+    Errors: UnsafeName, before anything is changed, where a label, a file's name or a link leads out of the folder.
     """
     folder, top = Path(dir), "/" + label.strip("/")
-    folder.mkdir(parents=True, exist_ok=True)
+    below = top.rstrip("/") + "/"
     places = {top: folder}
     for known in client.get_file_labels(colonyname, prvkey, top, True) or ():
-        places.setdefault(known["name"], folder / known["name"].removeprefix(top).lstrip("/"))
+        name = known["name"]
+        if name.startswith(below):
+            places.setdefault(name, _inside(folder, folder, name.removeprefix(below).split("/"), f"label {name!r}"))
     for found in sorted(path for path in folder.rglob("*") if path.is_dir()):
-        places.setdefault(f"{top}/{found.relative_to(folder).as_posix()}", found)
+        parts = found.relative_to(folder).parts
+        places.setdefault(below + "/".join(parts), _inside(folder, folder, parts, f"folder {str(found)!r}"))
+    there = {place: _known_files(client, place, colonyname, prvkey) for place in places}
+    for place, where in places.items():
+        for name in (*there[place], *_local_files(where)):
+            _inside(folder, where, [name], f"file {name!r} of label {place!r}")
     for place, where in sorted(places.items()):
-        _sync_one(client, where, place, keeplocal, colonyname, prvkey)
+        _sync_one(client, where, place, there[place], keeplocal, colonyname, prvkey)
 
 
-def _sync_one(client: Any, folder: Path, label: str, keeplocal: bool, colony: str, key: str) -> None:
+def _inside(top: Path, folder: Path, parts: Iterable[str], what: str) -> Path:
+    """The path below a folder, which lies below `top`. Errors: UnsafeName where it does not stay there."""
+    place = folder
+    for part in parts:
+        if part in ("", ".", "..") or any(mark in part for mark in _PATH_MARKS):
+            raise UnsafeName(f"{what} cannot be synchronised: {part!r} is no name of a file in {str(top)!r}; rename it")
+        place /= part
+    if not place.resolve().is_relative_to(top.resolve()):
+        raise UnsafeName(f"{what} cannot be synchronised: it leads out of {str(top)!r}; remove the link")
+    return place
+
+
+def _known_files(client: Any, label: str, colony: str, key: str) -> dict[str, str]:
+    """The checksums of a label's files."""
+    return {file["name"]: file["checksum"] for file in client.get_files(label, colony, key) or ()}
+
+
+def _local_files(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
+
+
+def _sync_one(
+    client: Any, folder: Path, label: str, there: dict[str, str], keeplocal: bool, colony: str, key: str
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    here = {path.name: _checksum(path) for path in folder.iterdir() if path.is_file()}
-    there = {file["name"]: file["checksum"] for file in client.get_files(label, colony, key) or ()}
+    here = {name: _checksum(path) for name, path in _local_files(folder).items()}
     for name in sorted(here | there):
         if here.get(name) == there.get(name):
             continue

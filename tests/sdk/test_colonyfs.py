@@ -81,3 +81,45 @@ def test_of_two_versions_one_is_kept(sdk: Sdk, here: Path, keeplocal: bool, kept
     sdk.client.sync(str(here), "/l", keeplocal, "dev", sdk.user_key)
     assert (here / "hello.txt").read_text() == kept
     assert sdk.client.download_data("dev", sdk.user_key, label="/l", filename="hello.txt") == kept.encode()
+
+
+UNSAFE_NAMES = ["..", ".", "..\\x", "c:x"]  # the SDK itself uploads a path as its last part
+UNSAFE_LABELS = ["/l/..", "/l/../..", "/l/a/../../x", "/l//x", "/l/.", "/l/..\\x", "/l/c:"]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("label", "name"), [*(("/l", name) for name in UNSAFE_NAMES), *((label, "x") for label in UNSAFE_LABELS)]
+)
+def test_nothing_is_synchronised_where_a_name_leads_out(
+    sdk: Sdk, here: Path, tmp_path: Path, label: str, name: str
+) -> None:
+    sdk.client.upload_data("dev", sdk.user_key, filename="a first one", data=b"good", label="/l")
+    sdk.client.upload_data("dev", sdk.user_key, filename=name, data=b"evil", label=label)
+    before = tree(tmp_path)
+    with pytest.raises(ValueError, match=r"cannot be synchronised: .* is no name of a file in .*; rename it"):
+        sdk.client.sync(str(here), "/l", False, "dev", sdk.user_key)
+    assert tree(tmp_path) == before
+    assert [file["name"] for file in sdk.client.get_files("/l", "dev", sdk.user_key) or ()][:1] == ["a first one"]
+
+
+@pytest.mark.parametrize("link", ["subdir2", "evil.txt"])
+def test_nothing_is_synchronised_where_a_link_leads_out(sdk: Sdk, here: Path, tmp_path: Path, link: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    (here / link).symlink_to(outside if link == "subdir2" else outside / "secret")
+    with pytest.raises(ValueError, match=r"it leads out of .*; remove the link"):
+        sdk.client.sync(str(here), "/l", False, "dev", sdk.user_key)
+    assert tree(outside) == {"secret": b"secret"}
+    assert not sdk.client.get_file_labels("dev", sdk.user_key)
+
+
+def test_a_label_that_only_begins_alike_is_left_alone(sdk: Sdk, here: Path) -> None:
+    sdk.client.upload_data("dev", sdk.user_key, filename="x", data=b"x", label="/label")
+    before = tree(here)
+    sdk.client.sync(str(here), "/l", False, "dev", sdk.user_key)
+    assert tree(here) == before
