@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +16,8 @@ from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
-from colonysim.fronts.commands import bench, compare, explore, replay, run, traces
+from colonysim.fronts.addresses import LOCALHOST, reachable
+from colonysim.fronts.commands import bench, compare, explore, replay, run, serving, traces
 from colonysim.fronts.commands.console import (
     BROKEN,
     SIGNALLED,
@@ -31,12 +31,14 @@ from colonysim.fronts.commands.console import (
     on_signal,
     out,
 )
-from colonysim.fronts.servers import ServerKind, WebServer
+from colonysim.fronts.commands.serving import Anywhere, ControlToken, Host, LimitOption
+from colonysim.fronts.servers import ServerKind
 from colonysim.fronts.state_file import StateEvery, StateFile, StatePath, kept, state_file
 from colonysim.sim.clock import Mode
 from colonysim.sim.journal import JournalFailed
 
 if TYPE_CHECKING:
+    from colonysim.fronts.echo import EchoExecutor
     from colonysim.fronts.s3 import ObjectStore
     from colonysim.sim.journal import JournalErrors
     from colonysim.sim.simulation import Simulation
@@ -50,7 +52,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.", envvar="COLONYSIM_HOST")]
 Timezone = Annotated[
     str | None, typer.Option(help="IANA zone of printed times and cron expressions.", envvar="COLONYSIM_TIMEZONE")
 ]
@@ -60,7 +61,6 @@ Setting = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of the server; see --settings for all."),
 ]
-Anywhere = Annotated[bool, typer.Option("--control-from-anywhere", help="Let other machines use the control API.")]
 JournalFile = Annotated[
     Path | None, typer.Option("--journal", metavar="FILE", help="File that takes the history, for colonysim replay.")
 ]
@@ -150,7 +150,7 @@ def _root(
 # ---------------------------------------------------------------- serving
 @app.command()
 def dev(
-    host: Host = "127.0.0.1",
+    host: Host = LOCALHOST,
     port: Annotated[int, typer.Option(help="Port to listen on.", envvar="COLONYSIM_PORT")] = 50080,
     timezone: Timezone = None,
     seed: Seed = None,
@@ -160,7 +160,7 @@ def dev(
     answer: Annotated[
         str | None, typer.Option(metavar="JSON", help="Output of that executor, a JSON list; else its arguments.")
     ] = None,
-    takes: Annotated[float, typer.Option(help="Seconds that executor takes for each process.")] = 0.0,
+    takes: Annotated[float | None, typer.Option(help="Seconds that executor takes for each process; else 0.")] = None,
     s3: Annotated[bool, typer.Option("--s3", help="With an S3 server for ColonyFS (extra colonysim[s3]).")] = False,
     server: Server = ServerKind.WERKZEUG,
     state: StatePath = None,
@@ -169,6 +169,8 @@ def dev(
     journal_errors: OnJournalErrors = None,
     setting: Setting = None,
     control_from_anywhere: Anywhere = False,
+    control_token: ControlToken = None,
+    limit: LimitOption = None,
 ) -> None:
     """The stock development environment in real time: a ready server with the colony `dev` and the user `myuser`."""
     from colonysim.fronts import echo
@@ -178,30 +180,38 @@ def dev(
         output = echo.parse_answer(answer)
     except ValueError as error:
         fail(str(error))
-    settings = _settings(setting, STOCK, timezone=timezone, seed=seed, start="now")
-    file = state_file(state, state_every)
-    sim = _simulation(settings, Mode.REAL, 1.0, file, journal, journal_errors, install=True)
-    with ExitStack() as running:
-        running.enter_context(kept(sim, file, state_every))
-        web = running.enter_context(_server(sim, host, port, server, control_from_anywhere))
-        variables = stock.environment(host, web.port, settings.server_key)
-        if s3:
-            variables |= running.enter_context(_object_store(host)).environment()
-        for name, value in variables.items():
-            out.print(f"export {name}={value}", highlight=False, soft_wrap=True)
-        out.print(f"# colonysim on {web.url}, page at {web.url}/colonysim/, Ctrl-C to stop", highlight=False)
-        if executor is not None:
-            echo.EchoExecutor(sim, executor, output, takes).start()
-            out.print(f"# executor {echo.NAME} of type {executor} closes what it gets", highlight=False)
-        _until_signal()
+    serving.check_executor_options(executor, answer, takes)
+    settings = _settings(setting, STOCK.overridden(start="now"), timezone=timezone, seed=seed)
+    with serving.stop_signals() as stopped:
+        place = serving.take_place(host, port, server, control_from_anywhere, control_token, limit)
+        file = state_file(state, state_every)
+        serving.say_what_the_state_decides(
+            state, {"--seed": seed is not None, "--timezone": timezone, "--set": setting}
+        )
+        sim = _simulation(settings, Mode.REAL, 1.0, file, journal, journal_errors, install=True)
+        with ExitStack() as running:
+            running.enter_context(kept(sim, file, state_every))
+            web = running.enter_context(place.server(sim))
+            variables = stock.environment(reachable(host), web.port, sim.settings.server_key)
+            if s3:
+                variables |= running.enter_context(_object_store(host)).environment()
+            for name, value in variables.items():
+                out.print(f"export {name}={value}", highlight=False, soft_wrap=True)
+            token = place.made_up_token(web)
+            page = f"{web.url}/colonysim/" + (f"?token={token}" if token else "")
+            out.print(f"# colonysim on {web.url}, page at {page}, Ctrl-C to stop", highlight=False)
+            if executor is not None:
+                running.enter_context(_echo(sim, executor, output, takes or 0.0))
+                out.print(f"# executor {echo.NAME} of type {executor} closes what it gets", highlight=False)
+            stopped.wait()
 
 
 @app.command()
 def serve(
-    host: Host = "127.0.0.1",
+    host: Host = LOCALHOST,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.", envvar="COLONYSIM_PORT")] = 0,
     clock: Annotated[Mode, typer.Option(help="How time moves.", envvar="COLONYSIM_CLOCK")] = Mode.AUTO,
-    rate: Annotated[float, typer.Option(help="How fast, for --clock scaled.")] = 1.0,
+    rate: Annotated[float | None, typer.Option(help="How fast, for --clock scaled; else 1.")] = None,
     timezone: Timezone = None,
     seed: Seed = None,
     start: Annotated[
@@ -215,16 +225,25 @@ def serve(
     journal_errors: OnJournalErrors = None,
     setting: Setting = None,
     control_from_anywhere: Anywhere = False,
+    control_token: ControlToken = None,
+    limit: LimitOption = None,
 ) -> None:
     """A server for test suites in any language. Prints one line of JSON with its url, seed and pid."""
-    start = start or ("now" if clock is Mode.REAL else None)
-    settings = _settings(setting, timezone=timezone, seed=seed, start=start)
-    file = state_file(state, state_every)
-    sim = _simulation(settings, clock, rate, file, journal, journal_errors, install=stock)
-    with kept(sim, file, state_every), _server(sim, host, port, server, control_from_anywhere) as web:
-        line = {"url": web.url, "seed": settings.seed, "pid": os.getpid()}
-        print(msgspec.json.encode(line).decode(), flush=True)
-        _until_signal()
+    rate = serving.rate_of(clock, rate)
+    base = Settings(start="now") if clock is Mode.REAL else None
+    settings = _settings(setting, base, timezone=timezone, seed=seed, start=start)
+    given = {"--seed": seed is not None, "--timezone": timezone, "--start": start, "--stock": stock, "--set": setting}
+    with serving.stop_signals() as stopped:
+        place = serving.take_place(host, port, server, control_from_anywhere, control_token, limit)
+        file = state_file(state, state_every)
+        serving.say_what_the_state_decides(state, given)
+        sim = _simulation(settings, clock, rate, file, journal, journal_errors, install=stock)
+        with kept(sim, file, state_every), place.server(sim) as web:
+            line: dict[str, Any] = {"url": web.url, "seed": sim.settings.seed, "pid": os.getpid()}
+            if token := place.made_up_token(web):
+                line["control_token"] = token
+            print(msgspec.json.encode(line).decode(), flush=True)
+            stopped.wait()
 
 
 def _simulation(
@@ -257,11 +276,14 @@ def _simulation(
     return sim
 
 
-def _server(sim: Simulation, host: str, port: int, kind: ServerKind, control_from_anywhere: bool) -> WebServer:
+def _echo(sim: Simulation, executor_type: str, output: list[Any] | None, takes_s: float) -> EchoExecutor:
+    from colonysim.fronts.echo import EchoExecutor
+    from colonysim.sim.client import Refused
+
     try:
-        return WebServer(sim, host, port, kind=kind, control_from_anywhere=control_from_anywhere)
-    except OSError as error:
-        fail(error.strerror or str(error))
+        return EchoExecutor(sim, executor_type, output, takes_s)
+    except Refused as refused:
+        fail(f"the executor of --executor cannot join the colony dev: {refused}")
 
 
 def _object_store(host: str) -> ObjectStore:
@@ -271,22 +293,6 @@ def _object_store(host: str) -> ObjectStore:
         return ObjectStore("127.0.0.1" if host == "localhost" else host)
     except ImportError as error:
         fail(str(error))
-
-
-def _until_signal() -> None:
-    """Wait for a signal to stop. It may come twice, by two ways; a third one ends the process as it stands."""
-    stopped = threading.Event()
-    signals = (signal.SIGINT, signal.SIGTERM)
-
-    def heard(*_: object) -> None:
-        if stopped.is_set():
-            for number in signals:
-                signal.signal(number, signal.SIG_DFL)
-        stopped.set()
-
-    for number in signals:
-        signal.signal(number, heard)
-    stopped.wait()
 
 
 # ---------------------------------------------------------------- scenarios

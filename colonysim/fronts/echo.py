@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from typing import Any, Final
 
 from colonysim.sim.actors import OWN_THREADS
@@ -30,37 +29,53 @@ def parse_answer(text: str | None) -> list[Any] | None:
 
 
 class EchoExecutor:
-    """Closes each process with the given output, or else with its arguments, after a while."""
+    """Closes each process with the given output, or else with its arguments, after a while.
+
+    Errors: Refused where the stock colony is not there.
+    """
 
     def __init__(self, sim: Simulation, executor_type: str, answer: list[Any] | None, takes_s: float) -> None:
         self._sim = sim
         self._type = executor_type
         self._answer = answer
         self._takes_s = takes_s
+        self._stopping = threading.Event()
         self._executor: ExecutorClient | None = self._join()
 
-    def start(self) -> None:
-        """Run in a thread of its own, for as long as the program lives."""
+    def start(self) -> EchoExecutor:
+        """Run in a thread of its own until `stop`."""
         threading.Thread(target=self._run, name=f"{OWN_THREADS}echo", daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Close nothing any more. Its last poll ends by itself, or with the process."""
+        self._stopping.set()
+
+    def __enter__(self) -> EchoExecutor:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def _join(self) -> ExecutorClient:
         return ColonyClient.stock(self._sim).add_executor(self._type, NAME)
 
     def _run(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             try:
                 self._executor = self._executor or self._join()
                 self._serve(self._executor)
             except (Refused, ConnectionError) as problem:  # it has been removed, or the server reset
                 print(f"# executor {NAME} begins anew: {problem}", flush=True)
                 self._executor = None
-                time.sleep(RETRY_S)
+                self._stopping.wait(RETRY_S)
 
     def _serve(self, executor: ExecutorClient) -> None:
         process = executor.assign(timeout_s=POLL_S)
         if process is None:
             return
-        time.sleep(self._takes_s)
+        if self._stopping.wait(self._takes_s):
+            return
         try:
             process.close(process.args if self._answer is None else self._answer)
         except Refused as refused:

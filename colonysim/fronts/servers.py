@@ -42,8 +42,8 @@ class WebServer:
     """A simulation on a port of this machine, by default on both loopbacks. Port 0 takes a free one.
 
     `control_from_anywhere`: other machines may use the control API too, with `control_token`, which is made up where
-    none is given. Errors: OSError that names the address where it cannot be had; ValueError for a port, host, kind or
-    token that cannot be.
+    none is given. `listeners`: sockets that listen already, in place of a port. Errors: OSError that names the address
+    where it cannot be had; ValueError for a port, host, kind or token that cannot be.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class WebServer:
         control_from_anywhere: bool = False,
         control_token: str | None = None,
         limits: Limits = DEFAULTS,
+        listeners: list[socket.socket] | None = None,
     ) -> None:
         from colonysim.fronts.control_access import ControlAccess
         from colonysim.fronts.web import Application
@@ -65,7 +66,7 @@ class WebServer:
         access = ControlAccess(from_anywhere=control_from_anywhere, token=control_token, host=host)
         self.control_token = access.token
         self.app = Application(sim, control_access=access, limits=limits)
-        self._listeners = listen(host, port)
+        self._listeners = listeners or listen(host, port)
         self.host, self.port = host, self._listeners[0].getsockname()[1]
         self.url = url_of(self.host, self.port)
         self.app.endpoint.address = self.host, self.port

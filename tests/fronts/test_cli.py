@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,17 @@ def test_its_version_and_all_settings() -> None:
         (["serve", "--set", "cron_checker_period_ms=soon"], ["cron_checker_period_ms", "soon"]),
         (["serve", "--start", "yesterday"], ["yesterday", "2026-01-01T00:00:00Z"]),
         (["serve", "--clock", "scaled", "--rate", "0"], ["greater than 0"]),
+        (["serve", "--clock", "scaled", "--rate", "nan"], ["greater than 0"]),
+        (["serve", "--rate", "2"], ["--rate goes with --clock scaled"]),
+        (["serve", "--port", "99999"], ["there is no port 99999", "or 0 for any free one"]),
+        (["dev", "--port", "-1"], ["there is no port -1"]),
+        (["serve", "--port", "abc"], ["--port", "integer"]),
+        (["serve", "--host", "a..b"], ["'a..b' is no host to listen on"]),
+        (["serve", "--limit", "bodies=1"], ["there is no limit 'bodies'"]),
+        (["serve", "--control-token", "a b"], ["visible ASCII"]),
+        (["dev", "--takes", "1"], ["--takes goes with --executor TYPE"]),
+        (["dev", "--answer", "[1]"], ["--answer goes with --executor TYPE"]),
+        (["dev", "--executor", "cli", "--takes", "nan"], ["--takes is a number of seconds"]),
         (["dev", "--answer", "{"], ["JSON"]),
         (["verify", "nowhere"], ["nowhere does not exist"]),
         (["verify", str(ONE_CASE), "--real"], ["--url"]),
@@ -200,6 +212,32 @@ def test_a_state_that_cannot_be_read_is_left_as_it_is(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "no state of colonysim" in refused.stderr
     assert state.read_text() == "nonsense"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_right_after_the_line_costs_no_state(
+    serve: Callable[..., Served], tmp_path: Path, number: signal.Signals
+) -> None:
+    for attempt in range(5):
+        state = tmp_path / f"state {attempt}"
+        assert serve("serve", "--stock", "--state", str(state)).stop(number) == 0
+        assert state.exists()
+
+
+def test_a_bad_place_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    assert run("serve", "--port", "70000", "--journal", str(tmp_path / "j")).returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_token_that_is_made_up_is_printed(serve: Callable[..., Served]) -> None:
+    line = json.loads(serve("serve", "--control-from-anywhere").line)
+    asked = urllib.request.Request(f"{line['url']}/colonysim/clock")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(asked)
+    asked.add_header("Authorization", f"Bearer {line['control_token']}")
+    assert urllib.request.urlopen(asked).status == 200
+    given = serve("serve", "--control-from-anywhere", COLONYSIM_CONTROL_TOKEN="secret")
+    assert "secret" not in given.line
 
 
 def test_a_taken_port_is_told(serve: Callable[..., Served]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from colonysim import ColonyClient, ProcessState, Simulation, WebServer
 from colonysim.fronts.control import Control
 from colonysim.fronts.control_access import ControlAccess
 from colonysim.fronts.http1 import HttpRequest
+from colonysim.fronts.limits import DEFAULTS, Limits
 from colonysim.sim.faults import Restart, Times
 
 from .conftest import signed
@@ -172,3 +175,11 @@ def test_a_type_that_is_not_served_is_kept_under_its_name(server: WebServer, ask
     call = ask("GET", "calls?limit=1")[0]
     assert (call["payload_type"], call["status"]) == ("brewcoffeemsg", 403)
     assert call["body"] == "invalid rpcMsg.PayloadType: brewcoffeemsg"
+
+
+def test_every_route_and_limit_is_documented(sim: Simulation) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "control-api.md").read_text()
+    for method, name in Control(sim).routes:
+        assert f"| `{method} {name}` |" in text
+    for name in Limits.__struct_fields__:
+        assert re.search(rf"\| `{name}`.* \| {int(getattr(DEFAULTS, name))} \|", text), name
