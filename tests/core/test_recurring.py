@@ -192,6 +192,16 @@ def test_an_executor_may_start_workflows_that_belong_nowhere(sim: Simulation, co
     assert [graph.colony for graph in sim.world.graphs.values()] == [""]
 
 
+def test_a_cron_that_is_run_by_hand_counts_its_interval_from_then(
+    sim: Simulation, colony: ColonyClient, add_cron: AddCron, ask: Ask
+) -> None:
+    cron = add_cron(interval=10)
+    sim.advance(5)
+    ask(colony.user, "runcronmsg", cronid=cron["cronid"])
+    sim.advance(25)
+    assert [when.second for when in starts(sim)] == [5, 15, 26]
+
+
 # ---------------------------------------------------------------- generators
 def test_a_thousand_arguments_in_batches_of_five(
     sim: Simulation, colony: ColonyClient, ask: Ask, add_generator: AddGenerator

@@ -66,3 +66,47 @@ def test_priorities_of_workflows_may_leave_sixty_four_bits(sim: Simulation, colo
     graph = colony.submit_workflow({"n": {"priority": 200_000}, "m": {"priority": -200_000}})
     for node in graph.processes.values():
         assert -(2**63) <= node.picture.priority_time_ns < 2**63
+
+
+# ---------------------------------------------------------------- limits that count anew, or go on
+def test_the_waiting_limit_counts_anew_after_a_retry(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor("t")
+    process = colony.submit("f", executortype="t", maxexectime=2, maxwaittime=5, maxretries=3)
+    assert executor.assign() is not None
+    sim.advance(3)
+    assert (process.state, process.retries) == (ProcessState.WAITING, 1)
+    sim.advance(5)
+    assert process.state is ProcessState.WAITING
+    sim.advance(1)
+    assert process.state is ProcessState.FAILED
+    assert process.errors == ["Maximum waiting time limit exceeded"]
+
+
+def test_a_waiting_limit_that_passed_while_the_process_ran_counts_once_its_executor_is_removed(
+    sim: Simulation, colony: ColonyClient
+) -> None:
+    """Its deadline is not renewed, so the next run of the loop finds it passed."""
+    executor = colony.add_executor("t")
+    process = colony.submit("f", executortype="t", maxwaittime=2)
+    assert executor.assign() is not None
+    sim.advance(10)
+    assert process.state is ProcessState.RUNNING
+    colony.remove_executor(executor)
+    assert process.state is ProcessState.WAITING
+    sim.advance(1)
+    assert process.state is ProcessState.FAILED
+    assert process.errors == ["Maximum waiting time limit exceeded"]
+
+
+def test_a_waiting_limit_still_to_come_counts_once_the_executor_is_removed(
+    sim: Simulation, colony: ColonyClient
+) -> None:
+    executor = colony.add_executor("t")
+    process = colony.submit("f", executortype="t", maxwaittime=5)
+    assert executor.assign() is not None
+    sim.advance(2)
+    colony.remove_executor(executor)
+    sim.advance(3)
+    assert process.state is ProcessState.WAITING
+    sim.advance(1)
+    assert process.state is ProcessState.FAILED

@@ -343,10 +343,12 @@ def test_in_histories_of_ten_thousands_of_steps_the_queues_do_what_a_linear_sear
     others = {"take": 24, "back": 4, "cancel": 4, "release": 4, "look": 1}
     waves = {"submit": 60, "take": 14, "cancel": 55, "all_back": 1}
     tides = {"submit": 200, "take": 200, "cancel": 330, "all_back": 1}
+    surf = {"submit": 40, "take": 60, "cancel": 15, "back": 20, "all_back": 1}
     shapes = [
         Shape(3000, {"submit": 28, **others}),
         Shape(10_000, waves, sizes=1, priorities=1, colonies=1, alike=True),
         Shape(10_000, tides, sizes=1, priorities=1, colonies=1, alike=True),
+        Shape(6000, surf, sizes=3, priorities=1, colonies=1, alike=True),
         Shape(3000, {"submit": 28, **others}, sizes=12, priorities=1, colonies=1),
         Shape(6000, {"submit": 5, "take": 9, "back": 3, "cancel": 1}, sizes=40, colonies=1),
     ]
