@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder, SourceLoader
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_loader
+from importlib.util import spec_from_file_location
 from types import CodeType, FunctionType, ModuleType
 
 from tests.mutation.mutants import Mutant, Source
@@ -71,7 +71,7 @@ class MutatedImport(MetaPathFinder, SourceLoader):
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != self.name:
             return None
-        return spec_from_loader(name, self, origin=str(self.source.path))
+        return spec_from_file_location(name, self.source.path, loader=self)
 
     def get_filename(self, fullname: str) -> str:
         return str(self.source.path)

@@ -90,7 +90,16 @@ class Tests:
 def with_tests(then: Callable[[Judge], None]) -> None:
     """Collect the tests and hand them over."""
     plugins = ("randomly", "xdist", "cacheprovider", "terminal", "benchmark")
-    options = ["-o", "addopts=", "-o", "faulthandler_timeout=0", "--rootdir", str(ROOT), "--capture=no"]
+    options = [
+        "-o",
+        "addopts=",
+        "-o",
+        "faulthandler_timeout=0",
+        "--rootdir",
+        str(ROOT),
+        "--capture=no",
+        "--assert=plain",
+    ]
     options += [part for name in plugins for part in ("-p", f"no:{name}")]
     options += [f"--ignore={ROOT / path}" for path in LEFT_OUT]
     code = pytest.main([*options, *(str(ROOT / path) for path in PATHS)], plugins=[Tests(then)])

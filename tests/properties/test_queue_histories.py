@@ -169,6 +169,16 @@ def ways_of(kind: str, before: Sizes, after: Sizes) -> list[str]:
     return found
 
 
+def keeps_within_bounds(pool: Pool, most_runs: int) -> None:
+    """Nothing is kept for ever: no dropped run, no long log, no view and no step that nobody asks for."""
+    numbers = {run.number for run in pool.runs.values()}
+    for lane in pool.lanes.values():
+        assert numbers.issuperset(lane.runs)
+        assert len(lane.views) <= 64
+        assert len(lane.log) <= 2 * most_runs + 1
+        assert len(lane.cpu_steps) + len(lane.memory_steps) <= 4 * most_runs + 66
+
+
 # ---------------------------------------------------------------- one history
 @dataclass
 class Shape:
@@ -190,14 +200,18 @@ class History:
         self.queues = Queues(exclusive)
         self.lists = Lists(exclusive)
         self.running: list[Wish] = []
-        self.now_ns = self.submitted = self.tickets = 0
+        self.now_ns = self.submitted = self.tickets = self.most_runs = self.steps_done = 0
         self.ways: Counter[str] = Counter()
 
     def step(self, kind: str) -> None:
         before = {key: Sizes.of(pool) for key, pool in self.queues.pools.items()}
         getattr(self, kind)()
+        self.steps_done += 1
         for key, pool in self.queues.pools.items():
             self.ways.update(ways_of(kind, before.get(key, Sizes()), Sizes.of(pool)))
+            self.most_runs = max([self.most_runs, *(len(lane.runs) for lane in pool.lanes.values())])
+            if self.steps_done % 16 == 0:
+                keeps_within_bounds(pool, self.most_runs)
         assert len(self.queues) == len(self.lists.waiting)
 
     def run(self) -> None:
@@ -242,9 +256,9 @@ class History:
             location="" if alike else str(self._one_of("", "", "", "x", "X")),
             cpu=self._amount(),
             memory=self._amount(),
-            storage=int(self.pick(20) == 0),
-            nodes=127 + int(self.pick(20) == 0),
-            blocked=self.pick(8) == 0,
+            storage=0 if alike else int(self.pick(20) == 0),
+            nodes=0 if alike else 127 + int(self.pick(20) == 0),
+            blocked=not alike and self.pick(8) == 0,
         )
         wish.process = process_of(wish)
         self.queues.push(wish.process)
@@ -341,14 +355,16 @@ def process_of(wish: Wish) -> Process:
 def test_in_histories_of_ten_thousands_of_steps_the_queues_do_what_a_linear_search_does() -> None:
     """Shapes: many that are alike, much that is cancelled, much that comes back, sizes without number."""
     others = {"take": 24, "back": 4, "cancel": 4, "release": 4, "look": 1}
-    waves = {"submit": 60, "take": 14, "cancel": 55, "all_back": 1}
-    tides = {"submit": 200, "take": 200, "cancel": 330, "all_back": 1}
-    surf = {"submit": 40, "take": 60, "cancel": 15, "back": 20, "all_back": 1}
+    waves = {"submit": 60, "take": 14, "cancel": 55, "all_back": 1, "look": 1}
+    tides = {"submit": 200, "take": 200, "cancel": 330, "all_back": 1, "look": 2}
+    ebb = {"submit": 30, "take": 60, "back": 30, "cancel": 5}
+    other_sizes = {"submit": 30, "take": 70, "cancel": 10}
     shapes = [
         Shape(3000, {"submit": 28, **others}),
         Shape(10_000, waves, sizes=1, priorities=1, colonies=1, alike=True),
         Shape(10_000, tides, sizes=1, priorities=1, colonies=1, alike=True),
-        Shape(6000, surf, sizes=3, priorities=1, colonies=1, alike=True),
+        Shape(6000, ebb, sizes=3, priorities=1, colonies=1, alike=True),
+        Shape(2500, other_sizes, sizes=10**9, priorities=1, colonies=1, alike=True),
         Shape(3000, {"submit": 28, **others}, sizes=12, priorities=1, colonies=1),
         Shape(6000, {"submit": 5, "take": 9, "back": 3, "cancel": 1}, sizes=40, colonies=1),
     ]
@@ -386,6 +402,10 @@ def test_in_long_histories_signals_go_to_whom_a_plain_list_names(exclusive: bool
     history = History(random.Random(7).randrange, Shape(6000, weights), exclusive)
     history.run()
     assert history.tickets > 500
+    while history.lists.calls:
+        history.unpark()
+    assert history.queues.polls == history.queues.parked == history.queues.pause_polls == {}
+    assert all(pool.polls == pool.by_name == {} for pool in history.queues.pools.values())
 
 
 KINDS = ["submit", "submit", "submit", "release", "take", "take", "back", "cancel", "look", "park", "unpark", "signal"]
