@@ -197,6 +197,33 @@ def test_what_has_succeeded_goes_when_it_is_old(sim: Simulation, colony: ColonyC
     assert sim.world.logs == []
 
 
+def test_what_is_exactly_as_old_as_allowed_stays_until_the_next_look(sim: Simulation, colony: ColonyClient) -> None:
+    """A look that finds something older deletes that alone, whatever its kind."""
+    executor = colony.add_executor("t")
+    for after_s in (30, 30):
+        sim.advance(after_s)
+        colony.submit_workflow({"a": {"executortype": "t"}})
+        colony.submit("f", executortype="t", env={"A": "1"})
+        for _ in range(2):
+            assigned = executor.assign()
+            assert assigned is not None
+            if not assigned.picture.graph_id:
+                assigned.log("x")
+            assigned.close()
+    world = sim.world
+
+    def counts() -> list[int]:
+        return [len(table) for table in (world.processes, world.graphs, world.attributes, world.logs)]
+
+    assert counts() == [4, 2, 2, 2]
+    sim.advance(599.5)
+    assert counts() == [4, 2, 2, 2]
+    sim.advance(0.5)
+    assert counts() == [2, 1, 1, 1]
+    sim.advance(60)
+    assert counts() == [0, 0, 0, 0]
+
+
 def test_an_attribute_that_says_it_has_succeeded_goes_by_its_own_age(
     sim: Simulation, colony: ColonyClient, ask: Ask
 ) -> None:

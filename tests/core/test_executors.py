@@ -24,6 +24,32 @@ def test_who_has_not_asked_for_work_for_ten_minutes_is_unregistered(sim: Simulat
     assert executor_state(colony, never_heard.name) == APPROVED
 
 
+def test_who_was_heard_of_exactly_as_long_ago_as_allowed_stays(sim: Simulation, colony: ColonyClient) -> None:
+    """The clean-up that finds another one silent leaves it alone, and comes back for it."""
+    silent, just_heard = colony.add_executor("t"), colony.add_executor("t")
+    sim.advance(30)
+    silent.assign()
+    sim.advance(30)
+    just_heard.assign()
+    sim.advance(600)
+    assert [executor_state(colony, each.name) for each in (silent, just_heard)] == [UNREGISTERED, APPROVED]
+    sim.advance(60)
+    assert executor_state(colony, just_heard.name) == UNREGISTERED
+
+
+def test_one_that_is_added_with_an_old_time_is_found_silent_at_the_next_look(
+    sim: Simulation, colony: ColonyClient, ask: Ask
+) -> None:
+    """The time it was last heard of is taken from who adds it, and from who adds it anew."""
+    sim.advance(3600)
+    spec = {"executorid": "b" * 64, "executorname": "e", "colonyname": "c"}
+    for old in ("2026-01-01T00:00:01Z", "2026-01-01T00:20:00Z"):
+        ask(colony, "addexecutormsg", executor=spec | {"lastheardfromtime": old})
+        assert executor_state(colony, "e") != UNREGISTERED
+        sim.advance(60)
+        assert executor_state(colony, "e") == UNREGISTERED
+
+
 def executor_state(colony: ColonyClient, name: str) -> int:
     return colony.sim.world.executors[colony.name, name].state
 

@@ -254,3 +254,51 @@ def test_a_year_with_nothing_to_do_costs_nothing(sim: Simulation, add_generator:
     add_generator(trigger=5)
     sim.advance(timedelta(seconds=YEAR_S))
     assert len(sim.world.agenda) == 0
+
+
+def test_arguments_take_the_place_of_a_roots_own_and_of_nothing_else(
+    sim: Simulation, colony: ColonyClient, ask: Ask, add_generator: AddGenerator
+) -> None:
+    """c-workflows 7: a root loses its keyword arguments as well, what depends on it keeps both."""
+    given = {"args": ["own"], "kwargs": {"key": "own"}}
+    conditions = NODE["conditions"] | {"dependencies": ["n"]}
+    nodes = [NODE | given, NODE | given | {"nodename": "m", "conditions": conditions}]
+    generator = add_generator(trigger=1, workflowspec=json.dumps({"colonyname": "c", "functionspecs": nodes}))
+    ask(colony.user, "packgeneratormsg", generatorid=generator["generatorid"], arg="packed")
+    sim.advance(2)
+    shown = {p.spec.nodename: (p.spec.args, p.spec.kwargs) for p in sim.world.processes.values()}
+    assert shown == {"n": (["packed"], {}), "m": (["own"], {"key": "own"})}
+
+
+def test_a_negative_trigger_is_not_looked_at_again(
+    sim: Simulation, colony: ColonyClient, ask: Ask, add_generator: AddGenerator
+) -> None:
+    generator = add_generator(trigger=-1, timeout=5)
+    ask(colony.user, "packgeneratormsg", generatorid=generator["generatorid"], arg="x")
+    assert len(sim.world.agenda) == 0
+
+
+# ---------------------------------------------------------------- corners of crons
+def test_a_nul_among_the_arguments_hinders_no_cron(sim: Simulation, add_cron: AddCron) -> None:
+    """Only what is stored as text may not hold it."""
+    add_cron(interval=5, workflowspec=WORKFLOW.replace('"funcname"', '"args":["a\\u0000b"],"funcname"'))
+    sim.advance(8)
+    assert [process.spec.args for process in sim.world.processes.values()] == [["a\0b"]]
+
+
+def test_only_the_leaves_of_the_workflow_before_feed_the_next(
+    sim: Simulation, colony: ColonyClient, add_cron: AddCron
+) -> None:
+    leaf = NODE | {"nodename": "leaf", "conditions": NODE["conditions"] | {"dependencies": ["n"]}}
+    workflow = json.dumps({"colonyname": "c", "functionspecs": [NODE, leaf]})
+    add_cron(interval=5, waitforprevprocessgraph=True, workflowspec=workflow)
+    executor = colony.add_executor("t")
+    sim.advance(8)
+    for output in (["of the root"], ["of the leaf"]):
+        assigned = executor.assign()
+        assert assigned is not None
+        assigned.close(output)
+    sim.advance(8)
+    assigned = executor.assign()
+    assert assigned is not None
+    assert assigned.input == ["of the leaf"]

@@ -126,6 +126,9 @@ class Campaign:
                 if mutant.key in self.verdicts:
                     continue
                 chosen = self._chosen(mutant, trials)
+                if not chosen:  # perhaps it runs at the import alone
+                    mutant.static = True
+                    chosen = self._chosen(mutant, trials)
                 yield mutant, partial(_try, judge, mutant, chosen, functions[module], self.options)
 
     def _chosen(self, mutant: Mutant, trials: list[Trial]) -> list[Trial]:
@@ -161,7 +164,7 @@ class Campaign:
             self.kills[f"{mutant.module}.{mutant.qualname}", last["by"]] += 1
             self.kills[mutant.module, last["by"]] += 1
         else:
-            self._print(f"survived: {mutant.key}" + ("" if last.get("tried", 1) else "   (no trial runs it)"))
+            self._print(f"survived: {mutant.key}")
         if len(self.verdicts) % 20 == 0:
             self._print(f"{len(self.verdicts)} of {sum(map(len, self.mutants.values()))}")
             self._write()
@@ -226,9 +229,7 @@ def _try(
     def tell(trial: Trial) -> None:
         say({"trial": trial.name, "usual_s": trial.usual_s})
 
-    if not trials:
-        say({"killed": False, "tried": 0})
-    elif functions.plant(mutant):
+    if functions.plant(mutant):
         say(verdict(judge, trials, tell))
     else:
         usual_s = sum(trial.usual_s for trial in trials)

@@ -14,13 +14,13 @@ OWN: dict[str, tuple[str, ...]] = {
     "lanes": ("test_scheduling.py", "test_queue_histories.py"),
     "scheduling": ("test_scheduling.py", "test_queue_histories.py", "test_polls.py", "test_policies.py"),
     "agenda": ("test_agenda.py",),
-    "transitions": ("test_release_loop.py", "test_executors.py", "test_model.py"),
-    "lifecycle": ("test_release_loop.py", "test_polls.py", "test_model.py"),
-    "graphs": ("test_workflows.py", "test_graphs.py"),
+    "transitions": ("test_life_cycle.py", "test_release_loop.py", "test_executors.py", "test_model.py"),
+    "lifecycle": ("test_life_cycle.py", "test_release_loop.py", "test_polls.py", "test_model.py"),
+    "graphs": ("test_life_cycle.py", "test_workflows.py", "test_graphs.py"),
     "recurring": ("test_recurring.py", "test_loops.py"),
     "registration": ("test_executors.py", "test_loops.py"),
     "retention": ("test_data.py", "test_loops.py"),
-    "access": ("test_access_matrix.py",),
+    "access": ("test_access.py", "test_access_matrix.py"),
     "channels": ("test_channels.py",),
 }
 """The modules of colonysim.core that are mutated, with the tests to be tried first."""
@@ -293,7 +293,8 @@ def _call(node: ast.AST, _: Place) -> Iterator[tuple[str, ast.AST]]:
     if not isinstance(node, ast.Call):
         return
     args = node.args
-    if len(args) >= 2 and not any(isinstance(arg, ast.Starred) for arg in args[:2]):
+    name = ast.unparse(node.func)
+    if len(args) >= 2 and name not in ("min", "max") and not any(isinstance(arg, ast.Starred) for arg in args[:2]):
         if ast.unparse(args[0]) != ast.unparse(args[1]):
             yield "swapped arguments", _with(node, args=[args[1], args[0], *args[2:]])
     for place in range(len(node.keywords)):
@@ -314,8 +315,8 @@ def _name(node: ast.AST, _: Place) -> Iterator[tuple[str, ast.AST]]:
             )
         else:
             yield "other function", ast.Name(other, ast.Load())
-    if isinstance(node, ast.Attribute) and node.attr in NAMES:
-        yield "other function", _with(node, attr=NAMES[node.attr])
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in NAMES:
+        yield "other function", _with(node, func=_with(node.func, attr=NAMES[node.func.attr]))
 
 
 def _statement(node: ast.AST, place: Place) -> Iterator[tuple[str, ast.AST]]:
