@@ -32,6 +32,13 @@ def test_ties_are_broken_by_rank_then_by_order_of_entry() -> None:
     assert list(taken(agenda)) == [(100, Ring(3)), (100, Ring(1)), (100, Ring(2))]
 
 
+def test_without_a_rank_an_event_comes_with_those_of_rank_0() -> None:
+    agenda = Agenda()
+    for number, ranks in ((1, [1]), (2, []), (3, [0]), (4, [-1])):
+        agenda.add(100, Ring(number), *ranks)
+    assert [event.number for _, event in taken(agenda)] == [4, 2, 3, 1]  # type: ignore[attr-defined]
+
+
 def test_what_is_taken_is_there_no_more() -> None:
     agenda = Agenda()
     ticket = agenda.add(100, Ring(1))

@@ -37,6 +37,20 @@ def test_who_was_heard_of_exactly_as_long_ago_as_allowed_stays(sim: Simulation, 
     assert executor_state(colony, just_heard.name) == UNREGISTERED
 
 
+def test_an_identity_of_two_executors_stays_known_when_one_of_them_changes_it(
+    sim: Simulation, colony: ColonyClient, ask: Ask
+) -> None:
+    key = "b" * 64
+    for colony_of, name in ((colony, "e"), (ColonyClient.create(sim, "d"), "e")):
+        spec = {"executorid": key, "executortype": "t", "executorname": name, "colonyname": colony_of.name}
+        ask(colony_of, "addexecutormsg", executor=spec)
+        ask(colony_of, "approveexecutormsg", colonyname=colony_of.name, executorname=name)
+    assert ask(key, "changeexecutoridmsg", colonyname="c", executorid="e" * 64) == {}
+    assert [record.colony for record in sim.world.executors_by_id[key]] == ["d"]
+    assert ask(key, "getcolonymsg", colonyname="d")["name"] == "d"
+    assert ask("e" * 64, "getcolonymsg", colonyname="c")["name"] == "c"
+
+
 def test_one_that_is_added_with_an_old_time_is_found_silent_at_the_next_look(
     sim: Simulation, colony: ColonyClient, ask: Ask
 ) -> None:
