@@ -265,6 +265,7 @@ def _plain_statistics(calls: list[tuple[float, float]]) -> tuple[float, ...]:
         [(4, 3), (2, 9), (8, 0.5)],
         [(0, 0), (4, 3), (0, 0), (0.25, 0.5)],
         [(0.5, 0.25), (0.75, 0.125), (16, 32), (0.5, 0.25)],
+        [(0.75, 0.75), (0.5, 0.5), (0.625, 0.875), (0.25, 0.25)],
     ],
 )
 def test_the_statistics_of_a_function_follow_the_formula(
