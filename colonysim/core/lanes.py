@@ -11,12 +11,14 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from colonysim.core.bounds import Tree
 from colonysim.core.model import WAITING, Process
+
+if TYPE_CHECKING:
+    from colonysim.core.bounds import Tree
 
 _FEW_RUNS: Final = 4  # so many runs are looked at one by one; more get views of their heads
 _MOST_VIEWS: Final = 64
@@ -234,6 +236,8 @@ class Lane:
     def _in_tree(self, demand: Demand) -> tuple[Run, Process] | None:
         """The best of the runs in the tree, which takes in those that are fresh once they are many."""
         if self.tree is None or len(self.fresh) > 32 + math.isqrt(self.tree.size):
+            from colonysim.core.bounds import Tree  # few servers need one
+
             self.tree = Tree(list(self.runs.values()))
             self.fresh.clear()
         return self.tree.best(demand)

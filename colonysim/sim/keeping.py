@@ -11,16 +11,16 @@ from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Entry
 from colonysim.core.world import World
-from colonysim.sim import explain, why
+from colonysim.sim import why
 from colonysim.sim.actors import Actors
 from colonysim.sim.calls import Calls
 from colonysim.sim.clock import Clock
-from colonysim.sim.explain import WhyNot
 from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal
 from colonysim.sim.pending import Call, Pending
 
 if TYPE_CHECKING:
+    from colonysim.sim.explain import WhyNot
     from colonysim.sim.programs import Programs
 
 _KEPT_OF_REFUSED: Final = 2000
@@ -145,6 +145,8 @@ class Keeping:
 
     def why_not(self, process_id: str) -> WhyNot:
         """Why a process is not assigned: all that stands in its way."""
+        from colonysim.sim import explain
+
         with self._lock:
             return explain.why_not(self.world, process_id)
 
