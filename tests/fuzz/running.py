@@ -108,8 +108,12 @@ class Wrong(Exception):
 
 # ---------------------------------------------------------------- state
 def fingerprint(world: World) -> bytes:
-    """All that the world is, but for what it was asked last. Equal bytes mean equal worlds."""
-    return pickle.dumps(world, protocol=5)
+    """All that the world is, but for what it has to tell observers. Equal bytes mean equal worlds."""
+    trace, world.trace = world.trace, None
+    try:
+        return pickle.dumps(world, protocol=5)
+    finally:
+        world.trace = trace
 
 
 def _differences(before: Any, after: Any, path: str = "", seen: set[tuple[int, int]] | None = None) -> Iterator[str]:
