@@ -90,7 +90,7 @@ def test_steps_grow_as_pattern_and_text_do(hard: str, end: str) -> None:
 
 def test_a_long_search_among_long_texts_takes_steps_as_its_parts_are_long() -> None:
     pattern, text = Like("%" + "a_" * 2000 + "b%"), "a" * 8000
-    assert steps(lambda: pattern.matches(text)) <= 40 * (4000 + 8000)
+    assert steps(lambda: pattern.matches(text)) <= 4 * (4000 + 8000)
 
 
 def test_a_search_with_many_wildcards_is_answered(sim: Simulation, colony: ColonyClient) -> None:

@@ -77,8 +77,8 @@ def _steps_of_an_assign(sets: int, sizes: int) -> float:
 
 
 def test_an_assign_of_one_in_300_sizes_does_not_look_at_all_sets() -> None:
-    """To make a view of 10,000 sets takes some 200,000 steps, and each of 300 sizes in turn needed a new one."""
-    assert _steps_of_an_assign(10_000, 300) <= 20_000
+    """To make a view of 10,000 sets takes some 20,000 lines, and each of 300 sizes in turn needed a new one."""
+    assert _steps_of_an_assign(10_000, 300) <= 2_000
 
 
 def test_new_amounts_before_each_assign_do_not_cost_a_view_each() -> None:
