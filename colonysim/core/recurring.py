@@ -16,7 +16,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.events import CRON_RANK, GENERATOR_RANK, CronCheck, GeneratorCheck
 from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator, Process, ProcessGraph
 from colonysim.core.specs import ZERO_TIME_NS, WorkflowSpec
-from colonysim.core.trace import CronArmed, CronRan, Fired, Gone, Held, Packed
+from colonysim.core.trace import CronArmed, CronIdle, CronRan, Fired, Gone, Held, Packed
 from colonysim.core.world import World
 
 CHECK_DELAY_NS: Final = 1_000_000
@@ -60,7 +60,9 @@ def check_cron(world: World, event: CronCheck) -> None:
         if next_ns is not None:
             cron.next_run_ns = next_ns
             _arm_cron(world, cron)
-        elif (chance_ns := _next_chance(world, cron)) is not None:
+            return
+        world.note(CronIdle(cron.cron_id))
+        if (chance_ns := _next_chance(world, cron)) is not None:
             due_ns = _next_look(world, world.settings.cron_checker_period_ms, chance_ns)
             cron.timer = world.agenda.add(due_ns, CronCheck(cron.cron_id), CRON_RANK)
     else:

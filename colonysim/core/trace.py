@@ -99,6 +99,12 @@ class CronArmed(msgspec.Struct, frozen=True, gc=False):
     next_run_ns: int
 
 
+class CronIdle(msgspec.Struct, frozen=True, gc=False):
+    """A first look has found no time at which a cron will run."""
+
+    cron_id: str
+
+
 class CronRan(msgspec.Struct, frozen=True, gc=False):
     """A cron has started its workflow; `asked`: because somebody said so."""
 
@@ -157,6 +163,7 @@ Entry = (
     | Unregistered
     | Settled
     | CronArmed
+    | CronIdle
     | CronRan
     | Held
     | Packed

@@ -313,6 +313,28 @@ def test_a_cron_that_does_not_wait_for_its_workflow(colony: ColonyClient, monkey
     expect("ran before its workflow .* had come to an end", lambda: colony.sim.advance(20))
 
 
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"interval": 10},
+        {"interval": -1, "cronexpression": "* * * * * *"},
+        {"interval": -1, "cronexpression": "0 0 0 30 2 *"},
+    ],
+)
+def test_a_workflow_that_the_client_named_is_waited_for_until_the_first_look(
+    colony: ColonyClient, when: dict[str, Any]
+) -> None:
+    """The first look forgets it, also where it finds no time for a run (c-workflows 6.6)."""
+    named = colony.submit_workflow({"n": {}})
+    cron = add_cron(colony, waitforprevprocessgraph=True, prevprocessgraphid=named.id, **when)
+    colony.user.ask(RunCron(cronid=cron.cron_id))
+    assert cron.previous_graph_id == named.id
+    colony.sim.advance(30)
+    colony.user.ask(RunCron(cronid=cron.cron_id))
+    assert cron.previous_graph_id != named.id
+    colony.sim.check()
+
+
 def test_a_generator_whose_time_is_up_and_that_does_nothing(
     colony: ColonyClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator
 from colonysim.core.protocol import Delivery
 from colonysim.core.recurring import CHECK_DELAY_NS
 from colonysim.core.specs import ZERO_TIME_NS
-from colonysim.core.trace import CronArmed, CronRan, Fired, Gone, Held, Packed
+from colonysim.core.trace import CronArmed, CronIdle, CronRan, Fired, Gone, Held, Packed
 from colonysim.sim.clock import show_span, show_time
 from colonysim.sim.invariants.deadlines import Deadline, Deadlines
 from colonysim.sim.invariants.invariant import Invariant
@@ -28,7 +28,8 @@ class _CronBook(msgspec.Struct, eq=False):
     due_ns: int | None = None
     deadline: Deadline | None = None
     ran_ns: int = ZERO_TIME_NS
-    graph_id: str = ""  # what it started last
+    graph_id: str = ""  # what it started last, or what its client named
+    first_look: bool = False  # whether it waits for a look that computes its next run and forgets `graph_id`
 
 
 class Crons(Invariant):
@@ -45,7 +46,7 @@ class Crons(Invariant):
                 self.armed(CronArmed(self.world.now_ns, cron.cron_id, cron.next_run_ns))
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {CronArmed: self.armed, CronRan: self.ran, Held: self.held, Gone: self.gone}
+        return {CronArmed: self.armed, CronIdle: self.idle, CronRan: self.ran, Held: self.held, Gone: self.gone}
 
     def armed(self, step: CronArmed) -> None:
         """It runs at a time, at an interval from its last run where it has one; or that is found out next."""
@@ -57,10 +58,12 @@ class Crons(Invariant):
             book = self.books[step.cron_id] = _CronBook(cron, graph_id=cron.previous_graph_id)
         self._disarm(book)
         if step.next_run_ns == ZERO_TIME_NS:
+            book.first_look = True
             if book.cron.interval_s > 0:
                 latest_ns = step.now_ns + self.slack_ns
                 book.deadline = self.deadlines.add(latest_ns, self._missed, step.cron_id)
             return
+        self._looked(book)
         if book.ran_ns == step.now_ns and book.cron.interval_s > 0:
             expected_ns = step.now_ns + book.cron.interval_s * SECOND_NS
             if step.next_run_ns != expected_ns:
@@ -88,11 +91,21 @@ class Crons(Invariant):
         if book.cron.wait_for_previous and previous is not None and previous.state not in (SUCCESS, FAILED):
             raise self._violation(step.cron_id, f"ran before its workflow {book.graph_id} had come to an end")
         self._disarm(book)
-        book.ran_ns, book.graph_id = step.now_ns, step.graph_id
+        book.ran_ns, book.graph_id, book.first_look = step.now_ns, step.graph_id, False
 
     def held(self, step: Held) -> None:
         if (book := self.books.get(step.source_id)) is not None:
             self._disarm(book)
+
+    def idle(self, step: CronIdle) -> None:
+        if (book := self.books.get(step.cron_id)) is not None:
+            self._looked(book)
+
+    @staticmethod
+    def _looked(book: _CronBook) -> None:
+        """The first look at a cron has forgotten the workflow that its client named (c-workflows 6.6)."""
+        if book.first_look:
+            book.graph_id, book.first_look = "", False
 
     def gone(self, step: Gone) -> None:
         if (book := self.books.pop(step.source_id, None)) is not None:
