@@ -209,7 +209,7 @@ def second(seed):
     runs = Path('runs')
     runs.write_text(runs.read_text() + '.' if runs.exists() else '.')
     if len(runs.read_text()) == 2:
-        open('pipe', 'w').write(seed)
+        open('pipe', 'w').write(seed * 1_000_000)  # more than a pipe holds: it goes on once the test has sent its signal
     raise AssertionError
 """
 
