@@ -20,7 +20,7 @@ from colonysim.core.errors import Refusal, Silence
 from colonysim.core.gojson import JsonError, Number, Object, kind_of, scan
 from colonysim.core.protocol import Message
 from colonysim.core.specs import Timestamp, WorkflowSpec
-from colonysim.core.units import MAX_FREE_DEPTH
+from colonysim.core.units import MAX_DEPTH, NO_ROOM, TOO_DEEP
 
 _INTEGER: Final = re.compile(r"-?[0-9]+\Z")
 _INT64: Final = range(-(2**63), 2**63)
@@ -40,7 +40,8 @@ class Shape(NamedTuple):
 def decode(raw: bytes, cls: type[msgspec.Struct]) -> Any:
     """A struct of that class; None for the text `null`.
 
-    Errors: JsonError with the reference's text, where the text is no JSON or of a wrong type.
+    Errors: JsonError with the reference's text, where the text is no JSON or of a wrong type. Refusals: 400 where
+    what is kept lies deeper than MAX_DEPTH, or than the stack has room for.
     """
     value = scan(raw)
     if value is None:
@@ -48,10 +49,13 @@ def decode(raw: bytes, cls: type[msgspec.Struct]) -> Any:
     filler = _Filler(go_name(cls))
     if not isinstance(value, Object):
         raise JsonError(f"json: cannot unmarshal {kind_of(value)} into Go value of type {go_name(cls)}")
-    fields = filler.fill(value, cls, {}, ())
-    if filler.error is not None:
-        raise JsonError(filler.error)
-    return build(cls, fields)
+    try:
+        fields = filler.fill(value, cls, {}, ())
+        if filler.error is not None:
+            raise JsonError(filler.error)
+        return build(cls, fields)
+    except RecursionError:
+        raise Refusal(400, NO_ROOM) from None
 
 
 def go_name(cls: type) -> str:
@@ -120,6 +124,7 @@ class _Filler:
     def __init__(self, root: str) -> None:
         self.error: str | None = None
         self.struct = root
+        self.depth = 1  # the lists and objects around the value looked at
 
     def fill(self, value: Object, cls: type[msgspec.Struct], fields: dict[str, Any], path: tuple[str, ...]) -> Any:
         shapes, names = shapes_of(cls), _names_of(cls)
@@ -148,8 +153,13 @@ class _Filler:
         """The value of a field, _WRONG where it keeps what it has."""
         if value is None:
             return None if shape.nullable else _WRONG
+        if self.depth >= MAX_DEPTH and isinstance(value, (list, Object)):
+            raise Refusal(400, TOO_DEEP)
         make = getattr(self, f"_{shape.kind}")
-        return make(value, shape, old, path)
+        self.depth += 1
+        made = make(value, shape, old, path)
+        self.depth -= 1
+        return made
 
     def _string(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
         return value if isinstance(value, str) else self.wrong(value, shape, path)
@@ -232,17 +242,10 @@ class _Filler:
                 return self.wrong(value, shape._replace(go_name="float64"), path, f" {value.text}")
             return int(value.text) if _INTEGER.match(value.text) and value.text != "-0" else number
         if isinstance(value, list):
-            return [self.make(item, shape, None, (*path, "")) for item in self._within(value, path)]
+            return [self.make(item, shape, None, (*path, "")) for item in value]
         if isinstance(value, Object):
-            return {key: self.make(item, shape, None, (*path, "")) for key, item in self._within(value.pairs, path)}
+            return {key: self.make(item, shape, None, (*path, "")) for key, item in value.pairs}
         return value
-
-    def _within(self, items: list[Any], path: tuple[str, ...]) -> list[Any]:
-        """The items of free JSON, unless they lie deeper than is kept."""
-        if len(path) <= MAX_FREE_DEPTH:
-            return items
-        self.error = self.error or f"free JSON is kept to a depth of {MAX_FREE_DEPTH} levels"
-        return []
 
 
 def _whole(text: str, allowed: range) -> int | None:

@@ -1,11 +1,13 @@
-"""CPU and memory texts, and numbers as the reference stores them (b-processes 1.4)."""
+"""CPU and memory texts, numbers as the reference stores them (b-processes 1.4), and how deep values may lie."""
 
 from __future__ import annotations
 
 import re
+from array import array
+from itertools import accumulate
 from math import isfinite
 from operator import is_not
-from typing import Any
+from typing import Any, Final
 
 from colonysim.core.errors import Refusal
 
@@ -125,10 +127,49 @@ _QUOTED_BYTES = tuple(
     for byte in range(256)
 )
 
-MAX_FREE_DEPTH = 200
-"""Free JSON is kept to so many levels; the reference goes to 10,000."""
+
+# ---------------------------------------------------------------- depth
+MAX_DEPTH: Final = 200
+"""Lists and objects of a message that are kept may lie so many levels deep; the reference allows 10,000."""
+
+TOO_DEEP: Final = f"the lists and objects of a message may lie {MAX_DEPTH} levels deep in each other at most"
+NO_ROOM: Final = "lists and objects lie deeper in each other than the stack of the calling program has room for"
+
+_SHALLOW: Final = 40  # a text with no more brackets needs no counting
+_FRAMES_PER_LEVEL: Final = 3
+_FRAMES_TO_SERVE: Final = 80
+_STRING: Final = re.compile(rb'"(?:[^"\\]+|\\.)*"?', re.DOTALL)  # never fails after its first quote: linear
+_STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_ALL_BUT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
+def levels(text: bytes) -> int:
+    """How many levels deep lists and objects lie in a JSON text; 0 where it has few brackets."""
+    if text.count(b"[") + text.count(b"{") <= _SHALLOW:
+        return 0
+    bare = _STRING.sub(b"", text) if b"\\" in text else b"".join(text.split(b'"')[::2])
+    return max(accumulate(array("b", bare.translate(_STEPS, _ALL_BUT_BRACKETS))), default=0)
+
+
+def has_room(depth: int) -> bool:
+    """Whether the stack has room for functions that recurse over so many levels."""
+    return depth <= 0 or _fits(min(depth, MAX_DEPTH) * _FRAMES_PER_LEVEL + _FRAMES_TO_SERVE)
+
+
+def _fits(frames: int) -> bool:
+    try:
+        _descend(frames)
+    except RecursionError:
+        return False
+    return True
+
+
+def _descend(frames: int) -> None:
+    if frames:
+        _descend(frames - 1)
+
+
+# ---------------------------------------------------------------- free JSON
 def through_double(value: Any, depth: int = 0) -> Any:
     """Free JSON as it comes back: every number has passed through a double (b-processes 0).
 
@@ -145,8 +186,8 @@ def through_double(value: Any, depth: int = 0) -> Any:
         if not isfinite(value):
             raise Refusal(400, f"{value!r} is not a JSON number")
         return _whole(value)
-    if depth > MAX_FREE_DEPTH:
-        raise Refusal(400, f"free JSON is kept to a depth of {MAX_FREE_DEPTH} levels")
+    if depth > MAX_DEPTH:
+        raise Refusal(400, TOO_DEEP)
     if kind is list or kind is tuple:
         items = [through_double(item, depth + 1) for item in value]
         return items if kind is tuple or any(map(is_not, items, value)) else value

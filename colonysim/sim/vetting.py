@@ -20,7 +20,7 @@ from colonysim.core.gotypes import Shape, shapes_of
 from colonysim.core.protocol import Message
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.specs import UNSET_TIME, Timestamp
-from colonysim.core.units import MAX_FREE_DEPTH
+from colonysim.core.units import MAX_DEPTH, has_room, levels
 
 _VOUCHED_CALLERS: Final = 10_000
 _INT64: Final = range(-(2**63), 2**63)
@@ -28,8 +28,7 @@ _LATEST_NS: Final = 400_000_000_000 * 10**9  # well past year 9999, and as far t
 _LONGEST_OFFSET_S: Final = 25 * 3600
 _LONG: Final = 309  # so many digits are beyond a double
 _DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"000000000")
-_BRACKETS_ALIKE: Final = bytes.maketrans(b"{}", b"[]")
-_ALL_BUT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_UNFOLLOWED: Final = "its fields lie deeper in each other than Python's stack has room for"
 
 
 def revive(kind: type, value: Any) -> Any:
@@ -102,8 +101,10 @@ class Vetting:
             try:
                 read = _Reader().struct(message, kind, (name,))
             except RecursionError:
-                raise ValueError(f"{name}: its fields lie deeper in each other than Python can follow") from None
+                raise ValueError(f"{name}: {_UNFOLLOWED}") from None
             text = _encode(read)
+        if not has_room(levels(text)):
+            raise ValueError(f"{name}: {_UNFOLLOWED}")
         if read.msgtype not in ("", name):
             raise ValueError(f"{name}: msgtype must be {name!r} or empty, got {_shown(read.msgtype)}")
         self._on_large(len(text))
@@ -112,20 +113,7 @@ class Vetting:
 
 def _is_plain(text: bytes) -> bool:
     """Whether nothing in a message's JSON is nested too deep or too large a number; shorter than _LONG, none is."""
-    if text.count(b"[") + text.count(b"{") > MAX_FREE_DEPTH and _is_deep(text):
-        return False
-    return b"0" * _LONG not in text.translate(_DIGITS_ALIKE)
-
-
-def _is_deep(text: bytes) -> bool:
-    """Whether lists and objects lie deeper than is kept. Brackets in texts may make it so."""
-    brackets = text.translate(_BRACKETS_ALIKE, _ALL_BUT_BRACKETS)
-    for _ in range(MAX_FREE_DEPTH):
-        inner = brackets.replace(b"[]", b"")  # without the innermost level
-        if len(inner) == len(brackets):
-            break
-        brackets = inner
-    return bool(brackets)
+    return levels(text) <= MAX_DEPTH and b"0" * _LONG not in text.translate(_DIGITS_ALIKE)
 
 
 # ---------------------------------------------------------------- small messages
@@ -251,8 +239,7 @@ def _may_be_none(kind: Any) -> frozenset[str]:
 class _Reader:
     """Makes the value of each field what the wire would give, or raises an error that names the field.
 
-    `open` holds the ids of the values that the one looked at lies in. `depth` is the number of lists and dicts
-    around it in the innermost struct.
+    `open` holds the ids of the values that the one looked at lies in.
     """
 
     def __init__(self) -> None:
@@ -269,33 +256,33 @@ class _Reader:
             if item is None and name in optional:
                 fields[name] = None
             else:
-                fields[name] = self.make(item, shape, (path, ": " + name if len(path) == 1 else "." + name), 0)
+                fields[name] = self.make(item, shape, (path, ": " + name if len(path) == 1 else "." + name))
         self.open.remove(id(value))
         return kind(**fields)
 
-    def make(self, value: Any, shape: Shape, path: Path, depth: int) -> Any:
+    def make(self, value: Any, shape: Shape, path: Path) -> Any:
         """The value of a field, or of an item in it."""
-        return getattr(self, f"_{shape.kind}")(value, shape, path, depth)
+        return getattr(self, f"_{shape.kind}")(value, shape, path)
 
-    def _enter(self, value: Any, path: Path, depth: int = 0) -> None:
+    def _enter(self, value: Any, path: Path) -> None:
         if id(value) in self.open:
             raise ValueError(f"{_name(path)} must not contain itself")
-        if depth > MAX_FREE_DEPTH or len(self.open) > 4 * MAX_FREE_DEPTH:
-            raise ValueError(f"{_name(path)} lies deeper than the {MAX_FREE_DEPTH} levels that are kept")
+        if len(self.open) >= MAX_DEPTH:
+            raise ValueError(f"{_name(path)} lies deeper than the {MAX_DEPTH} levels that are kept")
         self.open.add(id(value))
 
-    def _struct(self, value: Any, shape: Shape, path: Path, depth: int) -> Any:
+    def _struct(self, value: Any, shape: Shape, path: Path) -> Any:
         return self.struct(value, shape.inner, path)
 
-    def _string(self, value: Any, shape: Shape, path: Path, depth: int) -> str:
+    def _string(self, value: Any, shape: Shape, path: Path) -> str:
         return _text(value, path)
 
-    def _bool(self, value: Any, shape: Shape, path: Path, depth: int) -> bool:
+    def _bool(self, value: Any, shape: Shape, path: Path) -> bool:
         if not isinstance(value, bool):
             raise _wrong(path, "True or False", value)
         return value
 
-    def _int(self, value: Any, shape: Shape, path: Path, depth: int) -> int:
+    def _int(self, value: Any, shape: Shape, path: Path) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise _wrong(path, "a whole number (int)", value)
         plain = int.__int__(value)
@@ -303,12 +290,12 @@ class _Reader:
             raise ValueError(f"{_name(path)} must fit 64 bits, got {_shown(value)}")
         return plain
 
-    def _float(self, value: Any, shape: Shape, path: Path, depth: int) -> float:
+    def _float(self, value: Any, shape: Shape, path: Path) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _wrong(path, "a number", value)
         return _finite(value, path)
 
-    def _time(self, value: Any, shape: Shape, path: Path, depth: int) -> Timestamp:
+    def _time(self, value: Any, shape: Shape, path: Path) -> Timestamp:
         if not isinstance(value, Timestamp):
             raise _wrong(path, "a Timestamp", value)
         try:
@@ -316,38 +303,38 @@ class _Reader:
         except ValueError:
             raise _wrong(path, "a Timestamp of whole numbers, not far beyond year 9999", value) from None
 
-    def _bytes(self, value: Any, shape: Shape, path: Path, depth: int) -> bytes:
+    def _bytes(self, value: Any, shape: Shape, path: Path) -> bytes:
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise _wrong(path, "bytes", value)
         return bytes(value)
 
-    def _list(self, value: Any, shape: Shape, path: Path, depth: int) -> list[Any]:
+    def _list(self, value: Any, shape: Shape, path: Path) -> list[Any]:
         if not isinstance(value, (list, tuple)):
             raise _wrong(path, "a list", value)
-        self._enter(value, path, depth)
-        items = [self._item(item, shape, (path, (place,)), depth + 1) for place, item in enumerate(value)]
+        self._enter(value, path)
+        items = [self._item(item, shape, (path, (place,))) for place, item in enumerate(value)]
         self.open.remove(id(value))
         return items
 
-    def _map(self, value: Any, shape: Shape, path: Path, depth: int) -> dict[str, Any]:
+    def _map(self, value: Any, shape: Shape, path: Path) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise _wrong(path, "a dict", value)
-        self._enter(value, path, depth)
+        self._enter(value, path)
         entries = {}
         for key, item in value.items():
             name = _text(key, (path, " (a key)"))
-            entries[name] = self._item(item, shape, (path, (name,)), depth + 1)
+            entries[name] = self._item(item, shape, (path, (name,)))
         self.open.remove(id(value))
         return entries
 
-    def _item(self, item: Any, outer: Shape, path: Path, depth: int) -> Any:
+    def _item(self, item: Any, outer: Shape, path: Path) -> Any:
         inner: Shape = outer.inner
-        return None if item is None and inner.nullable else self.make(item, inner, path, depth)
+        return None if item is None and inner.nullable else self.make(item, inner, path)
 
-    def _any(self, value: Any, shape: Shape, path: Path, depth: int) -> Any:
-        return self._json(value, path, depth)
+    def _any(self, value: Any, shape: Shape, path: Path) -> Any:
+        return self._json(value, path)
 
-    def _json(self, value: Any, path: Path, depth: int) -> Any:
+    def _json(self, value: Any, path: Path) -> Any:
         """Free JSON; one call for each level, so that what is kept is not too deep for Python."""
         if value is None or isinstance(value, bool):
             return value
@@ -360,14 +347,14 @@ class _Reader:
             return _finite(value, path)
         if not isinstance(value, (list, tuple, dict)):
             raise _wrong(path, "a JSON value (None, bool, int, float, str, list or dict)", value)
-        self._enter(value, path, depth)
+        self._enter(value, path)
         made: Any = {} if isinstance(value, dict) else []
         if isinstance(value, dict):
             for key, item in value.items():
                 name = _text(key, (path, " (a key)"))
-                made[name] = self._json(item, (path, (name,)), depth + 1)
+                made[name] = self._json(item, (path, (name,)))
         else:
             for place, item in enumerate(value):
-                made.append(self._json(item, (path, (place,)), depth + 1))
+                made.append(self._json(item, (path, (place,))))
         self.open.remove(id(value))
         return made

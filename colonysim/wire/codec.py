@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core import gotypes
+from colonysim.core import gotypes, units
 from colonysim.core.engine import OPERATIONS, refused
 from colonysim.core.errors import Refusal, Silence
 from colonysim.core.gojson import JsonError
@@ -143,9 +143,13 @@ def _unsigned(row: Operation, envelope: Envelope) -> Incoming:
 def decode_message(row: Operation, payload: bytes, caller_id: str) -> Incoming:
     """The message in a payload.
 
-    Refusals: 400 where it is no JSON or its type is not the envelope's, an empty 500 for `null`.
+    Refusals: 400 where it is no JSON, its type is not the envelope's, or it is nested too deep; an empty 500 for
+    `null`.
     """
-    message = _decode_fast(row, payload)
+    depth = units.levels(payload)
+    if depth and not units.has_room(depth):
+        raise Refusal(400, units.NO_ROOM)
+    message = _decode_fast(row, payload) if depth <= units.MAX_DEPTH else None
     if message is None:
         message = _decode_exactly(row, payload)
     if message.msgtype != row.name:

@@ -8,7 +8,7 @@ import pytest
 
 from colonysim.core.errors import Refusal
 from colonysim.core.units import (
-    MAX_FREE_DEPTH,
+    MAX_DEPTH,
     format_cpu,
     format_memory,
     go_quote,
@@ -115,9 +115,9 @@ def test_what_is_no_json_is_refused(value: Any) -> None:
 
 def test_depth_is_limited() -> None:
     value: Any = []
-    for _ in range(MAX_FREE_DEPTH + 2):
+    for _ in range(MAX_DEPTH + 2):
         value = [value]
-    with pytest.raises(Refusal, match="depth of 200"):
+    with pytest.raises(Refusal, match="200 levels deep"):
         through_double(value)
 
 
