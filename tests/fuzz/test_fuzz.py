@@ -20,9 +20,9 @@ from .running import NAMES, Fuzzer, Player
 
 def test_a_few_thousand_messages_find_nothing_and_reach_all_types() -> None:
     fuzzer = Fuzzer(seed=2)
-    fuzzer.run(4000)
+    fuzzer.run(8000)
     assert fuzzer.findings == []
-    assert fuzzer.messages == 4000
+    assert fuzzer.messages == 8000
     assert {name for name, _ in fuzzer.counts} == set(NAMES)
     answered = {name for name, status in fuzzer.counts if status in ("200", "subscribed")}
     assert len(answered) > 85, set(NAMES) - answered  # no fuzzing of refusals only
