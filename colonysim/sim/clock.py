@@ -36,18 +36,26 @@ class Mode(StrEnum):
 class Clock:
     """The mode, and for modes bound to real time the point where both times met."""
 
-    def __init__(self, mode: Mode, rate: float, now_ns: int, read_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self, mode: Mode, rate: float | None, now_ns: int, read_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._read_ns = read_ns
         self.set(mode, rate, now_ns)
 
-    def set(self, mode: Mode, rate: float, now_ns: int) -> None:
-        """Go on from `now_ns` in another mode. Errors: ValueError for a rate that is not positive, or out of reason."""
+    def set(self, mode: Mode, rate: float | None, now_ns: int) -> None:
+        """Go on from `now_ns` in another mode, where it is `scaled` at this rate, else as real time goes.
+
+        Errors: ValueError for a rate that is not positive, or out of reason, or would have no effect.
+        """
+        if mode is not Mode.SCALED and rate not in (None, 1.0):
+            raise ValueError(f"rate {rate} has no effect while the clock is {mode.value}: set its mode to scaled")
+        rate = 1.0 if rate is None else rate
         if not _LEAST_RATE <= rate <= _MOST_RATE:
             bounds = f"from {_LEAST_RATE:g} to {_MOST_RATE:g}"
             raise ValueError(f"the clock's rate must be greater than 0, {bounds}, not {rate}")
         self.mode = mode
         self.follows_real_time: bool = mode in (Mode.REAL, Mode.SCALED)
-        self.rate = rate if mode is Mode.SCALED else 1.0
+        self.rate = rate
         self._met_virtual_ns, self._met_real_ns = now_ns, self._read_ns()
 
     def virtual_now(self) -> int:

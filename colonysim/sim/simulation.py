@@ -45,7 +45,7 @@ class Simulation(Keeping, Running, Restoring):
         settings: Settings | None = None,
         *,
         mode: Mode | str = Mode.AUTO,
-        rate: float = 1.0,
+        rate: float | None = None,
         invariants: bool = True,
         journal: bool | str | PathLike[str] = False,
         journal_errors: JournalErrors | str = JournalErrors.CONTINUE,
@@ -396,10 +396,12 @@ class Simulation(Keeping, Running, Restoring):
         new_mode = Mode(mode) if mode is not None else self.clock.mode
         if self.programs is not None and new_mode in (Mode.REAL, Mode.SCALED):
             raise ValueError(f"{new_mode.value} is no clock for programs: call stop_programs() first")
+        if rate is None and new_mode is Mode.SCALED:
+            rate = self.clock.rate
         with self._lock:
             if self.clock.follows_real_time:
                 self._catch_up()
-            self.clock.set(new_mode, rate if rate is not None else self.clock.rate, self.world.now_ns)
+            self.clock.set(new_mode, rate, self.world.now_ns)
             self.driver.replan()
 
     def _catch_up(self) -> None:

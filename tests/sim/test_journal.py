@@ -229,7 +229,7 @@ def test_all_that_goes_in_is_replayed(path: Path, more: Callable[[Simulation, Co
 
 @pytest.mark.parametrize("mode", ["manual", "auto", "real", "scaled"])
 def test_histories_of_every_clock_are_replayed(path: Path, mode: str) -> None:
-    sim = Simulation(mode=mode, rate=100.0, journal=path)
+    sim = Simulation(mode=mode, rate=100.0 if mode == "scaled" else None, journal=path)
     colony = ColonyClient.create(sim, "c")
     executor = colony.add_executor("t")
     for number in range(20):
