@@ -15,6 +15,12 @@ STOCK_SERVER_KEY: Final = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03a
 STOCK_SERVER_ID: Final = "039231c7644e04b6895471dd5335cf332681c54e27f81fac54f9067b3f2c0103"
 DEFAULT_START: Final = "2026-01-01T00:00:00Z"
 
+_GROUP_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""Of secp256k1: private keys are smaller."""
+
+LEAST_SEED: Final = -(2**63)
+MOST_SEED: Final = 2**64 - 1
+
 Positive = Annotated[int, Meta(gt=0)]
 
 
@@ -67,6 +73,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return _converted({**msgspec.structs.asdict(self), **fields}, strict=True)
 
 
+def check_seed(seed: int) -> int:
+    """The seed. Errors: ValueError for one that no scenario file could hold."""
+    if not LEAST_SEED <= seed <= MOST_SEED:
+        raise ValueError(f"seed {seed} has more than 64 bits: take one from {LEAST_SEED} to {MOST_SEED}")
+    return seed
+
+
 def _converted(fields: dict[str, Any], strict: bool) -> Settings:
     """Settings of checked values. Errors: ValueError."""
     try:
@@ -75,6 +88,9 @@ def _converted(fields: dict[str, Any], strict: bool) -> Settings:
         what, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`")
         raise ValueError(f"{name}={fields.get(name)} cannot be: {what[:1].lower()}{what[1:]}") from None
+    check_seed(settings.seed)
+    if not settings.build_version.isprintable() or not settings.build_time.isprintable():
+        raise ValueError("build_version and build_time must be printable text")
     try:
         zone_of(settings.timezone)
     except (KeyError, OSError, ValueError):
@@ -82,4 +98,6 @@ def _converted(fields: dict[str, Any], strict: bool) -> Settings:
         raise ValueError(f"unknown time zone {name!r}; use an IANA name such as 'Europe/Stockholm' or 'UTC'") from None
     if not re.fullmatch(r"[0-9a-fA-F]{64}", settings.server_key):
         raise ValueError("server_key must be a private key of 64 hex digits")
+    if not 0 < int(settings.server_key, 16) < _GROUP_ORDER:
+        raise ValueError(f"server_key is no private key of secp256k1: take one from 1 to {_GROUP_ORDER - 1:x}")
     return settings

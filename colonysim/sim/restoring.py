@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from colonysim.core.settings import Settings
+from colonysim.core.settings import Settings, check_seed
 from colonysim.core.world import World
 from colonysim.sim import snapshots
 from colonysim.sim.actors import Actors
@@ -49,6 +49,8 @@ class Restoring:
         The clock goes on as it does, in its mode.
         """
         self._without_programs("a reset")
+        if seed is not None:
+            check_seed(seed)
         with self._lock:
             self._lose_everybody()
             world = snapshots.begin(self.settings) if self._initial is None else snapshots.thaw(self._initial)
