@@ -336,11 +336,11 @@ def _record_of(request: pytest.FixtureRequest) -> Path | None:
 
 
 def _recorded_seed(record: Path) -> int:
-    from colonysim.sim.replay import BadJournal, read_header
+    from colonysim.sim.replay import MOST_HEADER_BYTES, BadJournal, read_header
 
     try:
         with record.open("rb") as file:
-            return read_header(file.readline()).seed
+            return read_header(file.readline(MOST_HEADER_BYTES)).seed
     except BadJournal as error:
         raise pytest.UsageError(f"--colonysim-replay: {record}: {error}") from None
 

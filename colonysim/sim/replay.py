@@ -23,6 +23,9 @@ from colonysim.sim.journal import Header
 from colonysim.sim.vetting import decoder_of
 
 BEFORE: Final = 8  # lines shown before a difference
+MOST_HEADER_BYTES: Final = 65_536
+MOST_LINE_BYTES: Final = 256 * 2**20
+"""A journal with a longer line cannot be replayed: a request of 64 MiB fits, and a state of 1 GB mostly."""
 _SHOWN: Final = 1500  # characters of a line that are shown
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -214,7 +217,7 @@ def read_header(line: bytes) -> Header:
     """The header of a journal. Errors: BadJournal."""
     try:
         raw = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raw = None
     if not isinstance(raw, dict) or raw.get("colonysim") != "journal":
         raise BadJournal("this is no journal of colonysim: its first line is no header of one")
@@ -371,7 +374,7 @@ def replay(
     read, number = 0, 1
     before: deque[bytes] = deque(maxlen=BEFORE)
     with Path(path).open("rb") as file:
-        first = file.readline()
+        first = file.readline(MOST_HEADER_BYTES)
         player = Player(read_header(first))
         read += len(first)
         for number, line in _numbered(file, until):
@@ -393,10 +396,14 @@ def replay(
 
 
 def _numbered(file: Any, until: int | None) -> Iterator[tuple[int, bytes]]:
-    """The lines after the header, with their numbers. Errors: BadJournal for a last line that is cut off."""
-    for number, line in enumerate(file, 2):
+    """The lines after the header, with their numbers. Errors: BadJournal for one that is too long or cut off."""
+    for number, line in enumerate(iter(lambda: file.readline(MOST_LINE_BYTES + 1), b""), 2):
         if until is not None and number > until:
             return
+        if len(line) > MOST_LINE_BYTES:
+            raise BadJournal(
+                f"line {number} has more than {MOST_LINE_BYTES:,} bytes; --until {number - 1} replays what is before it"
+            )
         if not line.endswith(b"\n"):
             raise BadJournal(
                 f"line {number}, the last one, is cut off: whoever wrote it was stopped in the middle; "
