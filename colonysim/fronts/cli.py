@@ -17,9 +17,10 @@ from rich.table import Table
 import colonysim
 from colonysim.core.settings import Settings
 from colonysim.fronts.addresses import LOCALHOST, reachable
-from colonysim.fronts.commands import bench, compare, explore, replay, run, serving, traces
+from colonysim.fronts.commands import bench, compare, explore, outputs, replay, run, serving, streams, traces
 from colonysim.fronts.commands.console import (
     BROKEN,
+    FAILED,
     SIGNALLED,
     AsJson,
     OnJournalErrors,
@@ -30,6 +31,7 @@ from colonysim.fronts.commands.console import (
     on_journal_errors,
     on_signal,
     out,
+    refuse_idle,
 )
 from colonysim.fronts.commands.serving import Anywhere, ControlToken, Host, LimitOption
 from colonysim.fronts.servers import ServerKind
@@ -72,9 +74,10 @@ def main() -> NoReturn:
     """Entry point: run a command and end the process with its exit code.
 
     SIGTERM ends a command as Ctrl-C does, so that what it started is ended with it; the exit code is 128 plus the
-    signal's number. A mistake in colonysim itself is one line and exit code 70; with COLONYSIM_TRACEBACK=1 its
-    traceback as well.
+    signal's number. Output that cannot be written, as on a full disk, is one line and exit code 1. A mistake in
+    colonysim itself is one line and exit code 70; with COLONYSIM_TRACEBACK=1 its traceback as well.
     """
+    streams.prepare()
     signals: list[int] = []
 
     def interrupt(number: int) -> None:
@@ -89,16 +92,32 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         status = SIGNALLED
     except Exception as error:  # whatever it is, users get a line that they can act on
-        complain(broken(error))
-        status = BROKEN
+        status = _failed(error)
+    try:
+        streams.flush()
+    except OSError as error:
+        streams.give_up()
+        complain(streams.unwritable(error) or broken(error))
+        status = status or FAILED
     if signals:
         complain(f"interrupted by {signal.Signals(signals[0]).name}")
         status = SIGNALLED + signals[0]
     sys.exit(status)
 
 
+def _failed(error: Exception) -> int:
+    """Say what has ended a command, and give its exit code."""
+    if isinstance(error, OSError) and (text := streams.unwritable(error)) is not None:
+        streams.give_up()
+        complain(text)
+        return FAILED
+    complain(broken(error))
+    return BROKEN
+
+
 def _settings(given: Iterable[str] | None, base: Settings | None = None, **fields: Any) -> Settings:
     """The settings of the environment, then of --set, then of the options."""
+    serving.say_what_is_unknown(Settings.__struct_fields__)
     try:
         settings = Settings.from_texts(
             {
@@ -181,9 +200,12 @@ def dev(
     except ValueError as error:
         fail(str(error))
     serving.check_executor_options(executor, answer, takes)
+    outputs.require([], {"--journal": journal} | ({"--state": state} if journal else {}))
     settings = _settings(setting, STOCK.overridden(start="now"), timezone=timezone, seed=seed)
-    with serving.stop_signals() as stopped:
-        place = serving.take_place(host, port, server, control_from_anywhere, control_token, limit)
+    with (
+        serving.stop_signals() as stopped,
+        serving.take_place(host, port, server, control_from_anywhere, control_token, limit) as place,
+    ):
         file = state_file(state, state_every)
         serving.say_what_the_state_decides(
             state, {"--seed": seed is not None, "--timezone": timezone, "--set": setting}
@@ -230,11 +252,14 @@ def serve(
 ) -> None:
     """A server for test suites in any language. Prints one line of JSON with its url, seed and pid."""
     rate = serving.rate_of(clock, rate)
+    outputs.require([], {"--journal": journal} | ({"--state": state} if journal else {}))
     base = Settings(start="now") if clock is Mode.REAL else None
     settings = _settings(setting, base, timezone=timezone, seed=seed, start=start)
     given = {"--seed": seed is not None, "--timezone": timezone, "--start": start, "--stock": stock, "--set": setting}
-    with serving.stop_signals() as stopped:
-        place = serving.take_place(host, port, server, control_from_anywhere, control_token, limit)
+    with (
+        serving.stop_signals() as stopped,
+        serving.take_place(host, port, server, control_from_anywhere, control_token, limit) as place,
+    ):
         file = state_file(state, state_every)
         serving.say_what_the_state_decides(state, given)
         sim = _simulation(settings, clock, rate, file, journal, journal_errors, install=stock)
@@ -262,7 +287,7 @@ def _simulation(
     try:
         sim = Simulation(settings, mode=mode, rate=rate, journal=journal or False, journal_errors=on_errors)
     except OSError as error:
-        fail(f"{journal} cannot be written: {error.strerror or error}")
+        fail(f"{journal}: cannot be written: {error.strerror or error}")
     except ValueError as error:
         fail(str(error))
     try:
@@ -321,7 +346,9 @@ def verify(
         int,
         typer.Option(min=0, help="With --real: play what differs so often again; timers there race with requests."),
     ] = 0,
-    timezone: Annotated[str, typer.Option(help="IANA zone of printed times.")] = "Europe/Stockholm",
+    timezone: Annotated[
+        str | None, typer.Option(help="IANA zone of printed times of that simulation; Europe/Stockholm by default.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print every difference, and what passed.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -331,11 +358,21 @@ def verify(
 
     if real and url is None:
         fail("--real needs the server's address: --url http://127.0.0.1:50080")
+    if url is not None:
+        refuse_idle("--url", {"--timezone": timezone})
+    if as_json:
+        refuse_idle("--json", {"-v": verbose})
     if again and not real:
         fail("--again goes with --real: in virtual time a case gives the same answers each time")
     try:
         results = report.run(
-            cases, url, virtual=not real, timezone=timezone, progress=not as_json, console=err, again=again
+            cases,
+            url,
+            virtual=not real,
+            timezone="Europe/Stockholm" if timezone is None else timezone,
+            progress=not as_json,
+            console=err,
+            again=again,
         )
     except (BadCase, ValueError, OSError) as error:
         fail(str(error))
@@ -357,6 +394,8 @@ def coverage(
     from colonysim.fronts.verify import census
     from colonysim.fronts.verify.player import BadCase
 
+    if markdown:
+        refuse_idle("--markdown", {"--json": as_json})
     failed: list[Path] = []
     try:
         rows = census.take(cases or [], failed)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import Any, Final
+
+import msgspec
 
 from colonysim.sim.actors import OWN_THREADS
 from colonysim.sim.client import ColonyClient, ExecutorClient, Refused
@@ -20,11 +21,11 @@ def parse_answer(text: str | None) -> list[Any] | None:
     if text is None:
         return None
     try:
-        answer = json.loads(text)
-    except ValueError:
+        answer = msgspec.json.decode(text)
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, list):
-        raise ValueError(f"--answer takes a JSON list such as '[\"done\", 1]', not {text!r}")
+        raise ValueError(f"--answer takes a JSON list such as '[\"done\", 1]', not {text[:100]!r}")
     return answer
 
 

@@ -30,6 +30,7 @@ StateEvery = Annotated[
         "--state-every",
         metavar="SECONDS",
         min=0.001,
+        max=1e6,
         help="Write the state so often as well, so that a server that is killed loses no more than that.",
     ),
 ]

@@ -175,8 +175,9 @@ class Journal:
             file = self.path.open("wb", buffering=0)
             try:
                 self._write_all(file, ENCODER.encode(head) + b"\n")
-            except OSError:
+            except OSError as error:
                 file.close()
+                error.filename = str(self.path)
                 raise
             self._file = file
             self._at_exit = partial(_call, weakref.WeakMethod(self.close))

@@ -18,6 +18,14 @@ def recordings_of(scenario: Scenario) -> dict[str, Recording]:
     return {one.name: one.trace.load(scenario.base()) for one in scenario.workload if one.trace is not None}
 
 
+def files_of(scenario: Scenario) -> list[Path]:
+    """The files that a run reads besides the scenario: traces, recorded workflows and code of programs."""
+    traces = [one.trace.file for one in scenario.workload if one.trace is not None]
+    places = (group.code.rpartition(":")[0] for group in scenario.programs)
+    code = [place for place in places if place.endswith(".py")]
+    return [scenario.base() / name for name in (*traces, *_workflow_files(scenario), *code)]
+
+
 def notes_of(scenario: Scenario, recordings: dict[str, Recording]) -> tuple[str, ...]:
     """What readers of results must know about the traces and workflows. Errors: BadTrace."""
     notes = []

@@ -232,7 +232,7 @@ def test_a_trace_is_not_written_over_itself(tmp_path: Path) -> None:
     path.write_text("submit_s,run_s\n1,2\n")
     refused = run("import-trace", path, "--csv", path)
     assert refused.returncode == 2
-    assert "is the trace itself: give --csv another name" in refused.stderr
+    assert "--csv would overwrite what is read: give it another name" in refused.stderr
     assert path.read_text() == "submit_s,run_s\n1,2\n"
 
 

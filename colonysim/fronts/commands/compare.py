@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from colonysim.fronts.commands import outputs
 from colonysim.fronts.commands.console import (
     FAILED,
     AsJson,
@@ -57,6 +58,8 @@ def compare(
     if len(names) < 2:
         fail("name at least two policies, such as --policy reference,fair")
     common = tuple(override or ())
+    _refuse_varied(common, ["settings.policy"], "--policy")
+    outputs.require([file], {"--plot": plot, "--csv": csv})
     variants = _run(file, {name: (*common, f"settings.policy={name}") for name in names}, seeds, quiet=as_json)
     if as_json:
         _as_json(variants)
@@ -92,6 +95,8 @@ def sweep(
     except ValueError as error:
         fail(str(error))
     common = tuple(override or ())
+    _refuse_varied(common, [text.partition("=")[0] for text in vary], "--vary")
+    outputs.require([file], {"--plot": plot, "--csv": csv})
     variants = _run(file, {name: (*common, *own) for name, own in varied.items()}, seeds, quiet=as_json)
     if as_json:
         _as_json(variants)
@@ -138,6 +143,13 @@ def _conclude(
 
 
 # ---------------------------------------------------------------- running
+def _refuse_varied(overrides: tuple[str, ...], paths: list[str], option: str) -> None:
+    """Leave where --set gives a value that each variant replaces."""
+    for text in overrides:
+        if text.partition("=")[0] in paths:
+            fail(f"--set {text} has no effect: {option} replaces it; leave one of them out")
+
+
 def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bool) -> list[Variant]:
     from rich.status import Status
 
@@ -259,7 +271,7 @@ def _write_csv(variants: list[Variant], path: Path) -> None:
                     ok = "no" if run.failures else "yes"
                     writer.writerow([variant.name, run.seed, ok, failures, run.unfinished, *figures])
     except OSError as error:
-        fail(f"{path} cannot be written: {error.strerror or error}")
+        fail(f"{path}: cannot be written: {error.strerror or error}", FAILED)
 
 
 # ---------------------------------------------------------------- drawing
@@ -285,9 +297,9 @@ def _picture(variants: list[Variant], joined: bool, differences: bool) -> str:
 
 def _write(plot: Path, picture: str) -> None:
     try:
-        plot.write_text(picture)
+        plot.write_text(picture, encoding="utf-8")
     except OSError as error:
-        fail(f"{plot} cannot be written: {error.strerror or error}")
+        fail(f"{plot}: cannot be written: {error.strerror or error}", FAILED)
 
 
 def _is_number(text: str) -> bool:

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
@@ -33,7 +33,7 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _PACKAGE: Final = Path(__file__).parents[2]
 _HASH_SEEDS: Final = ("0", "4711")
 
-out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, markup=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON, and nothing else.")]
@@ -53,9 +53,14 @@ Strict = Annotated[
 ]
 
 
+class BadOutput(ValueError):
+    """A file that cannot be written, or must not be. The text begins with its name."""
+
+
 def complain(text: str) -> None:
-    """Say what is wrong."""
-    err.print(f"colonysim: {text}", style="red", soft_wrap=True)
+    """Say what is wrong, where there is anywhere to say it."""
+    with suppress(OSError):
+        err.print(f"colonysim: {text}", style="red", soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -100,6 +105,24 @@ def on_signal(act: Callable[[int], object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def refuse_idle(beside: str, given: Mapping[str, object]) -> None:
+    """Leave where options are given that have no effect beside this one."""
+    if names := [name for name, value in given.items() if value]:
+        have, them = ("has", "it") if len(names) == 1 else ("have", "them")
+        fail(f"{' and '.join(names)} {have} no effect with {beside}: leave {them} out, or {beside}")
+
+
+def refuse_long_seeds(first: int, count: int = 1) -> None:
+    """Leave where a seed has more than 64 bits: scenario files take no longer ones."""
+    from colonysim.core.settings import check_seed
+
+    try:
+        check_seed(first)
+        check_seed(first + count - 1)
+    except ValueError as error:
+        fail(str(error))
+
+
 def on_journal_errors(wanted: JournalErrors | None, journal: Path | None) -> JournalErrors:
     """What to do when the journal cannot be written any more; leaves where there is none."""
     if wanted is not None and journal is None:
@@ -126,7 +149,9 @@ def refusal(error: Exception, file: Path) -> str:
 
     if isinstance(error, BadScenario):
         return str(located(error, file))
-    return str(error) if isinstance(error, (BadTrace, BadProgram)) else f"{file}: {error}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}"
+    return str(error) if isinstance(error, (BadTrace, BadProgram, BadOutput)) else f"{file}: {error}"
 
 
 def repeats(file: Path, seed: int, overrides: list[str] | None = None) -> list[str]:

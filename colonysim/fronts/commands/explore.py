@@ -14,6 +14,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from colonysim.fronts.commands import outputs
 from colonysim.fronts.commands.console import (
     SIGNALLED,
     AsJson,
@@ -25,6 +26,8 @@ from colonysim.fronts.commands.console import (
     on_signal,
     out,
     refusal,
+    refuse_idle,
+    refuse_long_seeds,
     repeats,
     warn,
 )
@@ -35,17 +38,21 @@ if TYPE_CHECKING:
     from colonysim.sim.shrink import Shrunk
 
 _SHOWN = 8
+_SHRINK_RUNS = 500
+_MOST_SEEDS = 1_000_000_000
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario.")]
 To = Annotated[
     Path | None, typer.Option("--shrunk", metavar="OUT.YAML", help="Where the shrunk scenario goes; else beside FILE.")
 ]
-Runs = Annotated[int, typer.Option("--shrink-runs", min=1, help="Runs that shrinking may take.")]
+Runs = Annotated[
+    int | None, typer.Option("--shrink-runs", min=1, help=f"Runs that shrinking may take, {_SHRINK_RUNS} by default.")
+]
 
 
 def explore(
     file: File,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to run.")] = 100,
+    seeds: Annotated[int, typer.Option(min=1, max=_MOST_SEEDS, help="How many seeds to run.")] = 100,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes side by side; else one a core.")] = None,
     from_seed: Annotated[int | None, typer.Option(help="The first seed; else the scenario's own.")] = None,
     stop_at_first: Annotated[bool, typer.Option("--stop-at-first", help="Stop at the first seed that fails.")] = False,
@@ -55,15 +62,19 @@ def explore(
     overrides: Override = None,
     no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Do not shrink the first seed that fails.")] = False,
     shrunk: To = None,
-    shrink_runs: Runs = 500,
+    shrink_runs: Runs = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario under many seeds, and shrink the first that fails. Exit code 0: none did; 1: some did."""
     from colonysim.sim.explore import overview
 
+    if no_shrink:
+        refuse_idle("--no-shrink", {"--shrunk": shrunk, "--shrink-runs": shrink_runs})
     scenario = load(file, overrides)
+    outputs.require([file], {"--shrunk": shrunk})
     first = scenario.seed if from_seed is None else from_seed
+    refuse_long_seeds(first, seeds)
     outcomes, signals = _sweep(file, scenario, range(first, first + seeds), _pool(workers, dask), stop_at_first)
     view, complete = overview(outcomes, stop_at_first), not signals
     answer: dict[str, Any] = {"scenario": scenario.name, "complete": complete, **msgspec.to_builtins(view)}
@@ -75,7 +86,7 @@ def explore(
             _show_first(view, command)
         if complete and not no_shrink:
             answer["shrunk"] = _shrink(
-                scenario, view.failed[0], _beside(file, view.failed[0], shrunk), shrink_runs, as_json
+                scenario, view.failed[0], _beside(file, view.failed[0], shrunk), shrink_runs or _SHRINK_RUNS, as_json
             )
     if as_json:
         print(msgspec.json.encode(answer).decode())
@@ -90,13 +101,16 @@ def shrink(
     seed: Annotated[int | None, typer.Option(help="The seed that fails; else the scenario's own.")] = None,
     overrides: Override = None,
     shrunk: To = None,
-    shrink_runs: Runs = 500,
+    shrink_runs: Runs = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a scenario that fails with a seed small: the fewest faults, executors and processes that still fail so."""
     scenario = load(file, overrides)
     chosen = scenario.seed if seed is None else seed
-    answer = _shrink(scenario, chosen, _beside(file, chosen, shrunk), shrink_runs, as_json)
+    refuse_long_seeds(chosen)
+    to = _beside(file, chosen, shrunk)
+    outputs.require([file], {"--shrunk": to})
+    answer = _shrink(scenario, chosen, to, shrink_runs or _SHRINK_RUNS, as_json)
     if as_json:
         print(msgspec.json.encode(answer).decode())
 
@@ -139,7 +153,7 @@ def _sweep(
             for outcome in coming:
                 outcomes.append(outcome)
                 told(len(outcomes), f"{sum(not one.ok for one in outcomes)} failed")
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # such as a folder to work in that is gone
         fail(refusal(error, file))
     if signals:
         err.print(

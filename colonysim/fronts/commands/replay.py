@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from colonysim.fronts.commands.console import FAILED, FINE, AsJson, err, fail, out, twice
+from colonysim.fronts.commands.console import FAILED, FINE, AsJson, err, fail, out, refuse_idle, twice
 
 if TYPE_CHECKING:
     from colonysim.sim.replay import Replayed
@@ -24,6 +24,7 @@ def replay(
 ) -> None:
     """Replay a journal and stop at the first difference. Exit codes: 0 same, 1 differs, 2 no journal to replay."""
     if check_determinism:
+        refuse_idle("--check-determinism", {"--json": as_json})
         _compare(file, until)
         return
     replayed = _replay(file, until, quiet=as_json)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from colonysim.fronts.commands import outputs
 from colonysim.fronts.commands.console import (
     BAD_INPUT,
     FAILED,
@@ -25,14 +26,14 @@ from colonysim.fronts.commands.console import (
     on_journal_errors,
     out,
     refusal,
+    refuse_idle,
+    refuse_long_seeds,
     repeats,
     spread,
     twice,
     warn,
 )
 from colonysim.sim.journal import JournalFailed
-
-_REPORTS: Final = ("report", "perfetto", "csv", "summary")
 
 if TYPE_CHECKING:
     from colonysim.sim.metrics import Metrics
@@ -65,6 +66,14 @@ def run(
     from colonysim.sim.scenario_runner import Run
 
     on_errors = on_journal_errors(journal_errors, journal)
+    files = {"report": report, "perfetto": perfetto, "csv": csv, "summary": summary}
+    idle = files | {"journal": journal, "strict": strict, "json": as_json}
+    if dry_run:
+        _refuse_idle("--dry-run", idle | {"check-determinism": check_determinism})
+    if check_determinism:
+        _refuse_idle("--check-determinism", idle)
+    if seed is not None:
+        refuse_long_seeds(seed)
     scenario = load(file, override)
     if dry_run:
         _describe(file, scenario, seed)
@@ -72,7 +81,7 @@ def run(
     if check_determinism:
         _compare(file, scenario.seed if seed is None else seed, override)
     try:
-        files = _files(scenario, report, perfetto, csv, summary)
+        wanted = _files(file, scenario, files, journal)
     except ValueError as error:
         fail(refusal(error, file))
     recorded = {} if journal is None else {"journal": journal}
@@ -84,17 +93,14 @@ def run(
         fail(str(error), FAILED)
     except (OSError, ValueError) as error:
         fail(refusal(error, file))
-    for kind, path in files.items():
-        try:
-            _write(kind, done, path)
-        except OSError as error:
-            fail(f"{path} cannot be written: {error.strerror or error}")
+    for kind, path in wanted.items():
+        _write(kind, done, path)
     if as_json:
         import msgspec
 
         print(msgspec.json.encode(result).decode())
     else:
-        _tell(result, files | recorded, shlex.join(repeats(file, result.seed, override)))
+        _tell(result, wanted | recorded, shlex.join(repeats(file, result.seed, override)))
     raise typer.Exit(FAILED if not result.ok or (strict and result.warnings) else FINE)
 
 
@@ -105,6 +111,7 @@ def validate(
 ) -> None:
     """Check scenario files, traces included, without running them. Exit codes: 0 all good, 2 not; see --strict."""
     if schema:
+        refuse_idle("--schema", {"--strict": strict, " ".join(map(str, files or ())): files})
         print(schema_text(), end="")
         return
     if not files:
@@ -138,11 +145,16 @@ def schema_text() -> str:
 
 
 # ---------------------------------------------------------------- reading
+def _refuse_idle(beside: str, given: Mapping[str, object]) -> None:
+    """Leave where options of these names are given, which have no effect beside this one."""
+    refuse_idle(beside, {f"--{name}": value for name, value in given.items()})
+
+
 def _check(file: Path, scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
     """Notes on a scenario, and what in it can do nothing. Errors: ValueError for one that a run would refuse."""
     from colonysim.sim.validation import check
 
-    _files(scenario)
+    _files(file, scenario)
     return check(scenario)
 
 
@@ -205,37 +217,40 @@ def _progress(scenario: Scenario, quiet: bool) -> Iterator[Callable[[float, Metr
         yield tell
 
 
-def _files(scenario: Scenario, *given: Path | None) -> dict[str, Path]:
-    """What to write: as the command line says, else as the scenario does, beside the scenario. Errors: BadScenario."""
-    from colonysim.sim.scenario_files import BadScenario
+def _files(
+    file: Path, scenario: Scenario, given: Mapping[str, Path | None] | None = None, journal: Path | None = None
+) -> dict[str, Path]:
+    """What to write: as the command line says, else as the scenario does, beside the scenario. Errors: BadOutput."""
+    from colonysim.sim.recorded import files_of
 
     wanted = scenario.report
-    said = (wanted.html, wanted.perfetto, wanted.csv, wanted.summary)
-    files = {}
-    for kind, option, name in zip(_REPORTS, given or [None] * len(_REPORTS), said, strict=True):
-        if option is not None:
-            files[kind] = option
-        elif name:
-            files[kind] = scenario.base() / name
-    for path in files.values():
-        if path.is_dir() or not path.parent.is_dir():
-            why = "it is a folder" if path.is_dir() else "its folder does not exist"
-            raise BadScenario(str(path), "", f"cannot be written: {why}")
+    said = {"report": wanted.html, "perfetto": wanted.perfetto, "csv": wanted.csv, "summary": wanted.summary}
+    files = {kind: scenario.base() / name for kind, name in said.items() if name}
+    files |= {kind: path for kind, path in (given or {}).items() if path is not None}
+    outputs.check(
+        [file, *files_of(scenario)],
+        {f"--{kind}" if given and given.get(kind) else f"`report` of the scenario ({kind})": path
+         for kind, path in files.items()} | {"--journal": journal},
+    )  # fmt: skip
     return files
 
 
 def _write(kind: str, done: Run, path: Path) -> None:
+    """Write what has come of a run; leaves where the file cannot take it, as on a full disk."""
     from colonysim.sim import perfetto, report
 
     assert done.result is not None
-    if kind == "report":
-        report.write_html(done, path)
-    elif kind == "perfetto":
-        perfetto.write(done, path)
-    elif kind == "csv":
-        report.write_csv(done, path)
-    else:
-        report.write_summary(done.result, path)
+    try:
+        if kind == "report":
+            report.write_html(done, path)
+        elif kind == "perfetto":
+            perfetto.write(done, path)
+        elif kind == "csv":
+            report.write_csv(done, path)
+        else:
+            report.write_summary(done.result, path)
+    except OSError as error:
+        fail(f"{path}: cannot be written: {error.strerror or error}", FAILED)
 
 
 # ---------------------------------------------------------------- twice

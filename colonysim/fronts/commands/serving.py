@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -46,6 +47,13 @@ LimitOption = Annotated[
 ]
 
 
+PREFIX: Final = "COLONYSIM_"
+OTHER_VARIABLES: Final = {
+    f"{PREFIX}{name}" for name in ("CLOCK", "CONTROL_TOKEN", "HOST", "LIMITS", "PORT", "SERVER", "TRACEBACK")
+}
+"""Variables of the environment that are read, settings apart."""
+
+
 class Place(msgspec.Struct):
     """Where a command serves, and whom: all that can be wrong with it has been looked at."""
 
@@ -55,6 +63,14 @@ class Place(msgspec.Struct):
     control_from_anywhere: bool
     control_token: str | None
     limits: Limits
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the addresses back, also where nothing was served because something else was wrong."""
+        for listener in self.listeners:
+            listener.close()
 
     def server(self, sim: Simulation) -> WebServer:
         """The server of a simulation at this place."""
@@ -101,10 +117,17 @@ def check_executor_options(executor: str | None, answer: str | None, takes_s: fl
         for name, given in (("--answer", answer), ("--takes", takes_s)):
             if given is not None:
                 fail(f"{name} goes with --executor TYPE, the executor it is about; without one it would have no effect")
-    elif not executor.strip():
-        fail("--executor takes the type of the executor, such as --executor cli; it is empty")
+    elif not executor.strip() or not executor.isprintable():
+        fail(f"--executor takes the type of the executor, such as --executor cli, not {executor[:100]!r}")
     if takes_s is not None and not (math.isfinite(takes_s) and 0 <= takes_s <= threading.TIMEOUT_MAX):
         fail(f"--takes is a number of seconds from 0, not {takes_s}")
+
+
+def say_what_is_unknown(known: Container[str]) -> None:
+    """Say which variables of the environment look like settings and are none, such as misspelt ones."""
+    for name in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in OTHER_VARIABLES):
+        if name.removeprefix(PREFIX).lower() not in known:
+            complain(f"the variable {name} has no effect: see colonysim --settings for those that have one")
 
 
 def say_what_the_state_decides(state: Path | None, given: Mapping[str, Any]) -> None:

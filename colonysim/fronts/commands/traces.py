@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colonysim.fronts.commands.console import AsJson, fail, out, spread
+from colonysim.fronts.commands import outputs
+from colonysim.fronts.commands.console import FAILED, AsJson, fail, out, spread
 
 if TYPE_CHECKING:
     from colonysim.sim.traces.census import Census
@@ -25,16 +26,18 @@ def import_trace(
     from colonysim.sim import traces
     from colonysim.sim.traces import census, plain
 
-    if csv is not None and csv.exists() and file.exists() and csv.samefile(file):
-        fail(f"{csv} is the trace itself: give --csv another name")
+    outputs.require([file], {"--csv": csv})
     try:
         recording = traces.load(file, kind)
         taken = census.take(recording.records, recording.notes)
-        if csv is not None:
-            with csv.open("w", encoding="utf-8", newline="") as stream:
-                plain.write(recording.records, stream)
     except (traces.BadTrace, OSError) as error:
         fail(str(error))
+    if csv is not None:
+        try:
+            with csv.open("w", encoding="utf-8", newline="") as stream:
+                plain.write(recording.records, stream)
+        except OSError as error:
+            fail(f"{csv}: cannot be written: {error.strerror or error}", FAILED)
     if as_json:
         print(msgspec.json.encode(taken).decode())
     else:

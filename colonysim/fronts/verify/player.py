@@ -31,9 +31,10 @@ class BadCase(ValueError):
 def load(path: Path) -> dict[str, Json]:
     """A case from its file. Errors: BadCase."""
     try:
-        case = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise BadCase(f"{path} cannot be read: {error}") from None
+        case = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadCase(f"{path} cannot be read: {reason}; a case is a JSON file") from None
     if not isinstance(case, dict) or not isinstance(case.get("steps"), list):
         raise BadCase(f'{path} is no case: a case is {{"name", "about", "setup", "steps"}}')
     if not isinstance(case.get("setup"), dict | None):

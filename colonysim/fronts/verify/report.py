@@ -29,18 +29,19 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
-    """All case files of files and folders. Errors: BadCase where one of them has none."""
-    found: list[Path] = []
+    """All case files of files and folders, each once. Errors: BadCase where one of them has none."""
+    found: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
             raise player.BadCase(f"{path} does not exist")
         below = sorted(path.rglob("*.json")) if path.is_dir() else [path]
         if not below:
             raise player.BadCase(f"{path} has no cases: nothing would be played; give files or folders of *.json")
-        found += below
+        for each in below:
+            found.setdefault(each.resolve(), each)
     if not found:
         raise player.BadCase("there are no cases: give files or folders of *.json")
-    return found
+    return list(found.values())
 
 
 def run(
@@ -62,7 +63,10 @@ def run(
         target: Target = InProcess(simulation_for_cases(timezone))
     else:
         target = Http(url, virtual)
-        target.now()  # is anybody there?
+        try:
+            target.now()  # is anybody there?
+        except OSError as error:
+            raise player.BadCase(f"--url {url}: {error.strerror or error}; is a server there?") from None
     results = []
     with Progress(console=console, disable=not progress or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("playing", total=len(found))

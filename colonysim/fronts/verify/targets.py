@@ -151,10 +151,15 @@ class Http:
     """A server at an address. With `virtual` its clock is moved through the control API, otherwise time is real."""
 
     def __init__(self, url: str, virtual: bool) -> None:
-        parts = urlsplit(url if "//" in url else f"//{url}")
-        if not parts.hostname:
+        try:
+            parts = urlsplit(url if "//" in url else f"//{url}")
+            host, port = parts.hostname, parts.port or 80
+            served = parts.scheme in ("", "http")
+        except ValueError:
+            host, port, served = None, 0, False
+        if host is None or not served:
             raise ValueError(f"{url!r} is no address of a server; write it like http://127.0.0.1:50080")
-        self.host, self.port, self.virtual = parts.hostname, parts.port or 80, virtual
+        self.host, self.port, self.virtual = host, port, virtual
 
     def now(self) -> float:
         if not self.virtual:

@@ -1,0 +1,64 @@
+"""Files that a command writes: looked at before it does anything, so that nothing is lost and no work is in vain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from colonysim.fronts.commands.console import BadOutput, fail
+
+
+def check(read: Iterable[Path | None], written: Mapping[str, Path | None]) -> None:
+    """See that the files can be written, and are neither read by the command nor named twice. Errors: BadOutput.
+
+    `written` has a file for each option that names one. Nothing is created or changed.
+    """
+    inputs = {_place(path) for path in read if path is not None} - {None}
+    taken: dict[object, str] = {}
+    for option, path in written.items():
+        if path is None:
+            continue
+        if wrong := _unwritable(path):
+            raise BadOutput(f"{path}: cannot be written: {wrong}")
+        place = _place(path)
+        if place is None:
+            continue
+        if place in inputs:
+            raise BadOutput(f"{path}: {option} would overwrite what is read: give it another name")
+        if place in taken:
+            raise BadOutput(f"{path}: {taken[place]} and {option} would overwrite each other: give each its own file")
+        taken[place] = option
+
+
+def require(read: Iterable[Path | None], written: Mapping[str, Path | None]) -> None:
+    """Leave where `check` finds something."""
+    try:
+        check(read, written)
+    except BadOutput as error:
+        fail(str(error))
+
+
+def _unwritable(path: Path) -> str:
+    """Why a file cannot be written; "" where it seems that it can."""
+    try:
+        if path.is_dir():
+            return "it is a folder"
+        if not path.parent.is_dir():
+            return "its folder does not exist"
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            return "permission denied"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""
+
+
+def _place(path: Path) -> object:
+    """What is the same for all names of one file; None for what is no regular file, such as a terminal."""
+    try:
+        if not path.exists():
+            return path.resolve()
+        found = path.stat()
+        return (found.st_dev, found.st_ino) if path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # which reading it will tell
+        return None
