@@ -237,6 +237,7 @@ def test_histories_of_every_clock_are_replayed(path: Path, mode: str) -> None:
         executor.assign()
     assert sim.journal is not None
     digest = sim.journal.digest()
+    sim.journal.close()
     assert replay(path).digest == digest
 
 
@@ -251,6 +252,7 @@ def test_every_recorded_case_is_replayed(path: Path) -> None:
         asked |= {call.payload_type for call in sim.calls}
     assert sim.journal is not None
     digest = sim.journal.digest()
+    sim.journal.close()
     replayed = replay(path)
     assert (str(replayed.difference or ""), replayed.digest) == ("", digest)
     assert len(asked & {row.name for row in BY_MESSAGE.values()}) > 80
