@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import AssignedProcess, ColonyClient, ProcessHandle, Refused, Simulation
-from colonysim.core.channels import MAX_CHANNELS, MAX_ENTRIES
 
 from .conftest import Ask
 
 BUCKET, PER_SECOND = 500, 100
+MAX_CHANNELS, MAX_ENTRIES, MAX_PAYLOAD_BYTES = 100, 10_000, 10 * 2**20
 
 
 @pytest.fixture
@@ -80,6 +80,13 @@ def test_more_channels_than_are_allowed_are_not_there(colony: ColonyClient) -> N
     process.say(f"c{MAX_CHANNELS - 1}", b"x")
     with pytest.raises(Refused, match="500 process has too many channels"):
         process.say(f"c{MAX_CHANNELS}", b"x")
+
+
+def test_a_payload_of_ten_mebibytes_is_taken_and_a_byte_more_refused(submitted: ProcessHandle) -> None:
+    submitted.say("chat", b"x" * MAX_PAYLOAD_BYTES)
+    with pytest.raises(Refused, match="500 message payload exceeds maximum size"):
+        submitted.say("chat", b"x" * (MAX_PAYLOAD_BYTES + 1))
+    assert len(submitted.hear("chat")) == 1
 
 
 def test_only_the_two_sides_may_speak_and_listen(colony: ColonyClient, submitted: ProcessHandle, ask: Ask) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from colonysim.core.model import CANCELLED, RUNNING, WAITING, Process, Resources
 from colonysim.core.scheduling import Demand, Queues, order_of
@@ -195,3 +196,74 @@ def test_many_sizes_of_processes_and_executors_find_what_a_linear_search_finds()
             naive.waiting.remove(expected)
             expected.state = RUNNING
     assert max(len(lane.views) for pool in queues.pools.values() for lane in pool.lanes.values()) > 32
+
+
+def test_a_process_that_came_back_is_taken_after_what_stood_behind_it_has_gone() -> None:
+    queues = Queues()
+    first, second = _process(1), _process(2)
+    for process in (first, second):
+        queues.push(process)
+    anybody = Demand("c", "e", "t", "e", "")
+    assert queues.take(anybody) is first
+    queues.push(first)
+    second.state = CANCELLED
+    queues.forget(second)
+    assert [queues.take(anybody) for _ in range(2)] == [first, None]
+
+
+def test_a_process_that_comes_back_before_another_that_came_back_is_the_next() -> None:
+    """Its set holds only what came back, and an executor of another size has looked at it meanwhile."""
+    queues = Queues()
+    small, large = (Demand("c", "e", "t", "e", "", cpu_milli=cpu) for cpu in (1, 100))
+    cpus = [5, 1, 5, 5, 1, 1, 6, 7, 8, 9]
+    processes = [_process(serial, submitted=0, cpu=cpu) for serial, cpu in enumerate(cpus)]
+    for process in processes:
+        queues.push(process)
+    assert queues.take(large) is processes[0]
+    assert [queues.take(small), queues.take(small)] == [processes[1], processes[4]]
+    processes[5].state = CANCELLED
+    queues.forget(processes[5])
+    queues.push(processes[4])
+    assert queues.take(large) is processes[2]
+    queues.push(processes[1])
+    assert queues.take(large) is processes[1]
+
+
+@pytest.mark.parametrize("kind", ["cpu", "memory"])
+def test_ever_new_amounts_find_what_a_linear_search_finds(kind: str) -> None:
+    """The steps between sizes are counted anew once most of them belong to nobody."""
+    chance = random.Random(11)
+    queues, naive = Queues(), Naive()
+    for serial in range(600):
+        process = _process(serial, **{kind: chance.randrange(serial + 1) if serial % 2 else serial})
+        naive.waiting.append(process)
+        queues.push(process)
+        while len(naive.waiting) > 8:
+            gone = naive.waiting.pop(chance.randrange(len(naive.waiting)))
+            gone.state = CANCELLED
+            queues.forget(gone)
+        for _ in range(4):
+            amount = chance.choice(naive.waiting).resources[kind == "memory"] - chance.randrange(2)
+            demand = Demand("c", "e", "t", "e", "", **{f"{kind}_milli" if kind == "cpu" else "memory_bytes": amount})
+            pool = queues.pools["c", "t"]
+            best, expected = pool.best(demand), naive.first_for(demand)
+            assert (best and best[1]) is expected, serial
+
+
+@pytest.mark.parametrize("count", ["nodes", "processes", "processespernode"])
+def test_counts_up_to_127_are_given_out_and_larger_ones_never(count: str) -> None:
+    queues = Queues()
+    anybody = Demand("c", "e", "t", "e", "")
+    for serial, number in enumerate((127, 128)):
+        process = _process(serial)
+        conditions = replace(process.spec.conditions, **{count: number})
+        process.spec = replace(process.spec, conditions=conditions)
+        queues.push(process)
+        assert queues.take(anybody) is (process if number == 127 else None)
+
+
+def test_the_default_is_exclusive_assignment() -> None:
+    """A star is then a name like any other."""
+    queues = Queues()
+    queues.push(_process(1, names=["*"]))
+    assert queues.take(Demand("c", "e", "t", "e", "")) is None
