@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from colonysim import ColonyClient, ProcessState, Simulation
-from colonysim.core.lifecycle import SCAN_LIMIT
+from colonysim.core.operations.assignment import AssignProcess
+
+SCAN_LIMIT = 1000
 
 
 def test_a_limit_below_zero_fails_a_process_that_has_just_come_back(sim: Simulation, colony: ColonyClient) -> None:
@@ -59,6 +61,55 @@ def test_a_thousand_in_front_may_also_be_taken(sim: Simulation, colony: ColonyCl
     executor.assign()
     sim.advance(1)
     assert behind.state is ProcessState.FAILED
+
+
+def test_the_loop_gets_further_once_one_in_front_is_removed(sim: Simulation, colony: ColonyClient) -> None:
+    front = [colony.submit("f", executortype="t") for _ in range(SCAN_LIMIT)]
+    behind = colony.submit("f", executortype="t", maxwaittime=1)
+    sim.advance(3)
+    assert behind.state is ProcessState.WAITING
+    front[0].remove()
+    sim.advance(1)
+    assert behind.state is ProcessState.FAILED
+
+
+def test_one_that_the_loop_gets_to_see_and_that_is_taken_before_runs_on(sim: Simulation, colony: ColonyClient) -> None:
+    """Its waiting limit is none of the loop's business any more."""
+    executor = colony.add_executor("u")
+    front = [colony.submit("f", executortype="t") for _ in range(SCAN_LIMIT)]
+    behind = colony.submit("f", executortype="u", maxwaittime=1, maxretries=3)
+    sim.advance(3)
+    front[0].cancel()
+    assert executor.assign() is not None
+    sim.advance(3)
+    assert (behind.state, behind.retries) == (ProcessState.RUNNING, 0)
+
+
+def test_one_that_falls_with_its_workflow_is_not_failed_again_for_its_own_limit(
+    sim: Simulation, colony: ColonyClient
+) -> None:
+    graph = colony.submit_workflow(
+        {"a": {"maxwaittime": 1}, "b": {"maxwaittime": 1}, "c": {"dependencies": ["a"]}},
+    )
+    sim.advance(3)
+    a, b = graph.processes["a"], graph.processes["b"]
+    assert (a.state, b.state) == (ProcessState.FAILED, ProcessState.FAILED)
+    assert (a.errors, b.errors or []) == (["Maximum waiting time limit exceeded"], [])
+
+
+def test_of_two_that_ran_out_of_time_the_one_submitted_first_goes_to_who_waits(
+    sim: Simulation, colony: ColonyClient
+) -> None:
+    """Both began at the same moment, the other one first."""
+    executor, waits = colony.add_executor("t"), colony.add_executor("t")
+    limits = {"executortype": "t", "maxexectime": 1, "maxretries": 3}
+    first = colony.submit("f", **limits)
+    colony.submit("f", priority=1, **limits)
+    assert [executor.assign() is not None for _ in range(2)] == [True, True]
+    waiting = sim.begin(waits.id, AssignProcess(colonyname="c", timeout=100))
+    sim.advance(3)
+    assert waiting.answer is not None
+    assert waiting.answer.body.process.process_id == first.id
 
 
 def test_priorities_of_workflows_may_leave_sixty_four_bits(sim: Simulation, colony: ColonyClient) -> None:
