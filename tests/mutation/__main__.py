@@ -45,6 +45,12 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--trust", action="store_true", help="take it that what is listed in survivors.json survives")
     parser.add_argument("--only", default="", help="only mutants whose key holds this text")
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        help="a sample: only every mutant whose number is a multiple of this of each module",
+    )
     parser.add_argument("--list", action="store_true", help="print the mutants and do nothing else")
     parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)  # one mutant, imported; trials come on stdin
     return parser.parse_args()
@@ -76,7 +82,9 @@ class Campaign:
             source.module: [
                 mutant
                 for mutant in source.mutants()
-                if options.only in mutant.key and (again is None or not again.get(mutant.key, {}).get("killed"))
+                if mutant.number % options.every == 0
+                and options.only in mutant.key
+                and (again is None or not again.get(mutant.key, {}).get("killed"))
             ]
             for source in sources
         }
