@@ -89,6 +89,7 @@ def test_a_program_that_sleeps_beyond_the_end_of_time_is_stuck() -> None:
     sim.program(lambda: time.sleep(10**12), name="sleeper")
     with pytest.raises(Stuck, match=r"sleeper wakes up \(never: time ends with the year 9999\)"):
         sim.run()
+    sim.stop_programs()
 
 
 @pytest.mark.parametrize(("mode", "rate"), [(Mode.REAL, 1.0), (Mode.SCALED, 1.0), (Mode.SCALED, 1e9)])
