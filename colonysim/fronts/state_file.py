@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from colonysim.sim.simulation import Simulation
 
 _PERMISSIONS: Final = 0o666  # less what the umask takes
+_LAST_REPLIES_S: Final = 1.0
+"""So long a server that its journal stops has for the replies to requests that have taken effect."""
 
 StatePath = Annotated[
     Path | None,
@@ -147,11 +149,18 @@ class _Keeper:
     def __init__(self, sim: Simulation, file: StateFile | None) -> None:
         self._sim = sim
         self._file = file
+        self._ending: threading.Timer | None = None
 
     def journal_failed(self) -> None:
-        """The journal has just said so on stderr; end the server where it shall not go on without one."""
+        """The journal has just said so on stderr; end the server where it shall not go on without one.
+
+        The request that met the error has taken effect: it is answered before the connections are closed.
+        """
         if self._sim.journal is not None and self._sim.journal.stopped:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            main = threading.main_thread().ident or 0
+            self._ending = threading.Timer(_LAST_REPLIES_S, signal.pthread_kill, (main, signal.SIGTERM))
+            self._ending.daemon = True
+            self._ending.start()
 
     def save(self) -> bool:
         """Write the state, if there is a file for it: whether that went well."""
@@ -178,6 +187,8 @@ class _Keeper:
         journal = self._sim.journal
         if journal is not None:
             journal.on_error = lambda: None
+            if self._ending is not None:
+                self._ending.cancel()  # the server ends already
             journal.close()
         saved = self.save()
         if journal is None or not journal.stopped:
