@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from colonysim.core import intake, lifecycle, recurring
 from colonysim.core.errors import Refusal, Silence
+from colonysim.core.golang.units import through_double
 from colonysim.core.intake import Initiator
 from colonysim.core.model import BlueprintChange, Cron, Process
 from colonysim.core.specs import (
@@ -24,7 +25,6 @@ from colonysim.core.specs import (
     SchemaProperty,
     WorkflowSpec,
 )
-from colonysim.core.units import through_double
 from colonysim.core.world import World
 
 RECONCILE_INTERVAL_S: Final = 60

@@ -10,10 +10,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from colonysim.core import cronexpr, graphs, intake, lifecycle
-from colonysim.core.civil import zone_of
+from colonysim.core import graphs, intake, lifecycle
 from colonysim.core.errors import Refusal
 from colonysim.core.events import CRON_RANK, GENERATOR_RANK, CronCheck, GeneratorCheck
+from colonysim.core.golang import cronexpr
+from colonysim.core.golang.civil import zone_of
 from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator, Process, ProcessGraph
 from colonysim.core.specs import ZERO_TIME_NS, WorkflowSpec
 from colonysim.core.trace import CronArmed, CronIdle, CronRan, Fired, Gone, Held, Packed

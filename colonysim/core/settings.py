@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from colonysim.core.civil import zone_of
+from colonysim.core.golang.civil import zone_of
 from colonysim.core.policies import PolicyName
 
 STOCK_SERVER_KEY: Final = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03ac227641499d"

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.civil import civil
 from colonysim.core.errors import NUL_TEXT, Refusal
+from colonysim.core.golang.civil import civil
 from colonysim.core.specs import Timestamp
 
 INT32_MIN: Final = -(2**31)

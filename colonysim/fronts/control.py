@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.civil import zone_of
+from colonysim.core.golang.civil import zone_of
+from colonysim.core.golang.times import format_time
 from colonysim.core.registry import OPERATIONS
 from colonysim.fronts.control_access import ControlAccess, Forbidden
 from colonysim.fronts.http1 import HttpRequest
@@ -22,7 +23,6 @@ from colonysim.sim.simulation import Simulation
 from colonysim.sim.snapshots import BadSnapshot
 from colonysim.sim.story import UNKNOWN
 from colonysim.sim.why import coming
-from colonysim.wire.times import format_time
 
 JSON: Final = "application/json"
 PROMISED: Final = 32  # snapshots kept

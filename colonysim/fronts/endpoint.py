@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from colonysim.core.civil import zone_of
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
+from colonysim.core.golang.civil import zone_of
 from colonysim.core.protocol import Answer, Push
 from colonysim.core.replies import Cluster
 from colonysim.sim.journal import JournalFailed

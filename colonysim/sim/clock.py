@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from colonysim.core.civil import civil
-from colonysim.core.gotypes import parse_timestamp
+from colonysim.core.golang.civil import civil
+from colonysim.core.golang.gotypes import parse_timestamp
 from colonysim.core.model import SECOND_NS
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

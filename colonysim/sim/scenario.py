@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from colonysim.core import cronexpr
 from colonysim.core.errors import Refusal
+from colonysim.core.golang import cronexpr
 from colonysim.core.settings import Settings
 from colonysim.sim import clock, scenario_files, warnings
 from colonysim.sim.arrivals import MANY, At, Many, Once

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core import gotypes, units
 from colonysim.core.engine import OPERATIONS, refused
 from colonysim.core.errors import Refusal, Silence
-from colonysim.core.gojson import JsonError
+from colonysim.core.golang import gotypes, units
+from colonysim.core.golang.gojson import JsonError
 from colonysim.core.protocol import Answer, Echo, Message, Push
 from colonysim.core.registry import Operation
 from colonysim.wire import crypto

@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from colonysim.core.errors import Refusal, Silence
-from colonysim.core.gojson import JsonError
-from colonysim.core.gotypes import decode as decode_exactly
+from colonysim.core.golang.gojson import JsonError
+from colonysim.core.golang.gotypes import decode as decode_exactly
 
 _ALPHABET: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 

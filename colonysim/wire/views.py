@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Raw
 
 from colonysim.core import model, replies, specs
+from colonysim.core.golang.escapes import escaped
+from colonysim.core.golang.numbers import NO_ITEMS, NO_PAIRS, free, number
+from colonysim.core.golang.times import format_sent_time, format_time, wall_clock
+from colonysim.core.golang.units import format_cpu, format_memory
 from colonysim.core.protocol import Empty, Failure
-from colonysim.core.units import format_cpu, format_memory
-from colonysim.wire.escapes import escaped
-from colonysim.wire.numbers import NO_ITEMS, NO_PAIRS, free, number
-from colonysim.wire.times import format_sent_time, format_time, wall_clock
 
 _ENCODER: Final = msgspec.json.Encoder()
 _STATE_COLOURS: Final = ("#eee8d8", "#4689cd", "#92d050", "#cb4239", "#f5a623")

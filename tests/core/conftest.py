@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from colonysim import Simulation
-from colonysim.core.civil import zone_of
 from colonysim.core.engine import OPERATIONS
+from colonysim.core.golang.civil import zone_of
 from colonysim.core.protocol import Failure
 from colonysim.sim.client import Caller
 from colonysim.wire.codec import Codec, decode_message

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from colonysim.core import cronexpr
 from colonysim.core.errors import Refusal, Silence
+from colonysim.core.golang import cronexpr
 
 VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "cron-vectors.json").read_text())
 

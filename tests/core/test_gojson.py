@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from colonysim.core import gotypes
-from colonysim.core.gojson import JsonError, Number, Object, scan, to_text
+from colonysim.core.golang import gotypes
+from colonysim.core.golang.gojson import JsonError, Number, Object, scan, to_text
 from colonysim.core.operations.executors import AddExecutor
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.specs import WorkflowSpec

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from colonysim.core.errors import Refusal
-from colonysim.core.units import (
+from colonysim.core.golang.units import (
     MAX_DEPTH,
     format_cpu,
     format_memory,

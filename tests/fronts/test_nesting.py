@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation, WebServer, identity
-from colonysim.core.units import MAX_DEPTH, levels
+from colonysim.core.golang.units import MAX_DEPTH, levels
 from colonysim.sim import stock
 
 from .conftest import Wire, opened

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable
 from typing import Any, Final
 
-from colonysim.core import gotypes
+from colonysim.core.golang import gotypes
 from colonysim.core.registry import Operation
 from colonysim.core.world import World
 

@@ -12,9 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation
-from colonysim.core import gotypes
 from colonysim.core.engine import OPERATIONS
-from colonysim.core.gojson import JsonError, scan
+from colonysim.core.golang import gotypes
+from colonysim.core.golang.gojson import JsonError, scan
 from colonysim.core.registry import Operation
 from colonysim.fronts.endpoint import Endpoint
 from colonysim.wire import codec

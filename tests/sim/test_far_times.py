@@ -8,9 +8,9 @@ import time
 import pytest
 
 from colonysim import ColonyClient, Refused, Simulation, Stuck
-from colonysim.core.civil import zone_of
 from colonysim.core.errors import Refusal
-from colonysim.core.gotypes import parse_timestamp
+from colonysim.core.golang.civil import zone_of
+from colonysim.core.golang.gotypes import parse_timestamp
 from colonysim.core.model import SECOND_NS
 from colonysim.sim.arrivals import Once
 from colonysim.sim.clock import FIRST_NS, LAST_NS, Clock, Mode, parse_time, show_time

@@ -333,7 +333,7 @@ def test_a_bad_snapshot_is_refused_and_changes_nothing(spoil: object, text: str)
 def test_a_snapshot_cannot_run_code(tmp_path: Path) -> None:
     """Not the way in which it once could, either: by a dotted name in a pickle of the old format."""
     proof = tmp_path / "proof"
-    module, name = "colonysim.core.gotypes", "re.copyreg.__builtins__.get"
+    module, name = "colonysim.core.golang.gotypes", "re.copyreg.__builtins__.get"
     body = b"".join(
         (
             b"\x80\x05" + b"\x8c" + bytes([len(module)]) + module.encode(),

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation, function_spec, replay
-from colonysim.core.civil import civil
-from colonysim.core.gotypes import Shape, shapes_of
+from colonysim.core.golang.civil import civil
+from colonysim.core.golang.gotypes import Shape, shapes_of
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.channels import ChannelAppend
 from colonysim.core.operations.definitions import AddBlueprintDefinition

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonysim.core import gotypes
 from colonysim.core.engine import OPERATIONS
 from colonysim.core.errors import Refusal
-from colonysim.core.gojson import JsonError
+from colonysim.core.golang import gotypes
+from colonysim.core.golang.gojson import JsonError
 from colonysim.wire import codec
 
 SUBMIT = '"msgtype":"submitfuncspecmsg","spec":{"conditions":{"colonyname":"dev"},'

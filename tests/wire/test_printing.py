@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim.core.errors import Refusal
-from colonysim.core.gotypes import parse_timestamp
+from colonysim.core.golang.gotypes import parse_timestamp
+from colonysim.core.golang.numbers import free, number
+from colonysim.core.golang.times import format_time, wall_clock
 from colonysim.core.specs import ZERO_TIME_NS
-from colonysim.wire.numbers import free, number
-from colonysim.wire.times import format_time, wall_clock
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
 SECOND = 10**9

@@ -6,6 +6,7 @@ from colonysim.core import lifecycle
 from colonysim.core.access import any_member, colony_owner, member
 from colonysim.core.errors import Refusal
 from colonysim.core.events import POLL_RANK, PollOver
+from colonysim.core.golang.units import parse_cpu, parse_memory
 from colonysim.core.lifecycle import ASSIGN
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import EMPTY, PARK, Answer, Empty, Failure, Message, Park
@@ -14,7 +15,6 @@ from colonysim.core.replies import AssignReply, PauseStatus
 from colonysim.core.scheduling import Demand, Poll
 from colonysim.core.specs import Int
 from colonysim.core.trace import Parked, Pause
-from colonysim.core.units import parse_cpu, parse_memory
 from colonysim.core.world import World
 
 LONGEST_TIMEOUT_S = 9_223_372_036  # Quirk: more overflows the reference's nanoseconds and counts as passed

@@ -9,13 +9,13 @@ from msgspec.structs import replace
 from colonysim.core import blueprints, intake, lookup, storage
 from colonysim.core.access import member, member_or_owner
 from colonysim.core.errors import Refusal
+from colonysim.core.golang.units import through_double
 from colonysim.core.intake import Initiator
 from colonysim.core.lookup import or_null
 from colonysim.core.model import Process
 from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.registry import operation
 from colonysim.core.specs import Blueprint, Int
-from colonysim.core.units import through_double
 from colonysim.core.world import World
 
 

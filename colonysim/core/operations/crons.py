@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from colonysim.core import cronexpr, gotypes, graphs, intake, lookup, recurring, storage
+from colonysim.core import graphs, intake, lookup, recurring, storage
 from colonysim.core.access import member, of_target
 from colonysim.core.errors import Refusal
+from colonysim.core.golang import cronexpr, gotypes
 from colonysim.core.model import Cron
 from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.registry import operation

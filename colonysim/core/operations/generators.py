@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from colonysim.core import gotypes, graphs, intake, lookup, recurring, storage
+from colonysim.core import graphs, intake, lookup, recurring, storage
 from colonysim.core.access import member, of_target
 from colonysim.core.errors import Refusal
+from colonysim.core.golang import gotypes
 from colonysim.core.lookup import or_null
 from colonysim.core.model import Generator
 from colonysim.core.protocol import EMPTY, Empty, Message

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final
 
-from colonysim.core.gotypes import parse_timestamp
+from colonysim.core.golang.gotypes import parse_timestamp
 
 TOLERANCE: Final = 1.6  # seconds, and for floats; the reference's loops run once a second
 _EXACT_FLOATS: Final = re.compile(r"\.(args|kwargs|in|out|spec|status)\.|\.(long|lat)$")

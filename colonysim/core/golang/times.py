@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 
-from colonysim.core.civil import civil
 from colonysim.core.errors import Refusal
+from colonysim.core.golang.civil import civil
 from colonysim.core.model import SECOND_NS
 from colonysim.core.specs import Timestamp
 from colonysim.core.storage import to_microseconds

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from colonysim.core.units import through_double
+from colonysim.core.golang.units import through_double
 
 _SORTED: Final = msgspec.json.Encoder(order="deterministic")
 NO_ITEMS: Final = Raw(b"[]")

@@ -10,7 +10,7 @@ import codecs
 import re
 from typing import Any, Final, NamedTuple
 
-from colonysim.core.units import go_quote
+from colonysim.core.golang.units import go_quote
 
 MAX_DEPTH: Final = 10_000
 

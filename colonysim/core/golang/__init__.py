@@ -1,0 +1,1 @@
+"""How Go reads and prints: JSON, types, numbers, times and cron expressions."""
