@@ -17,11 +17,11 @@ from queue import Queue
 from typing import Any
 
 from benchmarks.measure import Row
-from colonysim import identity
 from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.sim import stock
 from colonysim.sim.client import ColonyClient
 from colonysim.sim.simulation import Simulation
+from colonysim.wire import identity
 
 SPEC = {
     "funcname": "f", "maxwaittime": 3600, "maxexectime": 3600, "maxretries": 3,

@@ -12,13 +12,12 @@ import pytest
 
 from benchmarks.graphs import chain, fan_in, fan_out, workflow
 from benchmarks.measure import ASSIGN, USER_ID, Stage, submit_message
-from colonysim import identity
 from colonysim.core.agenda import Agenda
 from colonysim.core.events import PollOver
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.protocol import Answer
-from colonysim.wire import crypto
+from colonysim.wire import crypto, identity
 from colonysim.wire.codec import Codec
 from colonysim.wire.envelope import close_payload
 

@@ -17,7 +17,6 @@ from functools import cache, lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from colonysim import identity
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.fronts import web
@@ -28,6 +27,7 @@ from colonysim.sim.connections import Asked, Connection, HangUp
 from colonysim.sim.pending import Inbox
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.stock import PORT
+from colonysim.wire import identity
 
 _VOUCHED: Final = 1000
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Self
 
-from colonysim import identity
 from colonysim.core.model import Executor, Process, ProcessState
 from colonysim.core.operations.assignment import AssignProcess, PauseAssignments, ResumeAssignments
 from colonysim.core.operations.attributes import AddAttribute
@@ -38,11 +37,12 @@ from colonysim.core.specs import (
     User,
     WorkflowSpec,
 )
-from colonysim.identity import Identity
 from colonysim.sim import stock
 from colonysim.sim.pending import LOST, Garbled, Lost
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.vetting import listed, mapping, text
+from colonysim.wire import identity
+from colonysim.wire.identity import Identity
 
 
 class Refused(Exception):

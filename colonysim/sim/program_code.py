@@ -16,7 +16,6 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from colonysim import identity
 from colonysim.sim import chance
 from colonysim.sim.arrivals import Many
 from colonysim.sim.chance import AnySpan, NotNegative
@@ -25,6 +24,7 @@ from colonysim.sim.program import Program
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.stage import ProgramFailed
 from colonysim.sim.stock import PORT, environment
+from colonysim.wire import identity
 
 HOST: Final = "localhost"
 

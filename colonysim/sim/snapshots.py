@@ -20,10 +20,10 @@ from typing import Final
 
 import msgspec
 
-from colonysim import identity
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
 from colonysim.core.world import World
 from colonysim.sim.clock import parse_start
+from colonysim.wire import identity
 
 NAME: Final = b"colonysim state "
 FORMAT: Final = 2

@@ -7,8 +7,8 @@ from typing import Final
 from colonysim.core.operations.colonies import AddColony
 from colonysim.core.operations.users import AddUser
 from colonysim.core.specs import Colony, User
-from colonysim.identity import Identity
 from colonysim.sim.simulation import Simulation
+from colonysim.wire.identity import Identity
 
 PORT: Final = 50080
 COLONY: Final = "dev"

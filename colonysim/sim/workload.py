@@ -12,7 +12,6 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from colonysim import identity
 from colonysim.core.agenda import Event
 from colonysim.core.model import DAY_NS, SECOND_NS
 from colonysim.core.operations.processes import SubmitFuncSpec
@@ -26,6 +25,7 @@ from colonysim.sim.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.submissions import Compose, Submission, mixer
 from colonysim.sim.traces import BadTrace, Recording
+from colonysim.wire import identity
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ from hashlib import sha3_256
 from typing import Final
 
 from colonysim.core.errors import Refusal
-from colonysim.identity import id_of
+from colonysim.wire.identity import id_of
 
 GROUP_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 FIELD_SIZE: Final = 2**256 - 2**32 - 977

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from colonysim import identity
+from colonysim.wire import identity
 
 
 class Speaker:

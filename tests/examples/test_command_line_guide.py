@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from colonysim import identity
+from colonysim.wire import identity
 from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.fronts.verify.likeness import Likeness
 from colonysim.sim import stock

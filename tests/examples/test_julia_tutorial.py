@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from colonysim import identity
+from colonysim.wire import identity
 from colonysim.sim import stock
 
 from .conftest import Host

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from colonysim import ColonyClient, ExecutorClient, Simulation, WebServer, identity, replay
+from colonysim import ColonyClient, ExecutorClient, Simulation, WebServer, replay
 from colonysim.sim import stock
+from colonysim.wire import identity
 
 
 @pytest.fixture

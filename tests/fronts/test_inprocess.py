@@ -16,17 +16,9 @@ import requests
 import websocket
 from crypto import Crypto
 
-from colonysim import (
-    AssignedProcess,
-    ColonyClient,
-    ExecutorClient,
-    ProcessHandle,
-    Simulation,
-    WebServer,
-    identity,
-    intercept,
-)
+from colonysim import AssignedProcess, ColonyClient, ExecutorClient, ProcessHandle, Simulation, WebServer, intercept
 from colonysim.sim import stock
+from colonysim.wire import identity
 
 from .conftest import opened, signed
 from .test_pubsub import listen, listen_to_all, listen_to_channel

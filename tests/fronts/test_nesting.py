@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonysim import ColonyClient, Simulation, WebServer, identity
+from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.core.golang.units import MAX_DEPTH, levels
 from colonysim.sim import stock
+from colonysim.wire import identity
 
 from .conftest import Wire, opened
 

@@ -25,8 +25,8 @@ from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.core.world import World
 from colonysim.fronts.endpoint import Endpoint
 from colonysim.fronts.pubsub import Session
-from colonysim.identity import sign
 from colonysim.wire.codec import Outgoing
+from colonysim.wire.identity import sign
 
 from .drawing import Drawer, garbled, spoiled
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from Crypto.Hash import SHA3_256
 
-from colonysim import identity
 from colonysim.core.errors import Refusal
+from colonysim.wire import identity
 from colonysim.wire.crypto import GROUP_ORDER, recover
 
 KEYS = {
