@@ -4,6 +4,10 @@ from colonysim.core.model import ProcessState as ProcessState
 from colonysim.core.settings import Settings as Settings
 from colonysim.fronts.inprocess import intercept as intercept
 from colonysim.fronts.servers import WebServer as WebServer
+from colonysim.kernel.clock import Mode as Mode
+from colonysim.kernel.driver import Stuck as Stuck
+from colonysim.kernel.pending import Lost as Lost
+from colonysim.kernel.snapshots import BadSnapshot as BadSnapshot
 from colonysim.sim import faults as faults
 from colonysim.sim.client import AssignedProcess as AssignedProcess
 from colonysim.sim.client import ColonyClient as ColonyClient
@@ -12,16 +16,12 @@ from colonysim.sim.client import ProcessHandle as ProcessHandle
 from colonysim.sim.client import Refused as Refused
 from colonysim.sim.client import UserClient as UserClient
 from colonysim.sim.client import function_spec as function_spec
-from colonysim.sim.clock import Mode as Mode
-from colonysim.sim.driver import Stuck as Stuck
 from colonysim.sim.invariants import InvariantViolation as InvariantViolation
 from colonysim.sim.journal import JournalFailed as JournalFailed
-from colonysim.sim.pending import Lost as Lost
 from colonysim.sim.replay import BadJournal as BadJournal
 from colonysim.sim.replay import Replayed as Replayed
 from colonysim.sim.replay import replay as replay
 from colonysim.sim.simulation import Simulation as Simulation
-from colonysim.sim.snapshots import BadSnapshot as BadSnapshot
 from colonysim.sim.stage import Crashed as Crashed
 from colonysim.sim.stage import ProgramFailed as ProgramFailed
 

@@ -36,7 +36,7 @@ from colonysim.fronts.commands.console import (
 from colonysim.fronts.commands.serving import Anywhere, ControlToken, Host, LimitOption
 from colonysim.fronts.servers import ServerKind
 from colonysim.fronts.state_file import StateEvery, StateFile, StatePath, kept, state_file
-from colonysim.sim.clock import Mode
+from colonysim.kernel.clock import Mode
 from colonysim.sim.journal import JournalFailed
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ from colonysim.core.registry import OPERATIONS
 from colonysim.fronts.control_access import ControlAccess, Forbidden
 from colonysim.fronts.http1 import HttpRequest
 from colonysim.fronts.limits import DEFAULTS, Limits
-from colonysim.sim import unique_json
-from colonysim.sim.clock import Mode
-from colonysim.sim.driver import Stuck
+from colonysim.kernel import unique_json
+from colonysim.kernel.clock import Mode
+from colonysim.kernel.driver import Stuck
+from colonysim.kernel.snapshots import BadSnapshot
+from colonysim.kernel.why_idle import coming
 from colonysim.sim.faults import Plan, read_faults
 from colonysim.sim.journal import JournalFailed
 from colonysim.sim.simulation import Simulation
-from colonysim.sim.snapshots import BadSnapshot
 from colonysim.sim.story import UNKNOWN
-from colonysim.sim.why import coming
 
 JSON: Final = "application/json"
 PROMISED: Final = 32  # snapshots kept

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.sim.actors import OWN_THREADS
+from colonysim.kernel.actors import OWN_THREADS
 from colonysim.sim.client import ColonyClient, ExecutorClient, Refused
 from colonysim.sim.simulation import Simulation
 

@@ -23,8 +23,8 @@ from colonysim.fronts import web
 from colonysim.fronts.http1 import REASONS, Headers, length_header, request_to
 from colonysim.fronts.pubsub import read_request
 from colonysim.fronts.web import Application, Parked
-from colonysim.sim.connections import Asked, Connection, HangUp
-from colonysim.sim.pending import Inbox
+from colonysim.kernel.connections import Asked, Connection, HangUp
+from colonysim.kernel.pending import Inbox
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.stock import PORT
 from colonysim.wire import identity

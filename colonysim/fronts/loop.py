@@ -24,7 +24,7 @@ from colonysim.fronts.http1 import (
 from colonysim.fronts.limits import Patience, Phase, connections_at_most
 from colonysim.fronts.pubsub import Session, is_handshake
 from colonysim.fronts.web import Application, HangUp, Parked, is_control
-from colonysim.sim.actors import OWN_THREADS
+from colonysim.kernel.actors import OWN_THREADS
 
 _ACCEPTED_AT_ONCE: Final = 100
 """Connections that are taken before those that have to go for them are closed."""

@@ -7,9 +7,9 @@ from typing import Final
 from urllib.parse import quote
 
 from colonysim.core.model import STATES, ProcessState
-from colonysim.sim.clock import show_time
+from colonysim.kernel.clock import show_time
+from colonysim.kernel.why_idle import name_of
 from colonysim.sim.simulation import Simulation
-from colonysim.sim.why import name_of
 
 CALLS_SHOWN: Final = 40
 WAITING_SHOWN: Final = 10

@@ -18,7 +18,7 @@ from colonysim.fronts.endpoint import Endpoint
 from colonysim.fronts.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, Violation, close_code
 from colonysim.fronts.http1 import HttpRequest, first_of, is_token, lines_of
 from colonysim.fronts.limits import DEFAULTS, Limits
-from colonysim.sim.connections import HANG_UP, Asked, Connection, HangUp
+from colonysim.kernel.connections import HANG_UP, Asked, Connection, HangUp
 from colonysim.wire.codec import Codec, Dropped
 
 PATH: Final = "/pubsub"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from colonysim.fronts.addresses import LOCALHOST, listen, url_of
 from colonysim.fronts.limits import DEFAULTS, Limits
-from colonysim.sim.actors import OWN_THREADS
+from colonysim.kernel.actors import OWN_THREADS
 
 if TYPE_CHECKING:  # the command line needs the kinds before it needs a server
     from colonysim.fronts.web import Application

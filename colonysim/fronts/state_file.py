@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from colonysim.fronts.commands.console import FAILED, complain, fail
-from colonysim.sim.actors import OWN_THREADS
+from colonysim.kernel.actors import OWN_THREADS
 
 if TYPE_CHECKING:
     from colonysim.sim.simulation import Simulation

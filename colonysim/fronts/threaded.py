@@ -31,8 +31,8 @@ from colonysim.fronts.http1 import (
 from colonysim.fronts.limits import Patience, Phase, connections_at_most
 from colonysim.fronts.pubsub import Session, is_handshake
 from colonysim.fronts.web import Application, HangUp
-from colonysim.sim.actors import OWN_THREADS
-from colonysim.sim.pending import Pending
+from colonysim.kernel.actors import OWN_THREADS
+from colonysim.kernel.pending import Pending
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

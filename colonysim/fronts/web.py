@@ -14,7 +14,7 @@ from colonysim.fronts.control_access import CHALLENGE, CONTROL_HEADERS, ControlA
 from colonysim.fronts.endpoint import Endpoint
 from colonysim.fronts.http1 import PLAIN, REASONS, BadRequest, Headers, HttpRequest, Reply, first_of
 from colonysim.fronts.limits import DEFAULTS, Limits
-from colonysim.sim.pending import Pending
+from colonysim.kernel.pending import Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Incoming, Outgoing
 

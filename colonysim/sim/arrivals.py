@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from colonysim.sim.chance import NotNegative, Positive, Probability
+from colonysim.kernel.randomness import NotNegative, Positive, Probability
 
 DAY_S = 86_400.0
 _LEAST_RATE = 1e-15  # a second: never in any run, and far from where numbers end

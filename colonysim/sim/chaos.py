@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from colonysim.core import engine
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer
+from colonysim.kernel.pending import LOST
 from colonysim.sim.faults import (
     ActorFault,
     AnyFault,
@@ -34,7 +35,6 @@ from colonysim.sim.faults import (
     read_faults,
 )
 from colonysim.sim.network import Network, Reach
-from colonysim.sim.pending import LOST
 from colonysim.sim.rules import Rule
 from colonysim.sim.tally import Tally
 

@@ -17,8 +17,8 @@ import msgspec
 
 from colonysim.core.model import RUNNING, SECOND_NS, SUCCESS
 from colonysim.core.trace import Transition
-from colonysim.sim.chance import NotNegative, to_ns
-from colonysim.sim.clock import show_span
+from colonysim.kernel.clock import show_span
+from colonysim.kernel.randomness import NotNegative, to_ns
 from colonysim.sim.metrics import Gauges, Metrics, Quantiles, Summary
 
 GAUGES: Final = (*Gauges.__struct_fields__, "unfinished")

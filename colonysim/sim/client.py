@@ -37,10 +37,10 @@ from colonysim.core.specs import (
     User,
     WorkflowSpec,
 )
+from colonysim.kernel.pending import LOST, Garbled, Lost
+from colonysim.kernel.vetting import listed, mapping, text
 from colonysim.sim import stock
-from colonysim.sim.pending import LOST, Garbled, Lost
 from colonysim.sim.simulation import Simulation
-from colonysim.sim.vetting import listed, mapping, text
 from colonysim.wire import identity
 from colonysim.wire.identity import Identity
 

@@ -11,13 +11,13 @@ from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Entry
 from colonysim.core.world import World
-from colonysim.sim import why
-from colonysim.sim.actors import Actors
+from colonysim.kernel import why_idle
+from colonysim.kernel.actors import Actors
+from colonysim.kernel.clock import Clock
+from colonysim.kernel.pending import Call, Pending
 from colonysim.sim.calls import Calls
-from colonysim.sim.clock import Clock
 from colonysim.sim.invariants import Invariants, InvariantViolation
 from colonysim.sim.journal import Journal
-from colonysim.sim.pending import Call, Pending
 
 if TYPE_CHECKING:
     from colonysim.sim.explain import WhyNot
@@ -141,7 +141,7 @@ class Keeping:
     def _why(self) -> str:
         lines = [] if self.programs is None else self.programs.explain()
         pending = list(self._pending.values())
-        return why.explain(self.world, self.planned, self.clock, self.actors, pending, lines)
+        return why_idle.explain(self.world, self.planned, self.clock, self.actors, pending, lines)
 
     def why_not(self, process_id: str) -> WhyNot:
         """Why a process is not assigned: all that stands in its way."""

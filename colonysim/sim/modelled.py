@@ -20,10 +20,10 @@ from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import ExecutorSpec
-from colonysim.sim import chance
+from colonysim.kernel import randomness
+from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
+from colonysim.kernel.randomness import AnySpan, Draw, NotNegative, Probability
 from colonysim.sim.arrivals import Many
-from colonysim.sim.chance import AnySpan, Draw, NotNegative, Probability
-from colonysim.sim.pending import LOST, UNKNOWN_OUTCOME, Pending
 from colonysim.sim.simulation import Simulation
 
 # What an executor does next.
@@ -64,7 +64,7 @@ class ExecutorGroup(Behaviour, frozen=True):
     starts: AnySpan = 0.0
     rest: AnySpan = 0.0
     poll_timeout_s: Annotated[int, Meta(ge=1, le=9_000_000_000)] = 60
-    retry_s: chance.Positive = 1.0
+    retry_s: randomness.Positive = 1.0
     registers_again: bool = False
 
 
@@ -82,13 +82,13 @@ class _Conduct:
     __slots__ = ("fails", "hang_ns", "hangs", "service")
 
     def __init__(self, behaviour: Behaviour, seed: int, purpose: str) -> None:
-        self.service: Draw = chance.drawer(behaviour.service, chance.source(seed, f"{purpose}/service"))
-        outcome = chance.source(seed, f"{purpose}/outcome").random
-        hanging = chance.source(seed, f"{purpose}/hangs").random
+        self.service: Draw = randomness.drawer(behaviour.service, randomness.source(seed, f"{purpose}/service"))
+        outcome = randomness.source(seed, f"{purpose}/outcome").random
+        hanging = randomness.source(seed, f"{purpose}/hangs").random
         success, hangs = behaviour.success, behaviour.hangs
         self.fails = (lambda: outcome() >= success) if success < 1.0 else None
         self.hangs = (lambda: hanging() < hangs) if hangs > 0.0 else None
-        self.hang_ns = chance.to_ns(behaviour.hang_s)
+        self.hang_ns = randomness.to_ns(behaviour.hang_s)
 
 
 class Model:
@@ -102,9 +102,11 @@ class Model:
         purpose = f"executors/{group.name}"
         self.conduct = _Conduct(group, seed, purpose)
         self.special = {name: _Conduct(one, seed, f"{purpose}/{name}") for name, one in group.functions.items()}
-        self.rest = None if group.rest == 0.0 else chance.drawer(group.rest, chance.source(seed, f"{purpose}/rest"))
-        self.starts = chance.drawer(group.starts, chance.source(seed, f"{purpose}/starts"))
-        self.retry_ns = chance.to_ns(group.retry_s)
+        self.rest = (
+            None if group.rest == 0.0 else randomness.drawer(group.rest, randomness.source(seed, f"{purpose}/rest"))
+        )
+        self.starts = randomness.drawer(group.starts, randomness.source(seed, f"{purpose}/starts"))
+        self.retry_ns = randomness.to_ns(group.retry_s)
 
     def conduct_for(self, process: Process) -> _Conduct:
         return self.special.get(process.spec.funcname, self.conduct) if self.special else self.conduct
@@ -241,7 +243,7 @@ class ModelledExecutor:
             self.fleet.sim.abandon_inside(pending)
         if restart_after_s is not None:
             step = REGISTER if self.step == REGISTER or self.model.group.registers_again else POLL
-            self.next(step, chance.to_ns(restart_after_s))
+            self.next(step, randomness.to_ns(restart_after_s))
 
     def pause(self, until_ns: int) -> None:
         """It stands still, and then goes on with what it was at for as long as it had left."""

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from colonysim.core.model import SECOND_NS
+from colonysim.kernel.connections import Connection
+from colonysim.kernel.driver import Stuck
+from colonysim.kernel.pending import Pending, Waiter
 from colonysim.sim import virtual
-from colonysim.sim.connections import Connection
-from colonysim.sim.driver import Stuck
-from colonysim.sim.pending import Pending, Waiter
 from colonysim.sim.stage import Bell, Crashed, ProgramActor, Stage
 
 _READS_AT_ONCE: Final = 10_000

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from colonysim.sim import chance
+from colonysim.kernel import randomness
+from colonysim.kernel.randomness import AnySpan, NotNegative
 from colonysim.sim.arrivals import Many
-from colonysim.sim.chance import AnySpan, NotNegative
 from colonysim.sim.client import ColonyClient
 from colonysim.sim.program import Program
 from colonysim.sim.simulation import Simulation
@@ -86,7 +86,7 @@ class Cast:
 
     def _parts(self, group: ProgramGroup) -> Iterator[_Part]:
         seed = self.sim.settings.seed
-        starts = chance.drawer(group.starts, chance.source(seed, f"programs/{group.name}/starts"))
+        starts = randomness.drawer(group.starts, randomness.source(seed, f"programs/{group.name}/starts"))
         for place in range(1, group.count + 1):
             name = group.name if group.count == 1 else f"{group.name}-{place}"
             yield _Part(group, name, place, identity.derived(seed, f"executor/{self.colony.name}/{name}"), starts(None))

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any, Final
 
 from colonysim.core.model import SECOND_NS
+from colonysim.kernel.actors import cpu_time_ns
+from colonysim.kernel.clock import show_span
+from colonysim.kernel.driver import STUCK_AFTER_S, Stuck
 from colonysim.sim import virtual
-from colonysim.sim.actors import cpu_time_ns
-from colonysim.sim.clock import show_span
-from colonysim.sim.driver import STUCK_AFTER_S, Stuck
 from colonysim.sim.program import Program, refuse_to_wait
 from colonysim.sim.stage import ProgramFailed, Stage, place, stack
 

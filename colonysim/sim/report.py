@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.model import RUNNING, SECOND_NS, SUCCESS
+from colonysim.kernel.clock import show_time
 from colonysim.sim import metrics as figures
-from colonysim.sim.clock import show_time
 from colonysim.sim.metrics import COLUMNS, NEVER, Metrics, quantiles
 from colonysim.sim.scenario_runner import Result, Run
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from colonysim.core.settings import Settings, check_seed
 from colonysim.core.world import World
-from colonysim.sim import snapshots
-from colonysim.sim.actors import Actors
+from colonysim.kernel import snapshots
+from colonysim.kernel.actors import Actors
+from colonysim.kernel.clock import Clock
 from colonysim.sim.calls import HUGE_BYTES, Calls
-from colonysim.sim.clock import Clock
 from colonysim.sim.journal import Journal
 
 

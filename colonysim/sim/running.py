@@ -6,18 +6,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from colonysim.kernel.actors import Actors
+from colonysim.kernel.clock import Clock, later
+from colonysim.kernel.connections import Connections
+from colonysim.kernel.driver import Driver, Stuck
+from colonysim.kernel.pending import Pending
+from colonysim.kernel.timetable import Planning
 from colonysim.sim import virtual
-from colonysim.sim.actors import Actors
 from colonysim.sim.chaos import Faults
-from colonysim.sim.clock import Clock, later
-from colonysim.sim.connections import Connections
-from colonysim.sim.driver import Driver, Stuck
 from colonysim.sim.journal import Journal
-from colonysim.sim.pending import Pending
 from colonysim.sim.program import Program
 from colonysim.sim.programs import Programs
 from colonysim.sim.stage import Stage
-from colonysim.sim.timetable import Planning
 
 
 class Running(Planning):

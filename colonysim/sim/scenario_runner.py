@@ -16,11 +16,12 @@ from colonysim.core.operations.crons import AddCron, RemoveCron
 from colonysim.core.operations.generators import AddGenerator
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
-from colonysim.sim import chance, recorded, vacuity
+from colonysim.kernel import randomness
+from colonysim.kernel.clock import Mode, show_span
+from colonysim.kernel.driver import Stuck
+from colonysim.sim import recorded, vacuity
 from colonysim.sim.checks import Checks, Finding
 from colonysim.sim.client import ColonyClient, Refused
-from colonysim.sim.clock import Mode, show_span
-from colonysim.sim.driver import Stuck
 from colonysim.sim.invariants import InvariantViolation
 from colonysim.sim.journal import JournalErrors
 from colonysim.sim.metrics import Metrics, Summary, summarise
@@ -143,7 +144,7 @@ class Run:
         self.failures: list[Failure] = []
         self.generators = {plan.name: self._add_generator(plan) for plan in scenario.generators}
         storm_s = scenario.phases.storm_s
-        storm_ns = None if storm_s is None else chance.to_ns(storm_s)
+        storm_ns = None if storm_s is None else randomness.to_ns(storm_s)
         self.clients = Clients(self.sim, self.colony.id, scenario.colony, scenario.base(), storm_ns, self.generators)
         self.result: Result | None = None
 
@@ -222,7 +223,7 @@ class Run:
         if storm_s is None:
             self._let_happen(_FOR_EVER_NS, self.clients.all_submitted)
         else:
-            self._let_happen(self.start_ns + chance.to_ns(storm_s), lambda: False)
+            self._let_happen(self.start_ns + randomness.to_ns(storm_s), lambda: False)
         self.storm_end_ns = self.sim.world.now_ns
         self.sim.faults.clear()
         self.strikes.end(self.storm_end_ns)
@@ -235,7 +236,7 @@ class Run:
     def _calm(self) -> None:
         self.checks.begin(self.storm_end_ns, "calm")
         gauges = self.metrics.gauges
-        end_ns = self.storm_end_ns + chance.to_ns(self.scenario.phases.calm_s)
+        end_ns = self.storm_end_ns + randomness.to_ns(self.scenario.phases.calm_s)
         at_rest = self.cast.is_at_rest
         self._let_happen(end_ns, lambda: not gauges.unfinished and self.clients.all_submitted() and at_rest())
         if gauges.unfinished:
@@ -268,7 +269,7 @@ class Run:
         gauges, calm_s = self.metrics.gauges, self.scenario.phases.calm_s
         text = (
             f"{gauges.queue_depth} waiting, {gauges.running} running and {gauges.blocked} behind their parents "
-            f"{show_span(chance.to_ns(calm_s))} after the storm"
+            f"{show_span(randomness.to_ns(calm_s))} after the storm"
         )
         first = next(self.metrics.unfinished(), "")
         story = "\n".join(part for part in (self.story(first), str(self.sim.why_not(first))) if part)

@@ -11,8 +11,8 @@ from colonysim.core.model import FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Pro
 from colonysim.core.specs import Log
 from colonysim.core.trace import Transition
 from colonysim.core.world import World
-from colonysim.sim.clock import show_time
-from colonysim.sim.why import name_of
+from colonysim.kernel.clock import show_time
+from colonysim.kernel.why_idle import name_of
 
 NEW: Final = -1
 STATE_NAMES: Final = {NEW: "NEW", REMOVED: "REMOVED"} | {state.value: state.name for state in ProcessState}

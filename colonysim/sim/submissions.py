@@ -17,8 +17,8 @@ from colonysim.core.operations.processes import PRIORITY_LIMIT, SubmitFuncSpec
 from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.protocol import Message
 from colonysim.core.specs import Conditions, FunctionSpec, WorkflowSpec
-from colonysim.sim import chance
-from colonysim.sim.chance import AnySpan, Positive
+from colonysim.kernel import randomness
+from colonysim.kernel.randomness import AnySpan, Positive
 from colonysim.sim.traces import read_workflow
 
 Size = Annotated[int, Meta(ge=1, le=100_000)]
@@ -180,7 +180,7 @@ def composer(one: Submission, colony: str, base: Path, random: Random, generator
             known = ", ".join(generators) or "there are none"
             raise ValueError(f"there is no generator {one.generator!r}; the generators are: {known}")
         return _packer(generators[one.generator])
-    draw = chance.drawer(one.run_s, random) if one.run_s is not None else None
+    draw = randomness.drawer(one.run_s, random) if one.run_s is not None else None
     seconds = (lambda: draw(None) / SECOND_NS) if draw is not None else None
     if one.workflow is not None:
         if seconds is None:
@@ -209,5 +209,5 @@ def mixer(mix: Iterable[Submission], colony: str, base: Path, random: Random, ge
     """What makes the messages of a mix, by weight."""
     listed = list(mix)
     composers = [composer(one, colony, base, random, generators) for one in listed]
-    pick = chance.weighted([one.weight for one in listed], random)
+    pick = randomness.weighted([one.weight for one in listed], random)
     return lambda: composers[pick()]()

@@ -18,10 +18,11 @@ from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.operations.users import AddUser
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import Conditions, User
-from colonysim.sim import chance, traces
+from colonysim.kernel import randomness
+from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
+from colonysim.kernel.randomness import NotNegative, Positive
+from colonysim.sim import traces
 from colonysim.sim.arrivals import AnyArrivals, At, Count, Many, Once
-from colonysim.sim.chance import NotNegative, Positive
-from colonysim.sim.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.submissions import Compose, Submission, mixer
 from colonysim.sim.traces import BadTrace, Recording
@@ -58,8 +59,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         path = base / self.file
         recording = traces.load(path, self.kind(base), self.first, self.count)
         span_s = (recording.records[-1].submit_s - recording.records[0].submit_s) / self.speed
-        if span_s > chance.MOST:
-            what = f"its last process comes {span_s:g} s after the first, and {chance.MOST:g} s at most can be run"
+        if span_s > randomness.MOST:
+            what = f"its last process comes {span_s:g} s after the first, and {randomness.MOST:g} s at most can be run"
             raise BadTrace(path, 0, what, "cut a piece out with `count`, or give a greater `speed`")
         return recording
 
@@ -175,7 +176,7 @@ class Stream:
             self.unsure[number] = _Unsure(caller_id, message, left - 1)
             self.clients.busy += 1
             sim = self.clients.sim
-            sim.planned.add(sim.world.now_ns + chance.to_ns(self.workload.resend_s), Resend(self.number, number))
+            sim.planned.add(sim.world.now_ns + randomness.to_ns(self.workload.resend_s), Resend(self.number, number))
 
     def resend(self, number: int) -> None:
         unsure = self.unsure.pop(number)
@@ -245,20 +246,20 @@ class Clients:
     def _drawn(self, workload: Workload) -> Iterator[Arrival]:
         seed, purpose = self.sim.settings.seed, f"workload/{workload.name}"
         compose: Compose = mixer(
-            workload.mix, self.colony, self.base, chance.source(seed, f"{purpose}/mix"), self.generators
+            workload.mix, self.colony, self.base, randomness.source(seed, f"{purpose}/mix"), self.generators
         )
         assert workload.arrivals is not None
         midnight_s = self.start_ns % DAY_NS / SECOND_NS + workload.from_s
-        times = workload.arrivals.times(chance.source(seed, f"{purpose}/arrivals"), midnight_s)
-        from_ns, end_ns = chance.to_ns(workload.from_s), self._end(workload)
+        times = workload.arrivals.times(randomness.source(seed, f"{purpose}/arrivals"), midnight_s)
+        from_ns, end_ns = randomness.to_ns(workload.from_s), self._end(workload)
         for number, time_s in enumerate(islice(times, workload.count)):
-            due_ns = from_ns + chance.to_ns(time_s)
+            due_ns = from_ns + randomness.to_ns(time_s)
             if end_ns is not None and due_ns >= end_ns:
                 return
             yield due_ns, number % workload.users, compose()
 
     def _end(self, workload: Workload) -> int | None:
-        return self.storm_ns if workload.until_s is None else chance.to_ns(workload.until_s)
+        return self.storm_ns if workload.until_s is None else randomness.to_ns(workload.until_s)
 
     def _recorded(self, workload: Workload, trace: Trace) -> Iterator[Arrival]:
         """A recorded process each, in the likeness of the mix's first entry."""
@@ -270,7 +271,7 @@ class Clients:
         for record in islice(recording.records, workload.count):
             if first_s is None:
                 first_s = record.submit_s
-            due_ns = chance.to_ns(from_s + (record.submit_s - first_s) / trace.speed)
+            due_ns = randomness.to_ns(from_s + (record.submit_s - first_s) / trace.speed)
             if end_ns is not None and due_ns >= end_ns:
                 return
             user = users.setdefault(record.user, len(users)) % workload.users

@@ -6,7 +6,7 @@ import pytest
 
 from colonysim import ColonyClient, ExecutorClient, Simulation
 from colonysim.core.operations.assignment import AssignProcess
-from colonysim.sim.pending import Pending
+from colonysim.kernel.pending import Pending
 
 
 def poll(executor: ExecutorClient, timeout_s: int = 100, **given: str) -> Pending:

@@ -18,7 +18,7 @@ import pytest
 
 from colonysim import replay
 from colonysim.fronts.state_file import StateFile
-from colonysim.sim import snapshots
+from colonysim.kernel import snapshots
 
 from .conftest import opened, signed
 from .test_cli import COMMAND, ENVIRONMENT, Served, run, serve

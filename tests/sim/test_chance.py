@@ -7,8 +7,8 @@ import pytest
 
 from colonysim import function_spec
 from colonysim.core.model import SECOND_NS, Process
-from colonysim.sim import chance
-from colonysim.sim.chance import (
+from colonysim.kernel import randomness
+from colonysim.kernel.randomness import (
     AnySpan,
     Constant,
     Empirical,
@@ -84,7 +84,7 @@ def test_what_is_no_distribution_is_refused(bad: object) -> None:
 
 def test_weights_of_one_draw_nothing() -> None:
     random = source(1, "w")
-    pick = chance.weighted([3.0], random)
+    pick = randomness.weighted([3.0], random)
     assert [pick() for _ in range(5)] == [0] * 5
     assert random.random() == source(1, "w").random()
 

@@ -12,8 +12,8 @@ from colonysim.core.errors import Refusal
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.golang.gotypes import parse_timestamp
 from colonysim.core.model import SECOND_NS
+from colonysim.kernel.clock import FIRST_NS, LAST_NS, Clock, Mode, parse_time, show_time
 from colonysim.sim.arrivals import Once
-from colonysim.sim.clock import FIRST_NS, LAST_NS, Clock, Mode, parse_time, show_time
 from colonysim.sim.modelled import ExecutorGroup
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_runner import Run

@@ -33,6 +33,7 @@ from colonysim.core.specs import FunctionSpec
 from colonysim.core.world import World
 from colonysim.fronts.verify import player
 from colonysim.fronts.verify.targets import InProcess
+from colonysim.kernel.pending import Lost
 from colonysim.sim import journal as journals
 from colonysim.sim.faults import (
     AnswerWith,
@@ -49,7 +50,6 @@ from colonysim.sim.faults import (
     Reorder,
     Restart,
 )
-from colonysim.sim.pending import Lost
 from colonysim.sim.triggers import Times, When
 
 CASES = sorted((Path(__file__).parent.parent / "conformance" / "cases").rglob("*.json"))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from colonysim.kernel.clock import parse_time
+from colonysim.kernel.randomness import Constant, Lognormal
 from colonysim.sim.arrivals import Poisson
-from colonysim.sim.chance import Constant, Lognormal
 from colonysim.sim.checks import Probe
-from colonysim.sim.clock import parse_time
 from colonysim.sim.faults import Crash, Times
 from colonysim.sim.modelled import ExecutorGroup
 from colonysim.sim.scenario import Phases, Scenario, Sites, groups_of, shares

@@ -13,8 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from colonysim.core import lifecycle
+from colonysim.kernel.randomness import Exponential
 from colonysim.sim.arrivals import Bursts, Every, Once, Poisson
-from colonysim.sim.chance import Exponential
 from colonysim.sim.checks import Eventually, Probe
 from colonysim.sim.faults import Crash, Delay, Duplicate, LoseReply, Match, Partition, Restart, Times, When
 from colonysim.sim.modelled import ExecutorGroup

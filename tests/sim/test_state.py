@@ -33,7 +33,8 @@ from colonysim.core.settings import Settings
 from colonysim.core.world import World
 from colonysim.fronts.verify import player
 from colonysim.fronts.verify.targets import InProcess
-from colonysim.sim import journal, snapshots, stock, stored
+from colonysim.kernel import snapshots, stored
+from colonysim.sim import journal, stock
 from tests.properties.test_model import Histories
 
 CASES = sorted((Path(__file__).parent.parent / "conformance" / "cases").rglob("*.json"))

@@ -38,7 +38,7 @@ from colonysim.core.specs import (
     SchemaProperty,
     Timestamp,
 )
-from colonysim.sim.vetting import Vetting
+from colonysim.kernel.vetting import Vetting
 from colonysim.wire.codec import decode_message
 
 

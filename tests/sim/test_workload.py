@@ -10,8 +10,8 @@ import pytest
 
 from colonysim import ColonyClient, Simulation
 from colonysim.core.operations.processes import SubmitFuncSpec
+from colonysim.kernel.randomness import Exponential, source
 from colonysim.sim.arrivals import At, Bursts, Diurnal, Every, Once, Poisson
-from colonysim.sim.chance import Exponential, source
 from colonysim.sim.faults import Delay, LoseReply, LoseRequest, Match, When
 from colonysim.sim.modelled import ExecutorGroup, Fleet
 from colonysim.sim.submissions import Chain, Diamond, FanOut, MapReduce, Submission

@@ -56,7 +56,7 @@ def _replay(file: Path, until: int | None, quiet: bool) -> Replayed:
 
 
 def _tell(replayed: Replayed) -> None:
-    from colonysim.sim.clock import show_time
+    from colonysim.kernel.clock import show_time
 
     out.print(f"the same: {replayed.lines:,} lines, up to {show_time(replayed.now_ns)} UTC, seed {replayed.seed}")
     out.print(f"digest {replayed.digest}")

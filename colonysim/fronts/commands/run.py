@@ -160,7 +160,7 @@ def _check(file: Path, scenario: Scenario) -> tuple[list[str], list[RunWarning]]
 
 def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
     """What would be run."""
-    from colonysim.sim.clock import show_span
+    from colonysim.kernel.clock import show_span
     from colonysim.sim.scenario import groups_of
 
     try:
@@ -207,7 +207,7 @@ def _progress(scenario: Scenario, quiet: bool) -> Iterator[Callable[[float, Metr
         line = bar.add_task("", total=scenario.phases.storm_s, at="", ended=0, queue=0)
 
         def tell(now_s: float, metrics: Metrics) -> None:
-            from colonysim.sim.clock import show_span
+            from colonysim.kernel.clock import show_span
 
             gauges = metrics.gauges
             ended = gauges.succeeded + gauges.failed + gauges.cancelled
@@ -270,7 +270,7 @@ def _compare(file: Path, seed: int, override: list[str] | None) -> NoReturn:
 
 # ---------------------------------------------------------------- telling
 def _tell(result: Result, files: dict[str, Path], command: str) -> None:
-    from colonysim.sim.clock import show_span
+    from colonysim.kernel.clock import show_span
 
     figures = result.summary
     out.print(

@@ -19,7 +19,7 @@ from colonysim.fronts import addresses
 from colonysim.fronts.commands.console import STOPPING, complain, fail
 from colonysim.fronts.limits import Limits
 from colonysim.fronts.servers import ServerKind, WebServer
-from colonysim.sim.clock import Mode
+from colonysim.kernel.clock import Mode
 
 if TYPE_CHECKING:
     from colonysim.sim.simulation import Simulation

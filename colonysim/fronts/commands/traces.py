@@ -52,7 +52,7 @@ def import_trace(
 
 
 def _tell(file: Path, taken: Census) -> None:
-    from colonysim.sim.clock import show_span
+    from colonysim.kernel.clock import show_span
 
     out.print(f"{file}")
     out.print(f"  processes       {taken.processes:,}")

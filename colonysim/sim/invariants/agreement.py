@@ -9,7 +9,7 @@ from typing import Final
 from colonysim.core.agenda import Event
 from colonysim.core.events import CronCheck, GeneratorCheck, PollOver, ReleaseTick
 from colonysim.core.model import RUNNING, WAITING
-from colonysim.sim.clock import show_time
+from colonysim.kernel.clock import show_time
 from colonysim.sim.invariants.invariant import Invariant
 from colonysim.sim.invariants.ledger import Ledger
 from colonysim.sim.invariants.limits import Limits

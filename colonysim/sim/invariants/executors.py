@@ -11,7 +11,7 @@ from colonysim.core.model import SECOND_NS, UNREGISTERED
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.storage import unparsable
 from colonysim.core.trace import Assignment, Enrolled, Tried, Unregistered
-from colonysim.sim.clock import show_time
+from colonysim.kernel.clock import show_time
 from colonysim.sim.invariants.deadlines import Deadline, Deadlines
 from colonysim.sim.invariants.invariant import Invariant
 from colonysim.sim.invariants.ledger import Ledger

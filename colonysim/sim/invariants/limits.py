@@ -8,7 +8,7 @@ from typing import Final
 from colonysim.core.model import FAILED, RUNNING, WAITING
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Transition
-from colonysim.sim.clock import show_time
+from colonysim.kernel.clock import show_time
 from colonysim.sim.invariants.deadlines import Deadline, Deadlines
 from colonysim.sim.invariants.invariant import Invariant
 from colonysim.sim.invariants.ledger import Book, Ledger

@@ -12,7 +12,7 @@ from colonysim.core.protocol import Answer, Delivery
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import Demand
 from colonysim.core.trace import Abandoned, Assignment, Parked, Pause, Transition
-from colonysim.sim.clock import show_time
+from colonysim.kernel.clock import show_time
 from colonysim.sim.invariants.deadlines import Deadline, Deadlines
 from colonysim.sim.invariants.fitness import unfit
 from colonysim.sim.invariants.invariant import Invariant

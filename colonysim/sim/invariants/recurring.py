@@ -12,7 +12,7 @@ from colonysim.core.protocol import Delivery
 from colonysim.core.recurring import CHECK_DELAY_NS
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.trace import CronArmed, CronIdle, CronRan, Fired, Gone, Held, Packed
-from colonysim.sim.clock import show_span, show_time
+from colonysim.kernel.clock import show_span, show_time
 from colonysim.sim.invariants.deadlines import Deadline, Deadlines
 from colonysim.sim.invariants.invariant import Invariant
 from colonysim.sim.invariants.ledger import Ledger

@@ -8,7 +8,7 @@ from typing import Any, Final
 from colonysim.core.model import REMOVED, SECOND_NS, SUCCESS
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Settled, Transition
-from colonysim.sim.clock import show_time
+from colonysim.kernel.clock import show_time
 from colonysim.sim.invariants.deadlines import Deadline, Deadlines
 from colonysim.sim.invariants.invariant import Invariant
 from colonysim.sim.invariants.ledger import Book, Ledger

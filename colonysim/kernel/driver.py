@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
 
-from colonysim.sim.actors import THREAD_THRESHOLD_S, Actor, Actors
-from colonysim.sim.clock import Clock, Mode
-from colonysim.sim.pending import Waiter
+from colonysim.kernel.actors import THREAD_THRESHOLD_S, Actor, Actors
+from colonysim.kernel.clock import Clock, Mode
+from colonysim.kernel.pending import Waiter
 
 STUCK_AFTER_S: Final = 5.0
 _AT_ONCE_S: Final = 0.005

@@ -17,7 +17,7 @@ from colonysim.core.model import REMOVED, RUNNING, STATES, WAITING, Process
 from colonysim.core.scheduling import order_of
 from colonysim.core.settings import Settings
 from colonysim.core.world import World
-from colonysim.sim.stored import RANKS, Due, Planned, Stored
+from colonysim.kernel.stored import RANKS, Due, Planned, Stored
 
 EVENTS: Final = {kind.__name__: kind for kind in RANKS}
 FIRST_NS: Final = -62_135_596_800 * 10**9

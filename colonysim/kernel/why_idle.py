@@ -8,9 +8,9 @@ from typing import Final
 from colonysim.core.agenda import Agenda, Event
 from colonysim.core.events import ReleaseTick
 from colonysim.core.world import World
-from colonysim.sim.actors import Actors
-from colonysim.sim.clock import LAST_NS, Clock, show_span, show_time
-from colonysim.sim.pending import Pending
+from colonysim.kernel.actors import Actors
+from colonysim.kernel.clock import LAST_NS, Clock, show_span, show_time
+from colonysim.kernel.pending import Pending
 
 _SHOWN: Final = 8
 

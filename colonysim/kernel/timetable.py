@@ -10,8 +10,8 @@ from colonysim.core import engine
 from colonysim.core.agenda import Agenda, Event
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.world import World
-from colonysim.sim.clock import LAST_NS
-from colonysim.sim.pending import Pending
+from colonysim.kernel.clock import LAST_NS
+from colonysim.kernel.pending import Pending
 
 
 class Later(Event, frozen=True, gc=True):

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import msgspec
 
 from colonysim.core.protocol import Answer, Message, Push
-from colonysim.sim.actors import Actor
+from colonysim.kernel.actors import Actor
 
 LOST: Final = 0
 """Status of an answer that never comes: the connection is lost."""

@@ -50,7 +50,7 @@ from colonysim.core.specs import (
     User,
 )
 from colonysim.core.world import World
-from colonysim.sim import rows
+from colonysim.kernel import rows
 
 RANKS: Final[dict[type, int]] = {
     ReleaseTick: RELEASE_RANK,

@@ -22,7 +22,7 @@ import msgspec
 
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
 from colonysim.core.world import World
-from colonysim.sim.clock import parse_start
+from colonysim.kernel.clock import parse_start
 from colonysim.wire import identity
 
 NAME: Final = b"colonysim state "
@@ -64,7 +64,7 @@ def begin(settings: Settings, start_ns: int | None = None) -> World:
 @cache
 def _layout() -> bytes:
     """The third line: what a world consists of in this version."""
-    from colonysim.sim import stored
+    from colonysim.kernel import stored
 
     return msgspec.json.encode(stored.layout()) + b"\n"
 
@@ -82,7 +82,7 @@ def freeze(world: World) -> bytes:
 
     Errors: BadSnapshot for a world that holds what has no form in JSON.
     """
-    from colonysim.sim import stored  # imported late, as few simulations are copied
+    from colonysim.kernel import stored  # imported late, as few simulations are copied
 
     try:
         body = stored.write(world)
@@ -102,7 +102,7 @@ def thaw(frozen: bytes) -> World:
 
     Errors: BadSnapshot.
     """
-    from colonysim.sim import rebuilding, stored
+    from colonysim.kernel import rebuilding, stored
 
     header, start = read_header(frozen)
     rest = memoryview(frozen)[start:]
