@@ -2,6 +2,11 @@
 
 from colonysim.core.model import ProcessState as ProcessState
 from colonysim.core.settings import Settings as Settings
+from colonysim.evidence.invariants import InvariantViolation as InvariantViolation
+from colonysim.evidence.journal import JournalFailed as JournalFailed
+from colonysim.evidence.replay import BadJournal as BadJournal
+from colonysim.evidence.replay import Replayed as Replayed
+from colonysim.evidence.replay import replay as replay
 from colonysim.fronts.inprocess import intercept as intercept
 from colonysim.fronts.servers import WebServer as WebServer
 from colonysim.kernel.clock import Mode as Mode
@@ -16,11 +21,6 @@ from colonysim.sim.client import ProcessHandle as ProcessHandle
 from colonysim.sim.client import Refused as Refused
 from colonysim.sim.client import UserClient as UserClient
 from colonysim.sim.client import function_spec as function_spec
-from colonysim.sim.invariants import InvariantViolation as InvariantViolation
-from colonysim.sim.journal import JournalFailed as JournalFailed
-from colonysim.sim.replay import BadJournal as BadJournal
-from colonysim.sim.replay import Replayed as Replayed
-from colonysim.sim.replay import replay as replay
 from colonysim.sim.simulation import Simulation as Simulation
 from colonysim.sim.stage import Crashed as Crashed
 from colonysim.sim.stage import ProgramFailed as ProgramFailed

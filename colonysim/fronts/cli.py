@@ -16,6 +16,7 @@ from rich.table import Table
 
 import colonysim
 from colonysim.core.settings import Settings
+from colonysim.evidence.journal import JournalFailed
 from colonysim.fronts.addresses import LOCALHOST, reachable
 from colonysim.fronts.commands import bench, compare, explore, outputs, replay, run, serving, streams, traces
 from colonysim.fronts.commands.console import (
@@ -37,12 +38,11 @@ from colonysim.fronts.commands.serving import Anywhere, ControlToken, Host, Limi
 from colonysim.fronts.servers import ServerKind
 from colonysim.fronts.state_file import StateEvery, StateFile, StatePath, kept, state_file
 from colonysim.kernel.clock import Mode
-from colonysim.sim.journal import JournalFailed
 
 if TYPE_CHECKING:
+    from colonysim.evidence.journal import JournalErrors
     from colonysim.fronts.echo import EchoExecutor
     from colonysim.fronts.s3 import ObjectStore
-    from colonysim.sim.journal import JournalErrors
     from colonysim.sim.simulation import Simulation
 
 app = typer.Typer(

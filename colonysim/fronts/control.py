@@ -11,6 +11,8 @@ import msgspec
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.golang.times import format_time
 from colonysim.core.registry import OPERATIONS
+from colonysim.evidence.journal import JournalFailed
+from colonysim.evidence.timeline import UNKNOWN
 from colonysim.fronts.control_access import ControlAccess, Forbidden
 from colonysim.fronts.http1 import HttpRequest
 from colonysim.fronts.limits import DEFAULTS, Limits
@@ -20,9 +22,7 @@ from colonysim.kernel.driver import Stuck
 from colonysim.kernel.snapshots import BadSnapshot
 from colonysim.kernel.why_idle import coming
 from colonysim.sim.faults import Plan, read_faults
-from colonysim.sim.journal import JournalFailed
 from colonysim.sim.simulation import Simulation
-from colonysim.sim.story import UNKNOWN
 
 JSON: Final = "application/json"
 PROMISED: Final = 32  # snapshots kept

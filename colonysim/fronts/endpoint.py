@@ -9,8 +9,8 @@ from colonysim.core.errors import Refusal
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.protocol import Answer, Push
 from colonysim.core.replies import Cluster
+from colonysim.evidence.journal import JournalFailed
 from colonysim.kernel.pending import LOST, Garbled, Pending
-from colonysim.sim.journal import JournalFailed
 from colonysim.sim.simulation import Simulation
 from colonysim.wire.codec import Codec, Incoming, Outgoing, payload_type_of
 

@@ -336,7 +336,7 @@ def _record_of(request: pytest.FixtureRequest) -> Path | None:
 
 
 def _recorded_seed(record: Path) -> int:
-    from colonysim.sim.replay import MOST_HEADER_BYTES, BadJournal, read_header
+    from colonysim.evidence.replay import MOST_HEADER_BYTES, BadJournal, read_header
 
     try:
         with record.open("rb") as file:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from colonysim.core.model import RUNNING, WAITING
-from colonysim.sim.replay import show_line
+from colonysim.evidence.replay import show_line
 from colonysim.sim.simulation import Simulation
 
 EVENTS: Final = 20

@@ -11,16 +11,16 @@ from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Entry
 from colonysim.core.world import World
+from colonysim.evidence.calls import Calls
+from colonysim.evidence.invariants import Invariants, InvariantViolation
+from colonysim.evidence.journal import Journal
 from colonysim.kernel import why_idle
 from colonysim.kernel.actors import Actors
 from colonysim.kernel.clock import Clock
 from colonysim.kernel.pending import Call, Pending
-from colonysim.sim.calls import Calls
-from colonysim.sim.invariants import Invariants, InvariantViolation
-from colonysim.sim.journal import Journal
 
 if TYPE_CHECKING:
-    from colonysim.sim.explain import WhyNot
+    from colonysim.evidence.why_not import WhyNot
     from colonysim.sim.programs import Programs
 
 _KEPT_OF_REFUSED: Final = 2000
@@ -145,10 +145,10 @@ class Keeping:
 
     def why_not(self, process_id: str) -> WhyNot:
         """Why a process is not assigned: all that stands in its way."""
-        from colonysim.sim import explain
+        from colonysim.evidence import why_not
 
         with self._lock:
-            return explain.why_not(self.world, process_id)
+            return why_not.why_not(self.world, process_id)
 
     def story(self, process_id: str) -> str:
         """The life of a process in lines; told from the invariants' books, and so only where they are kept."""

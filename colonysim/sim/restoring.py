@@ -6,11 +6,11 @@ from typing import Any
 
 from colonysim.core.settings import Settings, check_seed
 from colonysim.core.world import World
+from colonysim.evidence.calls import HUGE_BYTES, Calls
+from colonysim.evidence.journal import Journal
 from colonysim.kernel import snapshots
 from colonysim.kernel.actors import Actors
 from colonysim.kernel.clock import Clock
-from colonysim.sim.calls import HUGE_BYTES, Calls
-from colonysim.sim.journal import Journal
 
 
 class Restoring:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from colonysim.evidence.journal import Journal
 from colonysim.kernel.actors import Actors
 from colonysim.kernel.clock import Clock, later
 from colonysim.kernel.connections import Connections
@@ -14,7 +15,6 @@ from colonysim.kernel.pending import Pending
 from colonysim.kernel.timetable import Planning
 from colonysim.sim import virtual
 from colonysim.sim.chaos import Faults
-from colonysim.sim.journal import Journal
 from colonysim.sim.program import Program
 from colonysim.sim.programs import Programs
 from colonysim.sim.stage import Stage

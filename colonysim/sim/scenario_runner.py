@@ -16,14 +16,14 @@ from colonysim.core.operations.crons import AddCron, RemoveCron
 from colonysim.core.operations.generators import AddGenerator
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
+from colonysim.evidence.invariants import InvariantViolation
+from colonysim.evidence.journal import JournalErrors
 from colonysim.kernel import randomness
 from colonysim.kernel.clock import Mode, show_span
 from colonysim.kernel.driver import Stuck
 from colonysim.sim import recorded, vacuity
 from colonysim.sim.checks import Checks, Finding
 from colonysim.sim.client import ColonyClient, Refused
-from colonysim.sim.invariants import InvariantViolation
-from colonysim.sim.journal import JournalErrors
 from colonysim.sim.metrics import Metrics, Summary, summarise
 from colonysim.sim.modelled import ExecutorGroup, Fleet
 from colonysim.sim.program_code import Cast, Surroundings

@@ -15,6 +15,8 @@ from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import Settings
 from colonysim.core.world import World
+from colonysim.evidence.calls import Calls
+from colonysim.evidence.journal import Journal, JournalErrors, header
 from colonysim.kernel import snapshots
 from colonysim.kernel.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
 from colonysim.kernel.clock import EPOCH, Clock, Mode
@@ -22,9 +24,7 @@ from colonysim.kernel.connections import Asked, Connection, Connections
 from colonysim.kernel.driver import Driven, Driver, Stuck
 from colonysim.kernel.pending import LOST, Call, Pending
 from colonysim.kernel.vetting import Vetting
-from colonysim.sim.calls import Calls
 from colonysim.sim.chaos import Faults
-from colonysim.sim.journal import Journal, JournalErrors, header
 from colonysim.sim.keeping import Keeping
 from colonysim.sim.network import Network, Reach
 from colonysim.sim.restoring import Restoring

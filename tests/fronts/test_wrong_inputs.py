@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from colonysim import Simulation
+from colonysim.evidence import replay
 from colonysim.fronts import cli
 from colonysim.fronts.control import Control
 from colonysim.fronts.http1 import HttpRequest
-from colonysim.sim import replay
 
 SCENARIO = """version: 1
 name: small

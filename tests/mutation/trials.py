@@ -136,8 +136,8 @@ class Scenarios:
         self.names = list(self._scenarios)
 
     def passes(self, name: str, following: str | None) -> bool:
+        from colonysim.evidence.invariants import Invariants, InvariantViolation
         from colonysim.fronts.surroundings import surroundings
-        from colonysim.sim.invariants import Invariants, InvariantViolation
         from colonysim.sim.scenario_runner import run
 
         at_rest = Invariants.at_rest

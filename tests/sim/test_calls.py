@@ -12,7 +12,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.processes import GetProcess, RemoveProcess, SubmitFuncSpec
 from colonysim.core.specs import Conditions, FunctionSpec
-from colonysim.sim.calls import CALLS_KEPT, CALLS_KEPT_BYTES, LARGE_BYTES
+from colonysim.evidence.calls import CALLS_KEPT, CALLS_KEPT_BYTES, LARGE_BYTES
 
 MIB = 2**20
 

@@ -17,9 +17,9 @@ import pytest
 from colonysim import ColonyClient, Simulation, Stuck
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.server import Version
+from colonysim.evidence.journal import Journal, header
 from colonysim.kernel.pending import Waiter
 from colonysim.sim import virtual
-from colonysim.sim.journal import Journal, header
 
 
 class Interrupt(Exception):

@@ -31,10 +31,10 @@ from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.specs import FunctionSpec
 from colonysim.core.world import World
+from colonysim.evidence import journal as journals
 from colonysim.fronts.verify import player
 from colonysim.fronts.verify.targets import InProcess
 from colonysim.kernel.pending import Lost
-from colonysim.sim import journal as journals
 from colonysim.sim.faults import (
     AnswerWith,
     Crash,

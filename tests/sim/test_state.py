@@ -31,10 +31,11 @@ from colonysim.core.protocol import Delivery, Message, Request
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import Settings
 from colonysim.core.world import World
+from colonysim.evidence import journal
 from colonysim.fronts.verify import player
 from colonysim.fronts.verify.targets import InProcess
 from colonysim.kernel import snapshots, stored
-from colonysim.sim import journal, stock
+from colonysim.sim import stock
 from tests.properties.test_model import Histories
 
 CASES = sorted((Path(__file__).parent.parent / "conformance" / "cases").rglob("*.json"))

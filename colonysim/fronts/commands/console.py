@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 from rich.console import Console
 
-from colonysim.sim.journal import JournalErrors
+from colonysim.evidence.journal import JournalErrors
 
 if TYPE_CHECKING:
     from colonysim.sim.metrics import Quantiles

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from colonysim.fronts.commands.console import FAILED, FINE, AsJson, err, fail, out, refuse_idle, twice
 
 if TYPE_CHECKING:
-    from colonysim.sim.replay import Replayed
+    from colonysim.evidence.replay import Replayed
 
 
 def replay(
@@ -42,7 +42,7 @@ def replay(
 
 
 def _replay(file: Path, until: int | None, quiet: bool) -> Replayed:
-    from colonysim.sim.replay import BadJournal, replay
+    from colonysim.evidence.replay import BadJournal, replay
 
     columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.fields[lines]:,} lines"), TimeElapsedColumn())
     try:
@@ -81,7 +81,7 @@ def _compare(file: Path, until: int | None) -> None:
 def _report(text: str) -> None:
     import msgspec
 
-    from colonysim.sim.replay import Replayed
+    from colonysim.evidence.replay import Replayed
 
     replayed = msgspec.json.decode(text, type=Replayed)
     if replayed.difference is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from colonysim.evidence.journal import JournalFailed
 from colonysim.fronts.commands import outputs
 from colonysim.fronts.commands.console import (
     BAD_INPUT,
@@ -33,7 +34,6 @@ from colonysim.fronts.commands.console import (
     twice,
     warn,
 )
-from colonysim.sim.journal import JournalFailed
 
 if TYPE_CHECKING:
     from colonysim.sim.metrics import Metrics

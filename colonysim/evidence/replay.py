@@ -16,12 +16,12 @@ from colonysim.core.model import ProcessState
 from colonysim.core.protocol import Answer, Delivery, Push, Request
 from colonysim.core.registry import OPERATIONS
 from colonysim.core.world import World
+from colonysim.evidence import journal
+from colonysim.evidence.invariants import Invariants, InvariantViolation
+from colonysim.evidence.journal import Header
 from colonysim.kernel import snapshots
 from colonysim.kernel.clock import show_time
 from colonysim.kernel.vetting import decoder_of
-from colonysim.sim import journal
-from colonysim.sim.invariants import Invariants, InvariantViolation
-from colonysim.sim.journal import Header
 
 BEFORE: Final = 8  # lines shown before a difference
 MOST_HEADER_BYTES: Final = 65_536

@@ -8,11 +8,11 @@ from typing import Any, Final
 from colonysim.core.model import REMOVED, SECOND_NS, SUCCESS
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Settled, Transition
+from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
+from colonysim.evidence.invariants.invariant import Invariant
+from colonysim.evidence.invariants.ledger import Book, Ledger
+from colonysim.evidence.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
-from colonysim.sim.invariants.deadlines import Deadline, Deadlines
-from colonysim.sim.invariants.invariant import Invariant
-from colonysim.sim.invariants.ledger import Book, Ledger
-from colonysim.sim.invariants.violation import InvariantViolation
 
 _PERIOD_NS: Final = 60 * SECOND_NS
 

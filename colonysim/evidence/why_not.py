@@ -13,9 +13,9 @@ from colonysim.core.errors import Refusal
 from colonysim.core.model import APPROVED, PENDING, REJECTED, RUNNING, WAITING, Executor, Process, ProcessState
 from colonysim.core.scheduling import MAX_COUNT, Demand, Poll, Pool, Run, order_of
 from colonysim.core.world import World
+from colonysim.evidence.invariants.fitness import unfit
 from colonysim.kernel.clock import show_span, show_time
 from colonysim.kernel.why_idle import name_of
-from colonysim.sim.invariants.fitness import unfit
 
 NAMED: Final = 5  # so many executors or processes are named in a text
 _STATES: Final = {PENDING: "pending", APPROVED: "approved", REJECTED: "rejected"}

@@ -10,8 +10,8 @@ from typing import Any, Final
 from colonysim.core.model import Process
 from colonysim.core.protocol import Empty, Failure
 from colonysim.core.replies import AssignReply
+from colonysim.evidence.journal import ENCODER
 from colonysim.kernel.pending import Call
-from colonysim.sim.journal import ENCODER
 
 CALLS_KEPT: Final = 10_000
 CALLS_KEPT_BYTES: Final = 64 * 2**20

@@ -12,12 +12,12 @@ from colonysim.core.protocol import Answer, Delivery
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import Demand
 from colonysim.core.trace import Abandoned, Assignment, Parked, Pause, Transition
+from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
+from colonysim.evidence.invariants.fitness import unfit
+from colonysim.evidence.invariants.invariant import Invariant
+from colonysim.evidence.invariants.ledger import Book, Ledger
+from colonysim.evidence.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
-from colonysim.sim.invariants.deadlines import Deadline, Deadlines
-from colonysim.sim.invariants.fitness import unfit
-from colonysim.sim.invariants.invariant import Invariant
-from colonysim.sim.invariants.ledger import Book, Ledger
-from colonysim.sim.invariants.violation import InvariantViolation
 
 _SECOND_NS: Final = 1_000_000_000
 _ANNOUNCED: Final = ("submit", "timeout")

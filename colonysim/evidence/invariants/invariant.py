@@ -7,7 +7,7 @@ from typing import Any
 
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Assignment, Transition
-from colonysim.sim.invariants.ledger import Book, Ledger
+from colonysim.evidence.invariants.ledger import Book, Ledger
 
 
 class Invariant:

@@ -8,9 +8,9 @@ from typing import Any
 from colonysim.core.model import CANCELLED, FAILED, SUCCESS
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Appended, Assignment, Transition
-from colonysim.sim.invariants.invariant import Invariant
-from colonysim.sim.invariants.ledger import Book, Ledger
-from colonysim.sim.invariants.violation import InvariantViolation
+from colonysim.evidence.invariants.invariant import Invariant
+from colonysim.evidence.invariants.ledger import Book, Ledger
+from colonysim.evidence.invariants.violation import InvariantViolation
 
 
 class Channels(Invariant):

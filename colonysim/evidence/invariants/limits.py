@@ -8,11 +8,11 @@ from typing import Final
 from colonysim.core.model import FAILED, RUNNING, WAITING
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Transition
+from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
+from colonysim.evidence.invariants.invariant import Invariant
+from colonysim.evidence.invariants.ledger import Book, Ledger
+from colonysim.evidence.timeline import NEW
 from colonysim.kernel.clock import show_time
-from colonysim.sim.invariants.deadlines import Deadline, Deadlines
-from colonysim.sim.invariants.invariant import Invariant
-from colonysim.sim.invariants.ledger import Book, Ledger
-from colonysim.sim.story import NEW
 
 _SECOND_NS: Final = 1_000_000_000
 _SEEN: Final = 1000

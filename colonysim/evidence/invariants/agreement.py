@@ -9,14 +9,14 @@ from typing import Final
 from colonysim.core.agenda import Event
 from colonysim.core.events import CronCheck, GeneratorCheck, PollOver, ReleaseTick
 from colonysim.core.model import RUNNING, WAITING
+from colonysim.evidence.invariants.invariant import Invariant
+from colonysim.evidence.invariants.ledger import Ledger
+from colonysim.evidence.invariants.limits import Limits
+from colonysim.evidence.invariants.polls import Polls
+from colonysim.evidence.invariants.recurring import Crons, Generators
+from colonysim.evidence.invariants.violation import InvariantViolation
+from colonysim.evidence.timeline import STATE_NAMES
 from colonysim.kernel.clock import show_time
-from colonysim.sim.invariants.invariant import Invariant
-from colonysim.sim.invariants.ledger import Ledger
-from colonysim.sim.invariants.limits import Limits
-from colonysim.sim.invariants.polls import Polls
-from colonysim.sim.invariants.recurring import Crons, Generators
-from colonysim.sim.invariants.violation import InvariantViolation
-from colonysim.sim.story import STATE_NAMES
 
 _SECOND_NS: Final = 1_000_000_000
 

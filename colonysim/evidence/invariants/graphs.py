@@ -11,10 +11,10 @@ import msgspec
 from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SUCCESS, WAITING, ProcessGraph, ProcessState
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Assignment, Settled, Transition
-from colonysim.sim.invariants.invariant import Invariant
-from colonysim.sim.invariants.ledger import Book, Ledger
-from colonysim.sim.invariants.violation import InvariantViolation
-from colonysim.sim.story import NEW
+from colonysim.evidence.invariants.invariant import Invariant
+from colonysim.evidence.invariants.ledger import Book, Ledger
+from colonysim.evidence.invariants.violation import InvariantViolation
+from colonysim.evidence.timeline import NEW
 
 _LOOKED_AT: Final = {RUNNING: "assign", SUCCESS: "close"}
 """After these the graph is looked at; after a failure too, unless it is one that follows from another."""

@@ -10,9 +10,9 @@ import msgspec
 from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process
 from colonysim.core.trace import Transition
 from colonysim.core.world import World
-from colonysim.sim.invariants.violation import InvariantViolation
-from colonysim.sim.story import NEW, UNKNOWN, tell
-from colonysim.sim.story import STATE_NAMES as _NAMES
+from colonysim.evidence.invariants.violation import InvariantViolation
+from colonysim.evidence.timeline import NEW, UNKNOWN, tell
+from colonysim.evidence.timeline import STATE_NAMES as _NAMES
 
 LEGAL: Final[dict[int, tuple[int, ...]]] = {
     NEW: (WAITING,),

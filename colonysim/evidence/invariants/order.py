@@ -10,12 +10,12 @@ from typing import Any, Final
 from colonysim.core.model import NO_RESOURCES, RUNNING, WAITING, Process
 from colonysim.core.scheduling import Demand
 from colonysim.core.trace import Assignment, Pause, Transition, Tried
-from colonysim.sim.invariants.fitness import is_for_nobody, unfit
-from colonysim.sim.invariants.invariant import Invariant
-from colonysim.sim.invariants.ledger import Book, Ledger, Line, Place
-from colonysim.sim.invariants.ranking import Ranking
-from colonysim.sim.invariants.violation import InvariantViolation
-from colonysim.sim.story import STATE_NAMES
+from colonysim.evidence.invariants.fitness import is_for_nobody, unfit
+from colonysim.evidence.invariants.invariant import Invariant
+from colonysim.evidence.invariants.ledger import Book, Ledger, Line, Place
+from colonysim.evidence.invariants.ranking import Ranking
+from colonysim.evidence.invariants.violation import InvariantViolation
+from colonysim.evidence.timeline import STATE_NAMES
 
 Kind = tuple[tuple[str, ...], str, int, int, int, int]
 """Names, location, CPU, memory, storage and the largest count: processes alike in these are interchangeable."""

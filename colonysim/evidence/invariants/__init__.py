@@ -13,19 +13,19 @@ from typing import Any, Final
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Assignment, Transition
 from colonysim.core.world import World
-from colonysim.sim.invariants.agreement import Agreement
-from colonysim.sim.invariants.channels import Channels
-from colonysim.sim.invariants.deadlines import Deadlines
-from colonysim.sim.invariants.executors import Executors
-from colonysim.sim.invariants.graphs import Graphs
-from colonysim.sim.invariants.invariant import Invariant
-from colonysim.sim.invariants.ledger import Book, Ledger
-from colonysim.sim.invariants.limits import Limits
-from colonysim.sim.invariants.order import Order
-from colonysim.sim.invariants.polls import Polls
-from colonysim.sim.invariants.recurring import Crons, Generators
-from colonysim.sim.invariants.retention import Retention
-from colonysim.sim.invariants.violation import InvariantViolation
+from colonysim.evidence.invariants.agreement import Agreement
+from colonysim.evidence.invariants.channels import Channels
+from colonysim.evidence.invariants.deadlines import Deadlines
+from colonysim.evidence.invariants.executors import Executors
+from colonysim.evidence.invariants.graphs import Graphs
+from colonysim.evidence.invariants.invariant import Invariant
+from colonysim.evidence.invariants.ledger import Book, Ledger
+from colonysim.evidence.invariants.limits import Limits
+from colonysim.evidence.invariants.order import Order
+from colonysim.evidence.invariants.polls import Polls
+from colonysim.evidence.invariants.recurring import Crons, Generators
+from colonysim.evidence.invariants.retention import Retention
+from colonysim.evidence.invariants.violation import InvariantViolation
 
 __all__ = ["Invariant", "InvariantViolation", "Invariants"]
 

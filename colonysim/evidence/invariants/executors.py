@@ -11,11 +11,11 @@ from colonysim.core.model import SECOND_NS, UNREGISTERED
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.storage import unparsable
 from colonysim.core.trace import Assignment, Enrolled, Tried, Unregistered
+from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
+from colonysim.evidence.invariants.invariant import Invariant
+from colonysim.evidence.invariants.ledger import Ledger
+from colonysim.evidence.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
-from colonysim.sim.invariants.deadlines import Deadline, Deadlines
-from colonysim.sim.invariants.invariant import Invariant
-from colonysim.sim.invariants.ledger import Ledger
-from colonysim.sim.invariants.violation import InvariantViolation
 
 _Key = tuple[str, str]
 

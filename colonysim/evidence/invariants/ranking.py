@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from colonysim.core.model import WAITING
 from colonysim.core.world import World
-from colonysim.sim.invariants.ledger import Book
+from colonysim.evidence.invariants.ledger import Book
 
 _SECOND_NS: Final = 1_000_000_000
 _DAY_NS: Final = 86_400 * _SECOND_NS

@@ -12,11 +12,11 @@ from colonysim.core.protocol import Delivery
 from colonysim.core.recurring import CHECK_DELAY_NS
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.trace import CronArmed, CronIdle, CronRan, Fired, Gone, Held, Packed
+from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
+from colonysim.evidence.invariants.invariant import Invariant
+from colonysim.evidence.invariants.ledger import Ledger
+from colonysim.evidence.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_span, show_time
-from colonysim.sim.invariants.deadlines import Deadline, Deadlines
-from colonysim.sim.invariants.invariant import Invariant
-from colonysim.sim.invariants.ledger import Ledger
-from colonysim.sim.invariants.violation import InvariantViolation
 
 _MILLISECOND_NS: Final = 1_000_000
 

@@ -1,0 +1,1 @@
+"""What happened and whether it was right: journal, replay, invariants, timeline, why_not."""
