@@ -1,5 +1,6 @@
 """The public names of colonysim, each imported when it is first used (see facade.py)."""
 
+from colonysim import faults as faults
 from colonysim.core.model import ProcessState as ProcessState
 from colonysim.core.settings import Settings as Settings
 from colonysim.evidence.invariants import InvariantViolation as InvariantViolation
@@ -13,7 +14,6 @@ from colonysim.kernel.clock import Mode as Mode
 from colonysim.kernel.driver import Stuck as Stuck
 from colonysim.kernel.pending import Lost as Lost
 from colonysim.kernel.snapshots import BadSnapshot as BadSnapshot
-from colonysim.sim import faults as faults
 from colonysim.sim.client import AssignedProcess as AssignedProcess
 from colonysim.sim.client import ColonyClient as ColonyClient
 from colonysim.sim.client import ExecutorClient as ExecutorClient

@@ -20,6 +20,8 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from colonysim.core.model import APPROVED, RUNNING, WAITING, ProcessState
 from colonysim.core.specs import FunctionSpec
+from colonysim.faults.model import AnyFault, Delay, Duplicate, LoseReply, LoseRequest, Partition, Plan, Restart
+from colonysim.faults.triggers import Match, Times, When
 from colonysim.sim.client import (
     AssignedProcess,
     ColonyClient,
@@ -29,9 +31,7 @@ from colonysim.sim.client import (
     Refused,
     function_spec,
 )
-from colonysim.sim.faults import AnyFault, Delay, Duplicate, LoseReply, LoseRequest, Partition, Plan, Restart
 from colonysim.sim.simulation import Simulation
-from colonysim.sim.triggers import Match, Times, When
 
 __all__ = [
     "ColonyStateMachine",

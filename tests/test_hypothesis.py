@@ -21,9 +21,9 @@ from colonysim import (
 )
 from colonysim.core import lifecycle, transitions
 from colonysim.core.specs import FunctionSpec
+from colonysim.faults.model import LoseReply, Plan
 from colonysim.hypothesis import ColonyStateMachine, Nodes, fault_plans, function_specs, workflows
 from colonysim.kernel.pending import Lost
-from colonysim.sim.faults import LoseReply, Plan
 
 QUICK = settings(max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 FINDING = settings(QUICK, max_examples=300, phases=(Phase.generate,), derandomize=True, database=None)

@@ -13,6 +13,7 @@ from colonysim.core.golang.times import format_time
 from colonysim.core.registry import OPERATIONS
 from colonysim.evidence.journal import JournalFailed
 from colonysim.evidence.timeline import UNKNOWN
+from colonysim.faults.model import Plan, read_faults
 from colonysim.fronts.control_access import ControlAccess, Forbidden
 from colonysim.fronts.http1 import HttpRequest
 from colonysim.fronts.limits import DEFAULTS, Limits
@@ -21,7 +22,6 @@ from colonysim.kernel.clock import Mode
 from colonysim.kernel.driver import Stuck
 from colonysim.kernel.snapshots import BadSnapshot
 from colonysim.kernel.why_idle import coming
-from colonysim.sim.faults import Plan, read_faults
 from colonysim.sim.simulation import Simulation
 
 JSON: Final = "application/json"

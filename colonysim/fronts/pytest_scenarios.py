@@ -20,7 +20,7 @@ def strike(simulation: Simulation, given: Any) -> list[str]:
 
     Errors: UsageError.
     """
-    from colonysim.sim.faults import BadFault, Plan, read_faults
+    from colonysim.faults.model import BadFault, Plan, read_faults
 
     try:
         added = simulation.faults.add(*([given] if isinstance(given, Plan) else read_faults(given)))
@@ -31,7 +31,7 @@ def strike(simulation: Simulation, given: Any) -> list[str]:
 
 def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest) -> tuple[Scenario, Path | None]:
     """The scenario of a marker, with the marker's faults added, and its file. Errors: UsageError."""
-    from colonysim.sim.faults import Plan, read_faults
+    from colonysim.faults.model import Plan, read_faults
     from colonysim.sim.scenario import Scenario
 
     path = None

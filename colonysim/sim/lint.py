@@ -8,9 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from colonysim.core.policies import PolicyName, knows
-from colonysim.sim.arrivals import At, Once
-from colonysim.sim.checks import Probe
-from colonysim.sim.faults import (
+from colonysim.faults.model import (
     ActorFault,
     AnyFault,
     ClockSkew,
@@ -22,11 +20,13 @@ from colonysim.sim.faults import (
     SlowDown,
     fits,
 )
+from colonysim.faults.rule import Subject
+from colonysim.faults.triggers import Span, Times, When
+from colonysim.sim.arrivals import At, Once
+from colonysim.sim.checks import Probe
 from colonysim.sim.modelled import ExecutorGroup
-from colonysim.sim.rules import Subject
 from colonysim.sim.scenario import Scenario, groups_of
 from colonysim.sim.submissions import Submission
-from colonysim.sim.triggers import Span, Times, When
 from colonysim.sim.warnings import RunWarning, without_accepted
 from colonysim.sim.workload import Workload
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from colonysim.core.model import SECOND_NS
-from colonysim.sim.faults import ActorFault, AnyFault, Crash, MessageFault, Restart, ServerFault, Times, When
+from colonysim.faults.model import ActorFault, AnyFault, Crash, MessageFault, Restart, ServerFault, Times, When
 from colonysim.sim.simulation import Simulation
 
 _ASIDE = ("back", "healed", "on", "stopped", "push")

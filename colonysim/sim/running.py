@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from colonysim.evidence.journal import Journal
+from colonysim.faults.injector import Faults
 from colonysim.kernel.actors import Actors
 from colonysim.kernel.clock import Clock, later
 from colonysim.kernel.connections import Connections
@@ -14,7 +15,6 @@ from colonysim.kernel.driver import Driver, Stuck
 from colonysim.kernel.pending import Pending
 from colonysim.kernel.timetable import Planning
 from colonysim.sim import virtual
-from colonysim.sim.chaos import Faults
 from colonysim.sim.program import Program
 from colonysim.sim.programs import Programs
 from colonysim.sim.stage import Stage

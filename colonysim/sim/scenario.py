@@ -12,12 +12,12 @@ from msgspec import Meta
 from colonysim.core.errors import Refusal
 from colonysim.core.golang import cronexpr
 from colonysim.core.settings import Settings
+from colonysim.faults.model import AnyFault, BadFault, Plan, Swarm
 from colonysim.kernel import clock
 from colonysim.kernel.randomness import Positive
 from colonysim.sim import scenario_files, warnings
 from colonysim.sim.arrivals import MANY, At, Many, Once
 from colonysim.sim.checks import AnyCheck
-from colonysim.sim.faults import AnyFault, BadFault, Plan, Swarm
 from colonysim.sim.metrics import TAU_S
 from colonysim.sim.modelled import ExecutorGroup
 from colonysim.sim.program_code import ProgramGroup

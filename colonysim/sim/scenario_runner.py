@@ -18,6 +18,7 @@ from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
 from colonysim.evidence.invariants import InvariantViolation
 from colonysim.evidence.journal import JournalErrors
+from colonysim.faults.log import Strikes
 from colonysim.kernel import randomness
 from colonysim.kernel.clock import Mode, show_span
 from colonysim.kernel.driver import Stuck
@@ -31,7 +32,6 @@ from colonysim.sim.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
 from colonysim.sim.scenario_files import BadScenario
 from colonysim.sim.simulation import Simulation
 from colonysim.sim.stage import ProgramFailed
-from colonysim.sim.strikes import Strikes
 from colonysim.sim.vacuity import Evidence, FaultCount, fault_counts
 from colonysim.sim.warnings import RunWarning
 from colonysim.sim.workload import Clients

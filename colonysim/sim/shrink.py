@@ -14,8 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from colonysim.core.model import SECOND_NS
+from colonysim.faults.model import AnyFault, MessageFault, named
 from colonysim.sim import scenario_text
-from colonysim.sim.faults import AnyFault, MessageFault, named
 from colonysim.sim.pinning import Strike, pinned, read_strike
 from colonysim.sim.program_code import Surroundings
 from colonysim.sim.scenario import Scenario

@@ -17,6 +17,8 @@ from colonysim.core.settings import Settings
 from colonysim.core.world import World
 from colonysim.evidence.calls import Calls
 from colonysim.evidence.journal import Journal, JournalErrors, header
+from colonysim.faults.injector import Faults
+from colonysim.faults.messages import Network, Reach
 from colonysim.kernel import snapshots
 from colonysim.kernel.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
 from colonysim.kernel.clock import EPOCH, Clock, Mode
@@ -24,9 +26,7 @@ from colonysim.kernel.connections import Asked, Connection, Connections
 from colonysim.kernel.driver import Driven, Driver, Stuck
 from colonysim.kernel.pending import LOST, Call, Pending
 from colonysim.kernel.vetting import Vetting
-from colonysim.sim.chaos import Faults
 from colonysim.sim.keeping import Keeping
-from colonysim.sim.network import Network, Reach
 from colonysim.sim.restoring import Restoring
 from colonysim.sim.running import Running
 

@@ -11,11 +11,11 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from colonysim.core.world import World
+from colonysim.faults.injector import Faults
 from colonysim.kernel.actors import Actor, Actors
 from colonysim.kernel.connections import Connection
 from colonysim.kernel.pending import Pending
 from colonysim.kernel.timetable import Timetable
-from colonysim.sim.chaos import Faults
 
 
 class Crashed(BaseException):

@@ -10,9 +10,9 @@ import msgspec
 from colonysim.core.policies import knows
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.world import World
+from colonysim.faults.model import kind_of
 from colonysim.sim import lint
 from colonysim.sim.checks import Finding, LeadsTo, Probe
-from colonysim.sim.faults import kind_of
 from colonysim.sim.metrics import Metrics
 from colonysim.sim.modelled import ExecutorGroup, Fleet
 from colonysim.sim.program_code import Cast

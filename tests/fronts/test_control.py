@@ -11,11 +11,11 @@ import pytest
 import requests
 
 from colonysim import ColonyClient, ProcessState, Simulation, WebServer
+from colonysim.faults.model import Restart, Times
 from colonysim.fronts.control import Control
 from colonysim.fronts.control_access import ControlAccess
 from colonysim.fronts.http1 import HttpRequest
 from colonysim.fronts.limits import DEFAULTS, Limits
-from colonysim.sim.faults import Restart, Times
 
 from .conftest import signed
 

@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from colonysim import ColonyClient, Simulation, WebServer
+from colonysim.faults.model import Delay, LoseReply, Malformed, Match, When
 from colonysim.sim import stock
-from colonysim.sim.faults import Delay, LoseReply, Malformed, Match, When
 
 from .conftest import Wire, opened, signed
 

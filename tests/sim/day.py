@@ -6,8 +6,8 @@ import random
 import time
 
 from colonysim import Simulation, intercept
+from colonysim.faults.model import Crash, LoseReply, LoseRequest, Partition, Plan, Restart, Times, When
 from colonysim.sim import stock
-from colonysim.sim.faults import Crash, LoseReply, LoseRequest, Partition, Plan, Restart, Times, When
 
 OWNER_KEY = stock.COLONY_OWNER.private_key
 USER_KEY = stock.USER_IDENTITY.private_key

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import msgspec
 
 from colonysim import ColonyClient, Lost, ProcessState, Refused, Simulation
+from colonysim.faults.model import AnyFault, Plan
 from colonysim.sim.client import ExecutorClient
-from colonysim.sim.faults import AnyFault, Plan
 
 
 def executor_loop(executor: ExecutorClient) -> None:

@@ -12,7 +12,7 @@ from colonysim import ColonyClient, ExecutorClient, Simulation
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.server import Version
-from colonysim.sim.faults import AnyFault, ClockSkew, Crash, Hazard, Partition, Pause, Restart, SlowDown, Times
+from colonysim.faults.model import AnyFault, ClockSkew, Crash, Hazard, Partition, Pause, Restart, SlowDown, Times
 from colonysim.sim.modelled import ExecutorGroup, Fleet
 
 DAY_S = 86_400.0

@@ -18,9 +18,7 @@ from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.operations.executors import ChangeExecutorId
 from colonysim.core.operations.pubsub import SubscribeProcess
 from colonysim.core.protocol import Answer, Hangup, Push
-from colonysim.kernel.connections import Asked, Connection, HangUp
-from colonysim.kernel.pending import LOST
-from colonysim.sim.faults import (
+from colonysim.faults.model import (
     KINDS,
     After,
     AnswerWith,
@@ -47,6 +45,8 @@ from colonysim.sim.faults import (
     When,
     read_faults,
 )
+from colonysim.kernel.connections import Asked, Connection, HangUp
+from colonysim.kernel.pending import LOST
 from tests.sim.storm import digest_of
 
 SUBMITS = Match(types="submitfuncspecmsg")

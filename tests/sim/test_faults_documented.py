@@ -11,7 +11,7 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 def test_the_faults_in_yaml_are_faults() -> None:
     import yaml
 
-    from colonysim.sim.faults import Plan, read_faults
+    from colonysim.faults.model import Plan, read_faults
 
     (example,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "faults.md").read_text(), re.DOTALL)
     faults = read_faults(yaml.safe_load(example)["faults"])
@@ -19,7 +19,7 @@ def test_the_faults_in_yaml_are_faults() -> None:
 
 
 def test_every_kind_and_hazard_is_described() -> None:
-    from colonysim.sim.faults import HAZARDS, KINDS
+    from colonysim.faults.model import HAZARDS, KINDS
 
     text = (DOCS / "faults.md").read_text()
     assert [kind for kind in (*KINDS, *HAZARDS) if f"`{kind}`" not in text] == []

@@ -32,10 +32,7 @@ from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.specs import FunctionSpec
 from colonysim.core.world import World
 from colonysim.evidence import journal as journals
-from colonysim.fronts.verify import player
-from colonysim.fronts.verify.targets import InProcess
-from colonysim.kernel.pending import Lost
-from colonysim.sim.faults import (
+from colonysim.faults.model import (
     AnswerWith,
     Crash,
     Delay,
@@ -50,7 +47,10 @@ from colonysim.sim.faults import (
     Reorder,
     Restart,
 )
-from colonysim.sim.triggers import Times, When
+from colonysim.faults.triggers import Times, When
+from colonysim.fronts.verify import player
+from colonysim.fronts.verify.targets import InProcess
+from colonysim.kernel.pending import Lost
 
 CASES = sorted((Path(__file__).parent.parent / "conformance" / "cases").rglob("*.json"))
 

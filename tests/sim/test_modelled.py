@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, ProcessState, Simulation
+from colonysim.faults.model import AnswerWith, Crash, LoseReply, Match, Pause, SlowDown, Times, When
 from colonysim.kernel.randomness import OfProcess
-from colonysim.sim.faults import AnswerWith, Crash, LoseReply, Match, Pause, SlowDown, Times, When
 from colonysim.sim.modelled import Behaviour, ExecutorGroup, Fleet
 
 

@@ -24,12 +24,12 @@ import msgspec
 import pytest
 
 from colonysim import ColonyClient, Crashed, Lost, ProcessState, ProgramFailed, Refused, Simulation, Stuck, WebServer
+from colonysim.faults.model import ClockSkew, Crash, LoseReply, Match, Pause, SlowDown, Times, When
 from colonysim.kernel import actors
 from colonysim.kernel.pending import Waiter
 from colonysim.sim import program as program_module
 from colonysim.sim import programs as programs_module
 from colonysim.sim.client import ExecutorClient
-from colonysim.sim.faults import ClockSkew, Crash, LoseReply, Match, Pause, SlowDown, Times, When
 from colonysim.sim.stage import place, stack
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from colonysim.faults.model import Crash, Times
 from colonysim.kernel.clock import parse_time
 from colonysim.kernel.randomness import Constant, Lognormal
 from colonysim.sim.arrivals import Poisson
 from colonysim.sim.checks import Probe
-from colonysim.sim.faults import Crash, Times
 from colonysim.sim.modelled import ExecutorGroup
 from colonysim.sim.scenario import Phases, Scenario, Sites, groups_of, shares
 from colonysim.sim.scenario_files import BadScenario

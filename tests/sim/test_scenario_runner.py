@@ -13,10 +13,10 @@ import pytest
 from msgspec.structs import replace
 
 from colonysim.core import lifecycle
+from colonysim.faults.model import Crash, Delay, Duplicate, LoseReply, Match, Partition, Restart, Times, When
 from colonysim.kernel.randomness import Exponential
 from colonysim.sim.arrivals import Bursts, Every, Once, Poisson
 from colonysim.sim.checks import Eventually, Probe
-from colonysim.sim.faults import Crash, Delay, Duplicate, LoseReply, Match, Partition, Restart, Times, When
 from colonysim.sim.modelled import ExecutorGroup
 from colonysim.sim.scenario import CronPlan, GeneratorPlan, Phases, Scenario
 from colonysim.sim.scenario_runner import Run, run

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colonysim.faults.model import Crash, LoseReply, Partition
 from colonysim.sim.explore import run_seed
-from colonysim.sim.faults import Crash, LoseReply, Partition
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_text import as_data, as_text
 from colonysim.sim.shrink import CannotShrink, Shrunk, Size, Wanted, shrink

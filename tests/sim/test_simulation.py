@@ -11,10 +11,10 @@ import pytest
 
 from colonysim import BadSnapshot, ColonyClient, Mode, ProcessState, Refused, Simulation, Stuck
 from colonysim.core.operations.assignment import AssignProcess
+from colonysim.faults.model import Restart, Times
 from colonysim.kernel import snapshots
 from colonysim.kernel.clock import LAST_NS, Clock
 from colonysim.kernel.pending import LOST
-from colonysim.sim.faults import Restart, Times
 
 
 def _colony(sim: Simulation) -> ColonyClient:

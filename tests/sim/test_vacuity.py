@@ -11,11 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from colonysim import ColonyClient, Lost, Simulation
-from colonysim.fronts.surroundings import surroundings
-from colonysim.sim.arrivals import At, Every, Once
-from colonysim.sim.checks import Each, Eventually, LeadsTo, Probe
-from colonysim.sim.explore import Outcome, Processes, explore, overview, run_seed
-from colonysim.sim.faults import (
+from colonysim.faults.model import (
     AnswerWith,
     ClockSkew,
     Crash,
@@ -32,6 +28,11 @@ from colonysim.sim.faults import (
     Times,
     When,
 )
+from colonysim.faults.triggers import After
+from colonysim.fronts.surroundings import surroundings
+from colonysim.sim.arrivals import At, Every, Once
+from colonysim.sim.checks import Each, Eventually, LeadsTo, Probe
+from colonysim.sim.explore import Outcome, Processes, explore, overview, run_seed
 from colonysim.sim.lint import lint
 from colonysim.sim.modelled import ExecutorGroup
 from colonysim.sim.program_code import ProgramGroup
@@ -39,7 +40,6 @@ from colonysim.sim.scenario import CronPlan, GeneratorPlan, Phases, Scenario
 from colonysim.sim.scenario_runner import run
 from colonysim.sim.submissions import Submission
 from colonysim.sim.traces import BadTrace
-from colonysim.sim.triggers import After
 from colonysim.sim.workload import Trace, Workload
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"

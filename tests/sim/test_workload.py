@@ -10,9 +10,9 @@ import pytest
 
 from colonysim import ColonyClient, Simulation
 from colonysim.core.operations.processes import SubmitFuncSpec
+from colonysim.faults.model import Delay, LoseReply, LoseRequest, Match, When
 from colonysim.kernel.randomness import Exponential, source
 from colonysim.sim.arrivals import At, Bursts, Diurnal, Every, Once, Poisson
-from colonysim.sim.faults import Delay, LoseReply, LoseRequest, Match, When
 from colonysim.sim.modelled import ExecutorGroup, Fleet
 from colonysim.sim.submissions import Chain, Diamond, FanOut, MapReduce, Submission
 from colonysim.sim.workload import Clients, Trace, Workload

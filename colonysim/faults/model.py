@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Literal, Protocol
 import msgspec
 from msgspec.structs import force_setattr, replace
 
-from colonysim.sim.triggers import MOST, After, BadFault, Checked, Match, Names, Role, Span, Times, When, fits
+from colonysim.faults.triggers import MOST, After, BadFault, Checked, Match, Names, Role, Span, Times, When, fits
 
 __all__ = [
     "HAZARDS", "KINDS", "ActorFault", "After", "AnswerWith", "AnyFault", "BadFault", "ClockSkew", "Crash",

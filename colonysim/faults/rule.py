@@ -8,7 +8,7 @@ from typing import Any
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Message
 from colonysim.core.world import World
-from colonysim.sim.faults import After, Fault, Match, Span, Times, When, chance, fits
+from colonysim.faults.model import After, Fault, Match, Span, Times, When, chance, fits
 
 _NEVER_NS = 1 << 62
 

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from colonysim.core import engine
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer
-from colonysim.kernel.pending import LOST
-from colonysim.sim.faults import (
+from colonysim.faults.messages import Network, Reach
+from colonysim.faults.model import (
     ActorFault,
     AnyFault,
     BadFault,
@@ -34,9 +34,9 @@ from colonysim.sim.faults import (
     named,
     read_faults,
 )
-from colonysim.sim.network import Network, Reach
-from colonysim.sim.rules import Rule
-from colonysim.sim.tally import Tally
+from colonysim.faults.rule import Rule
+from colonysim.faults.tally import Tally
+from colonysim.kernel.pending import LOST
 
 
 class Faults:

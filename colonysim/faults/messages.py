@@ -18,10 +18,7 @@ from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.protocol import EMPTY, Answer, Failure, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.world import World
-from colonysim.kernel.connections import Connections
-from colonysim.kernel.pending import LOST, Garbled, Pending
-from colonysim.kernel.timetable import Timetable
-from colonysim.sim.faults import (
+from colonysim.faults.model import (
     AnswerWith,
     Delay,
     Disconnect,
@@ -37,8 +34,11 @@ from colonysim.sim.faults import (
     fits,
     kind_of,
 )
-from colonysim.sim.rules import Rule, Subject
-from colonysim.sim.tally import Tally
+from colonysim.faults.rule import Rule, Subject
+from colonysim.faults.tally import Tally
+from colonysim.kernel.connections import Connections
+from colonysim.kernel.pending import LOST, Garbled, Pending
+from colonysim.kernel.timetable import Timetable
 
 _CLOSES: Final = ("closesuccessfulmsg", "closefailedmsg")
 _ID_CHANGES: Final = ("changeuseridmsg", "changeexecutoridmsg", "changecolonyidmsg")

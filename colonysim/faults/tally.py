@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from colonysim.sim.faults import ActorFault, MessageFault, Partition, When
-from colonysim.sim.rules import Rule
+from colonysim.faults.model import ActorFault, MessageFault, Partition, When
+from colonysim.faults.rule import Rule
 
 
 def is_strike(line: dict[str, Any]) -> bool:

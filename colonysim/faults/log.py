@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from colonysim.core.model import SECOND_NS
-from colonysim.sim.faults import AnyFault, Hazard, MessageFault, kind_of
-from colonysim.sim.tally import is_strike
+from colonysim.faults.model import AnyFault, Hazard, MessageFault, kind_of
+from colonysim.faults.tally import is_strike
 
 _SPANS = ("for_ns", "down_ns")
 
