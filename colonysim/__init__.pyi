@@ -14,6 +14,8 @@ from colonysim.kernel.clock import Mode as Mode
 from colonysim.kernel.driver import Stuck as Stuck
 from colonysim.kernel.pending import Lost as Lost
 from colonysim.kernel.snapshots import BadSnapshot as BadSnapshot
+from colonysim.programs.host import Crashed as Crashed
+from colonysim.programs.host import ProgramFailed as ProgramFailed
 from colonysim.sim.client import AssignedProcess as AssignedProcess
 from colonysim.sim.client import ColonyClient as ColonyClient
 from colonysim.sim.client import ExecutorClient as ExecutorClient
@@ -22,7 +24,5 @@ from colonysim.sim.client import Refused as Refused
 from colonysim.sim.client import UserClient as UserClient
 from colonysim.sim.client import function_spec as function_spec
 from colonysim.sim.simulation import Simulation as Simulation
-from colonysim.sim.stage import Crashed as Crashed
-from colonysim.sim.stage import ProgramFailed as ProgramFailed
 
 __version__: str

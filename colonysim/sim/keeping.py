@@ -21,7 +21,7 @@ from colonysim.kernel.pending import Call, Pending
 
 if TYPE_CHECKING:
     from colonysim.evidence.why_not import WhyNot
-    from colonysim.sim.programs import Programs
+    from colonysim.programs.scheduler import Programs
 
 _KEPT_OF_REFUSED: Final = 2000
 

@@ -18,11 +18,11 @@ from msgspec import Meta
 
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import AnySpan, NotNegative
+from colonysim.programs.host import ProgramFailed
+from colonysim.programs.program import Program
 from colonysim.sim.arrivals import Many
 from colonysim.sim.client import ColonyClient
-from colonysim.sim.program import Program
 from colonysim.sim.simulation import Simulation
-from colonysim.sim.stage import ProgramFailed
 from colonysim.sim.stock import PORT, environment
 from colonysim.wire import identity
 

@@ -14,10 +14,10 @@ from colonysim.kernel.connections import Connections
 from colonysim.kernel.driver import Driver, Stuck
 from colonysim.kernel.pending import Pending
 from colonysim.kernel.timetable import Planning
-from colonysim.sim import virtual
-from colonysim.sim.program import Program
-from colonysim.sim.programs import Programs
-from colonysim.sim.stage import Stage
+from colonysim.programs import stdlib_patches
+from colonysim.programs.host import Stage
+from colonysim.programs.program import Program
+from colonysim.programs.scheduler import Programs
 
 
 class Running(Planning):
@@ -197,7 +197,7 @@ class Running(Planning):
 
     def _acting_program(self) -> str:
         """The name of the program that is calling, "" where it is none."""
-        return getattr(virtual.here.inhabitant, "name", "")
+        return getattr(stdlib_patches.here.inhabitant, "name", "")
 
     def _without_programs(self, what: str) -> None:
         """Errors: ValueError while there are programs: where a thread stands cannot be copied."""

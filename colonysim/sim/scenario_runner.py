@@ -22,6 +22,7 @@ from colonysim.faults.log import Strikes
 from colonysim.kernel import randomness
 from colonysim.kernel.clock import Mode, show_span
 from colonysim.kernel.driver import Stuck
+from colonysim.programs.host import ProgramFailed
 from colonysim.sim import recorded, vacuity
 from colonysim.sim.checks import Checks, Finding
 from colonysim.sim.client import ColonyClient, Refused
@@ -31,7 +32,6 @@ from colonysim.sim.program_code import Cast, Surroundings
 from colonysim.sim.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
 from colonysim.sim.scenario_files import BadScenario
 from colonysim.sim.simulation import Simulation
-from colonysim.sim.stage import ProgramFailed
 from colonysim.sim.vacuity import Evidence, FaultCount, fault_counts
 from colonysim.sim.warnings import RunWarning
 from colonysim.sim.workload import Clients

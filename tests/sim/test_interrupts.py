@@ -19,7 +19,7 @@ from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.server import Version
 from colonysim.evidence.journal import Journal, header
 from colonysim.kernel.pending import Waiter
-from colonysim.sim import virtual
+from colonysim.programs import stdlib_patches
 
 
 class Interrupt(Exception):
@@ -136,7 +136,7 @@ def test_what_is_made_once_in_a_process_is_not_made_from_a_programs_chance(monke
 
     for first in (lambda: next(tempfile._get_candidate_names()), lambda: None):  # type: ignore[attr-defined]
         monkeypatch.setattr(tempfile, "_name_sequence", None)
-        virtual._prepare.cache_clear()
+        stdlib_patches._prepare.cache_clear()
         simulation = Simulation(seed=3)
         simulation.program(draw, first, name="draw")
         simulation.run()

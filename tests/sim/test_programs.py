@@ -27,10 +27,10 @@ from colonysim import ColonyClient, Crashed, Lost, ProcessState, ProgramFailed, 
 from colonysim.faults.model import ClockSkew, Crash, LoseReply, Match, Pause, SlowDown, Times, When
 from colonysim.kernel import actors
 from colonysim.kernel.pending import Waiter
-from colonysim.sim import program as program_module
-from colonysim.sim import programs as programs_module
+from colonysim.programs import program as program_module
+from colonysim.programs import scheduler as programs_module
+from colonysim.programs.host import place, stack
 from colonysim.sim.client import ExecutorClient
-from colonysim.sim.stage import place, stack
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 

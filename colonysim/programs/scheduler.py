@@ -16,9 +16,9 @@ from colonysim.core.model import SECOND_NS
 from colonysim.kernel.actors import cpu_time_ns
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.driver import STUCK_AFTER_S, Stuck
-from colonysim.sim import virtual
-from colonysim.sim.program import Program, refuse_to_wait
-from colonysim.sim.stage import ProgramFailed, Stage, place, stack
+from colonysim.programs import stdlib_patches
+from colonysim.programs.host import ProgramFailed, Stage, place, stack
+from colonysim.programs.program import Program, refuse_to_wait
 
 _COMPUTES: Final = 0.05
 """A program that uses less of its time than that to compute is blocked by something real, or polls it."""
@@ -82,8 +82,8 @@ class Programs:
             raise ValueError(f"there is a program named {name!r} already: give it another name")
         if not self._installed:
             self._installed = True
-            virtual.install()
-        stand_in = virtual.stand_in
+            stdlib_patches.install()
+        stand_in = stdlib_patches.stand_in
         program = self.by_name[name] = Program(self, name, partial(stand_in(fn), *map(stand_in, args)))
         program.executor_type, program.forever = executor_type, forever
         program.restart_after_s = restart_after_s
@@ -150,13 +150,13 @@ class Programs:
     # ------------------------------------------------------------ turns
     def hand_over(self, program: Program) -> None:
         """It has to wait: let others act and time go on, until it is its turn."""
-        self.acting = virtual.here.inhabitant = None
+        self.acting = stdlib_patches.here.inhabitant = None
         chosen = self._next()
         if chosen is not program:
             self._pass_to(chosen)
             program.gate.acquire()
         self.acting = program
-        virtual.here.inhabitant = program
+        stdlib_patches.here.inhabitant = program
 
     def somebody_first(self) -> bool:
         """Whether others that are ready go before the one that acts goes on."""
@@ -188,11 +188,11 @@ class Programs:
     @staticmethod
     def look(done: Callable[[], bool]) -> bool:
         """Look whether something is true. The condition may ask, but neither wait nor move time."""
-        virtual.here.looking = True
+        stdlib_patches.here.looking = True
         try:
             return done()
         finally:
-            virtual.here.looking = False
+            stdlib_patches.here.looking = False
 
     def _goes_on(self) -> bool:
         if self.stopping:
@@ -208,7 +208,7 @@ class Programs:
         another wants to. Errors: what a program failed with, Stuck, and what the simulation itself raises.
         """
         refuse_to_wait()
-        if virtual.here.inhabitant is not None:
+        if stdlib_patches.here.inhabitant is not None:
             raise ValueError("a program cannot move time: it sleeps, or waits for an answer")
         runner = object()  # an interrupt may come at any moment, and must leave nobody behind as the one who runs them
         try:
@@ -299,7 +299,7 @@ class Programs:
 
     def stop(self) -> None:
         """Crash all programs and put the clocks back. Errors: ValueError where a program or a condition asks for it."""
-        if virtual.here.inhabitant is not None or virtual.here.looking:
+        if stdlib_patches.here.inhabitant is not None or stdlib_patches.here.looking:
             raise ValueError(
                 "programs cannot be stopped from inside: a program returns, and a condition says when to end"
             )
@@ -328,4 +328,4 @@ class Programs:
                 self.ready.clear()
             if self._installed:
                 self._installed = False
-                virtual.uninstall()
+                stdlib_patches.uninstall()

@@ -11,8 +11,8 @@ from colonysim.core.model import SECOND_NS
 from colonysim.kernel.connections import Connection
 from colonysim.kernel.driver import Stuck
 from colonysim.kernel.pending import Pending, Waiter
-from colonysim.sim import virtual
-from colonysim.sim.stage import Bell, Crashed, ProgramActor, Stage
+from colonysim.programs import stdlib_patches
+from colonysim.programs.host import Bell, Crashed, ProgramActor, Stage
 
 _READS_AT_ONCE: Final = 10_000
 """So often may a program read the clock without doing anything else before that takes time."""
@@ -104,7 +104,7 @@ class Program:
     # ------------------------------------------------------------ what its code meets
     def step(self) -> None:
         """The code is about to ask the simulation for something: others may go first, faults may strike."""
-        if virtual.here.inhabitant is None:
+        if stdlib_patches.here.inhabitant is None:
             return  # a condition that is looked at in this thread between two turns
         if self.doomed:
             self._remind()
@@ -260,7 +260,7 @@ class Program:
         self.gate.acquire()
         self._stage.actors.adopt(ProgramActor(self.name, program=self, step=self.step))
         self.waits_for = ""
-        self.programs.acting = virtual.here.inhabitant = self
+        self.programs.acting = stdlib_patches.here.inhabitant = self
         state, error = "over", None
         try:
             if not self.doomed:
@@ -269,7 +269,7 @@ class Program:
             pass
         except BaseException as raised:
             state, error = "failed", raised
-        virtual.here.inhabitant = None
+        stdlib_patches.here.inhabitant = None
         if self.doomed:
             state, error = "crashed", None
         if life == self.lives and not self.over:
@@ -278,5 +278,5 @@ class Program:
 
 def refuse_to_wait() -> None:
     """Errors: ValueError in a condition that a run ends with, in whatever thread it is looked at."""
-    if virtual.here.looking:
+    if stdlib_patches.here.looking:
         raise ValueError("a condition that time goes on until must not wait: let it ask only what is answered at once")

@@ -1,0 +1,1 @@
+"""Real blocking code in virtual time."""
