@@ -18,9 +18,9 @@ from typing import Any
 
 from benchmarks.measure import Row
 from colonysim.fronts.servers import ServerKind, WebServer
-from colonysim.sim import stock
-from colonysim.sim.client import ColonyClient
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation import stock
+from colonysim.simulation.client import ColonyClient
+from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 
 SPEC = {

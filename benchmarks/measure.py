@@ -18,7 +18,7 @@ from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.operations.users import AddUser
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import Colony, Conditions, ExecutorSpec, FunctionSpec, User
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 COLONY_ID, USER_ID = "c" * 64, "a" * 64
 

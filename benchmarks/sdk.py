@@ -9,9 +9,9 @@ from typing import Any
 from benchmarks.measure import Row
 from colonysim.fronts.inprocess import intercept
 from colonysim.fronts.servers import WebServer
-from colonysim.sim import stock
-from colonysim.sim.client import ColonyClient
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation import stock
+from colonysim.simulation.client import ColonyClient
+from colonysim.simulation.simulation import Simulation
 
 
 def _life_cycles(host: str, port: int, key: str, seconds: float) -> float:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.measure import Row
 from colonysim.fronts.servers import ServerKind, WebServer
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 _IMPORT = "import time; t = time.process_time(); {}; print(time.process_time() - t)"
 

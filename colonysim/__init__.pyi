@@ -16,13 +16,13 @@ from colonysim.kernel.pending import Lost as Lost
 from colonysim.kernel.snapshots import BadSnapshot as BadSnapshot
 from colonysim.programs.host import Crashed as Crashed
 from colonysim.programs.host import ProgramFailed as ProgramFailed
-from colonysim.sim.client import AssignedProcess as AssignedProcess
-from colonysim.sim.client import ColonyClient as ColonyClient
-from colonysim.sim.client import ExecutorClient as ExecutorClient
-from colonysim.sim.client import ProcessHandle as ProcessHandle
-from colonysim.sim.client import Refused as Refused
-from colonysim.sim.client import UserClient as UserClient
-from colonysim.sim.client import function_spec as function_spec
-from colonysim.sim.simulation import Simulation as Simulation
+from colonysim.simulation.client import AssignedProcess as AssignedProcess
+from colonysim.simulation.client import ColonyClient as ColonyClient
+from colonysim.simulation.client import ExecutorClient as ExecutorClient
+from colonysim.simulation.client import ProcessHandle as ProcessHandle
+from colonysim.simulation.client import Refused as Refused
+from colonysim.simulation.client import UserClient as UserClient
+from colonysim.simulation.client import function_spec as function_spec
+from colonysim.simulation.simulation import Simulation as Simulation
 
 __version__: str

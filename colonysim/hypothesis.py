@@ -22,7 +22,7 @@ from colonysim.core.model import APPROVED, RUNNING, WAITING, ProcessState
 from colonysim.core.specs import FunctionSpec
 from colonysim.faults.model import AnyFault, Delay, Duplicate, LoseReply, LoseRequest, Partition, Plan, Restart
 from colonysim.faults.triggers import Match, Times, When
-from colonysim.sim.client import (
+from colonysim.simulation.client import (
     AssignedProcess,
     ColonyClient,
     ExecutorClient,
@@ -31,7 +31,7 @@ from colonysim.sim.client import (
     Refused,
     function_spec,
 )
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 __all__ = [
     "ColonyStateMachine",

@@ -12,8 +12,8 @@ from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.protocol import Answer
 from colonysim.core.specs import Conditions, FunctionSpec
-from colonysim.sim.client import ColonyClient
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.client import ColonyClient
+from colonysim.simulation.simulation import Simulation
 
 
 class Figure(msgspec.Struct, frozen=True):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from colonysim.evidence.journal import JournalErrors
     from colonysim.fronts.echo import EchoExecutor
     from colonysim.fronts.s3 import ObjectStore
-    from colonysim.sim.simulation import Simulation
+    from colonysim.simulation.simulation import Simulation
 
 app = typer.Typer(
     name="colonysim",
@@ -193,7 +193,7 @@ def dev(
 ) -> None:
     """The stock development environment in real time: a ready server with the colony `dev` and the user `myuser`."""
     from colonysim.fronts import echo
-    from colonysim.sim import stock
+    from colonysim.simulation import stock
 
     try:
         output = echo.parse_answer(answer)
@@ -280,8 +280,8 @@ def _simulation(
     journal_errors: JournalErrors | None,
     install: bool,
 ) -> Simulation:
-    from colonysim.sim import stock
-    from colonysim.sim.simulation import Simulation
+    from colonysim.simulation import stock
+    from colonysim.simulation.simulation import Simulation
 
     on_errors = on_journal_errors(journal_errors, journal)
     try:
@@ -303,7 +303,7 @@ def _simulation(
 
 def _echo(sim: Simulation, executor_type: str, output: list[Any] | None, takes_s: float) -> EchoExecutor:
     from colonysim.fronts.echo import EchoExecutor
-    from colonysim.sim.client import Refused
+    from colonysim.simulation.client import Refused
 
     try:
         return EchoExecutor(sim, executor_type, output, takes_s)

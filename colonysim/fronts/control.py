@@ -22,7 +22,7 @@ from colonysim.kernel.clock import Mode
 from colonysim.kernel.driver import Stuck
 from colonysim.kernel.snapshots import BadSnapshot
 from colonysim.kernel.why_idle import coming
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 JSON: Final = "application/json"
 PROMISED: Final = 32  # snapshots kept

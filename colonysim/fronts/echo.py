@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.kernel.actors import OWN_THREADS
-from colonysim.sim.client import ColonyClient, ExecutorClient, Refused
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.client import ColonyClient, ExecutorClient, Refused
+from colonysim.simulation.simulation import Simulation
 
 NAME: Final = "echo"
 POLL_S: Final = 10

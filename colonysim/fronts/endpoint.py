@@ -11,7 +11,7 @@ from colonysim.core.protocol import Answer, Push
 from colonysim.core.replies import Cluster
 from colonysim.evidence.journal import JournalFailed
 from colonysim.kernel.pending import LOST, Garbled, Pending
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 from colonysim.wire.codec import Codec, Incoming, Outgoing, payload_type_of
 
 

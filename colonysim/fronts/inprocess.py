@@ -25,8 +25,8 @@ from colonysim.fronts.pubsub import read_request
 from colonysim.fronts.web import Application, Parked
 from colonysim.kernel.connections import Asked, Connection, HangUp
 from colonysim.kernel.pending import Inbox
-from colonysim.sim.simulation import Simulation
-from colonysim.sim.stock import PORT
+from colonysim.simulation.simulation import Simulation
+from colonysim.simulation.stock import PORT
 from colonysim.wire import identity
 
 _VOUCHED: Final = 1000

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from colonysim.core.model import STATES, ProcessState
 from colonysim.kernel.clock import show_time
 from colonysim.kernel.why_idle import name_of
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 CALLS_SHOWN: Final = 40
 WAITING_SHOWN: Final = 10

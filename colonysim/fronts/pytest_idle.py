@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from colonysim.sim.simulation import Simulation
+    from colonysim.simulation.simulation import Simulation
 
 
 class ColonysimWarning(pytest.PytestWarning):

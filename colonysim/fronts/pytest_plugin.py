@@ -16,9 +16,9 @@ import pytest
 if TYPE_CHECKING:
     from colonysim.fronts.s3 import ObjectStore
     from colonysim.fronts.servers import WebServer
-    from colonysim.sim.client import ColonyClient, ExecutorClient
     from colonysim.sim.scenario_runner import Result
-    from colonysim.sim.simulation import Simulation
+    from colonysim.simulation.client import ColonyClient, ExecutorClient
+    from colonysim.simulation.simulation import Simulation
 
 MARKER: Final = (
     "colonysim(seed=None, seeds=None, mode='auto', start=None, faults=None, scenario=None, **settings): how the "
@@ -154,7 +154,7 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
 
     `stock_colony`: with the colony `dev` and its user, who are there before the marker's faults strike.
     """
-    from colonysim.sim.simulation import Simulation
+    from colonysim.simulation.simulation import Simulation
 
     of_marker = _of_marker(request.node)
     faults = of_marker.pop("faults", None)
@@ -171,7 +171,7 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
         made.append(simulation)
         names.append([])
         if stock_colony:
-            from colonysim.sim import stock
+            from colonysim.simulation import stock
 
             stock.install(simulation)
         if faults is not None:
@@ -210,7 +210,7 @@ def colonysim(
     The marker's `faults`, one, several or a plan, are in force from the beginning of the test.
     """
     from colonysim.fronts.inprocess import intercept
-    from colonysim.sim import stock
+    from colonysim.simulation import stock
 
     simulation = make_colonysim(stock_colony=True)
     for name, value in stock.environment("localhost", stock.PORT, simulation.settings.server_key).items():
@@ -222,7 +222,7 @@ def colonysim(
 @pytest.fixture
 def colony(colonysim: Simulation) -> ColonyClient:
     """The stock colony `dev` with its owner and its user, as objects."""
-    from colonysim.sim.client import ColonyClient
+    from colonysim.simulation.client import ColonyClient
 
     return ColonyClient.stock(colonysim)
 

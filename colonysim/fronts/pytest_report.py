@@ -10,7 +10,7 @@ from typing import Final
 
 from colonysim.core.model import RUNNING, WAITING
 from colonysim.evidence.replay import show_line
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 EVENTS: Final = 20
 STORIES: Final = 3  # told in the report; the file has more

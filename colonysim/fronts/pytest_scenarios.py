@@ -12,7 +12,7 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from colonysim.sim.scenario import Scenario
     from colonysim.sim.scenario_runner import Result
-    from colonysim.sim.simulation import Simulation
+    from colonysim.simulation.simulation import Simulation
 
 
 def strike(simulation: Simulation, given: Any) -> list[str]:

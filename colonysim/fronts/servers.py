@@ -13,7 +13,7 @@ from colonysim.kernel.actors import OWN_THREADS
 
 if TYPE_CHECKING:  # the command line needs the kinds before it needs a server
     from colonysim.fronts.web import Application
-    from colonysim.sim.simulation import Simulation
+    from colonysim.simulation.simulation import Simulation
 
 
 class ServerKind(StrEnum):

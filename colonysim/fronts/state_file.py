@@ -16,7 +16,7 @@ from colonysim.fronts.commands.console import FAILED, complain, fail
 from colonysim.kernel.actors import OWN_THREADS
 
 if TYPE_CHECKING:
-    from colonysim.sim.simulation import Simulation
+    from colonysim.simulation.simulation import Simulation
 
 _PERMISSIONS: Final = 0o666  # less what the umask takes
 _LAST_REPLIES_S: Final = 1.0

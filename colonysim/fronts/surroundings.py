@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from colonysim.fronts.inprocess import intercept
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 
 @contextmanager

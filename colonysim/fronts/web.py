@@ -15,7 +15,7 @@ from colonysim.fronts.endpoint import Endpoint
 from colonysim.fronts.http1 import PLAIN, REASONS, BadRequest, Headers, HttpRequest, Reply, first_of
 from colonysim.fronts.limits import DEFAULTS, Limits
 from colonysim.kernel.pending import Pending
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 from colonysim.wire.codec import Incoming, Outgoing
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from colonysim.kernel import randomness
 from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import AnySpan, Draw, NotNegative, Probability
 from colonysim.sim.arrivals import Many
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 # What an executor does next.
 POLL: Final = 0

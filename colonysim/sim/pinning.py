@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from colonysim.core.model import SECOND_NS
 from colonysim.faults.model import ActorFault, AnyFault, Crash, MessageFault, Restart, ServerFault, Times, When
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 _ASIDE = ("back", "healed", "on", "stopped", "push")
 

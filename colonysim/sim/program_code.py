@@ -21,9 +21,9 @@ from colonysim.kernel.randomness import AnySpan, NotNegative
 from colonysim.programs.host import ProgramFailed
 from colonysim.programs.program import Program
 from colonysim.sim.arrivals import Many
-from colonysim.sim.client import ColonyClient
-from colonysim.sim.simulation import Simulation
-from colonysim.sim.stock import PORT, environment
+from colonysim.simulation.client import ColonyClient
+from colonysim.simulation.simulation import Simulation
+from colonysim.simulation.stock import PORT, environment
 from colonysim.wire import identity
 
 HOST: Final = "localhost"

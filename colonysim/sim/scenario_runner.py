@@ -25,16 +25,16 @@ from colonysim.kernel.driver import Stuck
 from colonysim.programs.host import ProgramFailed
 from colonysim.sim import recorded, vacuity
 from colonysim.sim.checks import Checks, Finding
-from colonysim.sim.client import ColonyClient, Refused
 from colonysim.sim.metrics import Metrics, Summary, summarise
 from colonysim.sim.modelled import ExecutorGroup, Fleet
 from colonysim.sim.program_code import Cast, Surroundings
 from colonysim.sim.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
 from colonysim.sim.scenario_files import BadScenario
-from colonysim.sim.simulation import Simulation
 from colonysim.sim.vacuity import Evidence, FaultCount, fault_counts
 from colonysim.sim.warnings import RunWarning
 from colonysim.sim.workload import Clients
+from colonysim.simulation.client import ColonyClient, Refused
+from colonysim.simulation.simulation import Simulation
 
 BREAKS: Final = ("invariant", "program", "stuck", "error")
 """The kinds of failures that break a run off."""

@@ -10,8 +10,8 @@ from colonysim.sim.lint import lint
 from colonysim.sim.recorded import without_missing
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_runner import Run
-from colonysim.sim.simulation import Simulation
 from colonysim.sim.warnings import RunWarning
+from colonysim.simulation.simulation import Simulation
 
 
 def check(scenario: Scenario) -> tuple[list[str], list[RunWarning]]:

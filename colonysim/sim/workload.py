@@ -23,9 +23,9 @@ from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import NotNegative, Positive
 from colonysim.sim import traces
 from colonysim.sim.arrivals import AnyArrivals, At, Count, Many, Once
-from colonysim.sim.simulation import Simulation
 from colonysim.sim.submissions import Compose, Submission, mixer
 from colonysim.sim.traces import BadTrace, Recording
+from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 
 

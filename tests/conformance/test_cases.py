@@ -10,7 +10,7 @@ import pytest
 from colonysim import WebServer
 from colonysim.fronts.verify import player
 from colonysim.fronts.verify.targets import Http, InProcess, Target, simulation_for_cases
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 CASES = sorted((Path(__file__).parent / "cases").rglob("*.json"))
 

@@ -12,7 +12,7 @@ from colonysim import Simulation
 from colonysim.core.engine import OPERATIONS
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.protocol import Failure
-from colonysim.sim.client import Caller
+from colonysim.simulation.client import Caller
 from colonysim.wire.codec import Codec, decode_message
 
 Ask = Callable[..., Any]

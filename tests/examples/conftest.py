@@ -10,7 +10,7 @@ import pytest
 from pycolonies import Colonies, ColoniesConnectionError
 
 from colonysim import Simulation, WebServer
-from colonysim.sim import stock
+from colonysim.simulation import stock
 
 
 class Host(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 from crypto import Crypto
 from pycolonies import Colonies
 
-from colonysim.sim import stock
+from colonysim.simulation import stock
 
 
 def register(client: Colonies, name: str = "python-executor") -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from colonysim.wire import identity
-from colonysim.sim import stock
+from colonysim.simulation import stock
 
 from .conftest import Host
 from .speaking import Speaker

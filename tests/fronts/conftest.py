@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, ExecutorClient, Simulation, WebServer, replay
-from colonysim.sim import stock
+from colonysim.simulation import stock
 from colonysim.wire import identity
 
 

@@ -10,7 +10,7 @@ import requests
 
 from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.faults.model import Delay, LoseReply, Malformed, Match, When
-from colonysim.sim import stock
+from colonysim.simulation import stock
 
 from .conftest import Wire, opened, signed
 

@@ -17,7 +17,7 @@ import websocket
 from crypto import Crypto
 
 from colonysim import AssignedProcess, ColonyClient, ExecutorClient, ProcessHandle, Simulation, WebServer, intercept
-from colonysim.sim import stock
+from colonysim.simulation import stock
 from colonysim.wire import identity
 
 from .conftest import opened, signed

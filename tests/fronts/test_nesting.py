@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.core.golang.units import MAX_DEPTH, levels
-from colonysim.sim import stock
+from colonysim.simulation import stock
 from colonysim.wire import identity
 
 from .conftest import Wire, opened

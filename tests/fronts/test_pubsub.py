@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from colonysim import AssignedProcess, ColonyClient, ExecutorClient, Simulation, WebServer
-from colonysim.sim import stock
+from colonysim.simulation import stock
 
 from .conftest import opened, signed
 

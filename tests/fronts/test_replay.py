@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from colonysim import ColonyClient, Simulation, WebServer, replay
-from colonysim.sim import stock
+from colonysim.simulation import stock
 
 from .conftest import Wire, signed
 from .test_cli import Served, run

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from colonysim import ColonyClient, ProcessState, Simulation, WebServer
-from colonysim.sim import stock
+from colonysim.simulation import stock
 
 from .conftest import Wire, signed
 from .test_pubsub import Socket, frame

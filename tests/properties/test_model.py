@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from colonysim import ColonyClient, ProcessState, Refused, Simulation, replay
-from colonysim.sim.client import AssignedProcess, ExecutorClient, ProcessHandle
+from colonysim.simulation.client import AssignedProcess, ExecutorClient, ProcessHandle
 
 WAITING, RUNNING, SUCCESS, FAILED, CANCELLED = ProcessState
 SECOND = 1_000_000_000

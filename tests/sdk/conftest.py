@@ -10,7 +10,7 @@ from crypto import Crypto
 from pycolonies import Colonies
 
 from colonysim import Simulation, WebServer
-from colonysim.sim import stock
+from colonysim.simulation import stock
 
 
 class Sdk(NamedTuple):

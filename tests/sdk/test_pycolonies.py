@@ -10,7 +10,7 @@ import pytest
 from pycolonies import ColoniesConnectionError
 
 from colonysim import Simulation
-from colonysim.sim import stock
+from colonysim.simulation import stock
 
 from .conftest import Sdk, spec_of
 

@@ -7,7 +7,7 @@ import time
 
 from colonysim import Simulation, intercept
 from colonysim.faults.model import Crash, LoseReply, LoseRequest, Partition, Plan, Restart, Times, When
-from colonysim.sim import stock
+from colonysim.simulation import stock
 
 OWNER_KEY = stock.COLONY_OWNER.private_key
 USER_KEY = stock.USER_IDENTITY.private_key

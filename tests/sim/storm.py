@@ -10,7 +10,7 @@ import msgspec
 
 from colonysim import ColonyClient, Lost, ProcessState, Refused, Simulation
 from colonysim.faults.model import AnyFault, Plan
-from colonysim.sim.client import ExecutorClient
+from colonysim.simulation.client import ExecutorClient
 
 
 def executor_loop(executor: ExecutorClient) -> None:

@@ -16,7 +16,7 @@ from colonysim.sim.checks import (
     condition,
 )
 from colonysim.sim.metrics import Metrics
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 
 SECOND = 1_000_000_000
 

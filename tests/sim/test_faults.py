@@ -182,7 +182,7 @@ def test_a_reordered_request_arrives_in_the_end(sim: Simulation, colony: ColonyC
 
 def _message_of(colony: ColonyClient, funcname: str) -> Any:
     from colonysim.core.operations.processes import SubmitFuncSpec
-    from colonysim.sim.client import function_spec
+    from colonysim.simulation.client import function_spec
 
     return SubmitFuncSpec(spec=function_spec(colony.name, funcname, executortype="a"))
 
@@ -344,7 +344,7 @@ def test_what_falls_due_while_the_server_is_down_happens_when_it_is_back(sim: Si
 def test_crons_run_once_after_a_long_absence(sim: Simulation, colony: ColonyClient) -> None:
     from colonysim.core.operations.crons import AddCron
     from colonysim.core.specs import CronSpec, WorkflowSpec
-    from colonysim.sim.client import function_spec
+    from colonysim.simulation.client import function_spec
 
     workflow = WorkflowSpec(colonyname="c", functionspecs=[function_spec("c", "f", nodename="n", executortype="a")])
     text = msgspec.json.encode(workflow).decode()
@@ -958,7 +958,7 @@ def test_the_marker_of_a_test_takes_several(colonysim: Simulation) -> None:
 
 
 def _over_http(sim: Simulation, work: Callable[[Any], None]) -> None:
-    from colonysim.sim import stock
+    from colonysim.simulation import stock
 
     stock.install(sim)
     with WebServer(sim) as server:

@@ -30,7 +30,7 @@ from colonysim.kernel.pending import Waiter
 from colonysim.programs import program as program_module
 from colonysim.programs import scheduler as programs_module
 from colonysim.programs.host import place, stack
-from colonysim.sim.client import ExecutorClient
+from colonysim.simulation.client import ExecutorClient
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -158,7 +158,7 @@ def test_under_a_manual_clock_programs_act_but_time_stands(colony: ColonyClient,
 
 def test_clients_over_http_meet_programs() -> None:
     from colonysim import intercept
-    from colonysim.sim import stock
+    from colonysim.simulation import stock
 
     sim = Simulation()
     stock.install(sim)

@@ -35,7 +35,7 @@ from colonysim.evidence import journal
 from colonysim.fronts.verify import player
 from colonysim.fronts.verify.targets import InProcess
 from colonysim.kernel import snapshots, stored
-from colonysim.sim import stock
+from colonysim.simulation import stock
 from tests.properties.test_model import Histories
 
 CASES = sorted((Path(__file__).parent.parent / "conformance" / "cases").rglob("*.json"))

@@ -22,7 +22,7 @@ from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.kernel.clock import Mode
 
 if TYPE_CHECKING:
-    from colonysim.sim.simulation import Simulation
+    from colonysim.simulation.simulation import Simulation
 
 Host = Annotated[
     str,

@@ -15,7 +15,7 @@ from colonysim.fronts.http1 import request_to
 from colonysim.fronts.inprocess import SimulatedSocket
 from colonysim.fronts.verify.likeness import seconds_of
 from colonysim.fronts.web import Application, Parked
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation.simulation import Simulation
 from colonysim.wire.codec import Outgoing
 
 REPLY_WITHIN_S: Final = 120.0

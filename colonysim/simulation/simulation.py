@@ -26,9 +26,9 @@ from colonysim.kernel.connections import Asked, Connection, Connections
 from colonysim.kernel.driver import Driven, Driver, Stuck
 from colonysim.kernel.pending import LOST, Call, Pending
 from colonysim.kernel.vetting import Vetting
-from colonysim.sim.keeping import Keeping
-from colonysim.sim.restoring import Restoring
-from colonysim.sim.running import Running
+from colonysim.simulation.keeping import Keeping
+from colonysim.simulation.restoring import Restoring
+from colonysim.simulation.running import Running
 
 
 class Simulation(Keeping, Running, Restoring):

@@ -39,8 +39,8 @@ from colonysim.core.specs import (
 )
 from colonysim.kernel.pending import LOST, Garbled, Lost
 from colonysim.kernel.vetting import listed, mapping, text
-from colonysim.sim import stock
-from colonysim.sim.simulation import Simulation
+from colonysim.simulation import stock
+from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 from colonysim.wire.identity import Identity
 

@@ -1,0 +1,1 @@
+"""The object that users hold: the simulation, its typed client and the stock colony."""
