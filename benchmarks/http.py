@@ -17,10 +17,10 @@ from queue import Queue
 from typing import Any
 
 from benchmarks.measure import Row
-from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.simulation import stock
 from colonysim.simulation.client import ColonyClient
 from colonysim.simulation.simulation import Simulation
+from colonysim.web.servers import ServerKind, WebServer
 from colonysim.wire import identity
 
 SPEC = {

@@ -8,10 +8,10 @@ from typing import Any
 
 from benchmarks.measure import Row
 from colonysim.fronts.inprocess import intercept
-from colonysim.fronts.servers import WebServer
 from colonysim.simulation import stock
 from colonysim.simulation.client import ColonyClient
 from colonysim.simulation.simulation import Simulation
+from colonysim.web.servers import WebServer
 
 
 def _life_cycles(host: str, port: int, key: str, seconds: float) -> float:

@@ -10,8 +10,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.measure import Row
-from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.simulation.simulation import Simulation
+from colonysim.web.servers import ServerKind, WebServer
 
 _IMPORT = "import time; t = time.process_time(); {}; print(time.process_time() - t)"
 

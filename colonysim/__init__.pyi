@@ -9,7 +9,6 @@ from colonysim.evidence.replay import BadJournal as BadJournal
 from colonysim.evidence.replay import Replayed as Replayed
 from colonysim.evidence.replay import replay as replay
 from colonysim.fronts.inprocess import intercept as intercept
-from colonysim.fronts.servers import WebServer as WebServer
 from colonysim.kernel.clock import Mode as Mode
 from colonysim.kernel.driver import Stuck as Stuck
 from colonysim.kernel.pending import Lost as Lost
@@ -24,5 +23,6 @@ from colonysim.simulation.client import Refused as Refused
 from colonysim.simulation.client import UserClient as UserClient
 from colonysim.simulation.client import function_spec as function_spec
 from colonysim.simulation.simulation import Simulation as Simulation
+from colonysim.web.servers import WebServer as WebServer
 
 __version__: str

@@ -17,7 +17,6 @@ from rich.table import Table
 import colonysim
 from colonysim.core.settings import Settings
 from colonysim.evidence.journal import JournalFailed
-from colonysim.fronts.addresses import LOCALHOST, reachable
 from colonysim.fronts.commands import bench, compare, explore, outputs, replay, run, serving, streams, traces
 from colonysim.fronts.commands.console import (
     BROKEN,
@@ -35,9 +34,10 @@ from colonysim.fronts.commands.console import (
     refuse_idle,
 )
 from colonysim.fronts.commands.serving import Anywhere, ControlToken, Host, LimitOption
-from colonysim.fronts.servers import ServerKind
 from colonysim.fronts.state_file import StateEvery, StateFile, StatePath, kept, state_file
 from colonysim.kernel.clock import Mode
+from colonysim.web.addresses import LOCALHOST, reachable
+from colonysim.web.servers import ServerKind
 
 if TYPE_CHECKING:
     from colonysim.evidence.journal import JournalErrors

@@ -19,14 +19,13 @@ from urllib.parse import urlsplit
 
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer, Hangup, Push
-from colonysim.fronts import web
-from colonysim.fronts.http1 import REASONS, Headers, length_header, request_to
-from colonysim.fronts.pubsub import read_request
-from colonysim.fronts.web import Application, Parked
 from colonysim.kernel.connections import Asked, Connection, HangUp
 from colonysim.kernel.pending import Inbox
 from colonysim.simulation.simulation import Simulation
 from colonysim.simulation.stock import PORT
+from colonysim.web.application import Application, Parked
+from colonysim.web.http1 import REASONS, Headers, length_header, request_to
+from colonysim.web.websocket import read_request
 from colonysim.wire import identity
 
 _VOUCHED: Final = 1000
@@ -76,7 +75,7 @@ def _patch_requests(patches: ExitStack, application: Application, matches: Calla
             return real(self, request, *args, **kwargs)
         try:
             return _exchange(application, request)
-        except web.HangUp:
+        except application.HangUp:
             raise requests.exceptions.ConnectionError("the connection was lost", request=request) from None
 
     _replace(patches, requests.adapters.HTTPAdapter, "send", send)
@@ -89,7 +88,7 @@ def _patch_requests(patches: ExitStack, application: Application, matches: Calla
             return general(method, url, **kwargs)
         try:
             return _post(application, url, data)
-        except web.HangUp:
+        except application.HangUp:
             raise requests.exceptions.ConnectionError("the connection was lost") from None
 
     patches.callback(_everywhere, "request", request, general)
@@ -118,10 +117,10 @@ def _post(application: Application, url: str, data: str | bytes) -> Any:
     """A plain POST to /api, which needs nothing of HTTP. Errors: HangUp."""
     outgoing = application.endpoint.exchange(data.encode() if isinstance(data, str) else data)
     if outgoing is None:
-        raise web.HangUp
+        raise application.HangUp
     response = _plain_response()()
     response.asked = url, data
-    headers = [("Content-Type", web.PLAIN)] if outgoing.body else []
+    headers = [("Content-Type", application.PLAIN)] if outgoing.body else []
     return _fill(application, response, outgoing.status, headers, outgoing.body, url)
 
 

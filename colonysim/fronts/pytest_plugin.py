@@ -15,10 +15,10 @@ import pytest
 
 if TYPE_CHECKING:
     from colonysim.fronts.s3 import ObjectStore
-    from colonysim.fronts.servers import WebServer
     from colonysim.sim.scenario_runner import Result
     from colonysim.simulation.client import ColonyClient, ExecutorClient
     from colonysim.simulation.simulation import Simulation
+    from colonysim.web.servers import WebServer
 
 MARKER: Final = (
     "colonysim(seed=None, seeds=None, mode='auto', start=None, faults=None, scenario=None, **settings): how the "
@@ -246,7 +246,7 @@ def colonysim_result(request: pytest.FixtureRequest, colonysim_seed: int) -> Res
 @pytest.fixture
 def colonysim_server(colonysim: Simulation) -> Iterator[WebServer]:
     """The simulation of `colonysim` on a free port; `url` and `port` tell where."""
-    from colonysim.fronts.servers import WebServer
+    from colonysim.web.servers import WebServer
 
     with WebServer(colonysim) as server:
         yield server

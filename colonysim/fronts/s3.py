@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from colonysim.fronts.addresses import url_of
+from colonysim.web.addresses import url_of
 
 BUCKET: Final = "colonies"
 _KEY: Final = "colonysim"

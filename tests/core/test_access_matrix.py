@@ -11,7 +11,7 @@ import pytest
 from colonysim import Simulation
 from colonysim.core.engine import OPERATIONS
 from colonysim.core.settings import STOCK_SERVER_ID
-from colonysim.fronts.endpoint import Endpoint
+from colonysim.web.endpoint import Endpoint
 
 SERVER = STOCK_SERVER_ID
 ROLES = {

@@ -12,10 +12,10 @@ import requests
 
 from colonysim import ColonyClient, ProcessState, Simulation, WebServer
 from colonysim.faults.model import Restart, Times
-from colonysim.fronts.control import Control
-from colonysim.fronts.control_access import ControlAccess
-from colonysim.fronts.http1 import HttpRequest
-from colonysim.fronts.limits import DEFAULTS, Limits
+from colonysim.web.control import Control
+from colonysim.web.control_access import ControlAccess
+from colonysim.web.http1 import HttpRequest
+from colonysim.web.limits import DEFAULTS, Limits
 
 from .conftest import signed
 

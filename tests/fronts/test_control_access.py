@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation, WebServer
-from colonysim.fronts.control import Control
-from colonysim.fronts.control_access import ControlAccess
-from colonysim.fronts.http1 import HttpRequest
-from colonysim.fronts.limits import Limits
+from colonysim.web.control import Control
+from colonysim.web.control_access import ControlAccess
+from colonysim.web.http1 import HttpRequest
+from colonysim.web.limits import Limits
 
 from .conftest import Wire, signed
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, ExecutorClient, Simulation, WebServer
-from colonysim.fronts.http1 import BadRequest, HttpReader
-from colonysim.fronts.limits import BODY_BYTES_PER_S, Limits, Patience, Phase, connections_at_most
+from colonysim.web.http1 import BadRequest, HttpReader
+from colonysim.web.limits import BODY_BYTES_PER_S, Limits, Patience, Phase, connections_at_most
 
 from .conftest import Wire, opened, signed
 from .test_pubsub import BINARY, PING, TEXT, Socket, frame, listen_to_channel, settled

@@ -23,8 +23,8 @@ from colonysim.core.engine import OPERATIONS
 from colonysim.core.registry import Operation
 from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.core.world import World
-from colonysim.fronts.endpoint import Endpoint
-from colonysim.fronts.pubsub import Session
+from colonysim.web.endpoint import Endpoint
+from colonysim.web.websocket import Session
 from colonysim.wire.codec import Outgoing
 from colonysim.wire.identity import sign
 

@@ -16,7 +16,7 @@ from colonysim.core.engine import OPERATIONS
 from colonysim.core.golang import gotypes
 from colonysim.core.golang.gojson import JsonError, scan
 from colonysim.core.registry import Operation
-from colonysim.fronts.endpoint import Endpoint
+from colonysim.web.endpoint import Endpoint
 from colonysim.wire import codec
 
 KNOWN_STATUSES = {200, 400, 403, 404, 409, 500, 503}

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 
-from colonysim.fronts import addresses
 from colonysim.fronts.commands.console import STOPPING, complain, fail
-from colonysim.fronts.limits import Limits
-from colonysim.fronts.servers import ServerKind, WebServer
 from colonysim.kernel.clock import Mode
+from colonysim.web import addresses
+from colonysim.web.limits import Limits
+from colonysim.web.servers import ServerKind, WebServer
 
 if TYPE_CHECKING:
     from colonysim.simulation.simulation import Simulation
@@ -91,7 +91,7 @@ class Place(msgspec.Struct):
 
 def take_place(host: str, port: int, kind: ServerKind, anywhere: bool, token: str | None, limit: Any) -> Place:
     """Listen, before anything is written; leave where a value makes no sense or the address cannot be had."""
-    from colonysim.fronts.control_access import ControlAccess
+    from colonysim.web.control_access import ControlAccess
 
     try:
         limits = Limits.from_texts(limit or ())

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from colonysim.fronts.http1 import request_to
 from colonysim.fronts.inprocess import SimulatedSocket
 from colonysim.fronts.verify.likeness import seconds_of
-from colonysim.fronts.web import Application, Parked
 from colonysim.simulation.simulation import Simulation
+from colonysim.web.application import Application, Parked
+from colonysim.web.http1 import request_to
 from colonysim.wire.codec import Outgoing
 
 REPLY_WITHIN_S: Final = 120.0

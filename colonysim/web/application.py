@@ -9,13 +9,13 @@ import msgspec
 
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
-from colonysim.fronts import control
-from colonysim.fronts.control_access import CHALLENGE, CONTROL_HEADERS, ControlAccess
-from colonysim.fronts.endpoint import Endpoint
-from colonysim.fronts.http1 import PLAIN, REASONS, BadRequest, Headers, HttpRequest, Reply, first_of
-from colonysim.fronts.limits import DEFAULTS, Limits
 from colonysim.kernel.pending import Pending
 from colonysim.simulation.simulation import Simulation
+from colonysim.web import control
+from colonysim.web.control_access import CHALLENGE, CONTROL_HEADERS, ControlAccess
+from colonysim.web.endpoint import Endpoint
+from colonysim.web.http1 import PLAIN, REASONS, BadRequest, Headers, HttpRequest, Reply, first_of
+from colonysim.web.limits import DEFAULTS, Limits
 from colonysim.wire.codec import Incoming, Outgoing
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from wsproto.utilities import generate_accept_token
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Hangup, Push
-from colonysim.fronts.endpoint import Endpoint
-from colonysim.fronts.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, Violation, close_code
-from colonysim.fronts.http1 import HttpRequest, first_of, is_token, lines_of
-from colonysim.fronts.limits import DEFAULTS, Limits
 from colonysim.kernel.connections import HANG_UP, Asked, Connection, HangUp
+from colonysim.web.endpoint import Endpoint
+from colonysim.web.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, Violation, close_code
+from colonysim.web.http1 import HttpRequest, first_of, is_token, lines_of
+from colonysim.web.limits import DEFAULTS, Limits
 from colonysim.wire.codec import Codec, Dropped
 
 PATH: Final = "/pubsub"

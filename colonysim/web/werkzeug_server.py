@@ -16,23 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from colonysim.fronts.admission import Admission, Full
-from colonysim.fronts.hangups import HangupWatch
-from colonysim.fronts.http1 import (
-    LINGER_IN_ALL_S,
-    LINGER_S,
-    BadRequest,
-    Headers,
-    HttpReader,
-    HttpRequest,
-    Reply,
-    render,
-)
-from colonysim.fronts.limits import Patience, Phase, connections_at_most
-from colonysim.fronts.pubsub import Session, is_handshake
-from colonysim.fronts.web import Application, HangUp
 from colonysim.kernel.actors import OWN_THREADS
 from colonysim.kernel.pending import Pending
+from colonysim.web.admission import Admission, Full
+from colonysim.web.application import Application, HangUp
+from colonysim.web.hangups import HangupWatch
+from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, Headers, HttpReader, HttpRequest, Reply, render
+from colonysim.web.limits import Patience, Phase, connections_at_most
+from colonysim.web.websocket import Session, is_handshake
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment

@@ -7,13 +7,13 @@ import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from colonysim.fronts.addresses import LOCALHOST, listen, url_of
-from colonysim.fronts.limits import DEFAULTS, Limits
 from colonysim.kernel.actors import OWN_THREADS
+from colonysim.web.addresses import LOCALHOST, listen, url_of
+from colonysim.web.limits import DEFAULTS, Limits
 
 if TYPE_CHECKING:  # the command line needs the kinds before it needs a server
-    from colonysim.fronts.web import Application
     from colonysim.simulation.simulation import Simulation
+    from colonysim.web.application import Application
 
 
 class ServerKind(StrEnum):
@@ -58,8 +58,8 @@ class WebServer:
         limits: Limits = DEFAULTS,
         listeners: list[socket.socket] | None = None,
     ) -> None:
-        from colonysim.fronts.control_access import ControlAccess
-        from colonysim.fronts.web import Application
+        from colonysim.web.application import Application
+        from colonysim.web.control_access import ControlAccess
 
         self.sim = sim
         self.kind = ServerKind(kind)
@@ -105,9 +105,9 @@ class WebServer:
 
 def _loop(kind: ServerKind, app: Application, listeners: list[socket.socket]) -> Loop:
     if kind is ServerKind.ASYNCIO:
-        from colonysim.fronts.loop import AsyncioLoop
+        from colonysim.web.asyncio_server import AsyncioLoop
 
         return AsyncioLoop(app, listeners)
-    from colonysim.fronts.threaded import ThreadedLoop
+    from colonysim.web.werkzeug_server import ThreadedLoop
 
     return ThreadedLoop(app, listeners)

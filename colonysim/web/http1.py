@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from colonysim.fronts.limits import DEFAULTS, Limits, Phase
+from colonysim.web.limits import DEFAULTS, Limits, Phase
 
 PLAIN: Final = "text/plain; charset=utf-8"
 CHUNKED_FROM_BYTES: Final = 2049

@@ -10,21 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from colonysim.fronts.addresses import BACKLOG
-from colonysim.fronts.admission import Admission, Full
-from colonysim.fronts.http1 import (
-    LINGER_IN_ALL_S,
-    LINGER_S,
-    BadRequest,
-    HttpReader,
-    HttpRequest,
-    Reply,
-    render,
-)
-from colonysim.fronts.limits import Patience, Phase, connections_at_most
-from colonysim.fronts.pubsub import Session, is_handshake
-from colonysim.fronts.web import Application, HangUp, Parked, is_control
 from colonysim.kernel.actors import OWN_THREADS
+from colonysim.web.addresses import BACKLOG
+from colonysim.web.admission import Admission, Full
+from colonysim.web.application import Application, HangUp, Parked, is_control
+from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, HttpReader, HttpRequest, Reply, render
+from colonysim.web.limits import Patience, Phase, connections_at_most
+from colonysim.web.websocket import Session, is_handshake
 
 _ACCEPTED_AT_ONCE: Final = 100
 """Connections that are taken before those that have to go for them are closed."""

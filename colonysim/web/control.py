@@ -14,15 +14,15 @@ from colonysim.core.registry import OPERATIONS
 from colonysim.evidence.journal import JournalFailed
 from colonysim.evidence.timeline import UNKNOWN
 from colonysim.faults.model import Plan, read_faults
-from colonysim.fronts.control_access import ControlAccess, Forbidden
-from colonysim.fronts.http1 import HttpRequest
-from colonysim.fronts.limits import DEFAULTS, Limits
 from colonysim.kernel import unique_json
 from colonysim.kernel.clock import Mode
 from colonysim.kernel.driver import Stuck
 from colonysim.kernel.snapshots import BadSnapshot
 from colonysim.kernel.why_idle import coming
 from colonysim.simulation.simulation import Simulation
+from colonysim.web.control_access import ControlAccess, Forbidden
+from colonysim.web.http1 import HttpRequest
+from colonysim.web.limits import DEFAULTS, Limits
 
 JSON: Final = "application/json"
 PROMISED: Final = 32  # snapshots kept
@@ -267,7 +267,7 @@ class Control:
         ]
 
     def _page(self) -> bytes:
-        from colonysim.fronts import page
+        from colonysim.web import page
 
         return page.render(self.sim, self.access.token)
 

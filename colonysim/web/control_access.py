@@ -9,8 +9,8 @@ import secrets
 from typing import Final
 from urllib.parse import parse_qsl
 
-from colonysim.fronts.addresses import LOCALHOST
-from colonysim.fronts.http1 import HttpRequest
+from colonysim.web.addresses import LOCALHOST
+from colonysim.web.http1 import HttpRequest
 
 CONTROL_HEADERS: Final = [
     ("Cache-Control", "no-store"),

@@ -1,0 +1,1 @@
+"""HTTP: the application, the control API, the page, WebSockets and the servers."""
