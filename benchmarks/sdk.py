@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from benchmarks.measure import Row
-from colonysim.fronts.inprocess import intercept
+from colonysim.sdk.intercept import intercept
 from colonysim.simulation import stock
 from colonysim.simulation.client import ColonyClient
 from colonysim.simulation.simulation import Simulation

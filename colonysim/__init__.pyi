@@ -8,13 +8,13 @@ from colonysim.evidence.journal import JournalFailed as JournalFailed
 from colonysim.evidence.replay import BadJournal as BadJournal
 from colonysim.evidence.replay import Replayed as Replayed
 from colonysim.evidence.replay import replay as replay
-from colonysim.fronts.inprocess import intercept as intercept
 from colonysim.kernel.clock import Mode as Mode
 from colonysim.kernel.driver import Stuck as Stuck
 from colonysim.kernel.pending import Lost as Lost
 from colonysim.kernel.snapshots import BadSnapshot as BadSnapshot
 from colonysim.programs.host import Crashed as Crashed
 from colonysim.programs.host import ProgramFailed as ProgramFailed
+from colonysim.sdk.intercept import intercept as intercept
 from colonysim.simulation.client import AssignedProcess as AssignedProcess
 from colonysim.simulation.client import ColonyClient as ColonyClient
 from colonysim.simulation.client import ExecutorClient as ExecutorClient

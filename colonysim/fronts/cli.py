@@ -42,7 +42,7 @@ from colonysim.web.servers import ServerKind
 if TYPE_CHECKING:
     from colonysim.evidence.journal import JournalErrors
     from colonysim.fronts.echo import EchoExecutor
-    from colonysim.fronts.s3 import ObjectStore
+    from colonysim.sdk.s3 import ObjectStore
     from colonysim.simulation.simulation import Simulation
 
 app = typer.Typer(
@@ -312,7 +312,7 @@ def _echo(sim: Simulation, executor_type: str, output: list[Any] | None, takes_s
 
 
 def _object_store(host: str) -> ObjectStore:
-    from colonysim.fronts.s3 import ObjectStore
+    from colonysim.sdk.s3 import ObjectStore
 
     try:
         return ObjectStore("127.0.0.1" if host == "localhost" else host)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from colonysim.fronts.s3 import ObjectStore
+    from colonysim.sdk.s3 import ObjectStore
     from colonysim.sim.scenario_runner import Result
     from colonysim.simulation.client import ColonyClient, ExecutorClient
     from colonysim.simulation.simulation import Simulation
@@ -209,7 +209,7 @@ def colonysim(
 
     The marker's `faults`, one, several or a plan, are in force from the beginning of the test.
     """
-    from colonysim.fronts.inprocess import intercept
+    from colonysim.sdk.intercept import intercept
     from colonysim.simulation import stock
 
     simulation = make_colonysim(stock_colony=True)
@@ -267,7 +267,7 @@ def colonysim_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def colonysim_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
     """An S3 server for ColonyFS, with the variables that SDKs find it by. Needs the extra colonysim[s3]."""
-    from colonysim.fronts import s3
+    from colonysim.sdk import s3
 
     with s3.ObjectStore() as store, s3.python_sync():
         for name, value in store.environment().items():

@@ -56,7 +56,7 @@ def _found(given: str | Path, request: pytest.FixtureRequest) -> Path:
 def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest, strict: bool) -> Result:
     """Run the scenario of a marker; what must not be in it fails the test, and with `strict` what did nothing."""
     from colonysim.fronts import pytest_idle
-    from colonysim.fronts.surroundings import surroundings
+    from colonysim.sdk.environment import surroundings
     from colonysim.sim.scenario_runner import run
 
     if given is None:

@@ -99,7 +99,7 @@ class Run:
     """One run, with all that reports are made from.
 
     `journal` is a file that takes the history, `journal_errors` what to do when it cannot; `surroundings` are what
-    the scenario's programs run in: colonysim.fronts.surroundings has them.
+    the scenario's programs run in: colonysim.sdk.environment has them.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Run:
         journal_errors: JournalErrors = JournalErrors.CONTINUE,
     ) -> None:
         if scenario.programs and surroundings is None:
-            raise ValueError("programs need a way to the server: give surroundings, from colonysim.fronts.surroundings")
+            raise ValueError("programs need a way to the server: give surroundings, from colonysim.sdk.environment")
         self.scenario = scenario
         self.seed = scenario.seed if seed is None else seed
         self.progress = progress

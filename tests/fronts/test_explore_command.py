@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from colonysim.fronts.surroundings import surroundings
+from colonysim.sdk.environment import surroundings
 from colonysim.sim.explore import Processes, explore, overview
 from colonysim.sim.scenario import Scenario
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from colonysim.fronts.surroundings import surroundings
+from colonysim.sdk.environment import surroundings
 from colonysim.sim.program_code import BadProgram, check_code
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_files import BadScenario

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from colonysim.fronts.s3 import UnsafeName, _inside
+from colonysim.sdk.s3 import UnsafeName, _inside
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ class Scenarios:
 
     def passes(self, name: str, following: str | None) -> bool:
         from colonysim.evidence.invariants import Invariants, InvariantViolation
-        from colonysim.fronts.surroundings import surroundings
+        from colonysim.sdk.environment import surroundings
         from colonysim.sim.scenario_runner import run
 
         at_rest = Invariants.at_rest

@@ -203,7 +203,7 @@ def test_signatures_are_those_of_pycolonies(colonysim: Simulation) -> None:
         spec.loader.exec_module(fresh)
         return getattr(fresh, name)  # type: ignore[no-any-return]
 
-    assert crypto.sign.__module__ == "colonysim.fronts.inprocess"
+    assert crypto.sign.__module__ == "colonysim.sdk.intercept"
     for number in range(5):
         key = f"{number + 1:064x}"
         assert crypto.sign(f"message {number}", key) == slow("sign")(f"message {number}", key)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from colonysim.fronts.surroundings import surroundings
+from colonysim.sdk.environment import surroundings
 from colonysim.sim.scenario import Scenario
 from colonysim.sim.scenario_runner import run
 

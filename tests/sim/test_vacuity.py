@@ -29,7 +29,7 @@ from colonysim.faults.model import (
     When,
 )
 from colonysim.faults.triggers import After
-from colonysim.fronts.surroundings import surroundings
+from colonysim.sdk.environment import surroundings
 from colonysim.sim.arrivals import At, Every, Once
 from colonysim.sim.checks import Each, Eventually, LeadsTo, Probe
 from colonysim.sim.explore import Outcome, Processes, explore, overview, run_seed

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from colonysim.fronts.surroundings import surroundings
+from colonysim.sdk.environment import surroundings
 from colonysim.sim import scenario_files
 from colonysim.sim.metrics import Metrics
 from colonysim.sim.program_code import BadProgram

@@ -153,7 +153,7 @@ def _refuse_varied(overrides: tuple[str, ...], paths: list[str], option: str) ->
 def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bool) -> list[Variant]:
     from rich.status import Status
 
-    from colonysim.fronts.surroundings import surroundings
+    from colonysim.sdk.environment import surroundings
     from colonysim.sim.comparison import refuse_twins, run_variants
 
     quiet = quiet or not err.is_terminal

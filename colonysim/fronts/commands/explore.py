@@ -117,7 +117,7 @@ def shrink(
 
 # ---------------------------------------------------------------- exploring
 def _pool(workers: int | None, dask: str | None) -> Pool:
-    from colonysim.fronts.surroundings import surroundings
+    from colonysim.sdk.environment import surroundings
     from colonysim.sim.clusters import Cluster, NoCluster
     from colonysim.sim.explore import Processes
 
@@ -208,7 +208,7 @@ def _beside(file: Path, seed: int, given: Path | None) -> Path:
 
 def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -> dict[str, Any]:
     """Shrink, write it down, and say how to run it."""
-    from colonysim.fronts.surroundings import surroundings
+    from colonysim.sdk.environment import surroundings
     from colonysim.sim.shrink import CannotShrink
     from colonysim.sim.shrink import shrink as made_small
 

@@ -62,7 +62,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
-    from colonysim.fronts.surroundings import surroundings
+    from colonysim.sdk.environment import surroundings
     from colonysim.sim.scenario_runner import Run
 
     on_errors = on_journal_errors(journal_errors, journal)

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from colonysim.fronts.inprocess import SimulatedSocket
 from colonysim.fronts.verify.likeness import seconds_of
+from colonysim.sdk.intercept import SimulatedSocket
 from colonysim.simulation.simulation import Simulation
 from colonysim.web.application import Application, Parked
 from colonysim.web.http1 import request_to

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from colonysim.fronts.inprocess import intercept
+from colonysim.sdk.intercept import intercept
 from colonysim.simulation.simulation import Simulation
 
 

@@ -1,0 +1,1 @@
+"""Unmodified SDKs in this process: intercepted requests, environment variables, S3."""
