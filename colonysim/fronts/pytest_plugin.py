@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
+    from colonysim.scenarios.runner import Result
     from colonysim.sdk.s3 import ObjectStore
-    from colonysim.sim.scenario_runner import Result
     from colonysim.simulation.client import ColonyClient, ExecutorClient
     from colonysim.simulation.simulation import Simulation
     from colonysim.web.servers import WebServer

@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from colonysim.sim.scenario import Scenario
-    from colonysim.sim.scenario_runner import Result
+    from colonysim.scenarios.runner import Result
+    from colonysim.scenarios.scenario import Scenario
     from colonysim.simulation.simulation import Simulation
 
 
@@ -32,7 +32,7 @@ def strike(simulation: Simulation, given: Any) -> list[str]:
 def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest) -> tuple[Scenario, Path | None]:
     """The scenario of a marker, with the marker's faults added, and its file. Errors: UsageError."""
     from colonysim.faults.model import Plan, read_faults
-    from colonysim.sim.scenario import Scenario
+    from colonysim.scenarios.scenario import Scenario
 
     path = None
     try:
@@ -56,8 +56,8 @@ def _found(given: str | Path, request: pytest.FixtureRequest) -> Path:
 def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest, strict: bool) -> Result:
     """Run the scenario of a marker; what must not be in it fails the test, and with `strict` what did nothing."""
     from colonysim.fronts import pytest_idle
+    from colonysim.scenarios.runner import run
     from colonysim.sdk.environment import surroundings
-    from colonysim.sim.scenario_runner import run
 
     if given is None:
         raise pytest.UsageError("colonysim_result needs @pytest.mark.colonysim(scenario='file.yaml')")

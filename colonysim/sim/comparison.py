@@ -12,12 +12,12 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from colonysim.sim.metrics import Summary
-from colonysim.sim.program_code import Surroundings
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_runner import Failure, Run
-from colonysim.sim.vacuity import FaultCount
-from colonysim.sim.warnings import RunWarning
+from colonysim.scenarios.metrics import Summary
+from colonysim.scenarios.programs import Surroundings
+from colonysim.scenarios.runner import Failure, Run
+from colonysim.scenarios.scenario import Scenario
+from colonysim.scenarios.vacuity import FaultCount
+from colonysim.scenarios.warnings import RunWarning
 
 FIGURES: Final[dict[str, Callable[[Summary], float | None]]] = {
     "waiting, mean (s)": lambda s: s.waiting_s.mean,

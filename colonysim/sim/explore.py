@@ -25,10 +25,10 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from colonysim.sim.program_code import Surroundings
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_runner import BREAKS, Failure, Run
-from colonysim.sim.warnings import RunWarning
+from colonysim.scenarios.programs import Surroundings
+from colonysim.scenarios.runner import BREAKS, Failure, Run
+from colonysim.scenarios.scenario import Scenario
+from colonysim.scenarios.warnings import RunWarning
 
 _TEXT: Final = 500
 _one_at_a_time: Final = threading.Lock()

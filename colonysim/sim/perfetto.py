@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.model import WAITING, ProcessState
+from colonysim.scenarios.runner import Run
 from colonysim.sim.report import Bins
-from colonysim.sim.scenario_runner import Run
 
 _COUNTER_STEPS: Final = 20_000
 _FAULTS: Final = 1

@@ -14,9 +14,9 @@ import msgspec
 
 from colonysim.core.model import RUNNING, SECOND_NS, SUCCESS
 from colonysim.kernel.clock import show_time
-from colonysim.sim import metrics as figures
-from colonysim.sim.metrics import COLUMNS, NEVER, Metrics, quantiles
-from colonysim.sim.scenario_runner import Result, Run
+from colonysim.scenarios import metrics as figures
+from colonysim.scenarios.metrics import COLUMNS, NEVER, Metrics, quantiles
+from colonysim.scenarios.runner import Result, Run
 
 MAX_ROWS: Final = 60
 """So many rows of executors are shown one by one; more are shown by group."""

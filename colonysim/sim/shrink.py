@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from colonysim.core.model import SECOND_NS
 from colonysim.faults.model import AnyFault, MessageFault, named
-from colonysim.sim import scenario_text
+from colonysim.scenarios import writer
+from colonysim.scenarios.programs import Surroundings
+from colonysim.scenarios.runner import Failure, Run
+from colonysim.scenarios.scenario import Scenario
 from colonysim.sim.pinning import Strike, pinned, read_strike
-from colonysim.sim.program_code import Surroundings
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_runner import Failure, Run
 from colonysim.sim.smaller import Where, at, fewest, least, most, paths, put
 
 _LISTS: Final = ("faults", "crons", "generators", "programs", "workload", "executors", "mix", "times_s", "at_s")
@@ -189,7 +189,7 @@ class Shrinker:
     # ------------------------------------------------------------ trying
     def _holds(self, candidate: Scenario) -> bool:
         """Whether a candidate fails in the same way; then it is the best so far. Errors: _Spent."""
-        data = scenario_text.as_data(candidate)
+        data = writer.as_data(candidate)
         key = msgspec.json.encode(data)
         if key in self._known:
             return self._known[key]

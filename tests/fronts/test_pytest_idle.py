@@ -81,7 +81,7 @@ def test_what_did_nothing_in_a_scenario_is_told(pytester: pytest.Pytester) -> No
     pytester.makepyfile(
         """
         import pytest
-        from colonysim.sim.scenario import Scenario
+        from colonysim.scenarios.scenario import Scenario
 
         SCENARIO = Scenario.read('''
         version: 1

@@ -147,7 +147,7 @@ def test_a_scenario_may_be_a_value_and_have_programs(pytester: pytest.Pytester) 
     pytester.makepyfile(
         f"""
         import pytest
-        from colonysim.sim.scenario import Scenario
+        from colonysim.scenarios.scenario import Scenario
 
         SCENARIO = Scenario.read('''
         version: 1

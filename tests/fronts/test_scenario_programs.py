@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from colonysim.scenarios.files import BadScenario
+from colonysim.scenarios.programs import BadProgram, check_code
+from colonysim.scenarios.runner import Result, Run, run
+from colonysim.scenarios.scenario import Scenario
 from colonysim.sdk.environment import surroundings
-from colonysim.sim.program_code import BadProgram, check_code
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_files import BadScenario
-from colonysim.sim.scenario_runner import Result, Run, run
 
 HEAD = "version: 1\nphases: {storm_s: 600, calm_s: 3600}\n"
 

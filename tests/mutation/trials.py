@@ -126,7 +126,7 @@ class Scenarios:
     """
 
     def __init__(self) -> None:
-        from colonysim.sim.scenario import Scenario
+        from colonysim.scenarios.scenario import Scenario
 
         self.seen: set[str] = set()
 
@@ -137,8 +137,8 @@ class Scenarios:
 
     def passes(self, name: str, following: str | None) -> bool:
         from colonysim.evidence.invariants import Invariants, InvariantViolation
+        from colonysim.scenarios.runner import run
         from colonysim.sdk.environment import surroundings
-        from colonysim.sim.scenario_runner import run
 
         at_rest = Invariants.at_rest
 

@@ -5,17 +5,8 @@ from __future__ import annotations
 import pytest
 
 from colonysim.core.trace import Transition
-from colonysim.sim.checks import (
-    AnyCheck,
-    Checks,
-    Each,
-    Eventually,
-    Finding,
-    LeadsTo,
-    Probe,
-    condition,
-)
-from colonysim.sim.metrics import Metrics
+from colonysim.scenarios.checks import AnyCheck, Checks, Each, Eventually, Finding, LeadsTo, Probe, condition
+from colonysim.scenarios.metrics import Metrics
 from colonysim.simulation.simulation import Simulation
 
 SECOND = 1_000_000_000

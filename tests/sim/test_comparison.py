@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from colonysim.scenarios.files import BadScenario
+from colonysim.scenarios.metrics import Quantiles, Summary
 from colonysim.sim.comparison import (
     FIGURES,
     Interval,
@@ -22,8 +24,6 @@ from colonysim.sim.comparison import (
     student,
     warnings_of,
 )
-from colonysim.sim.metrics import Quantiles, Summary
-from colonysim.sim.scenario_files import BadScenario
 
 SCENARIO = """
 version: 1

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from colonysim.scenarios.scenario import Scenario
 from colonysim.sim import explore as module
 from colonysim.sim.explore import Outcome, Pool, Processes, Stop, explore, overview, run_seed
-from colonysim.sim.scenario import Scenario
 
 TWICE = """
 version: 1

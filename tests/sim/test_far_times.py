@@ -13,11 +13,11 @@ from colonysim.core.golang.civil import zone_of
 from colonysim.core.golang.gotypes import parse_timestamp
 from colonysim.core.model import SECOND_NS
 from colonysim.kernel.clock import FIRST_NS, LAST_NS, Clock, Mode, parse_time, show_time
-from colonysim.sim.arrivals import Once
-from colonysim.sim.modelled import ExecutorGroup
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_runner import Run
-from colonysim.sim.workload import Workload
+from colonysim.scenarios.arrivals import Once
+from colonysim.scenarios.executors import ExecutorGroup
+from colonysim.scenarios.runner import Run
+from colonysim.scenarios.scenario import Scenario
+from colonysim.scenarios.workload import Workload
 from colonysim.wire.codec import Codec
 
 NEAR_THE_END = "9999-12-30T00:00:00Z"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, ExecutorClient, Simulation
-from colonysim.sim.metrics import COLUMNS, Metrics, mean_over_time, quantiles, summarise, table
+from colonysim.scenarios.metrics import COLUMNS, Metrics, mean_over_time, quantiles, summarise, table
 
 
 class Lab:

@@ -10,7 +10,7 @@ import pytest
 from colonysim import ColonyClient, ProcessState, Simulation
 from colonysim.faults.model import AnswerWith, Crash, LoseReply, Match, Pause, SlowDown, Times, When
 from colonysim.kernel.randomness import OfProcess
-from colonysim.sim.modelled import Behaviour, ExecutorGroup, Fleet
+from colonysim.scenarios.executors import Behaviour, ExecutorGroup, Fleet
 
 
 class Lab:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_runner import run
+from colonysim.scenarios.runner import run
+from colonysim.scenarios.scenario import Scenario
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
 

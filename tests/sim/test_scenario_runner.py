@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from colonysim.core import lifecycle
 from colonysim.faults.model import Crash, Delay, Duplicate, LoseReply, Match, Partition, Restart, Times, When
 from colonysim.kernel.randomness import Exponential
-from colonysim.sim.arrivals import Bursts, Every, Once, Poisson
-from colonysim.sim.checks import Eventually, Probe
-from colonysim.sim.modelled import ExecutorGroup
-from colonysim.sim.scenario import CronPlan, GeneratorPlan, Phases, Scenario
-from colonysim.sim.scenario_runner import Run, run
-from colonysim.sim.submissions import Diamond, MapReduce, Submission
-from colonysim.sim.workload import Workload
+from colonysim.scenarios.arrivals import Bursts, Every, Once, Poisson
+from colonysim.scenarios.checks import Eventually, Probe
+from colonysim.scenarios.executors import ExecutorGroup
+from colonysim.scenarios.runner import Run, run
+from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Phases, Scenario
+from colonysim.scenarios.submissions import Diamond, MapReduce, Submission
+from colonysim.scenarios.workload import Workload
 
 ROOT = Path(__file__).parents[2]
 ARCHIVE = ROOT.parent / "shared" / "traces"
@@ -66,7 +66,7 @@ def test_a_run_is_the_same_in_another_process_under_another_hash_seed() -> None:
     program = (
         "from tests.sim.test_scenario_runner import SMALL, FAULTS\n"
         "from msgspec.structs import replace\n"
-        "from colonysim.sim.scenario_runner import run\n"
+        "from colonysim.scenarios.runner import run\n"
         "print(run(replace(SMALL, faults=tuple(FAULTS)), 1).digest)"
     )
     digests = {

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from colonysim.scenarios.runner import run
+from colonysim.scenarios.scenario import Scenario
 from colonysim.sdk.environment import surroundings
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_runner import run
 
 ROOT = Path(__file__).parents[2]
 DIGESTS = Path(__file__).with_name("shipped_digests.json")

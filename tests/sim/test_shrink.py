@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim.faults.model import Crash, LoseReply, Partition
+from colonysim.scenarios.scenario import Scenario
+from colonysim.scenarios.writer import as_data, as_text
 from colonysim.sim.explore import run_seed
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_text import as_data, as_text
 from colonysim.sim.shrink import CannotShrink, Shrunk, Size, Wanted, shrink
 from colonysim.sim.smaller import at, fewest, least, most, paths, put
 

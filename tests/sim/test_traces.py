@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonysim.sim import traces
-from colonysim.sim.traces import BadTrace, census, files, plain, swf
-from colonysim.sim.traces.record import TraceRecord
+from colonysim.scenarios import traces
+from colonysim.scenarios.traces import BadTrace, files, plain, summary, swf
+from colonysim.scenarios.traces.record import TraceRecord
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "traces"
 
@@ -398,17 +398,17 @@ def test_a_workflow_with_holes_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_census_counts_in_one_pass(tmp_path: Path) -> None:
-    taken = census.take(traces.read(written(tmp_path, "a.swf", SWF)))
+    taken = summary.take(traces.read(written(tmp_path, "a.swf", SWF)))
     assert (taken.processes, taken.span_s, taken.users, taken.sites) == (3, 30, 2, 2)
     assert taken.work_s == 83 + 80 + 10
     assert taken.run_s.max == 83
     assert taken.busiest_sites == [("1", 1), ("2", 1)]
-    assert census.take([]).processes == 0
+    assert summary.take([]).processes == 0
 
 
 @pytest.mark.skipif(not ARCHIVE.exists(), reason="no recorded workloads in ../shared/traces beside the clone")
 def test_the_recorded_workloads_of_the_archives_are_read() -> None:
-    grid = census.take(traces.read(ARCHIVE / "LCG.swf.gz"))
+    grid = summary.take(traces.read(ARCHIVE / "LCG.swf.gz"))
     assert (grid.processes, grid.sites, grid.users) == (188_041, 170, 216)
     for path in sorted((ARCHIVE / "wfformat").glob("*.gz")):
         assert len(traces.read_workflow(path).nodes) >= 10

@@ -29,18 +29,18 @@ from colonysim.faults.model import (
     When,
 )
 from colonysim.faults.triggers import After
+from colonysim.scenarios.arrivals import At, Every, Once
+from colonysim.scenarios.checks import Each, Eventually, LeadsTo, Probe
+from colonysim.scenarios.executors import ExecutorGroup
+from colonysim.scenarios.lint import lint
+from colonysim.scenarios.programs import ProgramGroup
+from colonysim.scenarios.runner import run
+from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Phases, Scenario
+from colonysim.scenarios.submissions import Submission
+from colonysim.scenarios.traces import BadTrace
+from colonysim.scenarios.workload import Trace, Workload
 from colonysim.sdk.environment import surroundings
-from colonysim.sim.arrivals import At, Every, Once
-from colonysim.sim.checks import Each, Eventually, LeadsTo, Probe
 from colonysim.sim.explore import Outcome, Processes, explore, overview, run_seed
-from colonysim.sim.lint import lint
-from colonysim.sim.modelled import ExecutorGroup
-from colonysim.sim.program_code import ProgramGroup
-from colonysim.sim.scenario import CronPlan, GeneratorPlan, Phases, Scenario
-from colonysim.sim.scenario_runner import run
-from colonysim.sim.submissions import Submission
-from colonysim.sim.traces import BadTrace
-from colonysim.sim.workload import Trace, Workload
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FINE = Scenario(

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from colonysim.scenarios import files
+from colonysim.scenarios.files import BadScenario
+from colonysim.scenarios.metrics import Metrics
+from colonysim.scenarios.programs import BadProgram
+from colonysim.scenarios.runner import Run, run
+from colonysim.scenarios.scenario import Phases, Scenario
+from colonysim.scenarios.traces import BadTrace
+from colonysim.scenarios.validation import check
 from colonysim.sdk.environment import surroundings
-from colonysim.sim import scenario_files
-from colonysim.sim.metrics import Metrics
-from colonysim.sim.program_code import BadProgram
-from colonysim.sim.scenario import Phases, Scenario
-from colonysim.sim.scenario_files import BadScenario
-from colonysim.sim.scenario_runner import Run, run
-from colonysim.sim.traces import BadTrace
-from colonysim.sim.validation import check
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 SHIPPED = {path.stem: path.read_text() for path in sorted(FOLDER.glob("*.yaml")) if path.stem != "grid_day"}
@@ -110,9 +110,9 @@ def test_the_line_of_what_is_refused_at_the_start_is_found_in_the_file(tmp_path:
     path.write_text(f"{BASE}\ngenerators:\n  - {{name: g, trigger: 99999999999, submit: {{}}}}\n")
     with pytest.raises(BadScenario) as refused:
         check(Scenario.load(path))
-    assert str(scenario_files.located(refused.value, path)).startswith(f"{path}:5: generators.0: it is refused")
+    assert str(files.located(refused.value, path)).startswith(f"{path}:5: generators.0: it is refused")
     path.write_text("[")
-    assert str(scenario_files.located(refused.value, path)).startswith(f"{path}: generators.0: it is refused")
+    assert str(files.located(refused.value, path)).startswith(f"{path}: generators.0: it is refused")
 
 
 # ---------------------------------------------------------------- mutations of what is shipped

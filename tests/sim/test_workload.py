@@ -12,10 +12,10 @@ from colonysim import ColonyClient, Simulation
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.faults.model import Delay, LoseReply, LoseRequest, Match, When
 from colonysim.kernel.randomness import Exponential, source
-from colonysim.sim.arrivals import At, Bursts, Diurnal, Every, Once, Poisson
-from colonysim.sim.modelled import ExecutorGroup, Fleet
-from colonysim.sim.submissions import Chain, Diamond, FanOut, MapReduce, Submission
-from colonysim.sim.workload import Clients, Trace, Workload
+from colonysim.scenarios.arrivals import At, Bursts, Diurnal, Every, Once, Poisson
+from colonysim.scenarios.executors import ExecutorGroup, Fleet
+from colonysim.scenarios.submissions import Chain, Diamond, FanOut, MapReduce, Submission
+from colonysim.scenarios.workload import Clients, Trace, Workload
 
 
 def times(arrivals: Any, count: int, midnight_s: float = 0.0, seed: int = 1) -> list[float]:

@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonysim.sim import yaml12
-from colonysim.sim.yaml12 import BadYaml
+from colonysim.scenarios import yaml12
+from colonysim.scenarios.yaml12 import BadYaml
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from rich.console import Console
 from colonysim.evidence.journal import JournalErrors
 
 if TYPE_CHECKING:
-    from colonysim.sim.metrics import Quantiles
-    from colonysim.sim.scenario import Scenario
+    from colonysim.scenarios.metrics import Quantiles
+    from colonysim.scenarios.scenario import Scenario
 
 FINE: Final = 0
 FAILED: Final = 1
@@ -132,8 +132,8 @@ def on_journal_errors(wanted: JournalErrors | None, journal: Path | None) -> Jou
 
 def load(file: Path, overrides: list[str] | None) -> Scenario:
     """The scenario of a file, or leave."""
-    from colonysim.sim.scenario import Scenario
-    from colonysim.sim.scenario_files import BadScenario
+    from colonysim.scenarios.files import BadScenario
+    from colonysim.scenarios.scenario import Scenario
 
     try:
         return Scenario.load(file, tuple(overrides or ()))
@@ -143,9 +143,9 @@ def load(file: Path, overrides: list[str] | None) -> Scenario:
 
 def refusal(error: Exception, file: Path) -> str:
     """What is wrong with a scenario that cannot be run, with its file and line where they are known."""
-    from colonysim.sim.program_code import BadProgram
-    from colonysim.sim.scenario_files import BadScenario, located
-    from colonysim.sim.traces import BadTrace
+    from colonysim.scenarios.files import BadScenario, located
+    from colonysim.scenarios.programs import BadProgram
+    from colonysim.scenarios.traces import BadTrace
 
     if isinstance(error, BadScenario):
         return str(located(error, file))

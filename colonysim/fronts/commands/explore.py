@@ -33,8 +33,8 @@ from colonysim.fronts.commands.console import (
 )
 
 if TYPE_CHECKING:
+    from colonysim.scenarios.scenario import Scenario
     from colonysim.sim.explore import Outcome, Overview, Pool
-    from colonysim.sim.scenario import Scenario
     from colonysim.sim.shrink import Shrunk
 
 _SHOWN = 8
@@ -249,10 +249,10 @@ def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -
 
 
 def _write(small: Shrunk, to: Path) -> None:
-    from colonysim.sim import scenario_text
+    from colonysim.scenarios import writer
 
     text = small.failure.text.replace("\n", " ")
     comment = (
         f"Fails with seed {small.seed}, {small.failure.kind}: {text}\nShrunk to {small.after} from {small.before}."
     )
-    to.write_text(scenario_text.as_text(small.scenario, to.parent, comment), encoding="utf-8")
+    to.write_text(writer.as_text(small.scenario, to.parent, comment), encoding="utf-8")

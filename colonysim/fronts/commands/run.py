@@ -36,10 +36,10 @@ from colonysim.fronts.commands.console import (
 )
 
 if TYPE_CHECKING:
-    from colonysim.sim.metrics import Metrics
-    from colonysim.sim.scenario import Scenario
-    from colonysim.sim.scenario_runner import Result, Run
-    from colonysim.sim.warnings import RunWarning
+    from colonysim.scenarios.metrics import Metrics
+    from colonysim.scenarios.runner import Result, Run
+    from colonysim.scenarios.scenario import Scenario
+    from colonysim.scenarios.warnings import RunWarning
 
 
 def run(
@@ -62,8 +62,8 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
+    from colonysim.scenarios.runner import Run
     from colonysim.sdk.environment import surroundings
-    from colonysim.sim.scenario_runner import Run
 
     on_errors = on_journal_errors(journal_errors, journal)
     files = {"report": report, "perfetto": perfetto, "csv": csv, "summary": summary}
@@ -118,7 +118,7 @@ def validate(
         fail("name a scenario, or ask for --schema")
     bad = idle = False
     for file in files:
-        from colonysim.sim.scenario import Scenario
+        from colonysim.scenarios.scenario import Scenario
 
         try:
             notes, found = _check(file, Scenario.load(file))
@@ -139,7 +139,7 @@ def schema_text() -> str:
     """The JSON Schema of scenario files, as it is published."""
     import msgspec
 
-    from colonysim.sim.scenario import Scenario
+    from colonysim.scenarios.scenario import Scenario
 
     return msgspec.json.format(msgspec.json.encode(Scenario.schema()), indent=2).decode() + "\n"
 
@@ -152,7 +152,7 @@ def _refuse_idle(beside: str, given: Mapping[str, object]) -> None:
 
 def _check(file: Path, scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
     """Notes on a scenario, and what in it can do nothing. Errors: ValueError for one that a run would refuse."""
-    from colonysim.sim.validation import check
+    from colonysim.scenarios.validation import check
 
     _files(file, scenario)
     return check(scenario)
@@ -161,7 +161,7 @@ def _check(file: Path, scenario: Scenario) -> tuple[list[str], list[RunWarning]]
 def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
     """What would be run."""
     from colonysim.kernel.clock import show_span
-    from colonysim.sim.scenario import groups_of
+    from colonysim.scenarios.scenario import groups_of
 
     try:
         notes, _ = _check(file, scenario)
@@ -221,7 +221,7 @@ def _files(
     file: Path, scenario: Scenario, given: Mapping[str, Path | None] | None = None, journal: Path | None = None
 ) -> dict[str, Path]:
     """What to write: as the command line says, else as the scenario does, beside the scenario. Errors: BadOutput."""
-    from colonysim.sim.recorded import files_of
+    from colonysim.scenarios.recorded import files_of
 
     wanted = scenario.report
     said = {"report": wanted.html, "perfetto": wanted.perfetto, "csv": wanted.csv, "summary": wanted.summary}

@@ -11,7 +11,7 @@ from colonysim.fronts.commands import outputs
 from colonysim.fronts.commands.console import FAILED, AsJson, fail, out, spread
 
 if TYPE_CHECKING:
-    from colonysim.sim.traces.census import Census
+    from colonysim.scenarios.traces.summary import Census
 
 
 def import_trace(
@@ -23,13 +23,13 @@ def import_trace(
     """What a trace holds: how many processes, over which time, how long they run, whose and where."""
     import msgspec
 
-    from colonysim.sim import traces
-    from colonysim.sim.traces import census, plain
+    from colonysim.scenarios import traces
+    from colonysim.scenarios.traces import plain, summary
 
     outputs.require([file], {"--csv": csv})
     try:
         recording = traces.load(file, kind)
-        taken = census.take(recording.records, recording.notes)
+        taken = summary.take(recording.records, recording.notes)
     except (traces.BadTrace, OSError) as error:
         fail(str(error))
     if csv is not None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.submissions import Recorded, Submission
-from colonysim.sim.traces import MissingTrace, Recording, read_workflow
-from colonysim.sim.workload import Trace
+from colonysim.scenarios.scenario import Scenario
+from colonysim.scenarios.submissions import Recorded, Submission
+from colonysim.scenarios.traces import MissingTrace, Recording, read_workflow
+from colonysim.scenarios.workload import Trace
 
 
 def recordings_of(scenario: Scenario) -> dict[str, Recording]:

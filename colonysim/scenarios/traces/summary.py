@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import msgspec
 
-from colonysim.sim.metrics import Quantiles, quantiles
-from colonysim.sim.traces.record import TraceRecord
+from colonysim.scenarios.metrics import Quantiles, quantiles
+from colonysim.scenarios.traces.record import TraceRecord
 
 
 class Census(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,16 +23,16 @@ from colonysim.kernel import randomness
 from colonysim.kernel.clock import Mode, show_span
 from colonysim.kernel.driver import Stuck
 from colonysim.programs.host import ProgramFailed
-from colonysim.sim import recorded, vacuity
-from colonysim.sim.checks import Checks, Finding
-from colonysim.sim.metrics import Metrics, Summary, summarise
-from colonysim.sim.modelled import ExecutorGroup, Fleet
-from colonysim.sim.program_code import Cast, Surroundings
-from colonysim.sim.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
-from colonysim.sim.scenario_files import BadScenario
-from colonysim.sim.vacuity import Evidence, FaultCount, fault_counts
-from colonysim.sim.warnings import RunWarning
-from colonysim.sim.workload import Clients
+from colonysim.scenarios import recorded, vacuity
+from colonysim.scenarios.checks import Checks, Finding
+from colonysim.scenarios.executors import ExecutorGroup, Fleet
+from colonysim.scenarios.files import BadScenario
+from colonysim.scenarios.metrics import Metrics, Summary, summarise
+from colonysim.scenarios.programs import Cast, Surroundings
+from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
+from colonysim.scenarios.vacuity import Evidence, FaultCount, fault_counts
+from colonysim.scenarios.warnings import RunWarning
+from colonysim.scenarios.workload import Clients
 from colonysim.simulation.client import ColonyClient, Refused
 from colonysim.simulation.simulation import Simulation
 

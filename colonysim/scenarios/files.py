@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from yaml.nodes import MappingNode, SequenceNode
 
-from colonysim.sim import yaml12
-from colonysim.sim.yaml12 import BadYaml
+from colonysim.scenarios import yaml12
+from colonysim.scenarios.yaml12 import BadYaml
 
 _AT: Final = re.compile(r" - at `(?:key in )?\$(.*)`\Z", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")

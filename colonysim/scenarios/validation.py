@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager, nullcontext
 
 from msgspec.structs import replace
 
-from colonysim.sim.lint import lint
-from colonysim.sim.recorded import without_missing
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.scenario_runner import Run
-from colonysim.sim.warnings import RunWarning
+from colonysim.scenarios.lint import lint
+from colonysim.scenarios.recorded import without_missing
+from colonysim.scenarios.runner import Run
+from colonysim.scenarios.scenario import Scenario
+from colonysim.scenarios.warnings import RunWarning
 from colonysim.simulation.simulation import Simulation
 
 

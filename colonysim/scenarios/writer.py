@@ -10,8 +10,8 @@ import msgspec
 from msgspec import NODEFAULT
 from msgspec.structs import fields, replace
 
-from colonysim.sim import yaml12
-from colonysim.sim.scenario import Scenario
+from colonysim.scenarios import yaml12
+from colonysim.scenarios.scenario import Scenario
 
 _AS_THEY_ARE: Final = ("args", "kwargs", "settings")
 """What is not the scenario's own: 1.0 and 1 may be two things there."""

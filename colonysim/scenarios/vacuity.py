@@ -11,14 +11,14 @@ from colonysim.core.policies import knows
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.world import World
 from colonysim.faults.model import kind_of
-from colonysim.sim import lint
-from colonysim.sim.checks import Finding, LeadsTo, Probe
-from colonysim.sim.metrics import Metrics
-from colonysim.sim.modelled import ExecutorGroup, Fleet
-from colonysim.sim.program_code import Cast
-from colonysim.sim.scenario import Scenario
-from colonysim.sim.warnings import RunWarning, without_accepted
-from colonysim.sim.workload import Stream
+from colonysim.scenarios import lint
+from colonysim.scenarios.checks import Finding, LeadsTo, Probe
+from colonysim.scenarios.executors import ExecutorGroup, Fleet
+from colonysim.scenarios.metrics import Metrics
+from colonysim.scenarios.programs import Cast
+from colonysim.scenarios.scenario import Scenario
+from colonysim.scenarios.warnings import RunWarning, without_accepted
+from colonysim.scenarios.workload import Stream
 
 
 class FaultCount(msgspec.Struct, frozen=True, kw_only=True):

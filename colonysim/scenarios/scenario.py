@@ -15,16 +15,16 @@ from colonysim.core.settings import Settings
 from colonysim.faults.model import AnyFault, BadFault, Plan, Swarm
 from colonysim.kernel import clock
 from colonysim.kernel.randomness import Positive
-from colonysim.sim import scenario_files, warnings
-from colonysim.sim.arrivals import MANY, At, Many, Once
-from colonysim.sim.checks import AnyCheck
-from colonysim.sim.metrics import TAU_S
-from colonysim.sim.modelled import ExecutorGroup
-from colonysim.sim.program_code import ProgramGroup
-from colonysim.sim.scenario_files import BadScenario
-from colonysim.sim.submissions import Submission
-from colonysim.sim.traces import Recording
-from colonysim.sim.workload import Workload, site_name
+from colonysim.scenarios import files, warnings
+from colonysim.scenarios.arrivals import MANY, At, Many, Once
+from colonysim.scenarios.checks import AnyCheck
+from colonysim.scenarios.executors import ExecutorGroup
+from colonysim.scenarios.files import BadScenario
+from colonysim.scenarios.metrics import TAU_S
+from colonysim.scenarios.programs import ProgramGroup
+from colonysim.scenarios.submissions import Submission
+from colonysim.scenarios.traces import Recording
+from colonysim.scenarios.workload import Workload, site_name
 
 _LAST_START_NS: Final = clock.parse_time("2100-12-31T23:59:59Z")
 """Times are kept in 64 bits, until 2262; storm and calm may take 31 years each, a storm without an end 100."""
@@ -197,9 +197,7 @@ class Scenario(Part, frozen=True):
                 if name == "start" and not 0 <= clock.parse_time(one.start) <= _LAST_START_NS:
                     raise ValueError(f"{one.start} is too early or too late; start in the years 1970 to 2100")
             except ValueError as error:
-                raise BadScenario(
-                    "", f"settings.{name}", f"{error}{scenario_files.instead(str(error), given)}"
-                ) from None
+                raise BadScenario("", f"settings.{name}", f"{error}{files.instead(str(error), given)}") from None
         return Settings().overridden(**{**settings, "seed": self.seed if seed is None else seed})
 
     def plan(self) -> Plan:
@@ -213,17 +211,17 @@ class Scenario(Part, frozen=True):
     @classmethod
     def load(cls, path: Path | str, overrides: tuple[str, ...] = ()) -> Scenario:
         """Read a file; `overrides` are texts like `executors.0.count=50`. Errors: BadScenario."""
-        return scenario_files.load(cls, Path(path), overrides)
+        return files.load(cls, Path(path), overrides)
 
     @classmethod
     def read(cls, text: str, name: str = "scenario", overrides: tuple[str, ...] = ()) -> Scenario:
         """Read YAML text; `name` is what errors call it. Errors: BadScenario."""
-        return scenario_files.read(cls, text, name, overrides)
+        return files.read(cls, text, name, overrides)
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
         """The JSON Schema of scenario files."""
-        return scenario_files.schema(cls)
+        return files.schema(cls)
 
 
 def _whole(value: Any) -> Any:

@@ -23,7 +23,7 @@ from colonysim.core.specs import ExecutorSpec
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import AnySpan, Draw, NotNegative, Probability
-from colonysim.sim.arrivals import Many
+from colonysim.scenarios.arrivals import Many
 from colonysim.simulation.simulation import Simulation
 
 # What an executor does next.

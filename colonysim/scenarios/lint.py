@@ -22,13 +22,13 @@ from colonysim.faults.model import (
 )
 from colonysim.faults.rule import Subject
 from colonysim.faults.triggers import Span, Times, When
-from colonysim.sim.arrivals import At, Once
-from colonysim.sim.checks import Probe
-from colonysim.sim.modelled import ExecutorGroup
-from colonysim.sim.scenario import Scenario, groups_of
-from colonysim.sim.submissions import Submission
-from colonysim.sim.warnings import RunWarning, without_accepted
-from colonysim.sim.workload import Workload
+from colonysim.scenarios.arrivals import At, Once
+from colonysim.scenarios.checks import Probe
+from colonysim.scenarios.executors import ExecutorGroup
+from colonysim.scenarios.scenario import Scenario, groups_of
+from colonysim.scenarios.submissions import Submission
+from colonysim.scenarios.warnings import RunWarning, without_accepted
+from colonysim.scenarios.workload import Workload
 
 _ID_LIKE: Final = re.compile(r"[0-9a-f*?\[\]!]+\Z")
 """Ids of callers follow from the seed: a pattern that may be one is left to the run."""

@@ -8,8 +8,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from colonysim.sim.traces import files, plain, swf, wfformat
-from colonysim.sim.traces.record import (
+from colonysim.scenarios.traces import files, plain, swf, wfformat
+from colonysim.scenarios.traces.record import (
     BadTrace,
     MissingTrace,
     Recording,
@@ -18,7 +18,7 @@ from colonysim.sim.traces.record import (
     processors_note,
     shortened,
 )
-from colonysim.sim.traces.wfformat import RecordedWorkflow, read_workflow
+from colonysim.scenarios.traces.wfformat import RecordedWorkflow, read_workflow
 
 __all__ = [
     "BadTrace", "MissingTrace", "RecordedWorkflow", "Recording", "Tally", "TraceRecord", "format_of", "load", "read",

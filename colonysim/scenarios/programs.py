@@ -20,7 +20,7 @@ from colonysim.kernel import randomness
 from colonysim.kernel.randomness import AnySpan, NotNegative
 from colonysim.programs.host import ProgramFailed
 from colonysim.programs.program import Program
-from colonysim.sim.arrivals import Many
+from colonysim.scenarios.arrivals import Many
 from colonysim.simulation.client import ColonyClient
 from colonysim.simulation.simulation import Simulation
 from colonysim.simulation.stock import PORT, environment

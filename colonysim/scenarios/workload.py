@@ -21,10 +21,10 @@ from colonysim.core.specs import Conditions, User
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import NotNegative, Positive
-from colonysim.sim import traces
-from colonysim.sim.arrivals import AnyArrivals, At, Count, Many, Once
-from colonysim.sim.submissions import Compose, Submission, mixer
-from colonysim.sim.traces import BadTrace, Recording
+from colonysim.scenarios import traces
+from colonysim.scenarios.arrivals import AnyArrivals, At, Count, Many, Once
+from colonysim.scenarios.submissions import Compose, Submission, mixer
+from colonysim.scenarios.traces import BadTrace, Recording
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 

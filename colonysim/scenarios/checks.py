@@ -19,7 +19,7 @@ from colonysim.core.model import RUNNING, SECOND_NS, SUCCESS
 from colonysim.core.trace import Transition
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.randomness import NotNegative, to_ns
-from colonysim.sim.metrics import Gauges, Metrics, Quantiles, Summary
+from colonysim.scenarios.metrics import Gauges, Metrics, Quantiles, Summary
 
 GAUGES: Final = (*Gauges.__struct_fields__, "unfinished")
 _QUANTILES: Final = ("count", "mean", "p50", "p90", "p95", "p99", "max")

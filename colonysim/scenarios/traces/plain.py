@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, TextIO
 
-from colonysim.sim.traces.files import lines_of
-from colonysim.sim.traces.record import (
+from colonysim.scenarios.traces.files import lines_of
+from colonysim.scenarios.traces.record import (
     LATEST_S,
     LONGEST_S,
     MOST_PROCESSORS,

@@ -19,7 +19,7 @@ from colonysim.core.protocol import Message
 from colonysim.core.specs import Conditions, FunctionSpec, WorkflowSpec
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import AnySpan, Positive
-from colonysim.sim.traces import read_workflow
+from colonysim.scenarios.traces import read_workflow
 
 Size = Annotated[int, Meta(ge=1, le=100_000)]
 _MOST_DEPENDENCIES: Final = 1_000_000

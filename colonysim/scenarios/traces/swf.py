@@ -8,8 +8,8 @@ from pathlib import Path
 from sys import intern  # the few names stand in each row
 from typing import Final
 
-from colonysim.sim.traces.files import lines_of
-from colonysim.sim.traces.record import (
+from colonysim.scenarios.traces.files import lines_of
+from colonysim.scenarios.traces.record import (
     LATEST_S,
     LONGEST_S,
     MOST_PROCESSORS,

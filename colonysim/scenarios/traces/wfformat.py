@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from colonysim.sim.traces.files import document_of
-from colonysim.sim.traces.record import (
+from colonysim.scenarios.traces.files import document_of
+from colonysim.scenarios.traces.record import (
     LONGEST_S,
     MOST_PROCESSORS,
     BadTrace,

@@ -1,0 +1,1 @@
+"""Scenario files, workloads, recorded traces, simulated executors, checks, metrics and the runner."""
