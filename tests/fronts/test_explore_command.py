@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from colonysim.experiments.explore import Processes, explore, overview
 from colonysim.scenarios.scenario import Scenario
 from colonysim.sdk.environment import surroundings
-from colonysim.sim.explore import Processes, explore, overview
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 EXACTLY_ONCE = SCENARIOS / "exactly_once.yaml"

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from colonysim.scenarios.files import BadScenario
-from colonysim.scenarios.metrics import Quantiles, Summary
-from colonysim.sim.comparison import (
+from colonysim.experiments.compare import (
     FIGURES,
     Interval,
     Variant,
@@ -24,6 +22,8 @@ from colonysim.sim.comparison import (
     student,
     warnings_of,
 )
+from colonysim.scenarios.files import BadScenario
+from colonysim.scenarios.metrics import Quantiles, Summary
 
 SCENARIO = """
 version: 1

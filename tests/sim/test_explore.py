@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from colonysim.experiments import explore as module
+from colonysim.experiments.explore import Outcome, Pool, Processes, Stop, explore, overview, run_seed
 from colonysim.scenarios.scenario import Scenario
-from colonysim.sim import explore as module
-from colonysim.sim.explore import Outcome, Pool, Processes, Stop, explore, overview, run_seed
 
 TWICE = """
 version: 1
@@ -235,7 +235,7 @@ def test_a_stop_at_any_moment_ends_the_exploration(scenario: Scenario) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_the_same_as_this_machine(scenario: Scenario, alone: dict[int, Outcome]) -> None:
     pytest.importorskip("distributed")
-    from colonysim.sim.clusters import Cluster
+    from colonysim.experiments.clusters import Cluster
 
     outcomes = list(explore(scenario, SEEDS, Cluster("local", 2)))
     assert sorted(told(outcome) for outcome in outcomes) == sorted(told(outcome) for outcome in alone.values())
@@ -244,7 +244,7 @@ def test_a_cluster_gives_the_same_as_this_machine(scenario: Scenario, alone: dic
 @pytest.mark.filterwarnings("ignore")
 def test_an_existing_cluster_is_found_by_its_address(scenario: Scenario, alone: dict[int, Outcome]) -> None:
     distributed = pytest.importorskip("distributed")
-    from colonysim.sim.clusters import Cluster
+    from colonysim.experiments.clusters import Cluster
 
     with distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
         outcomes = list(explore(scenario, range(1, 6), Cluster(cluster.scheduler_address)))
@@ -255,7 +255,7 @@ def test_an_existing_cluster_is_found_by_its_address(scenario: Scenario, alone: 
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_that_is_not_there_is_told_with_what_would_do() -> None:
     pytest.importorskip("distributed")
-    from colonysim.sim.clusters import Cluster, NoCluster
+    from colonysim.experiments.clusters import Cluster, NoCluster
 
     with pytest.raises(NoCluster, match="dask scheduler"):
         Cluster("nonsense")

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from colonysim.experiments import perfetto, report
 from colonysim.scenarios.arrivals import Every, Once
 from colonysim.scenarios.executors import ExecutorGroup
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Measure, Phases
 from colonysim.scenarios.workload import Workload
-from colonysim.sim import perfetto, report
 from tests.sim.test_scenario_runner import FAULTS, SMALL
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colonysim.experiments.explore import run_seed
+from colonysim.experiments.minimise import at, fewest, least, most, paths, put
+from colonysim.experiments.shrink import CannotShrink, Shrunk, Size, Wanted, shrink
 from colonysim.faults.model import Crash, LoseReply, Partition
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.writer import as_data, as_text
-from colonysim.sim.explore import run_seed
-from colonysim.sim.shrink import CannotShrink, Shrunk, Size, Wanted, shrink
-from colonysim.sim.smaller import at, fewest, least, most, paths, put
 
 # A client that sends again what it has no reply to, an executor group that is not needed, and noise.
 TWICE = """

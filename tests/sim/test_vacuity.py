@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from colonysim import ColonyClient, Lost, Simulation
+from colonysim.experiments.explore import Outcome, Processes, explore, overview, run_seed
 from colonysim.faults.model import (
     AnswerWith,
     ClockSkew,
@@ -40,7 +41,6 @@ from colonysim.scenarios.submissions import Submission
 from colonysim.scenarios.traces import BadTrace
 from colonysim.scenarios.workload import Trace, Workload
 from colonysim.sdk.environment import surroundings
-from colonysim.sim.explore import Outcome, Processes, explore, overview, run_seed
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FINE = Scenario(

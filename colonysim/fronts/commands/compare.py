@@ -22,7 +22,7 @@ from colonysim.fronts.commands.console import (
 )
 
 if TYPE_CHECKING:
-    from colonysim.sim.comparison import Interval, Variant
+    from colonysim.experiments.compare import Interval, Variant
 
 MARK: Final = "!"
 """Stands behind the figures of variants of which a run did not finish, and so did only a part of the work."""
@@ -49,7 +49,7 @@ def compare(
 
     Exit codes: 0 all runs held, 1 some did not, 2 there is nothing that could be compared.
     """
-    from colonysim.sim.comparison import points_of
+    from colonysim.experiments.compare import points_of
 
     try:
         names = points_of(policy)
@@ -88,7 +88,7 @@ def sweep(
 
     Exit codes: 0 all runs held, 1 some did not, 2 there is nothing that could be run.
     """
-    from colonysim.sim.comparison import grid
+    from colonysim.experiments.compare import grid
 
     try:
         varied = grid(vary)
@@ -117,7 +117,7 @@ def _conclude(
     joined: bool,
 ) -> None:
     """Write the files, say what failed and what did nothing, and leave."""
-    from colonysim.sim.comparison import no_chance, warnings_of
+    from colonysim.experiments.compare import no_chance, warnings_of
 
     if plot is not None:
         _write(plot, _picture(variants, joined, differences))
@@ -153,8 +153,8 @@ def _refuse_varied(overrides: tuple[str, ...], paths: list[str], option: str) ->
 def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bool) -> list[Variant]:
     from rich.status import Status
 
+    from colonysim.experiments.compare import refuse_twins, run_variants
     from colonysim.sdk.environment import surroundings
-    from colonysim.sim.comparison import refuse_twins, run_variants
 
     quiet = quiet or not err.is_terminal
     done = 0
@@ -178,7 +178,7 @@ def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bo
 def _tell_figures(variants: list[Variant], title: str, seeds: int) -> None:
     from rich.table import Column, Table
 
-    from colonysim.sim.comparison import FIGURES
+    from colonysim.experiments.compare import FIGURES
 
     what = f"means of {seeds} seeds ± 95 %; n/a: nothing to measure"
     if any(variant.partial for variant in variants):
@@ -207,7 +207,7 @@ def _shown(interval: Interval | None) -> str:
 def _tell_differences(variants: list[Variant], seeds: int) -> None:
     from rich.table import Table
 
-    from colonysim.sim.comparison import FIGURES
+    from colonysim.experiments.compare import FIGURES
 
     first, *others = variants
     _tell_figures(variants, "policy", seeds)
@@ -233,7 +233,7 @@ def _tell_notes(variants: list[Variant]) -> None:
 def _as_json(variants: list[Variant]) -> None:
     import msgspec
 
-    from colonysim.sim.comparison import FIGURES, no_chance, warnings_of
+    from colonysim.experiments.compare import FIGURES, no_chance, warnings_of
 
     warnings = warnings_of(variants)
     rows: list[dict[str, Any]] = [
@@ -258,7 +258,7 @@ def _as_json(variants: list[Variant]) -> None:
 
 def _write_csv(variants: list[Variant], path: Path) -> None:
     """A line for each run; a figure of which there was nothing to measure is empty."""
-    from colonysim.sim.comparison import FIGURES
+    from colonysim.experiments.compare import FIGURES
 
     try:
         with path.open("w", encoding="utf-8", newline="") as stream:
@@ -277,8 +277,8 @@ def _write_csv(variants: list[Variant], path: Path) -> None:
 # ---------------------------------------------------------------- drawing
 def _picture(variants: list[Variant], joined: bool, differences: bool) -> str:
     """All figures that have a value; variants with runs that did not finish are marked, and have no place on a line."""
-    from colonysim.fronts.plot import Panel, Point, svg
-    from colonysim.sim.comparison import FIGURES
+    from colonysim.experiments.compare import FIGURES
+    from colonysim.experiments.plot import Panel, Point, svg
 
     first, *others = variants
     panels = []

@@ -33,9 +33,9 @@ from colonysim.fronts.commands.console import (
 )
 
 if TYPE_CHECKING:
+    from colonysim.experiments.explore import Outcome, Overview, Pool
+    from colonysim.experiments.shrink import Shrunk
     from colonysim.scenarios.scenario import Scenario
-    from colonysim.sim.explore import Outcome, Overview, Pool
-    from colonysim.sim.shrink import Shrunk
 
 _SHOWN = 8
 _SHRINK_RUNS = 500
@@ -67,7 +67,7 @@ def explore(
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario under many seeds, and shrink the first that fails. Exit code 0: none did; 1: some did."""
-    from colonysim.sim.explore import overview
+    from colonysim.experiments.explore import overview
 
     if no_shrink:
         refuse_idle("--no-shrink", {"--shrunk": shrunk, "--shrink-runs": shrink_runs})
@@ -117,9 +117,9 @@ def shrink(
 
 # ---------------------------------------------------------------- exploring
 def _pool(workers: int | None, dask: str | None) -> Pool:
+    from colonysim.experiments.clusters import Cluster, NoCluster
+    from colonysim.experiments.explore import Processes
     from colonysim.sdk.environment import surroundings
-    from colonysim.sim.clusters import Cluster, NoCluster
-    from colonysim.sim.explore import Processes
 
     if dask is None:
         return Processes(workers, surroundings)
@@ -133,8 +133,8 @@ def _sweep(
     file: Path, scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool
 ) -> tuple[list[Outcome], list[int]]:
     """Run the seeds, and return the outcomes so far and the signals that stopped the exploration early."""
-    from colonysim.sim.explore import Stop
-    from colonysim.sim.explore import explore as explored
+    from colonysim.experiments.explore import Stop
+    from colonysim.experiments.explore import explore as explored
 
     outcomes: list[Outcome] = []
     signals: list[int] = []
@@ -208,9 +208,9 @@ def _beside(file: Path, seed: int, given: Path | None) -> Path:
 
 def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -> dict[str, Any]:
     """Shrink, write it down, and say how to run it."""
+    from colonysim.experiments.shrink import CannotShrink
+    from colonysim.experiments.shrink import shrink as made_small
     from colonysim.sdk.environment import surroundings
-    from colonysim.sim.shrink import CannotShrink
-    from colonysim.sim.shrink import shrink as made_small
 
     began = time.monotonic()
     try:

@@ -237,7 +237,7 @@ def _files(
 
 def _write(kind: str, done: Run, path: Path) -> None:
     """Write what has come of a run; leaves where the file cannot take it, as on a full disk."""
-    from colonysim.sim import perfetto, report
+    from colonysim.experiments import perfetto, report
 
     assert done.result is not None
     try:

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.model import WAITING, ProcessState
+from colonysim.experiments.report import Bins
 from colonysim.scenarios.runner import Run
-from colonysim.sim.report import Bins
 
 _COUNTER_STEPS: Final = 20_000
 _FAULTS: Final = 1

@@ -14,13 +14,13 @@ import msgspec
 from msgspec.structs import replace
 
 from colonysim.core.model import SECOND_NS
+from colonysim.experiments.determinise import Strike, pinned, read_strike
+from colonysim.experiments.minimise import Where, at, fewest, least, most, paths, put
 from colonysim.faults.model import AnyFault, MessageFault, named
 from colonysim.scenarios import writer
 from colonysim.scenarios.programs import Surroundings
 from colonysim.scenarios.runner import Failure, Run
 from colonysim.scenarios.scenario import Scenario
-from colonysim.sim.pinning import Strike, pinned, read_strike
-from colonysim.sim.smaller import Where, at, fewest, least, most, paths, put
 
 _LISTS: Final = ("faults", "crons", "generators", "programs", "workload", "executors", "mix", "times_s", "at_s")
 _SIZES: Final = ("count", "total", "users", "size", "length", "width", "maps", "reductions", "copies", "first")

@@ -7,8 +7,8 @@ from concurrent.futures import Executor
 from importlib import import_module
 from typing import Any
 
+from colonysim.experiments.explore import Pool
 from colonysim.scenarios.programs import Surroundings
-from colonysim.sim.explore import Pool
 
 
 class NoCluster(ValueError):

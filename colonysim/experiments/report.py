@@ -290,7 +290,7 @@ def _slowest(run: Run) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- files
 def html_page(run: Run) -> str:
     """The page, with all that it needs in itself."""
-    template = resources.files("colonysim.sim").joinpath("report.html").read_text(encoding="utf-8")
+    template = resources.files("colonysim.experiments").joinpath("report.html").read_text(encoding="utf-8")
     data = msgspec.json.encode(page_data(run)).decode().replace("</", "<\\/").replace("<!--", "<\\!--")
     title = html.escape(run.scenario.name)
     return template.replace("__TITLE__", title, 1).replace("__DATA__", data, 1)

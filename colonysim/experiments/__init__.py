@@ -1,0 +1,1 @@
+"""Many runs: explore, shrink, compare, sweep, and reports of them."""
