@@ -353,8 +353,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Play recorded conversations and compare the answers: does a server still tell the truth?"""
-    from colonysim.fronts.verify import report
-    from colonysim.fronts.verify.player import BadCase
+    from colonysim.conformance import report
+    from colonysim.conformance.player import BadCase
 
     if real and url is None:
         fail("--real needs the server's address: --url http://127.0.0.1:50080")
@@ -391,22 +391,22 @@ def coverage(
     as_json: AsJson = False,
 ) -> None:
     """What is served: every message type with its rule, and what recorded cases test of it."""
-    from colonysim.fronts.verify import census
-    from colonysim.fronts.verify.player import BadCase
+    from colonysim.conformance import coverage
+    from colonysim.conformance.player import BadCase
 
     if markdown:
         refuse_idle("--markdown", {"--json": as_json})
     failed: list[Path] = []
     try:
-        rows = census.take(cases or [], failed)
+        rows = coverage.take(cases or [], failed)
     except (BadCase, OSError) as error:
         fail(str(error))
     if as_json:
         print(msgspec.json.encode(rows).decode())
     elif markdown:
-        sys.stdout.write(census.as_markdown(rows))
+        sys.stdout.write(coverage.as_markdown(rows))
     else:
-        out.print(census.as_table(rows))
+        out.print(coverage.as_table(rows))
     if failed:
         complain(f"{len(failed)} cases do not pass and are not counted: {', '.join(path.stem for path in failed[:5])}")
         raise typer.Exit(1)

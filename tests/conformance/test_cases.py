@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from colonysim import WebServer
-from colonysim.fronts.verify import player
-from colonysim.fronts.verify.targets import Http, InProcess, Target, simulation_for_cases
+from colonysim.conformance import player
+from colonysim.conformance.targets import Http, InProcess, Target, simulation_for_cases
 from colonysim.simulation.simulation import Simulation
 
 CASES = sorted((Path(__file__).parent / "cases").rglob("*.json"))

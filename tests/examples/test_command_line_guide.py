@@ -15,7 +15,7 @@ import pytest
 
 from colonysim.wire import identity
 from colonysim.core.settings import STOCK_SERVER_KEY
-from colonysim.fronts.verify.likeness import Likeness
+from colonysim.conformance.comparison import Likeness
 from colonysim.simulation import stock
 
 from .conftest import Host

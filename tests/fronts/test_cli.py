@@ -313,7 +313,7 @@ def test_a_case_that_is_as_recorded_the_second_time_has_passed(
 ) -> None:
     from rich.console import Console
 
-    from colonysim.fronts.verify import report
+    from colonysim.conformance import report
 
     played = iter([["too early"], []])
     monkeypatch.setattr(report, "_play", lambda path, target: next(played))

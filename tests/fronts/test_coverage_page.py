@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from colonysim.fronts.verify import census
+from colonysim.conformance import coverage
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def test_the_page_is_current() -> None:
     """Made anew by: colonysim coverage tests/conformance/cases --markdown > docs/coverage.md"""
-    rows = census.take([ROOT / "tests" / "conformance" / "cases"])
-    assert (ROOT / "docs" / "coverage.md").read_text() == census.as_markdown(rows)
+    rows = coverage.take([ROOT / "tests" / "conformance" / "cases"])
+    assert (ROOT / "docs" / "coverage.md").read_text() == coverage.as_markdown(rows)
 
 
 def test_every_message_type_is_in_a_passing_case() -> None:
-    rows = census.take([ROOT / "tests" / "conformance" / "cases"])
+    rows = coverage.take([ROOT / "tests" / "conformance" / "cases"])
     assert [row.type for row in rows if not row.cases] == []

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import Simulation
-from colonysim.fronts.verify import census, player
-from colonysim.fronts.verify.likeness import Likeness, Names
-from colonysim.fronts.verify.targets import InProcess
+from colonysim.conformance import coverage, player
+from colonysim.conformance.comparison import Likeness, Names
+from colonysim.conformance.targets import InProcess
 
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
 
@@ -156,5 +156,5 @@ def test_a_case_that_fails_counts_for_nothing(tmp_path: Path) -> None:
     (tmp_path / "wrong.json").write_text(
         '{"steps": [{"as": "server", "call": "getcoloniesmsg", "expect": {"status": 299}}]}'
     )
-    rows = {row.type: row for row in census.take([tmp_path])}
+    rows = {row.type: row for row in coverage.take([tmp_path])}
     assert rows["getcoloniesmsg"].cases == 0

@@ -26,6 +26,8 @@ from colonysim import (
     function_spec,
     replay,
 )
+from colonysim.conformance import player
+from colonysim.conformance.targets import InProcess
 from colonysim.core import lifecycle, transitions
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.registry import BY_MESSAGE
@@ -48,8 +50,6 @@ from colonysim.faults.model import (
     Restart,
 )
 from colonysim.faults.triggers import Times, When
-from colonysim.fronts.verify import player
-from colonysim.fronts.verify.targets import InProcess
 from colonysim.kernel.pending import Lost
 
 CASES = sorted((Path(__file__).parent.parent / "conformance" / "cases").rglob("*.json"))

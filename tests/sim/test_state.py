@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from colonysim import BadJournal, BadSnapshot, ColonyClient, Simulation, replay
+from colonysim.conformance import player
+from colonysim.conformance.targets import InProcess
 from colonysim.core import engine
 from colonysim.core.agenda import Agenda, Event
 from colonysim.core.engine import OPERATIONS
@@ -32,8 +34,6 @@ from colonysim.core.scheduling import Queues
 from colonysim.core.settings import Settings
 from colonysim.core.world import World
 from colonysim.evidence import journal
-from colonysim.fronts.verify import player
-from colonysim.fronts.verify.targets import InProcess
 from colonysim.kernel import snapshots, stored
 from colonysim.simulation import stock
 from tests.properties.test_model import Histories

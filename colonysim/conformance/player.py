@@ -12,9 +12,9 @@ from hashlib import sha3_256
 from pathlib import Path
 from typing import Final
 
+from colonysim.conformance.comparison import Json, Likeness, Names, decode, dig, payload_text, pick, wall_clock
+from colonysim.conformance.targets import Later, Reply, Socket, Target
 from colonysim.core.settings import STOCK_SERVER_KEY
-from colonysim.fronts.verify.likeness import Json, Likeness, Names, decode, dig, payload_text, pick, wall_clock
-from colonysim.fronts.verify.targets import Later, Reply, Socket, Target
 from colonysim.wire import identity
 from colonysim.wire.crypto import GROUP_ORDER
 

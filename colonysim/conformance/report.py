@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from colonysim.fronts.verify import player
-from colonysim.fronts.verify.targets import Http, InProcess, Target, simulation_for_cases
+from colonysim.conformance import player
+from colonysim.conformance.targets import Http, InProcess, Target, simulation_for_cases
 
 _SHOWN: Final = 3
 

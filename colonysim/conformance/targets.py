@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from colonysim.fronts.verify.likeness import seconds_of
+from colonysim.conformance.comparison import seconds_of
 from colonysim.sdk.intercept import SimulatedSocket
 from colonysim.simulation.simulation import Simulation
 from colonysim.web.application import Application, Parked

@@ -9,10 +9,10 @@ from typing import Any, Final
 import msgspec
 from rich.table import Table
 
+from colonysim.conformance import player
+from colonysim.conformance.report import files
+from colonysim.conformance.targets import InProcess, simulation_for_cases
 from colonysim.core.engine import OPERATIONS
-from colonysim.fronts.verify import player
-from colonysim.fronts.verify.report import files
-from colonysim.fronts.verify.targets import InProcess, simulation_for_cases
 
 REFUSED_ACCESS: Final = 403
 TITLE: Final = """# Coverage
