@@ -276,7 +276,7 @@ def test_without_fixtures_nothing_heavy_is_imported(pytester: pytest.Pytester) -
         import sys
 
         def test_it():
-            assert "colonysim.fronts.pytest_plugin" in sys.modules
+            assert "colonysim.pytest_plugin.plugin" in sys.modules
             assert not {"msgspec", "coincurve", "werkzeug", "colonysim.core.engine"} & set(sys.modules)
         """
     )

@@ -61,9 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in _FLAGS:
         flag(config, name)
     if option(config, "replay") and not hasattr(config, "workerinput"):  # in the process that reports come to
-        from colonysim.fronts import pytest_idle
+        from colonysim.pytest_plugin import idle
 
-        config.pluginmanager.register(pytest_idle.Records(), "colonysim_records")
+        config.pluginmanager.register(idle.Records(), "colonysim_records")
 
 
 def option(config: pytest.Config, name: str) -> str:
@@ -175,9 +175,9 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
 
             stock.install(simulation)
         if faults is not None:
-            from colonysim.fronts import pytest_scenarios
+            from colonysim.pytest_plugin import scenarios
 
-            names[-1] += pytest_scenarios.strike(simulation, faults)
+            names[-1] += scenarios.strike(simulation, faults)
         return simulation
 
     yield make
@@ -236,11 +236,11 @@ def executor_factory(colony: ColonyClient) -> Callable[..., ExecutorClient]:
 @pytest.fixture
 def colonysim_result(request: pytest.FixtureRequest, colonysim_seed: int) -> Result:
     """What has become of the marker's scenario with this test's seed; what did not hold in it fails the test."""
-    from colonysim.fronts import pytest_scenarios
+    from colonysim.pytest_plugin import scenarios
 
     given = _of_marker(request.node)
     strict = flag(request.config, "strict")
-    return pytest_scenarios.result_of(given.get("scenario"), given.get("faults"), colonysim_seed, request, strict)
+    return scenarios.result_of(given.get("scenario"), given.get("faults"), colonysim_seed, request, strict)
 
 
 @pytest.fixture
@@ -287,19 +287,19 @@ def pytest_runtest_makereport(
     if report.when == "call":
         item.stash[_PASSED] = report.passed
         if any(names := item.stash.get(_FAULTS, [])):
-            from colonysim.fronts import pytest_idle
+            from colonysim.pytest_plugin import idle
 
-            counts = pytest_idle.counted(names, simulations)
+            counts = idle.counted(names, simulations)
             struck = [f"fault {name} struck {count} times" for name, count in counts.items()]
             report.sections.append(("colonysim faults", "\n".join(struck)))
     if report.failed and simulations:
-        from colonysim.fronts import pytest_report
+        from colonysim.pytest_plugin import report
 
         folder = option(item.config, "artifacts")
         seed = item.stash.get(_SEED, simulations[0].settings.seed)
         by_option = bool(_number(item.config, "seeds")) and not _of_marker(item).get("seeds")
-        repeat = pytest_report.command(item.nodeid, seed, by_option)
-        lines = pytest_report.told(repeat, item.nodeid, simulations, Path(folder) if folder else None)
+        repeat = report.command(item.nodeid, seed, by_option)
+        lines = report.told(repeat, item.nodeid, simulations, Path(folder) if folder else None)
         report.sections.append(("colonysim", "\n".join(lines)))
     return report
 
@@ -311,10 +311,10 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     given = _of_marker(item)
     if "faults" not in given or "scenario" in given or not item.stash.get(_PASSED, False):
         return
-    from colonysim.fronts import pytest_idle
+    from colonysim.pytest_plugin import idle
 
-    texts = pytest_idle.never_struck(item.stash.get(_FAULTS, []), item.stash.get(_SIMULATIONS, []))
-    pytest_idle.tell(item, texts, flag(item.config, "strict"))
+    texts = idle.never_struck(item.stash.get(_FAULTS, []), item.stash.get(_SIMULATIONS, []))
+    idle.tell(item, texts, flag(item.config, "strict"))
 
 
 def _record_of(request: pytest.FixtureRequest) -> Path | None:
@@ -325,13 +325,13 @@ def _record_of(request: pytest.FixtureRequest) -> Path | None:
     path = Path(given)
     if path.is_file():
         return path
-    from colonysim.fronts import pytest_report
+    from colonysim.pytest_plugin import report
 
     if not path.is_dir():
         raise pytest.UsageError(f"--colonysim-replay takes a journal or a folder of artifacts; there is no {given}")
     if next(path.rglob("*.jsonl"), None) is None:
         raise pytest.UsageError(f"--colonysim-replay: there is no journal in {given}, so nothing to compare with")
-    journal = pytest_report.journal_in(pytest_report.folder_of(path, request.node.nodeid), 0)
+    journal = report.journal_in(report.folder_of(path, request.node.nodeid), 0)
     return journal if journal.is_file() else None
 
 
@@ -346,9 +346,9 @@ def _recorded_seed(record: Path) -> int:
 
 
 def _compare_with(record: Path, made: list[Simulation]) -> None:
-    from colonysim.fronts import pytest_report
+    from colonysim.pytest_plugin import report
 
-    if parting := pytest_report.difference(record, made[0]):
+    if parting := report.difference(record, made[0]):
         pytest.fail(f"the test does not do what {record} has recorded: {parting}", pytrace=False)
 
 
@@ -393,6 +393,6 @@ def _unrecorded(item: pytest.Item) -> bool:
 
 
 def _first_difference(first: list[bytes], second: list[bytes]) -> str | None:
-    from colonysim.fronts import pytest_report
+    from colonysim.pytest_plugin import report
 
-    return pytest_report.first_difference(first, second, "first", "then")
+    return report.first_difference(first, second, "first", "then")

@@ -55,7 +55,7 @@ def _found(given: str | Path, request: pytest.FixtureRequest) -> Path:
 
 def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest, strict: bool) -> Result:
     """Run the scenario of a marker; what must not be in it fails the test, and with `strict` what did nothing."""
-    from colonysim.fronts import pytest_idle
+    from colonysim.pytest_plugin import idle
     from colonysim.scenarios.runner import run
     from colonysim.sdk.environment import surroundings
 
@@ -71,5 +71,5 @@ def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest
             lines.append("repeat with: " + shlex.join(["colonysim", "run", str(path), "--seed", str(seed)]))
             lines.append("make it small with: " + shlex.join(["colonysim", "shrink", str(path), "--seed", str(seed)]))
         pytest.fail("\n".join(lines), pytrace=False)
-    pytest_idle.tell(request.node, map(str, result.warnings), strict)
+    idle.tell(request.node, map(str, result.warnings), strict)
     return result
