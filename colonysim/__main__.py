@@ -1,5 +1,5 @@
 """`python -m colonysim`."""
 
-from colonysim.fronts.cli import main
+from colonysim.cli.main import main
 
 main()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from colonysim.fronts import cli
+from colonysim.cli import main
 
 CASES = Path(__file__).parent.parent / "conformance" / "cases"
 ONE_CASE = next(iter(sorted((CASES / "a-foundation").glob("*.json"))))
@@ -144,7 +144,7 @@ def test_a_mistake_of_colonysim_is_told_in_two_lines_with_its_place(
     monkeypatch.setattr(cli, "app", broken)
     monkeypatch.delenv("COLONYSIM_TRACEBACK", raising=False)
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     told = capsys.readouterr().err
     assert ended.value.code == 70
     assert told.startswith("colonysim: internal error at ")
@@ -153,7 +153,7 @@ def test_a_mistake_of_colonysim_is_told_in_two_lines_with_its_place(
 
     monkeypatch.setenv("COLONYSIM_TRACEBACK", "1")
     with pytest.raises(SystemExit):
-        cli.main()
+        main.main()
     assert "Traceback" in capsys.readouterr().err
 
 

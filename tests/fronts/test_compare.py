@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from colonysim.cli.main import app
 from colonysim.experiments.plot import Panel, Point, svg
-from colonysim.fronts.cli import app
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "first_steps.yaml"
 SHORT = ["--set", "phases.storm_s=300", "--seeds", "2"]

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from colonysim import Simulation
-from colonysim.fronts.cli import app
+from colonysim.cli.main import app
 
 CASES = Path(__file__).parents[1] / "conformance" / "cases" / "a-foundation"
 SCENARIO = """

@@ -102,12 +102,11 @@ def test_two_runs_that_differ_are_told(scenario: Path, monkeypatch: pytest.Monke
     """What is drawn from the hash of a text is another in each process."""
     from typer.testing import CliRunner
 
-    from colonysim.fronts import cli
-    from colonysim.fronts.commands import console
+    from colonysim.cli import console, main
 
     broken = "import sys; sys.argv[0] = 'colonysim'; from colonysim.sim import chance; import random\n"
     broken += "chance.source = lambda seed, purpose: random.Random(hash(purpose))\n"
-    broken += "from colonysim.fronts.cli import main; main()"
+    broken += "from colonysim.cli.main import main; main()"
     real = subprocess.run
 
     def run_broken(words: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
@@ -115,7 +114,7 @@ def test_two_runs_that_differ_are_told(scenario: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(console.subprocess, "run", run_broken)
     random_arrivals = "workload.0.arrivals={kind: poisson, per_hour: 900}"
-    told = CliRunner().invoke(cli.app, ["run", str(scenario), "--check-determinism", "--set", random_arrivals])
+    told = CliRunner().invoke(main.app, ["run", str(scenario), "--check-determinism", "--set", random_arrivals])
     assert told.exit_code == 1, told.output
     assert told.exception is None or isinstance(told.exception, SystemExit), told.exception
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from colonysim import replay
-from colonysim.fronts.state_file import StateFile
+from colonysim.cli.state_file import StateFile
 from colonysim.kernel import snapshots
 
 from .conftest import opened, signed

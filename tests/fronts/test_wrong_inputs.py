@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from colonysim import Simulation
+from colonysim.cli import main
 from colonysim.evidence import replay
-from colonysim.fronts import cli
 from colonysim.web.control import Control
 from colonysim.web.http1 import HttpRequest
 
@@ -193,7 +193,7 @@ def test_there_are_a_hundred_wrong_inputs_at_least() -> None:
 @pytest.mark.parametrize(("arguments", "text"), WRONG, ids=[" ".join(words)[:60] for words, _ in WRONG])
 def test_wrong_input_is_told_in_a_line_and_changes_nothing(here: Path, arguments: list[str], text: str) -> None:
     before = _files(here)
-    done = CliRunner().invoke(cli.app, arguments)
+    done = CliRunner().invoke(main.app, arguments)
     assert done.exit_code == 2, (done.output, done.exception)
     said = " ".join(done.output.split())
     assert text in said

@@ -258,7 +258,7 @@ def test_each_site_of_a_trace_gets_its_executors(tmp_path: Path) -> None:
 
 
 def test_the_published_schema_is_current() -> None:
-    from colonysim.fronts.commands.run import schema_text
+    from colonysim.cli.run import schema_text
 
     assert (ROOT / "docs" / "scenario.schema.json").read_text() == schema_text(), (
         "write it anew: colonysim validate --schema > docs/scenario.schema.json"

@@ -14,8 +14,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from colonysim.fronts.commands import outputs
-from colonysim.fronts.commands.console import (
+from colonysim.cli import outputs
+from colonysim.cli.console import (
     SIGNALLED,
     AsJson,
     Override,

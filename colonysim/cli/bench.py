@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from colonysim.fronts.commands.console import AsJson, out
+from colonysim.cli.console import AsJson, out
 
 
 def bench(
@@ -17,7 +17,7 @@ def bench(
     import msgspec
     from rich.table import Table
 
-    from colonysim.fronts.bench import figures
+    from colonysim.cli.measure import figures
 
     measured = figures(count)
     if as_json:

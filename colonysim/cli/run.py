@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from colonysim.evidence.journal import JournalFailed
-from colonysim.fronts.commands import outputs
-from colonysim.fronts.commands.console import (
+from colonysim.cli import outputs
+from colonysim.cli.console import (
     BAD_INPUT,
     FAILED,
     FINE,
@@ -34,6 +33,7 @@ from colonysim.fronts.commands.console import (
     twice,
     warn,
 )
+from colonysim.evidence.journal import JournalFailed
 
 if TYPE_CHECKING:
     from colonysim.scenarios.metrics import Metrics

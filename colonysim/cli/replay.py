@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from colonysim.fronts.commands.console import FAILED, FINE, AsJson, err, fail, out, refuse_idle, twice
+from colonysim.cli.console import FAILED, FINE, AsJson, err, fail, out, refuse_idle, twice
 
 if TYPE_CHECKING:
     from colonysim.evidence.replay import Replayed

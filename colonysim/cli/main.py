@@ -15,10 +15,8 @@ import typer
 from rich.table import Table
 
 import colonysim
-from colonysim.core.settings import Settings
-from colonysim.evidence.journal import JournalFailed
-from colonysim.fronts.commands import bench, compare, explore, outputs, replay, run, serving, streams, traces
-from colonysim.fronts.commands.console import (
+from colonysim.cli import bench, compare, explore, outputs, replay, run, serving, streams, traces
+from colonysim.cli.console import (
     BROKEN,
     FAILED,
     SIGNALLED,
@@ -33,15 +31,17 @@ from colonysim.fronts.commands.console import (
     out,
     refuse_idle,
 )
-from colonysim.fronts.commands.serving import Anywhere, ControlToken, Host, LimitOption
-from colonysim.fronts.state_file import StateEvery, StateFile, StatePath, kept, state_file
+from colonysim.cli.serving import Anywhere, ControlToken, Host, LimitOption
+from colonysim.cli.state_file import StateEvery, StateFile, StatePath, kept, state_file
+from colonysim.core.settings import Settings
+from colonysim.evidence.journal import JournalFailed
 from colonysim.kernel.clock import Mode
 from colonysim.web.addresses import LOCALHOST, reachable
 from colonysim.web.servers import ServerKind
 
 if TYPE_CHECKING:
+    from colonysim.cli.echo import EchoExecutor
     from colonysim.evidence.journal import JournalErrors
-    from colonysim.fronts.echo import EchoExecutor
     from colonysim.sdk.s3 import ObjectStore
     from colonysim.simulation.simulation import Simulation
 
@@ -192,7 +192,7 @@ def dev(
     limit: LimitOption = None,
 ) -> None:
     """The stock development environment in real time: a ready server with the colony `dev` and the user `myuser`."""
-    from colonysim.fronts import echo
+    from colonysim.cli import echo
     from colonysim.simulation import stock
 
     try:
@@ -302,7 +302,7 @@ def _simulation(
 
 
 def _echo(sim: Simulation, executor_type: str, output: list[Any] | None, takes_s: float) -> EchoExecutor:
-    from colonysim.fronts.echo import EchoExecutor
+    from colonysim.cli.echo import EchoExecutor
     from colonysim.simulation.client import Refused
 
     try:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from colonysim.fronts.commands.console import BadOutput, fail
+from colonysim.cli.console import BadOutput, fail
 
 
 def check(read: Iterable[Path | None], written: Mapping[str, Path | None]) -> None:

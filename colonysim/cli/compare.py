@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from colonysim.fronts.commands import outputs
-from colonysim.fronts.commands.console import (
-    FAILED,
-    AsJson,
-    Override,
-    Strict,
-    err,
-    fail,
-    out,
-    refusal,
-    warn,
-)
+from colonysim.cli import outputs
+from colonysim.cli.console import FAILED, AsJson, Override, Strict, err, fail, out, refusal, warn
 
 if TYPE_CHECKING:
     from colonysim.experiments.compare import Interval, Variant

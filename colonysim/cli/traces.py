@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colonysim.fronts.commands import outputs
-from colonysim.fronts.commands.console import FAILED, AsJson, fail, out, spread
+from colonysim.cli import outputs
+from colonysim.cli.console import FAILED, AsJson, fail, out, spread
 
 if TYPE_CHECKING:
     from colonysim.scenarios.traces.summary import Census

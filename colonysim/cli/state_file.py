@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from colonysim.fronts.commands.console import FAILED, complain, fail
+from colonysim.cli.console import FAILED, complain, fail
 from colonysim.kernel.actors import OWN_THREADS
 
 if TYPE_CHECKING:

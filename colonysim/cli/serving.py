@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 
-from colonysim.fronts.commands.console import STOPPING, complain, fail
+from colonysim.cli.console import STOPPING, complain, fail
 from colonysim.kernel.clock import Mode
 from colonysim.web import addresses
 from colonysim.web.limits import Limits
