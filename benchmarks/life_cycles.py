@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.measure import Row, once
-from colonysim.cli import measure
+from colonysim.cli.measure import life_cycles
 
 
 def simpy_tokens(count: int, executors: int, hold: bool) -> float:
@@ -36,9 +36,9 @@ def measure(short: bool) -> list[Row]:
     # Turn by turn, so that what else the machine does meets all of them.
     spans: dict[str, list[float]] = {}
     for _ in range(times):
-        spans.setdefault("plain", []).append(measure.life_cycles(count, executors))
-        spans.setdefault("invariants", []).append(measure.life_cycles(count, executors, invariants=True))
-        both = measure.life_cycles(count, executors, invariants=True, journal=True)
+        spans.setdefault("plain", []).append(life_cycles(count, executors))
+        spans.setdefault("invariants", []).append(life_cycles(count, executors, invariants=True))
+        both = life_cycles(count, executors, invariants=True, journal=True)
         spans.setdefault("both", []).append(both)
         spans.setdefault("bare", []).append(simpy_tokens(count, executors, hold=False))
         spans.setdefault("held", []).append(simpy_tokens(count, executors, hold=True))

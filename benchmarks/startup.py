@@ -31,7 +31,8 @@ def measure(short: bool) -> list[Row]:
         Row("import colonysim", _import_ms("import colonysim", times), "ms", 60),
         Row("from colonysim import Simulation", _import_ms("from colonysim import Simulation", times), "ms", 60),
         Row("from colonysim import Simulation, WebServer", _import_ms(
-            "from colonysim import Simulation, WebServer; from colonysim.fronts import web, threaded", times), "ms"),
+            "from colonysim import Simulation, WebServer;"
+            "from colonysim.web import application, werkzeug_server", times), "ms"),
     ]  # fmt: skip
     spans = []
     for _ in range(100):

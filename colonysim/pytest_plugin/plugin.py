@@ -293,13 +293,13 @@ def pytest_runtest_makereport(
             struck = [f"fault {name} struck {count} times" for name, count in counts.items()]
             report.sections.append(("colonysim faults", "\n".join(struck)))
     if report.failed and simulations:
-        from colonysim.pytest_plugin import report
+        from colonysim.pytest_plugin import failures
 
         folder = option(item.config, "artifacts")
         seed = item.stash.get(_SEED, simulations[0].settings.seed)
         by_option = bool(_number(item.config, "seeds")) and not _of_marker(item).get("seeds")
-        repeat = report.command(item.nodeid, seed, by_option)
-        lines = report.told(repeat, item.nodeid, simulations, Path(folder) if folder else None)
+        repeat = failures.command(item.nodeid, seed, by_option)
+        lines = failures.told(repeat, item.nodeid, simulations, Path(folder) if folder else None)
         report.sections.append(("colonysim", "\n".join(lines)))
     return report
 
@@ -325,13 +325,13 @@ def _record_of(request: pytest.FixtureRequest) -> Path | None:
     path = Path(given)
     if path.is_file():
         return path
-    from colonysim.pytest_plugin import report
+    from colonysim.pytest_plugin import failures
 
     if not path.is_dir():
         raise pytest.UsageError(f"--colonysim-replay takes a journal or a folder of artifacts; there is no {given}")
     if next(path.rglob("*.jsonl"), None) is None:
         raise pytest.UsageError(f"--colonysim-replay: there is no journal in {given}, so nothing to compare with")
-    journal = report.journal_in(report.folder_of(path, request.node.nodeid), 0)
+    journal = failures.journal_in(failures.folder_of(path, request.node.nodeid), 0)
     return journal if journal.is_file() else None
 
 
@@ -346,9 +346,9 @@ def _recorded_seed(record: Path) -> int:
 
 
 def _compare_with(record: Path, made: list[Simulation]) -> None:
-    from colonysim.pytest_plugin import report
+    from colonysim.pytest_plugin import failures
 
-    if parting := report.difference(record, made[0]):
+    if parting := failures.difference(record, made[0]):
         pytest.fail(f"the test does not do what {record} has recorded: {parting}", pytrace=False)
 
 
@@ -393,6 +393,6 @@ def _unrecorded(item: pytest.Item) -> bool:
 
 
 def _first_difference(first: list[bytes], second: list[bytes]) -> str | None:
-    from colonysim.pytest_plugin import report
+    from colonysim.pytest_plugin import failures
 
-    return report.first_difference(first, second, "first", "then")
+    return failures.first_difference(first, second, "first", "then")

@@ -23,7 +23,7 @@ from colonysim.kernel.connections import Asked, Connection, HangUp
 from colonysim.kernel.pending import Inbox
 from colonysim.simulation.simulation import Simulation
 from colonysim.simulation.stock import PORT
-from colonysim.web.application import Application, Parked
+from colonysim.web.application import PLAIN, Application, NoReply, Parked
 from colonysim.web.http1 import REASONS, Headers, length_header, request_to
 from colonysim.web.websocket import read_request
 from colonysim.wire import identity
@@ -75,7 +75,7 @@ def _patch_requests(patches: ExitStack, application: Application, matches: Calla
             return real(self, request, *args, **kwargs)
         try:
             return _exchange(application, request)
-        except application.HangUp:
+        except NoReply:
             raise requests.exceptions.ConnectionError("the connection was lost", request=request) from None
 
     _replace(patches, requests.adapters.HTTPAdapter, "send", send)
@@ -88,7 +88,7 @@ def _patch_requests(patches: ExitStack, application: Application, matches: Calla
             return general(method, url, **kwargs)
         try:
             return _post(application, url, data)
-        except application.HangUp:
+        except NoReply:
             raise requests.exceptions.ConnectionError("the connection was lost") from None
 
     patches.callback(_everywhere, "request", request, general)
@@ -114,13 +114,13 @@ def _is_api(url: str) -> bool:
 
 
 def _post(application: Application, url: str, data: str | bytes) -> Any:
-    """A plain POST to /api, which needs nothing of HTTP. Errors: HangUp."""
+    """A plain POST to /api, which needs nothing of HTTP. Errors: NoReply."""
     outgoing = application.endpoint.exchange(data.encode() if isinstance(data, str) else data)
     if outgoing is None:
-        raise application.HangUp
+        raise NoReply
     response = _plain_response()()
     response.asked = url, data
-    headers = [("Content-Type", application.PLAIN)] if outgoing.body else []
+    headers = [("Content-Type", PLAIN)] if outgoing.body else []
     return _fill(application, response, outgoing.status, headers, outgoing.body, url)
 
 

@@ -29,7 +29,7 @@ PREFLIGHT: Final = [
 ROUTES: Final = {"/api": "POST", "/health": "GET", "/pubsub": "GET"}
 
 
-class HangUp(ConnectionError):
+class NoReply(ConnectionError):
     """The connection is to be closed without a reply."""
 
 
@@ -64,7 +64,7 @@ class Application:
 
     # ------------------------------------------------------------ requests
     def respond(self, request: HttpRequest) -> Reply | Parked:
-        """The reply to a request, or that it is parked. Errors: HangUp."""
+        """The reply to a request, or that it is parked. Errors: NoReply."""
         path, method = request.path, request.method
         if is_control(path):
             return self._control(request)
@@ -81,10 +81,10 @@ class Application:
         return reply
 
     def finish(self, parked: Parked) -> Reply:
-        """The reply to a parked request that has its answer now. Errors: HangUp."""
+        """The reply to a parked request that has its answer now. Errors: NoReply."""
         outgoing = self.endpoint.finish(parked.pending, parked.incoming)
         if outgoing is None:
-            raise HangUp
+            raise NoReply
         reply = _as_reply(outgoing)
         if parked.foreign:
             reply.headers.append(("Access-Control-Allow-Origin", "*"))
@@ -192,9 +192,9 @@ def _length(environ: WSGIEnvironment) -> int:
 __all__ = [
     "PLAIN",
     "Application",
-    "HangUp",
     "Headers",
     "HttpRequest",
+    "NoReply",
     "Parked",
     "Reply",
     "is_control",

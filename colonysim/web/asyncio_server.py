@@ -13,7 +13,7 @@ from typing import Any, Final
 from colonysim.kernel.actors import OWN_THREADS
 from colonysim.web.addresses import BACKLOG
 from colonysim.web.admission import Admission, Full
-from colonysim.web.application import Application, HangUp, Parked, is_control
+from colonysim.web.application import Application, NoReply, Parked, is_control
 from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, HttpReader, HttpRequest, Reply, render
 from colonysim.web.limits import Patience, Phase, connections_at_most
 from colonysim.web.websocket import Session, is_handshake
@@ -177,7 +177,7 @@ class _Connection(asyncio.Protocol):
     def _answer(self, request: HttpRequest, respond: Callable[[], Reply | Parked]) -> None:
         try:
             reply = respond()
-        except HangUp:
+        except NoReply:
             self.transport.abort()
             return
         except Exception as error:

@@ -19,7 +19,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from colonysim.kernel.actors import OWN_THREADS
 from colonysim.kernel.pending import Pending
 from colonysim.web.admission import Admission, Full
-from colonysim.web.application import Application, HangUp
+from colonysim.web.application import Application, NoReply
 from colonysim.web.hangups import HangupWatch
 from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, Headers, HttpReader, HttpRequest, Reply, render
 from colonysim.web.limits import Patience, Phase, connections_at_most
@@ -65,7 +65,7 @@ class _Handler(WSGIRequestHandler):
                 self.patience.renew()
         except BadRequest as bad:
             self._refuse(bad.reply())
-        except (OSError, HangUp):
+        except (OSError, NoReply):
             pass  # the client has gone meanwhile, or is to think that we have
 
     def _send(self, data: bytes) -> None:
@@ -123,7 +123,7 @@ class _Handler(WSGIRequestHandler):
 
         try:
             body = b"".join(self.server.app(self._environ(request), start_response))
-        except HangUp:
+        except NoReply:
             raise
         except BaseException as error:
             self.server.errors.append(error)

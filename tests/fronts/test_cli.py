@@ -141,7 +141,7 @@ def test_a_mistake_of_colonysim_is_told_in_two_lines_with_its_place(
     def broken() -> None:
         raise error
 
-    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.setattr(main, "app", broken)
     monkeypatch.delenv("COLONYSIM_TRACEBACK", raising=False)
     with pytest.raises(SystemExit) as ended:
         main.main()

@@ -104,8 +104,8 @@ def test_two_runs_that_differ_are_told(scenario: Path, monkeypatch: pytest.Monke
 
     from colonysim.cli import console, main
 
-    broken = "import sys; sys.argv[0] = 'colonysim'; from colonysim.sim import chance; import random\n"
-    broken += "chance.source = lambda seed, purpose: random.Random(hash(purpose))\n"
+    broken = "import sys; sys.argv[0] = 'colonysim'; from colonysim.kernel import randomness; import random\n"
+    broken += "randomness.source = lambda seed, purpose: random.Random(hash(purpose))\n"
     broken += "from colonysim.cli.main import main; main()"
     real = subprocess.run
 

@@ -534,8 +534,8 @@ def test_a_journal_goes_back_to_any_state_that_was_written_into_it(tmp_path: Pat
 # ---------------------------------------------------------------- no pickle
 CAN_RUN_CODE = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "copyreg"}
 RUNS_CODE = {
-    "sim/program_code.py": {"exec"},  # the programs of a scenario, which are Python files of the user's own
-    "sim/vetting.py": {"eval"},  # checks written from the field names of our own messages, and nothing else
+    "scenarios/programs.py": {"exec"},  # the programs of a scenario, which are Python files of the user's own
+    "kernel/vetting.py": {"eval"},  # checks written from the field names of our own messages, and nothing else
 }
 
 
