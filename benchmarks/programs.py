@@ -10,7 +10,7 @@ import sys
 import time
 
 from colonysim import Simulation
-from tests.sim.day import day
+from tests.programs.day import day
 
 
 def turn_us(count: int = 200, rounds: int = 200) -> float:
@@ -31,7 +31,7 @@ def turn_us(count: int = 200, rounds: int = 200) -> float:
 
 
 def main(executors: int = 200, clients: int = 20, count: int = 100) -> None:
-    """The day twice with one seed, in the storm of tests/sim/day.py: the digests must be equal."""
+    """The day twice with one seed, in the storm of tests/programs/day.py: the digests must be equal."""
     digests = []
     for _ in range(2):
         started, used_s = time.perf_counter(), time.process_time()

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 OWN: dict[str, tuple[str, ...]] = {
     "lanes": ("test_scheduling.py", "test_queue_histories.py", "test_many_sizes.py"),
     "scheduling": ("test_scheduling.py", "test_queue_histories.py", "test_polls.py", "test_policies.py"),
-    "agenda": ("test_agenda.py", "test_state.py"),
+    "agenda": ("test_agenda.py", "test_snapshots.py"),
     "transitions": ("test_life_cycle.py", "test_release_loop.py", "test_executors.py", "test_model.py"),
     "lifecycle": ("test_life_cycle.py", "test_release_loop.py", "test_polls.py", "test_model.py"),
     "graphs": ("test_life_cycle.py", "test_workflows.py", "test_graphs.py"),
@@ -21,7 +21,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "registration": ("test_executors.py", "test_loops.py"),
     "retention": ("test_data.py", "test_loops.py"),
     "access": ("test_access.py", "test_access_matrix.py"),
-    "channels": ("test_channels.py", "test_pubsub.py"),
+    "channels": ("test_channels.py", "test_websocket.py"),
 }
 """The modules of colonysim.core that are mutated, with the tests to be tried first."""
 MODULES = tuple(OWN)

@@ -17,19 +17,23 @@ PATHS = (
     "tests/core",
     "tests/properties",
     "tests/conformance",
-    "tests/sim",
+    "tests/kernel",
+    "tests/evidence",
+    "tests/faults",
+    "tests/simulation",
+    "tests/scenarios",
     "tests/test_operation_counts.py",
-    "tests/fronts/test_pubsub.py",
+    "tests/web/test_websocket.py",
 )
 LEFT_OUT = (
     "tests/properties/test_malformed.py",
-    "tests/sim/test_programs.py",
-    "tests/sim/test_report.py",
-    "tests/sim/test_explore.py",
-    "tests/sim/test_interrupts.py",
-    "tests/sim/test_shrink.py",
-    "tests/sim/test_traces.py",
-    "tests/sim/test_chance.py",
+    "tests/programs/test_scheduler.py",
+    "tests/experiments/test_report.py",
+    "tests/experiments/test_explore.py",
+    "tests/programs/test_interrupts.py",
+    "tests/experiments/test_shrink.py",
+    "tests/scenarios/test_traces.py",
+    "tests/kernel/test_randomness.py",
 )
 """Tests of what stands on top of the core, many of them slow or in other processes."""
 NOT_NAMED = ("over_http", "processes_and_hash", "in_every_process", "in_another_process", "of_the_process_are_the_same")

@@ -11,6 +11,9 @@ from pycolonies import Colonies
 
 from colonysim import Simulation, WebServer
 from colonysim.simulation import stock
+from tests.serving import colony, executor, kind, server, sim
+
+__all__ = ["colony", "executor", "kind", "sdk", "server", "sim"]
 
 
 class Sdk(NamedTuple):

@@ -16,8 +16,7 @@ from colonysim.web.control import Control
 from colonysim.web.control_access import ControlAccess
 from colonysim.web.http1 import HttpRequest
 from colonysim.web.limits import Limits
-
-from .conftest import Wire, signed
+from tests.serving import Wire, signed
 
 GET_COLONY = signed("getcolonymsg", {"colonyname": "dev"})
 JSON = {"Content-Type": "application/json"}

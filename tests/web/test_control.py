@@ -16,8 +16,7 @@ from colonysim.web.control import Control
 from colonysim.web.control_access import ControlAccess
 from colonysim.web.http1 import HttpRequest
 from colonysim.web.limits import DEFAULTS, Limits
-
-from .conftest import signed
+from tests.serving import signed
 
 
 @pytest.fixture

@@ -403,14 +403,14 @@ def test_only_one_acts_at_a_time_and_hands_over_only_where_it_calls(sim: Simulat
 
 PROGRAM = """
 import sys
-from tests.sim.test_programs import history
+from tests.programs.test_scheduler import history
 print(history(int(sys.argv[1])))
 """
 
 
 def history(seed: int) -> str:
     """The digest of a day of pycolonies' own executors and clients with losses, crashes and restarts."""
-    from tests.sim.day import day
+    from tests.programs.day import day
 
     journal = day(seed, executors=5, clients=3, count=6).journal
     assert journal is not None
@@ -681,7 +681,7 @@ def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatc
     sim.program(hang, name="hanger")
     with pytest.raises(
         Stuck,
-        match=r"program 'hanger' is blocked by something real(.|\n)*in hang(.|\n)*program hanger acts, at .*test_programs.py:[0-9]+ in hang",
+        match=r"program 'hanger' is blocked by something real(.|\n)*in hang(.|\n)*program hanger acts, at .*test_scheduler.py:[0-9]+ in hang",
     ):
         sim.run()
     with pytest.raises(Stuck, match="cannot go on"):
@@ -895,7 +895,7 @@ def test_a_program_that_swallows_its_own_death_is_left_standing(sim: Simulation,
 def test_a_crash_closes_the_websockets_of_a_program(colonysim: Simulation) -> None:
     import websocket
 
-    from tests.fronts.conftest import signed
+    from tests.serving import signed
 
     def listen() -> None:
         socket = websocket.create_connection("ws://localhost:50080/pubsub")
@@ -1028,7 +1028,7 @@ def test_an_executor_that_closes_what_it_holds_no_more_is_seen(sim: Simulation, 
 # ---------------------------------------------------------------- histories
 def test_a_day_of_programs_is_replayed_from_its_journal_without_them(tmp_path: Path) -> None:
     from colonysim import replay
-    from tests.sim.day import day
+    from tests.programs.day import day
 
     journal = day(1, executors=3, clients=2, count=4).journal
     assert journal is not None

@@ -305,7 +305,7 @@ def test_every_event_is_stored_or_goes_with_those_who_wait() -> None:
 
 # ---------------------------------------------------------------- the bytes
 def test_the_bytes_of_a_state_are_the_same_in_every_process() -> None:
-    code = "from tests.sim.test_state import rich; import hashlib; print(hashlib.sha256(rich()).hexdigest())"
+    code = "from tests.kernel.test_snapshots import rich; import hashlib; print(hashlib.sha256(rich()).hexdigest())"
     digests = set()
     for hash_seed in ("0", "1"):
         environment = os.environ | {"PYTHONHASHSEED": hash_seed}

@@ -12,10 +12,10 @@ import requests
 
 from colonysim import ColonyClient, Simulation, WebServer, replay
 from colonysim.simulation import stock
+from tests.serving import Wire, signed
+from tests.web.test_websocket import Socket, listen_to_all, listen_to_channel, settled
 
-from .conftest import Wire, signed
-from .test_cli import Served, run
-from .test_pubsub import Socket, listen_to_all, listen_to_channel, settled
+from .test_main import Served, run
 
 
 @pytest.fixture

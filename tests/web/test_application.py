@@ -12,8 +12,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.registry import OPERATIONS
 from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.web.limits import Limits
-
-from .conftest import Wire, opened, signed
+from tests.serving import Wire, opened, signed
 
 GET_COLONY = signed("getcolonymsg", {"colonyname": "dev"})
 

@@ -1,6 +1,6 @@
 """The shipped scenarios run, hold what they promise, and have the histories they have always had.
 
-Where a change is meant, write the digests anew: python -m tests.sim.test_shipped
+Where a change is meant, write the digests anew: python -m tests.scenarios.test_shipped
 """
 
 from __future__ import annotations

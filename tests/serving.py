@@ -1,4 +1,4 @@
-"""A served simulation, and raw sockets to speak to it."""
+"""A served simulation, and raw sockets to speak to it: fixtures and helpers for several folders of tests."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ import requests
 
 from colonysim import ColonyClient, ProcessState, Simulation, WebServer
 from colonysim.simulation import stock
+from tests.serving import Wire, signed
 
-from .conftest import Wire, signed
-from .test_pubsub import Socket, frame
+from .test_websocket import Socket, frame
 
 
 def stocked(mode: str) -> Simulation:

@@ -19,9 +19,9 @@ import pytest
 from colonysim import replay
 from colonysim.cli.state_file import StateFile
 from colonysim.kernel import snapshots
+from tests.serving import opened, signed
 
-from .conftest import opened, signed
-from .test_cli import COMMAND, ENVIRONMENT, Served, run, serve
+from .test_main import COMMAND, ENVIRONMENT, Served, run, serve
 
 __all__ = ["serve"]  # the fixture
 

@@ -12,8 +12,7 @@ import pytest
 
 from colonysim import AssignedProcess, ColonyClient, ExecutorClient, Simulation, WebServer
 from colonysim.simulation import stock
-
-from .conftest import opened, signed
+from tests.serving import opened, signed
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 HANDSHAKE = (

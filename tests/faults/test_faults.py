@@ -47,7 +47,7 @@ from colonysim.faults.model import (
 )
 from colonysim.kernel.connections import Asked, Connection, HangUp
 from colonysim.kernel.pending import LOST
-from tests.sim.storm import digest_of
+from tests.faults.storm import digest_of
 
 SUBMITS = Match(types="submitfuncspecmsg")
 CLOSES = Match(types="close*")
@@ -875,7 +875,7 @@ def test_every_fault_changes_the_history_and_every_seed_does(kind: str) -> None:
 @pytest.mark.parametrize("hash_seed", ["0", "1", "4711"])
 def test_one_storm_is_one_history_in_every_process(hash_seed: str) -> None:
     plan = Plan(faults=tuple(STORM.values()))
-    program = f"from tests.sim.storm import main; main({msgspec.json.encode(plan).decode()!r})"
+    program = f"from tests.faults.storm import main; main({msgspec.json.encode(plan).decode()!r})"
     run = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | {"PYTHONHASHSEED": hash_seed},

@@ -64,7 +64,7 @@ def test_one_seed_is_one_result_and_another_seed_another() -> None:
 
 def test_a_run_is_the_same_in_another_process_under_another_hash_seed() -> None:
     program = (
-        "from tests.sim.test_scenario_runner import SMALL, FAULTS\n"
+        "from tests.scenarios.test_runner import SMALL, FAULTS\n"
         "from msgspec.structs import replace\n"
         "from colonysim.scenarios.runner import run\n"
         "print(run(replace(SMALL, faults=tuple(FAULTS)), 1).digest)"

@@ -19,9 +19,8 @@ from crypto import Crypto
 from colonysim import AssignedProcess, ColonyClient, ExecutorClient, ProcessHandle, Simulation, WebServer, intercept
 from colonysim.simulation import stock
 from colonysim.wire import identity
-
-from .conftest import opened, signed
-from .test_pubsub import listen, listen_to_all, listen_to_channel
+from tests.serving import opened, signed
+from tests.web.test_websocket import listen, listen_to_all, listen_to_channel
 
 URL = f"ws://localhost:{stock.PORT}/pubsub"
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from colonysim import ColonyClient, ExecutorClient, Simulation, WebServer
 from colonysim.web.http1 import BadRequest, HttpReader
 from colonysim.web.limits import BODY_BYTES_PER_S, Limits, Patience, Phase, connections_at_most
+from tests.serving import Wire, opened, signed
 
-from .conftest import Wire, opened, signed
-from .test_pubsub import BINARY, PING, TEXT, Socket, frame, listen_to_channel, settled
-from .test_stopping import assign, until
+from .test_servers import assign, until
+from .test_websocket import BINARY, PING, TEXT, Socket, frame, listen_to_channel, settled
 
 CONTINUATION = 0
 GET_COLONY = signed("getcolonymsg", {"colonyname": "dev"})

@@ -20,7 +20,7 @@ from colonysim.scenarios.executors import ExecutorGroup
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Measure, Phases
 from colonysim.scenarios.workload import Workload
-from tests.sim.test_scenario_runner import FAULTS, SMALL
+from tests.scenarios.test_runner import FAULTS, SMALL
 
 
 @pytest.fixture(scope="module")

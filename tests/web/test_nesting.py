@@ -15,8 +15,7 @@ from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.core.golang.units import MAX_DEPTH, levels
 from colonysim.simulation import stock
 from colonysim.wire import identity
-
-from .conftest import Wire, opened
+from tests.serving import Wire, opened
 
 DEPTHS = (1, 40, 100, 198, 199, 200, 201, 300, 2_000, 9_999)
 

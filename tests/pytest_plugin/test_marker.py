@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from .test_explore_command import ENVIRONMENT, TWICE
+from tests.cli.test_explore import ENVIRONMENT, TWICE
 
 FAULTS = """
 import pytest

@@ -11,8 +11,7 @@ import requests
 from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.faults.model import Delay, LoseReply, Malformed, Match, When
 from colonysim.simulation import stock
-
-from .conftest import Wire, opened, signed
+from tests.serving import Wire, opened, signed
 
 SUBMIT = {
     "spec": {

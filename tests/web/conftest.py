@@ -1,0 +1,5 @@
+"""What all tests of the web servers share."""
+
+from tests.serving import colony, executor, kind, server, sim, wire
+
+__all__ = ["colony", "executor", "kind", "server", "sim", "wire"]
