@@ -17,11 +17,7 @@ from queue import Queue
 from typing import Any
 
 from benchmarks.measure import Row
-from colonysim.simulation import stock
-from colonysim.simulation.client import ColonyClient
-from colonysim.simulation.simulation import Simulation
-from colonysim.web.servers import ServerKind, WebServer
-from colonysim.wire import identity
+from colonysim import ColonyClient, ServerKind, Simulation, WebServer, identity, stock
 
 SPEC = {
     "funcname": "f", "maxwaittime": 3600, "maxexectime": 3600, "maxretries": 3,

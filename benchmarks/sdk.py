@@ -7,11 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from benchmarks.measure import Row
-from colonysim.sdk.intercept import intercept
-from colonysim.simulation import stock
-from colonysim.simulation.client import ColonyClient
-from colonysim.simulation.simulation import Simulation
-from colonysim.web.servers import WebServer
+from colonysim import ColonyClient, Simulation, WebServer, intercept, stock
 
 
 def _life_cycles(host: str, port: int, key: str, seconds: float) -> float:

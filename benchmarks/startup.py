@@ -10,8 +10,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.measure import Row
-from colonysim.simulation.simulation import Simulation
-from colonysim.web.servers import ServerKind, WebServer
+from colonysim import ServerKind, Simulation, WebServer
 
 _IMPORT = "import time; t = time.process_time(); {}; print(time.process_time() - t)"
 

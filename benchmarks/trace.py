@@ -18,8 +18,7 @@ TRACE = Path(os.environ.get("LCG_TRACE", SCENARIO.parent / "../../shared/traces/
 
 def replay(count: int | None) -> None:
     """Run in this process, and print jobs, seconds of processor time, days and mebibytes."""
-    from colonysim.scenarios.runner import Run
-    from colonysim.scenarios.scenario import Scenario
+    from colonysim.scenarios import Run, Scenario
 
     overrides = (f"workload.0.trace.file={TRACE.resolve()}", f"workload.0.trace.count={count or 'null'}")
     scenario = Scenario.load(SCENARIO, overrides)

@@ -33,8 +33,8 @@ from colonysim.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from colonysim.experiments.explore import Outcome, Overview, Pool
-    from colonysim.experiments.shrink import Shrunk
+    from colonysim.experiments.exploration import Outcome, Overview, Pool
+    from colonysim.experiments.shrinker import Shrunk
     from colonysim.scenarios.scenario import Scenario
 
 _SHOWN = 8
@@ -67,7 +67,7 @@ def explore(
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario under many seeds, and shrink the first that fails. Exit code 0: none did; 1: some did."""
-    from colonysim.experiments.explore import overview
+    from colonysim.experiments.exploration import overview
 
     if no_shrink:
         refuse_idle("--no-shrink", {"--shrunk": shrunk, "--shrink-runs": shrink_runs})
@@ -118,7 +118,7 @@ def shrink(
 # ---------------------------------------------------------------- exploring
 def _pool(workers: int | None, dask: str | None) -> Pool:
     from colonysim.experiments.clusters import Cluster, NoCluster
-    from colonysim.experiments.explore import Processes
+    from colonysim.experiments.exploration import Processes
     from colonysim.sdk.environment import surroundings
 
     if dask is None:
@@ -133,8 +133,8 @@ def _sweep(
     file: Path, scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool
 ) -> tuple[list[Outcome], list[int]]:
     """Run the seeds, and return the outcomes so far and the signals that stopped the exploration early."""
-    from colonysim.experiments.explore import Stop
-    from colonysim.experiments.explore import explore as explored
+    from colonysim.experiments.exploration import Stop
+    from colonysim.experiments.exploration import explore as explored
 
     outcomes: list[Outcome] = []
     signals: list[int] = []
@@ -208,8 +208,8 @@ def _beside(file: Path, seed: int, given: Path | None) -> Path:
 
 def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -> dict[str, Any]:
     """Shrink, write it down, and say how to run it."""
-    from colonysim.experiments.shrink import CannotShrink
-    from colonysim.experiments.shrink import shrink as made_small
+    from colonysim.experiments.shrinker import CannotShrink
+    from colonysim.experiments.shrinker import shrink as made_small
     from colonysim.sdk.environment import surroundings
 
     began = time.monotonic()

@@ -365,7 +365,7 @@ def verify(
     if again and not real:
         fail("--again goes with --real: in virtual time a case gives the same answers each time")
     try:
-        results = report.run(
+        results = report.play_all(
             cases,
             url,
             virtual=not real,

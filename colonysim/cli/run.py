@@ -244,7 +244,7 @@ def _write(kind: str, done: Run, path: Path) -> None:
         if kind == "report":
             report.write_html(done, path)
         elif kind == "perfetto":
-            perfetto.write(done, path)
+            perfetto.write_perfetto(done, path)
         elif kind == "csv":
             report.write_csv(done, path)
         else:

@@ -50,7 +50,7 @@ def take(paths: Iterable[Path], failed: list[Path] | None = None) -> list[Row]:
     if chosen:
         target = InProcess(simulation_for_cases())
         for path in files(chosen):
-            case = player.load(path)
+            case = player.load_case(path)
             target.reset()
             if not list(player.play(case, target)):
                 _count(case, rows)

@@ -28,7 +28,7 @@ class BadCase(ValueError):
     """The case cannot be played as it is written."""
 
 
-def load(path: Path) -> dict[str, Json]:
+def load_case(path: Path) -> dict[str, Json]:
     """A case from its file. Errors: BadCase."""
     try:
         case = json.loads(path.read_text(encoding="utf-8-sig"))

@@ -18,7 +18,7 @@ from colonysim.conformance.targets import Http, InProcess, Target, simulation_fo
 _SHOWN: Final = 3
 
 
-class Result(msgspec.Struct, frozen=True):
+class CaseResult(msgspec.Struct, frozen=True):
     """One case, and every difference in a line: those of its last attempt, and those of attempts before."""
 
     case: str
@@ -44,7 +44,7 @@ def files(paths: Iterable[Path]) -> list[Path]:
     return list(found.values())
 
 
-def run(
+def play_all(
     paths: Iterable[Path],
     url: str | None,
     *,
@@ -53,7 +53,7 @@ def run(
     progress: bool,
     console: Console,
     again: int = 0,
-) -> list[Result]:
+) -> list[CaseResult]:
     """Play all cases against a server, or against a simulation in this process. Errors: BadCase, OSError.
 
     Cases that differ are played up to `again` times more, after all others, and say so.
@@ -72,7 +72,7 @@ def run(
         task = bar.add_task("playing", total=len(found))
         for path in found:
             bar.update(task, description=path.stem[:40].ljust(40))
-            results.append(Result(path.stem, path.parent.name, _play(path, target)))
+            results.append(CaseResult(path.stem, path.parent.name, _play(path, target)))
             bar.advance(task)
         for _ in range(again):
             for place, (path, result) in enumerate(zip(found, results, strict=True)):
@@ -82,7 +82,7 @@ def run(
     return results
 
 
-def _played_again(result: Result, differences: list[str]) -> Result:
+def _played_again(result: CaseResult, differences: list[str]) -> CaseResult:
     earlier = [*result.earlier, *result.differences]
     return msgspec.structs.replace(result, differences=differences, attempts=result.attempts + 1, earlier=earlier)
 
@@ -90,14 +90,14 @@ def _played_again(result: Result, differences: list[str]) -> Result:
 def _play(path: Path, target: Target) -> list[str]:
     try:
         target.reset()
-        return list(player.play(player.load(path), target))
+        return list(player.play(player.load_case(path), target))
     except player.BadCase:
         raise
     except Exception as error:  # a case that breaks must not hide the others
         return [f"{type(error).__name__}: {error}"]
 
 
-def show(results: list[Result], console: Console, verbose: bool) -> None:
+def show(results: list[CaseResult], console: Console, verbose: bool) -> None:
     """What failed, now or at first, and a table by folder."""
     for result in results:
         attempt = f" at attempt {result.attempts}" if result.attempts > 1 else ""

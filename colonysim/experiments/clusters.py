@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from importlib import import_module
 from typing import Any
 
-from colonysim.experiments.explore import Pool
+from colonysim.experiments.exploration import Pool
 from colonysim.scenarios.programs import Surroundings
 
 

@@ -19,7 +19,7 @@ _FIRST_GROUP: Final = 3
 _OUTCOMES: Final = {state.value: state.name.lower() for state in ProcessState} | {WAITING: "given back"}
 
 
-def write(run: Run, path: Path) -> int:
+def write_perfetto(run: Run, path: Path) -> int:
     """Write the file, an event at a time; returns how many."""
     encode = msgspec.json.Encoder().encode
     count = 0

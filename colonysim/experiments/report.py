@@ -297,6 +297,7 @@ def html_page(run: Run) -> str:
 
 
 def write_html(run: Run, path: Path) -> None:
+    """Write the page of a run to a file. Errors: OSError."""
     path.write_text(html_page(run), encoding="utf-8")
 
 

@@ -1,10 +1,9 @@
 """The public names of colonysim.faults, each imported when it is first used."""
 
-from colonysim.faults.model import HAZARDS as HAZARDS
-from colonysim.faults.model import KINDS as KINDS
 from colonysim.faults.model import ActorFault as ActorFault
 from colonysim.faults.model import AnswerWith as AnswerWith
 from colonysim.faults.model import AnyFault as AnyFault
+from colonysim.faults.model import BadFault as BadFault
 from colonysim.faults.model import ClockSkew as ClockSkew
 from colonysim.faults.model import Crash as Crash
 from colonysim.faults.model import Delay as Delay
@@ -22,21 +21,15 @@ from colonysim.faults.model import Pause as Pause
 from colonysim.faults.model import Plan as Plan
 from colonysim.faults.model import Reorder as Reorder
 from colonysim.faults.model import Restart as Restart
+from colonysim.faults.model import Role as Role
 from colonysim.faults.model import ServerFault as ServerFault
 from colonysim.faults.model import SlowDown as SlowDown
+from colonysim.faults.model import Span as Span
 from colonysim.faults.model import Swarm as Swarm
 from colonysim.faults.model import Victim as Victim
-from colonysim.faults.model import chance as chance
-from colonysim.faults.model import check_end as check_end
-from colonysim.faults.model import kind_of as kind_of
-from colonysim.faults.model import named as named
 from colonysim.faults.model import read_faults as read_faults
 from colonysim.faults.triggers import After as After
-from colonysim.faults.triggers import BadFault as BadFault
 from colonysim.faults.triggers import Match as Match
 from colonysim.faults.triggers import Names as Names
-from colonysim.faults.triggers import Role as Role
-from colonysim.faults.triggers import Span as Span
 from colonysim.faults.triggers import Times as Times
 from colonysim.faults.triggers import When as When
-from colonysim.faults.triggers import fits as fits

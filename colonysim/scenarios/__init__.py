@@ -1,1 +1,5 @@
 """Scenario files, workloads, recorded traces, simulated executors, checks, metrics and the runner."""
+
+from colonysim.facade import lazy_names
+
+__getattr__, __dir__, __all__ = lazy_names(__name__, __file__)

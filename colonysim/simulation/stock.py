@@ -6,11 +6,13 @@ from typing import Final
 
 from colonysim.core.operations.colonies import AddColony
 from colonysim.core.operations.users import AddUser
+from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.core.specs import Colony, User
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire.identity import Identity
 
 PORT: Final = 50080
+SERVER_KEY: Final = STOCK_SERVER_KEY
 COLONY: Final = "dev"
 USER: Final = "myuser"
 COLONY_OWNER: Final = Identity(

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from colonysim.experiments.explore import Processes, explore, overview
+from colonysim.experiments.exploration import Processes, explore, overview
 from colonysim.scenarios.scenario import Scenario
 from colonysim.sdk.environment import surroundings
 

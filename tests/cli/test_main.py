@@ -318,7 +318,9 @@ def test_a_case_that_is_as_recorded_the_second_time_has_passed(
     played = iter([["too early"], []])
     monkeypatch.setattr(report, "_play", lambda path, target: next(played))
     console = Console(force_terminal=False, width=100)
-    (result,) = report.run([ONE_CASE], None, virtual=True, timezone="UTC", progress=False, console=console, again=5)
+    (result,) = report.play_all(
+        [ONE_CASE], None, virtual=True, timezone="UTC", progress=False, console=console, again=5
+    )
     assert (result.differences, result.attempts, result.earlier) == ([], 2, ["too early"])
     report.show([result], console, verbose=False)
     told = capsys.readouterr().out

@@ -43,12 +43,12 @@ def test_there_are_cases() -> None:
 @pytest.mark.parametrize("path", CASES, ids=_id)
 def test_case_in_process(path: Path, simulation: Simulation, in_process: Target) -> None:
     in_process.reset()
-    assert list(player.play(player.load(path), in_process)) == []
+    assert list(player.play(player.load_case(path), in_process)) == []
     simulation.check()
 
 
 @pytest.mark.parametrize("path", CASES, ids=_id)
 def test_case_over_http(path: Path, simulation: Simulation, over_http: Target) -> None:
     over_http.reset()
-    assert list(player.play(player.load(path), over_http)) == []
+    assert list(player.play(player.load_case(path), over_http)) == []
     simulation.check()

@@ -72,7 +72,7 @@ def play(case: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("part", ["status", "payloadtype", "body"])
 def test_a_reply_that_differs_in_any_part_fails(part: str) -> None:
     """A case of the recorded ones, with one part of one reply changed."""
-    case = player.load(CASES / "b-processes" / "assign-by-name.json")
+    case = player.load_case(CASES / "b-processes" / "assign-by-name.json")
     assert play(case) == []
     step = next(step for step in reversed(case["steps"]) if part in step.get("expect", {}))
     step["expect"][part] = 299 if part == "status" else "something else"

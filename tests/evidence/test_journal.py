@@ -248,7 +248,7 @@ def test_every_recorded_case_is_replayed(path: Path) -> None:
     asked = set()
     for case in CASES:
         target.reset()
-        list(player.play(player.load(case), target))
+        list(player.play(player.load_case(case), target))
         asked |= {call.payload_type for call in sim.calls}
     assert sim.journal is not None
     digest = sim.journal.digest()

@@ -10,7 +10,7 @@ import pytest
 from pycolonies import Colonies, ColoniesConnectionError
 
 from colonysim import Simulation, WebServer
-from colonysim.simulation import stock
+from colonysim import stock
 
 
 class Host(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any
 from crypto import Crypto
 from pycolonies import Colonies
 
-from colonysim.simulation import stock
+from colonysim import stock
 
 
 def register(client: Colonies, name: str = "python-executor") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from colonysim.wire import identity
+from colonysim import identity
 
 
 class Speaker:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from colonysim.wire import identity
-from colonysim.core.settings import STOCK_SERVER_KEY
-from colonysim.conformance.comparison import Likeness
-from colonysim.simulation import stock
+from colonysim import identity
+
+from colonysim.conformance import Likeness
+from colonysim import stock
 
 from .conftest import Host
 from .speaking import Speaker
@@ -64,7 +64,7 @@ def _key(command: str, line: dict[str, Any]) -> str | None:
     if given:
         return given[1]
     if line["payloadtype"] in BY_SERVER_OWNER:
-        return STOCK_SERVER_KEY
+        return stock.SERVER_KEY
     owner = line["payloadtype"] in BY_COLONY_OWNER
     return stock.COLONY_OWNER.private_key if owner else stock.USER_IDENTITY.private_key
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from colonysim.wire import identity
-from colonysim.simulation import stock
+from colonysim import identity
+from colonysim import stock
 
 from .conftest import Host
 from .speaking import Speaker

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from pycolonies import ColoniesConnectionError, Workflow, func_spec
 
-from colonysim.simulation import stock
+from colonysim import stock
 
 from . import python_executor
 from .conftest import Host

@@ -113,7 +113,7 @@ def test_a_run_of_nothing_has_a_page(tmp_path: Path) -> None:
     run = Run(replace(SMALL, executors=(), workload=()))
     run.execute()
     assert data_in(report.html_page(run))["summary"]["submitted"] == 0
-    perfetto.write(run, tmp_path / "p.json")
+    perfetto.write_perfetto(run, tmp_path / "p.json")
 
 
 def test_csv_and_summary_hold_the_whole_run(done: Run, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_csv_and_summary_hold_the_whole_run(done: Run, tmp_path: Path) -> None:
 
 
 def test_the_chrome_trace_has_a_slice_for_each_attempt(done: Run, tmp_path: Path) -> None:
-    count = perfetto.write(done, tmp_path / "p.json")
+    count = perfetto.write_perfetto(done, tmp_path / "p.json")
     events = json.loads((tmp_path / "p.json").read_text())["traceEvents"]
     assert len(events) == count
     slices = [event for event in events if event["ph"] == "X" and event["pid"] >= 3]

@@ -71,7 +71,7 @@ def changed(frozen: bytes, **parts: Any) -> bytes:
 def requests_of(case: Path) -> list[tuple[int, Request]]:
     """What a recorded conversation asks of the server, and when."""
     sim = Simulation(SETTINGS, mode="manual")
-    list(player.play(player.load(case), InProcess(sim)))
+    list(player.play(player.load_case(case), InProcess(sim)))
     found = []
     for call in sim.calls:
         if isinstance(call.message, Message):

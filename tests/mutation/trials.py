@@ -29,9 +29,9 @@ LEFT_OUT = (
     "tests/properties/test_malformed.py",
     "tests/programs/test_scheduler.py",
     "tests/experiments/test_report.py",
-    "tests/experiments/test_explore.py",
+    "tests/experiments/test_exploration.py",
     "tests/programs/test_interrupts.py",
-    "tests/experiments/test_shrink.py",
+    "tests/experiments/test_shrinker.py",
     "tests/scenarios/test_traces.py",
     "tests/kernel/test_randomness.py",
 )

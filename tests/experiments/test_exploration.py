@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from colonysim.experiments import explore as module
-from colonysim.experiments.explore import Outcome, Pool, Processes, Stop, explore, overview, run_seed
+from colonysim.experiments import exploration as module
+from colonysim.experiments.exploration import Outcome, Pool, Processes, Stop, explore, overview, run_seed
 from colonysim.scenarios.scenario import Scenario
 
 TWICE = """

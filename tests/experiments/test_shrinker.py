@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonysim.experiments.explore import run_seed
+from colonysim.experiments.exploration import run_seed
 from colonysim.experiments.minimise import at, fewest, least, most, paths, put
-from colonysim.experiments.shrink import CannotShrink, Shrunk, Size, Wanted, shrink
+from colonysim.experiments.shrinker import CannotShrink, Shrunk, Size, Wanted, shrink
 from colonysim.faults.model import Crash, LoseReply, Partition
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.writer import as_data, as_text
