@@ -144,14 +144,13 @@ def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bo
     from rich.status import Status
 
     from colonysim.experiments.compare import refuse_twins, run_variants
-    from colonysim.sdk.environment import surroundings
 
     quiet = quiet or not err.is_terminal
     done = 0
     try:
         refuse_twins(file, variants)
         if quiet:
-            return run_variants(file, variants, seeds, surroundings=surroundings)
+            return run_variants(file, variants, seeds)
         with Status("", console=err) as status:
 
             def told(name: str, seed: int) -> None:
@@ -159,7 +158,7 @@ def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bo
                 done += 1
                 status.update(f"run {done:,} of {len(variants) * seeds:,}: {name}, seed {seed + 1}")
 
-            return run_variants(file, variants, seeds, told, surroundings)
+            return run_variants(file, variants, seeds, told)
     except (OSError, ValueError) as error:
         fail(refusal(error, file))
 

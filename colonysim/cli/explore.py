@@ -119,12 +119,11 @@ def shrink(
 def _pool(workers: int | None, dask: str | None) -> Pool:
     from colonysim.experiments.clusters import Cluster, NoCluster
     from colonysim.experiments.exploration import Processes
-    from colonysim.sdk.environment import surroundings
 
     if dask is None:
-        return Processes(workers, surroundings)
+        return Processes(workers)
     try:
-        return Cluster(dask, workers, surroundings)
+        return Cluster(dask, workers)
     except NoCluster as error:
         fail(str(error))
 
@@ -210,7 +209,6 @@ def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -
     """Shrink, write it down, and say how to run it."""
     from colonysim.experiments.shrinker import CannotShrink
     from colonysim.experiments.shrinker import shrink as made_small
-    from colonysim.sdk.environment import surroundings
 
     began = time.monotonic()
     try:
@@ -220,7 +218,6 @@ def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -
                 seed,
                 limit=runs,
                 progress=lambda done, size: told(done, str(size)),
-                surroundings=surroundings,
             )
         _write(small, to)
     except CannotShrink as error:

@@ -63,7 +63,6 @@ def run(
 ) -> None:
     """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
     from colonysim.scenarios.runner import Run
-    from colonysim.sdk.environment import surroundings
 
     on_errors = on_journal_errors(journal_errors, journal)
     files = {"report": report, "perfetto": perfetto, "csv": csv, "summary": summary}
@@ -87,7 +86,7 @@ def run(
     recorded = {} if journal is None else {"journal": journal}
     try:
         with _progress(scenario, quiet=as_json) as progress:
-            done = Run(scenario, seed, progress, journal, surroundings, on_errors)
+            done = Run(scenario, seed, progress, journal, on_errors)
             result = done.execute()
     except JournalFailed as error:
         fail(str(error), FAILED)

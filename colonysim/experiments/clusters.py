@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import Any
 
 from colonysim.experiments.exploration import Pool
-from colonysim.scenarios.programs import Surroundings
 
 
 class NoCluster(ValueError):
@@ -18,7 +17,7 @@ class NoCluster(ValueError):
 class Cluster(Pool):
     """An existing cluster by its address, or one on this machine for `local`. Errors: NoCluster."""
 
-    def __init__(self, address: str, width: int | None = None, surroundings: Surroundings | None = None) -> None:
+    def __init__(self, address: str, width: int | None = None) -> None:
         try:
             distributed: Any = import_module("distributed")
         except ImportError:
@@ -37,7 +36,7 @@ class Cluster(Pool):
         if not threads:
             self.close(at_once=True)
             raise NoCluster(f"the cluster at {address!r} has nobody who could run anything: start `dask worker`")
-        super().__init__(threads, surroundings)
+        super().__init__(threads)
         self._executor: Executor = self._client.get_executor(pure=False)
 
     def executor(self) -> Executor:

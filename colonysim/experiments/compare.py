@@ -13,7 +13,6 @@ import msgspec
 from msgspec.structs import replace
 
 from colonysim.scenarios.metrics import Summary
-from colonysim.scenarios.programs import Surroundings
 from colonysim.scenarios.runner import Failure, Run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.vacuity import FaultCount
@@ -176,11 +175,8 @@ def run_variants(
     variants: dict[str, tuple[str, ...]],
     seeds: int,
     told: Callable[[str, int], None] = lambda name, seed: None,
-    surroundings: Surroundings | None = None,
 ) -> list[Variant]:
     """Run a scenario under each variant's overrides with so many seeds, from the scenario's own on.
-
-    `surroundings` are for programs, as in Run.
 
     Errors: BadScenario for a file or an override that is none, ValueError for fewer than one seed.
     """
@@ -194,12 +190,12 @@ def run_variants(
     for number in range(seeds):
         for name, scenario in scenarios.items():
             told(name, number)
-            runs[name].append(_run(scenario, scenario.seed + number, surroundings))
+            runs[name].append(_run(scenario, scenario.seed + number))
     return [Variant(name, variants[name], tuple(done)) for name, done in runs.items()]
 
 
-def _run(scenario: Scenario, seed: int, surroundings: Surroundings | None) -> VariantRun:
-    run = Run(scenario, seed, surroundings=surroundings)
+def _run(scenario: Scenario, seed: int) -> VariantRun:
+    run = Run(scenario, seed)
     result = run.execute()
     failures = tuple(replace(failure, story="") for failure in result.failures)
     return VariantRun(seed, result.digest, result.summary, failures, result.faults, result.warnings, run.recorded_notes)

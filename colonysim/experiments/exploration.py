@@ -25,7 +25,6 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from colonysim.scenarios.programs import Surroundings
 from colonysim.scenarios.runner import BREAKS, Failure, Run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning
@@ -85,11 +84,11 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: tuple[Outcome, ...]
 
 
-def run_seed(scenario: Scenario, seed: int, surroundings: Surroundings | None = None) -> Outcome:
+def run_seed(scenario: Scenario, seed: int) -> Outcome:
     """Run a scenario with one seed. Errors: ValueError for a scenario that cannot be run at all."""
     try:
         with _one_at_a_time:
-            result = Run(scenario, seed, surroundings=surroundings).execute()
+            result = Run(scenario, seed).execute()
     except ValueError:
         raise
     except Exception as error:
@@ -165,15 +164,14 @@ def _idle_under_all(outcomes: list[Outcome], faults: dict[str, Struck]) -> Itera
 
 # ---------------------------------------------------------------- many
 class Pool:
-    """Where seeds are run: `width` of them at a time. `surroundings` are for programs, as in Run."""
+    """Where seeds are run: `width` of them at a time."""
 
-    def __init__(self, width: int, surroundings: Surroundings | None = None) -> None:
+    def __init__(self, width: int) -> None:
         self.width = width
-        self.surroundings = surroundings
 
     def submit(self, scenario: Scenario, seed: int) -> Future[Outcome]:
         """Begin a run."""
-        return self.executor().submit(run_seed, scenario, seed, self.surroundings)
+        return self.executor().submit(run_seed, scenario, seed)
 
     def executor(self) -> Executor:
         """What runs it."""
@@ -189,8 +187,8 @@ class Pool:
 class Processes(Pool):
     """Processes of this machine."""
 
-    def __init__(self, width: int | None = None, surroundings: Surroundings | None = None) -> None:
-        super().__init__(width or os.cpu_count() or 1, surroundings)
+    def __init__(self, width: int | None = None) -> None:
+        super().__init__(width or os.cpu_count() or 1)
         self._made: ProcessPoolExecutor | None = None
         self._others: list[BaseProcess] = []
 

@@ -18,7 +18,6 @@ from colonysim.experiments.determinise import Strike, pinned, read_strike
 from colonysim.experiments.minimise import Where, at, fewest, least, most, paths, put
 from colonysim.faults.model import AnyFault, MessageFault, named
 from colonysim.scenarios import writer
-from colonysim.scenarios.programs import Surroundings
 from colonysim.scenarios.runner import Failure, Run
 from colonysim.scenarios.scenario import Scenario
 
@@ -108,9 +107,9 @@ Progress = Callable[[int, Size], None]
 """Told after each run: how many there have been, and the smallest size so far."""
 
 
-def try_out(scenario: Scenario, seed: int, wanted: Wanted | None, surroundings: Surroundings | None) -> Trial:
+def try_out(scenario: Scenario, seed: int, wanted: Wanted | None) -> Trial:
     """Run a candidate. Errors: ValueError where it makes no sense."""
-    run = Run(scenario, seed, surroundings=surroundings)
+    run = Run(scenario, seed)
     strikes: dict[str, list[Strike]] = {}
     noted = run.sim.on_fault
 
@@ -155,16 +154,14 @@ class Shrinker:
         wanted: Wanted | None = None,
         limit: int = 500,
         progress: Progress | None = None,
-        surroundings: Surroundings | None = None,
     ) -> None:
         self.seed = seed
-        self.surroundings = surroundings
         self.limit = limit
         self.progress = progress
         self.runs = 0
         self._known: dict[bytes, bool] = {}
         self.best = self._plain(scenario)
-        self.trial = try_out(self.best, seed, wanted, surroundings)
+        self.trial = try_out(self.best, seed, wanted)
         self.runs += 1
         if self.trial.failure is None:
             found = ", ".join(f"{one.kind} {one.name!r}" for one in self.trial.failures)
@@ -199,7 +196,7 @@ class Shrinker:
         try:
             msgspec.convert({**data, "folder": candidate.folder}, Scenario)  # what is written must be readable
             self.runs += 1
-            trial = try_out(candidate, self.seed, self.wanted, self.surroundings)
+            trial = try_out(candidate, self.seed, self.wanted)
         except ValueError:
             pass  # it makes no sense without what was left out
         else:
@@ -377,12 +374,10 @@ def shrink(
     wanted: Wanted | None = None,
     limit: int = 500,
     progress: Progress | None = None,
-    surroundings: Surroundings | None = None,
 ) -> Shrunk:
     """Make a scenario that fails with a seed as small as it can be and still fail in the same way.
 
     `wanted` is which failure must stay, the first one where it is not given; `limit` is how many runs that may
-    take; `surroundings` are for programs, as in Run. Errors: CannotShrink where it does not fail so; ValueError
-    for a scenario that cannot be run.
+    take. Errors: CannotShrink where it does not fail so; ValueError for a scenario that cannot be run.
     """
-    return Shrinker(scenario, seed, wanted, limit, progress, surroundings).shrink()
+    return Shrinker(scenario, seed, wanted, limit, progress).shrink()

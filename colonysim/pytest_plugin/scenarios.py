@@ -57,12 +57,11 @@ def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest
     """Run the scenario of a marker; what must not be in it fails the test, and with `strict` what did nothing."""
     from colonysim.pytest_plugin import idle
     from colonysim.scenarios.runner import run
-    from colonysim.sdk.environment import surroundings
 
     if given is None:
         raise pytest.UsageError("colonysim_result needs @pytest.mark.colonysim(scenario='file.yaml')")
     scenario, path = scenario_of(given, faults, request)
-    result = run(scenario, seed, surroundings)
+    result = run(scenario, seed)
     if not result.ok:
         lines = [f"scenario {scenario.name!r} does not hold with seed {seed}:"]
         for failure in result.failures:

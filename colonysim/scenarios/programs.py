@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from string import Template
@@ -28,7 +28,6 @@ from colonysim.wire import identity
 
 HOST: Final = "localhost"
 
-Surroundings = Callable[[Simulation, dict[str, str]], AbstractContextManager[None]]
 """What programs run in: SDK calls reach the simulation, and these environment variables are set."""
 
 

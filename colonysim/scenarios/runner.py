@@ -28,7 +28,7 @@ from colonysim.scenarios.checks import Checks, Finding
 from colonysim.scenarios.executors import ExecutorGroup, Fleet
 from colonysim.scenarios.files import BadScenario
 from colonysim.scenarios.metrics import Metrics, Summary, summarise
-from colonysim.scenarios.programs import Cast, Surroundings
+from colonysim.scenarios.programs import Cast
 from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
 from colonysim.scenarios.vacuity import Evidence, FaultCount, fault_counts
 from colonysim.scenarios.warnings import RunWarning
@@ -98,8 +98,7 @@ Progress = Callable[[float, Metrics], None]
 class Run:
     """One run, with all that reports are made from.
 
-    `journal` is a file that takes the history, `journal_errors` what to do when it cannot; `surroundings` are what
-    the scenario's programs run in: colonysim.sdk.environment has them.
+    `journal` is a file that takes the history, `journal_errors` what to do when it cannot.
     """
 
     def __init__(
@@ -108,11 +107,8 @@ class Run:
         seed: int | None = None,
         progress: Progress | None = None,
         journal: Path | None = None,
-        surroundings: Surroundings | None = None,
         journal_errors: JournalErrors = JournalErrors.CONTINUE,
     ) -> None:
-        if scenario.programs and surroundings is None:
-            raise ValueError("programs need a way to the server: give surroundings, from colonysim.sdk.environment")
         self.scenario = scenario
         self.seed = scenario.seed if seed is None else seed
         self.progress = progress
@@ -131,7 +127,6 @@ class Run:
         except Refused as refused:
             raise BadScenario("", "colony", f"it is refused: {refused.text}") from None
         self.fleet = Fleet(self.sim, self.colony.id, scenario.colony)
-        self.surroundings = surroundings
         self.cast = Cast(self.sim, self.colony, scenario.programs, scenario.base())
         self.start_ns = self.storm_end_ns = self.sim.world.now_ns
         self.strikes = Strikes(self.start_ns)
@@ -202,9 +197,11 @@ class Run:
 
     def _set_up(self, on_stage: ExitStack) -> None:
         self._prepare()
-        if self.surroundings is not None and self.scenario.programs:
+        if self.scenario.programs:
+            from colonysim.sdk.environment import sdk_environment  # it loads the web application
+
             on_stage.enter_context(self.cast.loaded())
-            on_stage.enter_context(self.surroundings(self.sim, self.cast.environment))
+            on_stage.enter_context(sdk_environment(self.sim, self.cast.environment))
             on_stage.enter_context(self.cast.on_stage())
         self.checks.begin(self.start_ns, "start")
 
@@ -425,6 +422,6 @@ def _divided(error: Exception) -> tuple[str, str]:
     return text, rest
 
 
-def run(scenario: Scenario, seed: int | None = None, surroundings: Surroundings | None = None) -> Result:
+def run(scenario: Scenario, seed: int | None = None) -> Result:
     """Run a scenario with a seed, its own where none is given. Errors: ValueError for what cannot be run."""
-    return Run(scenario, seed, surroundings=surroundings).execute()
+    return Run(scenario, seed).execute()

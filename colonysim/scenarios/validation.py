@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 from msgspec.structs import replace
 
 from colonysim.scenarios.lint import lint
@@ -11,7 +9,6 @@ from colonysim.scenarios.recorded import without_missing
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning
-from colonysim.simulation.simulation import Simulation
 
 
 def check(scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
@@ -21,13 +18,8 @@ def check(scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
     Errors: ValueError, as of a run: BadScenario, BadTrace, BadProgram.
     """
     reduced, missing = without_missing(scenario)
-    run = Run(replace(reduced, journal=False), surroundings=_nowhere)
+    run = Run(replace(reduced, journal=False))
     run.rehearse()
     notes = [*(f"{file} is not there; a run needs it" for file in missing), *run.recorded_notes]
     executors_known = not missing or scenario.sites is None  # those of sites stand in the recorded file
     return notes, lint(scenario, run.groups) if executors_known else []
-
-
-def _nowhere(sim: Simulation, environment: dict[str, str]) -> AbstractContextManager[None]:
-    """The surroundings of programs that are loaded and never started."""
-    return nullcontext()

@@ -1,4 +1,4 @@
-"""What the programs of scenarios run in: SDK calls reach the simulation, and find it by the environment."""
+"""The environment that the programs of a scenario run in: variables, and SDK calls that reach the simulation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from colonysim.simulation.simulation import Simulation
 
 
 @contextmanager
-def surroundings(sim: Simulation, environment: dict[str, str]) -> Iterator[None]:
+def sdk_environment(sim: Simulation, variables: dict[str, str]) -> Iterator[None]:
     """Lead the SDK calls of this process to a simulation, and set environment variables for as long."""
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         with intercept(sim):
             yield

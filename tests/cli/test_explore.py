@@ -17,7 +17,6 @@ import pytest
 
 from colonysim.experiments.exploration import Processes, explore, overview
 from colonysim.scenarios.scenario import Scenario
-from colonysim.sdk.environment import surroundings
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 EXACTLY_ONCE = SCENARIOS / "exactly_once.yaml"
@@ -107,7 +106,7 @@ def test_a_careless_executor_is_caught_made_small_and_replayed_word_for_word(
 
 def test_without_the_mistake_no_seed_fails() -> None:
     scenario = Scenario.load(EXACTLY_ONCE)
-    view = overview(explore(scenario, range(1, 61), Processes(2, surroundings)))
+    view = overview(explore(scenario, range(1, 61), Processes(2)))
     assert view.failed == ()
     assert view.digests == view.seeds == 60
 

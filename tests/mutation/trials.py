@@ -142,7 +142,6 @@ class Scenarios:
     def passes(self, name: str, following: str | None) -> bool:
         from colonysim.evidence.invariants import Invariants, InvariantViolation
         from colonysim.scenarios.runner import run
-        from colonysim.sdk.environment import surroundings
 
         at_rest = Invariants.at_rest
 
@@ -156,7 +155,7 @@ class Scenarios:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Invariants, "at_rest", noted_at_rest)
             try:
-                kinds = {failure.kind for failure in run(self._scenarios[name], surroundings=surroundings).failures}
+                kinds = {failure.kind for failure in run(self._scenarios[name]).failures}
             except InvariantViolation:
                 kinds = {"invariant"}
             except OutOfTime:

@@ -14,7 +14,6 @@ from colonysim.scenarios.files import BadScenario
 from colonysim.scenarios.programs import BadProgram, check_code
 from colonysim.scenarios.runner import Result, Run, run
 from colonysim.scenarios.scenario import Scenario
-from colonysim.sdk.environment import surroundings
 
 HEAD = "version: 1\nphases: {storm_s: 600, calm_s: 3600}\n"
 
@@ -26,7 +25,7 @@ def written(folder: Path, code: str, text: str) -> Scenario:
 
 
 def played(folder: Path, code: str, text: str, seed: int = 1) -> Result:
-    return run(written(folder, code, text), seed, surroundings)
+    return run(written(folder, code, text), seed)
 
 
 EXECUTOR = """
@@ -206,7 +205,7 @@ def test_code_that_cannot_be_run_is_told_with_what_would_do(
     tmp_path: Path, code: str, place: str, words: list[str]
 ) -> None:
     scenario = written(tmp_path, code, f"programs: [{{name: one, code: '{place}'}}]\n")
-    for tried in (lambda: run(scenario, 1, surroundings), lambda: check_code(scenario.programs, scenario.base())):
+    for tried in (lambda: run(scenario, 1), lambda: check_code(scenario.programs, scenario.base())):
         with pytest.raises(BadProgram) as refused:
             tried()
         for word in words:
@@ -227,13 +226,6 @@ def test_fields_that_make_no_sense_are_told_by_name(tmp_path: Path, fields: dict
         written(tmp_path, "", f"programs: [{ {'name': 'one', 'code': 'code.py:main'} | fields }]\n")
     for word in words:
         assert word in str(refused.value)
-
-
-def test_without_surroundings_nothing_is_run(tmp_path: Path) -> None:
-    """SDK calls would go to whatever listens at localhost."""
-    scenario = written(tmp_path, "def main(): pass", "programs: [{name: one, code: 'code.py:main'}]\n")
-    with pytest.raises(ValueError, match="surroundings"):
-        Run(scenario)
 
 
 CLOSES_TWICE = """
@@ -259,7 +251,7 @@ def test_a_double_close_strikes_in_a_scenario(tmp_path: Path, probability: float
     workload: [{{name: w, arrivals: {{kind: constant, every_s: 1}}, count: 40, mix: [{{executortype: cli}}]}}]
     faults: [{{kind: hazard, hazard: double_close, until_s: 500, probability: {probability}}}]
     """
-    again = Run(written(tmp_path, CLOSES_TWICE, text), 1, surroundings=surroundings)
+    again = Run(written(tmp_path, CLOSES_TWICE, text), 1)
     result = again.execute()
     struck = sum(call.verdict == "hazard" for call in again.sim.calls)
     assert least <= struck <= most

@@ -12,7 +12,6 @@ import pytest
 
 from colonysim.scenarios.runner import run
 from colonysim.scenarios.scenario import Scenario
-from colonysim.sdk.environment import surroundings
 
 ROOT = Path(__file__).parents[2]
 DIGESTS = Path(__file__).with_name("shipped_digests.json")
@@ -22,7 +21,7 @@ SHIPPED = [path for path in sorted((ROOT / "scenarios").glob("*.yaml")) if path.
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_scenario_holds_and_is_what_it_was(path: Path) -> None:
-    result = run(Scenario.load(path), surroundings=surroundings)
+    result = run(Scenario.load(path))
     assert result.ok, [failure.text for failure in result.failures]
     known = json.loads(DIGESTS.read_text())
     assert result.digest == known[path.stem], f"{path.stem} has another history than before; see this file's head"
@@ -30,7 +29,7 @@ def test_a_shipped_scenario_holds_and_is_what_it_was(path: Path) -> None:
 
 def test_a_blocked_child_may_wake_somebody_out_of_turn() -> None:
     """With this seed the first worker to hear of a plan's children is not the one that has been parked longest."""
-    result = run(Scenario.load(ROOT / "scenarios" / "nested_workflows.yaml"), seed=6, surroundings=surroundings)
+    result = run(Scenario.load(ROOT / "scenarios" / "nested_workflows.yaml"), seed=6)
     assert result.ok, [failure.text for failure in result.failures]
 
 
@@ -43,9 +42,4 @@ def test_there_are_enough_of_them() -> None:
 
 
 if __name__ == "__main__":
-    DIGESTS.write_text(
-        json.dumps(
-            {path.stem: run(Scenario.load(path), surroundings=surroundings).digest for path in SHIPPED}, indent=2
-        )
-        + "\n"
-    )
+    DIGESTS.write_text(json.dumps({path.stem: run(Scenario.load(path)).digest for path in SHIPPED}, indent=2) + "\n")

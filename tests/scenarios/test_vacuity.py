@@ -40,7 +40,6 @@ from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Phases, Scenar
 from colonysim.scenarios.submissions import Submission
 from colonysim.scenarios.traces import BadTrace
 from colonysim.scenarios.workload import Trace, Workload
-from colonysim.sdk.environment import surroundings
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FINE = Scenario(
@@ -70,7 +69,7 @@ def test_all_of_a_shipped_scenario_does_something(path: Path) -> None:
     if path.stem == "grid_day":
         pytest.skip("needs a recorded workload, which is not part of colonysim")
     assert lint(Scenario.load(path)) == []
-    assert [str(one) for one in run(Scenario.load(path), surroundings=surroundings).warnings] == []
+    assert [str(one) for one in run(Scenario.load(path)).warnings] == []
 
 
 # ---------------------------------------------------------------- faults that can never strike
@@ -189,7 +188,7 @@ def test_a_lost_wakeup_counts_where_a_process_stayed_beside_a_parked_call(hazard
 def test_shrunk_or_broken_runs_do_not_warn_of_what_may_have_been_to_come() -> None:
     late = LoseReply(match=CLOSES, when=When(from_s=500, first=1))
     boom = ProgramGroup(name="boom", code="os.path:normpath", args=[5])  # a TypeError at once
-    result = run(replace(FINE, faults=(late,), programs=(boom,)), surroundings=surroundings)
+    result = run(replace(FINE, faults=(late,), programs=(boom,)))
     assert [failure.kind for failure in result.failures] == ["program"]
     assert result.faults[0].count == 0
     assert result.warnings == ()
@@ -301,7 +300,7 @@ def test_programs_that_get_no_work_or_never_ask_are_told(tmp_path: Path) -> None
     gpu = ProgramGroup(name="gpu", code="code.py:sleeps", executor_type="gpu", registered=True)
     idle = ProgramGroup(name="idle", code="code.py:ends")
     scenario = replace(FINE, programs=(gpu, idle), folder=str(tmp_path))
-    result = run(scenario, surroundings=surroundings)
+    result = run(scenario)
     assert result.ok, result.failures
     assert told(result.warnings) == [("program", "gpu", "programs.0"), ("program", "idle", "programs.1")]
     assert "'gpu', an executor of type 'gpu', never got a process" in result.warnings[0].text

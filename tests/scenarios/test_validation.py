@@ -22,7 +22,6 @@ from colonysim.scenarios.runner import Run, run
 from colonysim.scenarios.scenario import Phases, Scenario
 from colonysim.scenarios.traces import BadTrace
 from colonysim.scenarios.validation import check
-from colonysim.sdk.environment import surroundings
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 SHIPPED = {path.stem: path.read_text() for path in sorted(FOLDER.glob("*.yaml")) if path.stem != "grid_day"}
@@ -57,7 +56,7 @@ def test_what_a_run_refuses_is_not_good(tmp_path: Path, text: str, words: str) -
     (tmp_path / "w.json").write_text("{}")
     (tmp_path / "leaves.py").write_text("raise SystemExit(3)")
     scenario = replace(Scenario.read(f"{BASE}{text}\n"), folder=str(tmp_path))
-    for refuse in (lambda: check(scenario), lambda: run(scenario, surroundings=surroundings)):
+    for refuse in (lambda: check(scenario), lambda: run(scenario)):
         with pytest.raises(ValueError, match=re.escape(words)):
             refuse()
 
@@ -164,7 +163,7 @@ def begin(scenario: Scenario) -> None:
     storm_s = scenario.phases.storm_s
     short = Phases(storm_s=None if storm_s is None else min(storm_s, 1.0), calm_s=1.0)
     try:
-        Run(replace(scenario, phases=short), None, stop, surroundings=surroundings).execute()
+        Run(replace(scenario, phases=short), None, stop).execute()
     except Begun:
         pass
 
