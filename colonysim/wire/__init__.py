@@ -1,0 +1,1 @@
+"""Bytes to messages and back, as the reference server reads and writes them; identities and signatures."""
