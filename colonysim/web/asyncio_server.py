@@ -14,6 +14,7 @@ from colonysim.kernel.actors import OWN_THREADS
 from colonysim.web.addresses import BACKLOG
 from colonysim.web.admission import Admission, Full
 from colonysim.web.application import Application, NoReply, Parked, is_control
+from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, HttpReader, HttpRequest, Reply, render
 from colonysim.web.limits import Patience, Phase, connections_at_most
 from colonysim.web.websocket import Session, is_handshake
@@ -65,7 +66,8 @@ class _Connection(asyncio.Protocol):
     def __init__(self, server: AsyncioLoop) -> None:
         self.server = server
         self.app = server.app
-        self.reader = HttpReader(server.app.limits)
+        self.share = Share(server.held)
+        self.reader = HttpReader(server.app.limits, self.share)
         self.busy = False
         self.clogged = False
         """Whether the client leaves its replies unread: then no more of its requests are served."""
@@ -99,7 +101,7 @@ class _Connection(asyncio.Protocol):
             return
         self.reader.feed(data)
         self._go_on()
-        if (self.busy or self.clogged) and self.reader.waiting_bytes > _AHEAD_BYTES:
+        if (self.busy or self.clogged) and self.reader.waiting_bytes > self.server.ahead_bytes:
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -126,6 +128,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.server.connections.discard(self)
         self.server.admission.leave(self)
+        self.share.close()
         self._timer.end()
         if self.parked is not None:
             self.app.sim.abandon(self.parked.pending)
@@ -230,9 +233,12 @@ class _Connection(asyncio.Protocol):
             lambda data: soon(lambda: self._push(data)),
             lambda: soon(transport.close),
             self.app.limits,
+            self.share,
         )
         session.open(request)
-        if data := self.reader.left_over:
+        data = self.reader.left_over
+        self.reader.clear()
+        if data:
             self._guarded(lambda: session.receive(data))
 
     def _push(self, data: bytes) -> None:
@@ -290,6 +296,8 @@ class AsyncioLoop:
         self.loop = asyncio.new_event_loop()
         self.loop.set_exception_handler(self._failed)
         self.admission: Admission[_Connection] = Admission(connections_at_most(app.limits))
+        self.held = HeldBytes(app.limits)
+        self.ahead_bytes = min(_AHEAD_BYTES, self.held.own)
         self.errors: list[BaseException] = []
         self.connections: set[_Connection] = set()
         self.tasks: set[asyncio.Future[None]] = set()

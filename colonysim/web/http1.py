@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.limits import DEFAULTS, Limits, Phase
 
 PLAIN: Final = "text/plain; charset=utf-8"
@@ -98,10 +99,16 @@ class BadRequest(Exception):
 
 
 class HttpReader:
-    """The requests of one connection, in order. Feed it bytes, then ask for the next request."""
+    """The requests of one connection, in order. Feed it bytes, then ask for the next request.
 
-    def __init__(self, limits: Limits = DEFAULTS) -> None:
+    `share` counts the bytes that it holds: what has not been read as a request, and the body of the last request until
+    the next one is asked for.
+    """
+
+    def __init__(self, limits: Limits = DEFAULTS, share: Share | None = None) -> None:
         self._limits = limits
+        self._share = share or Share(HeldBytes(limits))
+        self._chunk_bytes = 0  # of the body that is coming, no longer in the buffer
         self._buffer = bytearray()
         self._scanned = 0  # where in the buffer the search for an end goes on: no byte is looked at again and again
         self._ended = False
@@ -116,12 +123,33 @@ class HttpReader:
         """Bytes from the other side; none means that no more will come."""
         if data:
             self._buffer += data
+            self._share.change(len(data))
         else:
             self._ended = True
 
     def next(self) -> HttpRequest | None:
         """The next request, or None until more bytes have come. Errors: BadRequest, after which all is over."""
-        return next(self._steps)
+        try:
+            request = next(self._steps)
+            if not self._count_held(len(request.body) if request else self._chunk_bytes):
+                all_held = self._share.all_held
+                raise BadRequest(
+                    503, f"all connections together hold held_bytes={all_held.limit}, the most they may; try again"
+                )
+        except BadRequest:
+            self.clear()
+            raise
+        return request
+
+    def clear(self) -> None:
+        """Let go of all that has come: nothing more is read."""
+        self._steps.close()
+        self._buffer = bytearray()
+        self._count_held(0)
+
+    def _count_held(self, body_bytes: int) -> bool:
+        """Count what is held, in the buffer and outside of it; whether all of it may stay."""
+        return self._share.change(len(self._buffer) + body_bytes - self._share.size)
 
     @property
     def waiting_bytes(self) -> int:
@@ -153,6 +181,7 @@ class HttpReader:
                 self.to_say = _CONTINUE
             if length < 0:
                 yield from self._chunks(request)
+                self._chunk_bytes = 0
             elif length:
                 yield from self._body(request, length)
             self.phase = Phase.REQUEST
@@ -167,6 +196,9 @@ class HttpReader:
         self.body_bytes, limit = size, self._limits.body_bytes
         if size > limit:
             raise BadRequest(413, f"a body of {size} bytes or more; this server takes body_bytes={limit}")
+        if size > (most := self._share.all_held.most):
+            why = f"with held_bytes={self._share.all_held.limit} one connection may hold {most}"
+            raise BadRequest(413, f"a body of {size} bytes or more; {why}")
 
     def _head_end(self) -> tuple[int, int] | None:
         """Where a head ends and what follows begins."""
@@ -216,6 +248,7 @@ class HttpReader:
                 request.problem, request.keep = "malformed chunked encoding", False
                 return
             body += self._buffer[:size]
+            self._chunk_bytes = len(body)
             self._take(size + 2)
         trailers = 0
         while trailer := (yield from self._line(request)):

@@ -19,7 +19,7 @@ BODY_BYTES_PER_S: Final = 65_536
 RESERVED_FILES: Final = 64
 """Open files that connections leave to the rest of the process."""
 
-Bytes = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=1, le=2**50)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 
@@ -28,6 +28,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     body_bytes: Bytes = 64 * MIB
     """Body of a request; a longer one is answered 413."""
+    held_bytes: Bytes = 512 * MIB
+    """Sent by all clients together and not finished with: requests that have not wholly come or are being served,
+    and messages that wait on WebSockets. Half of it is divided evenly among `connections`, so that each of them always
+    has its part. A request beyond it is answered 503, a body that could never fit 413; a WebSocket is closed."""
     control_body_bytes: Bytes = MIB
     """Body of a request to the control API; a longer one is answered 413."""
     control_depth: Annotated[int, Meta(ge=1, le=200)] = 32
@@ -48,7 +52,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """For a body, and a second more for each 64 KiB of it that have come; a slower one is answered 408."""
     reply_timeout_s: Seconds = 60.0
     """For a client to take a reply; a slower connection is closed."""
-    connections: Annotated[int, Meta(ge=1)] = 2000
+    connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 2000
     """Connections at a time. One more closes the one that has waited longest for a request; where every
     connection is busy, the new one is answered 503."""
 

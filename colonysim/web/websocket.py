@@ -17,6 +17,7 @@ from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.kernel.connections import HANG_UP, Asked, Connection, HangUp
 from colonysim.web.endpoint import Endpoint
 from colonysim.web.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, Violation, close_code
+from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.http1 import HttpRequest, first_of, is_token, lines_of
 from colonysim.web.limits import DEFAULTS, Limits
 from colonysim.wire.codec import Codec, Dropped
@@ -86,6 +87,7 @@ class Session(Connection):
         write: Callable[[bytes], None],
         drop: Callable[[], None],
         limits: Limits = DEFAULTS,
+        share: Share | None = None,
     ) -> None:
         super().__init__(outside=True)
         self.endpoint = endpoint
@@ -97,6 +99,7 @@ class Session(Connection):
         self._frames: deque[Frame | Violation] = deque()
         self._broken = False
         self._limit = limits.message_bytes
+        self._share = share or Share(HeldBytes(limits))
         self._come_bytes = 0  # of all frames; changed by the one who receives
         self._taken_bytes = 0  # of those that had their turn; changed under the simulation's lock
 
@@ -111,6 +114,7 @@ class Session(Connection):
 
         Errors: ConnectionError where more of them wait than the limits allow.
         """
+        come_bytes, partial_bytes = self._come_bytes, self._reader.waiting_bytes
         if not self._broken:
             self._reader.feed(data)
             try:
@@ -122,6 +126,8 @@ class Session(Connection):
                 self._frames.append(violation)
         if self._reader.waiting_bytes + self._come_bytes - self._taken_bytes > self._limit:
             raise ConnectionAbortedError(f"more than {self._limit} bytes wait on a WebSocket")
+        if not self._share.change(self._come_bytes - come_bytes + self._reader.waiting_bytes - partial_bytes):
+            raise ConnectionAbortedError("all connections together hold the most bytes that they may")
         self.sim.serve(self)
 
     def lost(self) -> None:
@@ -135,6 +141,7 @@ class Session(Connection):
             if isinstance(frame, Violation):
                 return self._complain(frame)
             self._taken_bytes += len(frame.payload) + _FRAME_BYTES
+            self._share.change(-len(frame.payload) - _FRAME_BYTES)
             if frame.opcode is Opcode.PING:
                 self._write(bytes(self._encoder.pong(frame.payload)))
             elif frame.opcode is Opcode.CLOSE:

@@ -21,6 +21,7 @@ from colonysim.kernel.pending import Pending
 from colonysim.web.admission import Admission, Full
 from colonysim.web.application import Application, NoReply
 from colonysim.web.hangups import HangupWatch
+from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, Headers, HttpReader, HttpRequest, Reply, render
 from colonysim.web.limits import Patience, Phase, connections_at_most
 from colonysim.web.websocket import Session, is_handshake
@@ -46,8 +47,14 @@ class _Handler(WSGIRequestHandler):
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.local = self.connection.getsockname()[0]
         self.limits = self.server.application.limits
-        self.reader = HttpReader(self.limits)
+        self.share = Share(self.server.held)
+        self.reader = HttpReader(self.limits, self.share)
         self.patience = Patience(self.limits)
+
+    def finish(self) -> None:
+        """Release what the connection held."""
+        self.share.close()
+        super().finish()
 
     def handle(self) -> None:
         """All requests of the connection, in order."""
@@ -57,7 +64,9 @@ class _Handler(WSGIRequestHandler):
                 request.remote, request.local = self.client_address[0], self.local
                 if is_handshake(request):
                     self.connection.settimeout(None)
-                    _Stream(self.server, self.connection).run(request, self.reader.left_over)
+                    data = self.reader.left_over
+                    self.reader.clear()
+                    _Stream(self.server, self.connection, self.share).run(request, data)
                     return
                 if not self._serve(request):
                     return
@@ -170,13 +179,13 @@ class _Handler(WSGIRequestHandler):
 class _Stream:
     """A WebSocket on a thread: reads in this one, writes in another, for pushes must not wait."""
 
-    def __init__(self, server: _Server, connection: socket.socket) -> None:
+    def __init__(self, server: _Server, connection: socket.socket, share: Share) -> None:
         self.connection = connection
         self._out: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._limits = server.application.limits
         self._unread_bytes = 0
         self._lock = threading.Lock()  # for the number above
-        self.session = Session(server.application.endpoint, self._put, lambda: self._out.put(None), self._limits)
+        self.session = Session(server.application.endpoint, self._put, lambda: self._out.put(None), self._limits, share)
 
     def run(self, request: HttpRequest, data: bytes) -> None:
         """Speak until one side goes."""
@@ -236,6 +245,7 @@ class _Server(ThreadedWSGIServer):
         self.application = app
         self.threads: dict[socket.socket, threading.Thread] = {}
         self.admission: Admission[socket.socket] = Admission(connections_at_most(app.limits))
+        self.held = HeldBytes(app.limits)
         self.errors: list[BaseException] = []
         self.watch: HangupWatch | None = None
 
