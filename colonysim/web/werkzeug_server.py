@@ -362,7 +362,10 @@ class ThreadedLoop:
     def stop(self) -> None:
         self._stopping = True
         self._wakeup.set()
-        self._waker.send(b"x")
+        try:
+            self._waker.send(b"x")
+        except OSError:
+            pass  # a connection woke `run` first, and it has ended
         self._server.hang_up()
 
     def _drive(self) -> None:
