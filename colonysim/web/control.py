@@ -26,6 +26,10 @@ from colonysim.web.limits import DEFAULTS, Limits
 
 JSON: Final = "application/json"
 PROMISED: Final = 32  # snapshots kept
+MOST_ACTORS: Final = 10_000
+MOST_NAME: Final = 200  # characters
+MOST_NUMBER: Final = 2**63 - 1
+MOST_FIELDS: Final = 10  # of a query
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=repr)
 
@@ -74,6 +78,27 @@ class ActorMessage(msgspec.Struct, forbid_unknown_fields=True):
     gone: bool = False
 
 
+BODIES: Final[dict[tuple[str, str], Any]] = {
+    ("PUT", "clock"): SetClock,
+    ("POST", "clock/advance"): Advance,
+    ("POST", "reset"): Seed,
+    ("POST", "seed"): Seed,
+    ("POST", "faults"): Any,
+    ("PATCH", "faults"): EnableFault,
+    ("POST", "snapshots"): Named,
+    ("POST", "actors"): ActorMessage,
+}
+"""What the body of a route is read as; the other routes take none."""
+QUERIES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("GET", "why-not"): ("process",),
+    ("GET", "story"): ("process",),
+    ("DELETE", "faults"): ("name",),
+    ("GET", "calls"): ("after", "limit"),
+    ("GET", "events"): ("limit",),
+}
+"""The fields that a route takes in its query; the other routes take none."""
+
+
 class Control:
     """All routes of the control API. It answers those whom `access` lets in: by default this machine only."""
 
@@ -82,7 +107,7 @@ class Control:
         self.access = access or ControlAccess()
         self.limits = limits
         self.snapshots: dict[str, bytes] = {}
-        self.routes: dict[tuple[str, str], Callable[[bytes, dict[str, str]], Any]] = {
+        self.routes: dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]] = {
             ("GET", "health"): self._health,
             ("GET", "clock"): self._clock,
             ("PUT", "clock"): self._set_clock,
@@ -112,21 +137,36 @@ class Control:
             return refusal.status, _ENCODER.encode({"error": str(refusal)}), JSON
         method, path = request.method, request.path
         name = path.removeprefix("/colonysim").strip("/")
-        if name == "" and method == "GET":
-            return 200, self._page(), "text/html; charset=utf-8"
-        route = self.routes.get((method, name))
         try:
+            if name == "" and method == "GET":
+                return 200, self._page(), "text/html; charset=utf-8"
+            route = self.routes.get((method, name))
             if route is None:
                 raise self._no_route(method, name)
-            self._check_body(request.body)
-            result = route(request.body, _query(request.query))
+            query = _query(request, QUERIES.get((method, name), ()))
+            result = route(self._read(request, BODIES.get((method, name))), query)
+            return 200, _ENCODER.encode(result), JSON
         except Bad as bad:
-            return bad.status, _ENCODER.encode({"error": str(bad)}), JSON
+            status, text = bad.status, str(bad)
         except (ValueError, OverflowError, msgspec.ValidationError, msgspec.DecodeError, BadSnapshot) as error:
-            return 400, _ENCODER.encode({"error": str(error)}), JSON
+            status, text = 400, str(error)
         except (Stuck, JournalFailed) as error:
-            return 409, _ENCODER.encode({"error": str(error)}), JSON
-        return 200, _ENCODER.encode(result), JSON
+            status, text = 409, str(error)
+        return status, _ENCODER.encode({"error": text.encode("utf-8", "backslashreplace").decode()}), JSON
+
+    def _read(self, request: HttpRequest, kind: Any) -> Any:
+        """The body as a route takes it; None for those that take none. Errors: Bad, ValueError."""
+        if request.problem:  # a body that was cut off is not the same as none
+            raise Bad(400, f"the body did not come whole: {request.problem}")
+        body = request.body
+        if kind is None:
+            if body:
+                raise Bad(400, f"{request.method} {request.path} takes no body; what it takes stands in the query")
+            return None
+        self._check_body(body)
+        read = unique_json.read(body := body or b"{}")
+        msgspec.json.decode(body)  # refuses what json lets pass: lone surrogates, numbers out of range
+        return msgspec.convert(read, kind)
 
     def _check_body(self, body: bytes) -> None:
         limit = self.limits.control_body_bytes
@@ -138,6 +178,8 @@ class Control:
             raise Bad(400, f"lists and objects stand {depth} deep within each other, {limit} is the most")
 
     def _no_route(self, method: str, name: str) -> Bad:
+        if not name:
+            return Bad(405, f"/colonysim/ takes GET, not {method}")
         methods = [m for m, n in self.routes if n == name]
         if methods:
             return Bad(405, f"/colonysim/{name} takes {' and '.join(methods)}, not {method}")
@@ -145,93 +187,104 @@ class Control:
         return Bad(404, f"there is no /colonysim/{name}; there are {names}")
 
     # ------------------------------------------------------------ time
-    def _clock(self, body: bytes, query: dict[str, str]) -> Any:
+    def _clock(self, body: None, query: dict[str, str]) -> Any:
         sim = self.sim
         now_ns = sim.now_ns
         shown = {"now": format_time(now_ns, zone_of(sim.settings.timezone), exact=True), "now_ns": now_ns}
         return shown | {"mode": sim.clock.mode.value, "rate": sim.clock.rate}
 
-    def _set_clock(self, body: bytes, query: dict[str, str]) -> Any:
-        wanted = msgspec.json.decode(body or b"{}", type=SetClock)
-        self.sim.set_clock(wanted.mode, wanted.rate)
-        return self._clock(body, query)
+    def _set_clock(self, body: SetClock, query: dict[str, str]) -> Any:
+        if body.mode is None and body.rate is None:
+            raise Bad(400, 'say what to set: {"mode": "auto"}, or {"mode": "scaled", "rate": 60}')
+        self.sim.set_clock(body.mode, body.rate)
+        return self._clock(None, query)
 
-    def _advance(self, body: bytes, query: dict[str, str]) -> Any:
-        wanted = msgspec.json.decode(body or b"{}", type=Advance)
-        if wanted.until is not None:
-            if wanted.until != "idle" or wanted.seconds is not None or wanted.to is not None:
+    def _advance(self, body: Advance, query: dict[str, str]) -> Any:
+        if body.until is not None:
+            if body.until != "idle" or body.seconds is not None or body.to is not None:
                 raise Bad(400, 'advance takes {"seconds": n}, {"to": time} or {"until": "idle", "limit_seconds": n}')
-            self.sim.run_until_idle(wanted.limit_seconds)
+            self.sim.run_until_idle(body.limit_seconds)
+        elif body.limit_seconds is not None:
+            raise Bad(400, 'limit_seconds goes with {"until": "idle"}; without it, it would have no effect')
         else:
-            self.sim.advance(wanted.seconds, to=wanted.to)
-        return self._clock(body, query)
+            self.sim.advance(body.seconds, to=body.to)
+        return self._clock(None, query)
 
-    def _why(self, body: bytes, query: dict[str, str]) -> Any:
+    def _why(self, body: None, query: dict[str, str]) -> Any:
         return {"why": self.sim.why()}
 
-    def _why_not(self, body: bytes, query: dict[str, str]) -> Any:
+    def _why_not(self, body: None, query: dict[str, str]) -> Any:
         found = self.sim.why_not(_process(query))
         if found.state == "unknown":
             raise Bad(404, str(found.texts[0]))
         return found
 
-    def _story(self, body: bytes, query: dict[str, str]) -> Any:
+    def _story(self, body: None, query: dict[str, str]) -> Any:
         process_id = _process(query)
         story = self.sim.story(process_id)
         if story == UNKNOWN or (self.sim.invariants is None and process_id not in self.sim.world.processes):
             raise Bad(404, f"there is no process {process_id}, and none of that id was here lately")
         return {"process_id": process_id, "story": story.splitlines()}
 
-    def _actor(self, body: bytes, query: dict[str, str]) -> Any:
-        wanted = msgspec.json.decode(body, type=ActorMessage)
-        self.sim.outside_actor(wanted.name, waits=wanted.waits, gone=wanted.gone)
+    def _actor(self, body: ActorMessage, query: dict[str, str]) -> Any:
+        _check_name("actor", body.name)
+        if body.waits and body.gone:
+            raise Bad(400, "an actor that is gone does not wait: give waits or gone, not both")
+        known = self.sim.actors.registered
+        if not body.gone and body.name not in known and len(known) >= MOST_ACTORS:
+            raise Bad(409, f"there are {MOST_ACTORS} actors, which is the most; take one out with gone")
+        self.sim.outside_actor(body.name, waits=body.waits, gone=body.gone)
         return {}
 
     # ------------------------------------------------------------ state
-    def _reset(self, body: bytes, query: dict[str, str]) -> Any:
-        wanted = msgspec.json.decode(body or b"{}", type=Seed)
-        self.sim.reset(wanted.seed)
-        return self._clock(body, query)
+    def _reset(self, body: Seed, query: dict[str, str]) -> Any:
+        self.sim.reset(body.seed)
+        return self._clock(None, query)
 
-    def _seed(self, body: bytes, query: dict[str, str]) -> Any:
-        wanted = msgspec.json.decode(body, type=Seed)
-        if wanted.seed is None:
+    def _seed(self, body: Seed, query: dict[str, str]) -> Any:
+        if body.seed is None:
             raise Bad(400, 'say which seed: {"seed": 7}')
-        self.sim.reset(wanted.seed)
-        return {"seed": wanted.seed}
+        self.sim.reset(body.seed)
+        return {"seed": body.seed}
 
-    def _snapshot(self, body: bytes, query: dict[str, str]) -> Any:
-        wanted = msgspec.json.decode(body or b"{}", type=Named)
-        if wanted.restore:
-            if wanted.name not in self.snapshots:
-                raise Bad(404, f"there is no snapshot named {wanted.name!r}; there are {sorted(self.snapshots)}")
-            self.sim.restore(self.snapshots[wanted.name])
+    def _snapshot(self, body: Named, query: dict[str, str]) -> Any:
+        name = body.name
+        _check_name("snapshot", name)
+        if body.restore:
+            if name not in self.snapshots:
+                raise Bad(404, f"there is no snapshot named {name!r}; there are {sorted(self.snapshots)}")
+            self.sim.restore(self.snapshots[name])
         else:
-            if len(self.snapshots) >= PROMISED and wanted.name not in self.snapshots:
+            if len(self.snapshots) >= PROMISED and name not in self.snapshots:
                 raise Bad(409, f"{PROMISED} snapshots are kept at most; use a name again")
-            self.snapshots[wanted.name] = self.sim.snapshot()
-        return {"name": wanted.name, "bytes": len(self.snapshots[wanted.name])}
+            self.snapshots[name] = self.sim.snapshot()
+        return {"name": name, "bytes": len(self.snapshots[name])}
 
-    def _list_snapshots(self, body: bytes, query: dict[str, str]) -> Any:
+    def _list_snapshots(self, body: None, query: dict[str, str]) -> Any:
         return [{"name": name, "bytes": len(frozen)} for name, frozen in self.snapshots.items()]
 
     # ------------------------------------------------------------ faults
-    def _list_faults(self, body: bytes, query: dict[str, str]) -> Any:
-        return self.sim.faults.all
+    def _list_faults(self, body: None, query: dict[str, str]) -> Any:
+        """All faults, each with how often it struck since it was added, and why not where it never did."""
+        faults, counts, idle = self.sim.faults.all, self.sim.faults.counts, self.sim.faults.idle
+        return [
+            msgspec.to_builtins(fault)
+            | {"strikes": counts[fault.name]}
+            | ({"never_struck": idle[fault.name]} if fault.name in idle else {})
+            for fault in faults
+        ]
 
-    def _add_faults(self, body: bytes, query: dict[str, str]) -> Any:
+    def _add_faults(self, body: Any, query: dict[str, str]) -> Any:
         """One fault, a list of them, or a plan."""
-        wanted = unique_json.read(body)
-        if isinstance(wanted, dict) and "faults" in wanted:
-            return self.sim.faults.add(msgspec.convert(wanted, Plan))
-        return self.sim.faults.add(*read_faults(wanted))
+        if isinstance(body, dict) and "faults" in body:
+            return self.sim.faults.add(msgspec.convert(body, Plan))
+        return self.sim.faults.add(*read_faults(body))
 
-    def _enable_fault(self, body: bytes, query: dict[str, str]) -> Any:
-        wanted = msgspec.json.decode(body, type=EnableFault)
-        self.sim.faults.enable(wanted.name, wanted.enabled)
+    def _enable_fault(self, body: EnableFault, query: dict[str, str]) -> Any:
+        self.sim.faults.enable(body.name, body.enabled)
         return self.sim.faults.all
 
-    def _remove_faults(self, body: bytes, query: dict[str, str]) -> Any:
+    def _remove_faults(self, body: None, query: dict[str, str]) -> Any:
         """The fault that the query names, or all."""
         if "name" in query:
             self.sim.faults.remove(query["name"])
@@ -240,27 +293,26 @@ class Control:
         return self.sim.faults.all
 
     # ------------------------------------------------------------ what there is to know
-    def _health(self, body: bytes, query: dict[str, str]) -> Any:
+    def _health(self, body: None, query: dict[str, str]) -> Any:
         """Problems of the server, and what is wrong with the files that keep its history and its state."""
         problems = [str(problem) for problem in self.sim.problems] + self.sim.troubles
         return {"ok": not problems, "problems": problems}
 
-    def _calls(self, body: bytes, query: dict[str, str]) -> Any:
+    def _calls(self, body: None, query: dict[str, str]) -> Any:
         calls = list(self.sim.calls)
-        after = int(query.get("after", "0"))
-        limit = int(query.get("limit", "1000"))
-        return [call for call in calls if call.number > after][-limit:] if limit > 0 else []
+        after, limit = _number(query, "after", 0), _number(query, "limit", 1000)
+        return [call for call in calls if call.number > after][-limit:] if limit else []
 
-    def _events(self, body: bytes, query: dict[str, str]) -> Any:
+    def _events(self, body: None, query: dict[str, str]) -> Any:
         """What is due next in the server, and what is planned outside of it."""
         with self.sim.locked() as world:
-            entries = coming(world, self.sim.planned)[: int(query.get("limit", "100"))]
+            entries = coming(world, self.sim.planned)[: _number(query, "limit", 100)]
         return [
             {"due_ns": due_ns, "event": type(event).__name__, "about": getattr(event, "what", "") or event}
             for due_ns, event in entries
         ]
 
-    def _coverage(self, body: bytes, query: dict[str, str]) -> Any:
+    def _coverage(self, body: None, query: dict[str, str]) -> Any:
         return [
             {"type": row.name, "part": row.part, "access": row.access.name, "pubsub": row.streamed}
             for row in OPERATIONS.values()
@@ -293,7 +345,33 @@ def _process(query: dict[str, str]) -> str:
     return query["process"]
 
 
-def _query(text: str) -> dict[str, str]:
+def _query(request: HttpRequest, names: tuple[str, ...]) -> dict[str, str]:
+    """The fields of a query, of which a route takes these; the token has been looked at. Errors: Bad."""
     from urllib.parse import parse_qsl
 
-    return dict(parse_qsl(text))
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(request.query, keep_blank_values=True, max_num_fields=MOST_FIELDS):
+        if name == "token" and request.method == "GET":
+            continue
+        if name not in names:
+            takes = f"takes {' and '.join(names)}" if names else "takes none"
+            raise Bad(400, f"unknown field {name[:60]!r} in the query: {request.method} {request.path} {takes}")
+        if name in found or not value:
+            what = "is given twice" if name in found else "is empty"
+            raise Bad(400, f"the field {name} of the query {what}; give it once, with a value, or leave it out")
+        found[name] = value
+    return found
+
+
+def _number(query: dict[str, str], name: str, otherwise: int) -> int:
+    """A whole number of a query. Errors: Bad."""
+    text = query.get(name, str(otherwise))
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_NUMBER)) and int(text) <= MOST_NUMBER):
+        raise Bad(400, f"{name} takes a whole number from 0 to {MOST_NUMBER}, not {text[:60]!r}")
+    return int(text)
+
+
+def _check_name(what: str, name: str) -> None:
+    """Refuse a name that nobody could read. Errors: Bad."""
+    if not (name.strip() and name.isprintable() and len(name) <= MOST_NAME):
+        raise Bad(400, f"the name of the {what} must be 1 to {MOST_NAME} printable characters, not {name[:60]!r}")

@@ -45,6 +45,22 @@ def test_faults_are_added_listed_turned_off_and_removed(control: Any, sim: Simul
     assert control("DELETE") == (200, [])
 
 
+def test_each_fault_is_listed_with_how_often_it_struck(server: WebServer, control: Any) -> None:
+    faults = [
+        {"kind": "answer", "name": "away", "status": 503, "text": "away", "when": {"first": 2}},
+        {"kind": "lose_reply", "name": "other", "match": {"types": ["closesuccessfulmsg"]}},
+    ]
+    assert control("POST", body=faults)[0] == 200
+    assert [fault["strikes"] for fault in control("GET")[1]] == [0, 0]
+    for _ in range(3):
+        requests.post(f"{server.url}/api", data=signed("submitfuncspecmsg", SUBMIT), timeout=20)
+    away, other = control("GET")[1]
+    assert away["strikes"] == 2
+    assert "never_struck" not in away
+    assert other["strikes"] == 0
+    assert other["never_struck"] == "no request that it is about was sent in its time"
+
+
 def test_a_plan_is_added_as_a_whole(control: Any, sim: Simulation) -> None:
     plan = {"until_s": 60, "faults": [{"kind": "restart", "times": {"every_s": 10}}, {"kind": "reorder"}]}
     assert control("POST", body=plan)[0] == 200
