@@ -40,20 +40,27 @@ if TYPE_CHECKING:
 _SHOWN = 8
 _SHRINK_RUNS = 500
 _MOST_SEEDS = 1_000_000_000
+_MOST_WORKERS = 1024
+_MOST_RUNS = 1_000_000
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario.")]
 To = Annotated[
     Path | None, typer.Option("--shrunk", metavar="OUT.YAML", help="Where the shrunk scenario goes; else beside FILE.")
 ]
 Runs = Annotated[
-    int | None, typer.Option("--shrink-runs", min=1, help=f"Runs that shrinking may take, {_SHRINK_RUNS} by default.")
+    int | None,
+    typer.Option(
+        "--shrink-runs", min=1, max=_MOST_RUNS, help=f"Runs that shrinking may take, {_SHRINK_RUNS} by default."
+    ),
 ]
 
 
 def explore(
     file: File,
     seeds: Annotated[int, typer.Option(min=1, max=_MOST_SEEDS, help="How many seeds to run.")] = 100,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes side by side; else one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=_MOST_WORKERS, help="Processes side by side; else one a core.")
+    ] = None,
     from_seed: Annotated[int | None, typer.Option(help="The first seed; else the scenario's own.")] = None,
     stop_at_first: Annotated[bool, typer.Option("--stop-at-first", help="Stop at the first seed that fails.")] = False,
     dask: Annotated[
@@ -186,6 +193,8 @@ def _show(view: Overview, wanted: int) -> None:
         for name, counted in view.faults.items():
             struck.add_row(name, f"{counted.count:,} ×", f"{counted.seeds:,} of {view.seeds:,}")
         out.print(struck)
+    for note in view.notes:
+        out.print(f"note  {note}")
     for warning in view.warnings:
         warn(str(warning))
     by_seed = {outcome.seed: outcome for outcome in view.outcomes}

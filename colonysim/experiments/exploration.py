@@ -39,7 +39,8 @@ _AHEAD: Final = 3
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What has become of one seed: small, since it travels. `failures` come without the stories.
 
-    `faults` says how often each fault struck that is not turned off, `warnings` what did nothing.
+    `faults` says how often each fault struck that is not turned off, `warnings` what did nothing,
+    `notes` what of its traces is not as it was recorded.
     """
 
     seed: int
@@ -47,6 +48,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
     faults: dict[str, int] = {}
     warnings: tuple[RunWarning, ...] = ()
+    notes: tuple[str, ...] = ()
     events: int = 0
     real_s: float = 0.0
 
@@ -71,7 +73,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """What has become of all seeds, those that have come back in the order of their numbers.
 
     `failures` counts the seeds that failed by the kind and name of their failures. `warnings` tell of what did
-    nothing under any seed.
+    nothing under any seed, `notes` of what is not as it was recorded in the traces.
     """
 
     seeds: int
@@ -79,6 +81,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, int]
     faults: dict[str, Struck]
     warnings: tuple[RunWarning, ...]
+    notes: tuple[str, ...]
     digests: int
     slowest: tuple[int, ...]
     outcomes: tuple[Outcome, ...]
@@ -88,7 +91,8 @@ def run_seed(scenario: Scenario, seed: int) -> Outcome:
     """Run a scenario with one seed. Errors: ValueError for a scenario that cannot be run at all."""
     try:
         with _one_at_a_time:
-            result = Run(scenario, seed).execute()
+            run = Run(scenario, seed)
+            result = run.execute()
     except ValueError:
         raise
     except Exception as error:
@@ -100,6 +104,7 @@ def run_seed(scenario: Scenario, seed: int) -> Outcome:
         failures=failures,
         faults={fault.name: fault.count for fault in result.faults},
         warnings=result.warnings,
+        notes=run.recorded_notes,
         events=result.cost.events,
         real_s=result.cost.real_s,
     )
@@ -132,6 +137,7 @@ def overview(outcomes: Iterable[Outcome], up_to_first: bool = False) -> Overview
         failures=dict(counted.most_common()),
         faults=faults,
         warnings=tuple(_idle_under_all(listed, faults)),
+        notes=tuple(dict.fromkeys(note for outcome in listed for note in outcome.notes)),
         digests=len({outcome.digest for outcome in listed if outcome.digest}),
         slowest=tuple(outcome.seed for outcome in slowest),
         outcomes=tuple(listed),

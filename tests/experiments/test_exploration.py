@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -279,3 +280,12 @@ class Brittle(Pool):
 
 def test_a_pool_that_breaks_while_nothing_is_under_way_loses_no_seed(scenario: Scenario) -> None:
     assert [outcome.seed for outcome in explore(scenario, range(10), Brittle())] == list(range(10))
+
+
+def test_notes_on_traces_are_told_once_for_all_seeds(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("submit_s,run_s,processors\n0,1,4\n5,1,1\n")
+    text = "executors: [{name: x, service: {kind: process}}]\nworkload: [{name: w, trace: {file: t.csv}}]\n"
+    (tmp_path / "s.yaml").write_text("version: 1\n" + text)
+    scenario = Scenario.load(tmp_path / "s.yaml")
+    seen = overview(run_seed(scenario, seed) for seed in range(3))
+    assert seen.notes == ("trace t.csv: 1 of 2 processes had more than one processor; each counts as one",)
