@@ -18,7 +18,7 @@ MARK: Final = "!"
 """Stands behind the figures of variants of which a run did not finish, and so did only a part of the work."""
 
 File = Annotated[Path, typer.Argument(help="A scenario.")]
-Seeds = Annotated[int, typer.Option(min=1, help="How many seeds, from the scenario's own on.")]
+Seeds = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from the scenario's own on.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures as a picture (SVG).")]
 Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each variant and seed.")]
 

@@ -33,7 +33,7 @@ from colonysim.cli.console import (
 )
 from colonysim.cli.serving import Anywhere, ControlToken, Host, LimitOption
 from colonysim.cli.state_file import StateEvery, StateFile, StatePath, kept, state_file
-from colonysim.core.settings import Settings
+from colonysim.core.settings import Settings, range_of
 from colonysim.evidence.journal import JournalFailed
 from colonysim.kernel.clock import Mode
 from colonysim.web.addresses import LOCALHOST, reachable
@@ -149,9 +149,11 @@ def _version(wanted: bool) -> None:
 def _list_settings(wanted: bool) -> None:
     if not wanted:
         return
-    table = Table("setting", "default", "environment", box=None)
+    table = Table("setting", "default", "range", "environment", box=None)
     for field in msgspec.structs.fields(Settings):
-        table.add_row(field.name, str(field.default), f"COLONYSIM_{field.name.upper()}")
+        bounds = range_of(field.name)
+        shown = f"{bounds[0]} to {bounds[1]}" if bounds else ""
+        table.add_row(field.name, str(field.default), shown, f"COLONYSIM_{field.name.upper()}")
     out.print(table)
     raise typer.Exit
 
@@ -344,7 +346,9 @@ def verify(
     ] = False,
     again: Annotated[
         int,
-        typer.Option(min=0, help="With --real: play what differs so often again; timers there race with requests."),
+        typer.Option(
+            min=0, max=1000, help="With --real: play what differs so often again; timers there race with requests."
+        ),
     ] = 0,
     timezone: Annotated[
         str | None, typer.Option(help="IANA zone of printed times of that simulation; Europe/Stockholm by default.")

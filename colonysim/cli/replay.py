@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def replay(
     file: Annotated[Path, typer.Argument(help="A journal: of serve --journal, dev --journal or a test's artifacts.")],
-    until: Annotated[int | None, typer.Option(min=1, help="Replay up to this line only.")] = None,
+    until: Annotated[int | None, typer.Option(min=1, max=2**63 - 1, help="Replay up to this line only.")] = None,
     check_determinism: Annotated[
         bool, typer.Option("--check-determinism", help="Replay twice, in fresh processes, and compare.")
     ] = False,

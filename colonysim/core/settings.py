@@ -21,7 +21,11 @@ _GROUP_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8C
 LEAST_SEED: Final = -(2**63)
 MOST_SEED: Final = 2**64 - 1
 
-Positive = Annotated[int, Meta(gt=0)]
+MOST_SPAN_S: Final = 3_153_600_000
+"""A hundred years: no span of a setting is longer."""
+
+Milliseconds = Annotated[int, Meta(ge=1, le=MOST_SPAN_S * 1000)]
+Seconds = Annotated[int, Meta(ge=1, le=MOST_SPAN_S)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,14 +43,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Which waiting process an executor gets first of those it may have; see colonysim.core.policies."""
     allow_reregister: bool = True
     """Adding an executor whose name is taken replaces it."""
-    cron_checker_period_ms: Positive = 1000
-    generator_checker_period_ms: Positive = 500
-    cleanup_interval_s: Positive = 60
-    stale_executor_duration_s: Positive = 600
+    cron_checker_period_ms: Milliseconds = 1000
+    generator_checker_period_ms: Milliseconds = 500
+    cleanup_interval_s: Seconds = 60
+    stale_executor_duration_s: Seconds = 600
     """An executor not heard of for so long is unregistered."""
     retention: bool = False
     """Delete successful processes and logs that are older than `retention_policy_s`."""
-    retention_policy_s: Annotated[int, Meta(ge=0)] = 604_800
+    retention_policy_s: Annotated[int, Meta(ge=0, le=MOST_SPAN_S)] = 604_800
     verify_signatures: bool = True
     """False takes every caller at its word: the `signature` field then holds the caller's id."""
     server_key: str = STOCK_SERVER_KEY
@@ -80,6 +84,21 @@ def check_seed(seed: int) -> int:
     return seed
 
 
+def range_of(name: str) -> tuple[int, int] | None:
+    """The least and the most that a setting may be; None where it is no number."""
+    if name == "seed":
+        return LEAST_SEED, MOST_SEED
+    found = {field.name: field.type for field in msgspec.inspect.type_info(Settings).fields}[name]  # type: ignore[attr-defined]
+    if not isinstance(found, msgspec.inspect.IntType) or found.ge is None or found.le is None:
+        return None
+    return found.ge, found.le
+
+
+def _range_of(name: str) -> str:
+    bounds = range_of(name) if name in Settings.__struct_fields__ else None
+    return f"; take a whole number from {bounds[0]} to {bounds[1]}" if bounds else ""
+
+
 def _converted(fields: dict[str, Any], strict: bool) -> Settings:
     """Settings of checked values. Errors: ValueError."""
     try:
@@ -87,7 +106,8 @@ def _converted(fields: dict[str, Any], strict: bool) -> Settings:
     except msgspec.ValidationError as error:
         what, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`")
-        raise ValueError(f"{name}={fields.get(name)} cannot be: {what[:1].lower()}{what[1:]}") from None
+        given = f"{str(fields.get(name))[:100]}"
+        raise ValueError(f"{name}={given} cannot be: {what[:1].lower()}{what[1:]}{_range_of(name)}") from None
     check_seed(settings.seed)
     if not settings.build_version.isprintable() or not settings.build_time.isprintable():
         raise ValueError("build_version and build_time must be printable text")

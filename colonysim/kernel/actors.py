@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 OUTSIDE_THRESHOLD_S: Final = 0.020
+MOST_THRESHOLD_S: Final = 86_400.0
 """How long the world outside must have been silent before it counts as waiting, in seconds of real time."""
 
 THREAD_THRESHOLD_S: Final = 0.050
@@ -84,6 +85,8 @@ class Actors:
     """
 
     def __init__(self, threshold_s: float = OUTSIDE_THRESHOLD_S) -> None:
+        if not 0 <= threshold_s <= MOST_THRESHOLD_S:
+            raise ValueError(f"threshold_s={threshold_s} cannot be: take seconds from 0 to {MOST_THRESHOLD_S}")
         self.threshold_s = threshold_s
         self.registered: dict[str, Actor] = {}
         self.threads: dict[int, Actor] = {}
