@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from colonysim.core.model import WAITING
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Assignment, Transition
 from colonysim.core.world import World
@@ -66,12 +67,18 @@ class Invariants:
         if happened:
             world.trace = []
             self._read(happened)
-        ledger = self.ledger
+        ledger, polls = self.ledger, self._polls
+        if polls.given and not polls.stirred:
+            polls.answers(deliveries)
         if ledger.stirred:
             for each in ledger.stirred:
                 each.step_over(deliveries)
             ledger.stirred = [each for each in ledger.stirred if each.stirred]
-        ledger.conserved()
+        present = 0
+        for tables in world.by_state.values():
+            present += sum(map(len, tables))
+        if present != len(world.processes) or present != ledger.submitted - ledger.removed:
+            raise ledger.lost(present)
         heap, now_ns = self.deadlines.heap, world.now_ns
         if heap and heap[0][0] < now_ns:
             self.deadlines.pass_to(now_ns)
@@ -88,7 +95,8 @@ class Invariants:
             if kind is Transition:
                 if (book := ledger.moved(entry)) is not None:
                     limits.moved(entry, book)
-                    order.moved(entry, book)
+                    if book.place is not None or entry.new == WAITING:
+                        order.moved(entry, book)
                     if polls.parked:
                         polls.moved(entry, book)
                     if book.special:
@@ -96,7 +104,7 @@ class Invariants:
             elif kind is Assignment:
                 if (book := ledger.books.get(entry.process_id)) is not None:
                     order.assigned(entry, book)
-                    polls.assigned(entry, book)
+                    polls.given[entry.process_id] = entry.demand
                     self._executors.heard(entry)
                     if book.special:
                         self._graphs.assigned(entry, book)

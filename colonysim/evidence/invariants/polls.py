@@ -11,7 +11,7 @@ from colonysim.core.model import SUCCESS, WAITING, Process
 from colonysim.core.protocol import Answer, Delivery
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import Demand
-from colonysim.core.trace import Abandoned, Assignment, Parked, Pause, Transition
+from colonysim.core.trace import Abandoned, Parked, Pause, Transition
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
 from colonysim.evidence.invariants.fitness import unfit
 from colonysim.evidence.invariants.invariant import Invariant
@@ -71,7 +71,7 @@ class Polls(Invariant):
         self.parked: dict[int, Poll] = {}
         self.pools: dict[tuple[str, str], _Pool] = {}
         self.paused = dict(self.world.paused)
-        self.given: dict[str, Demand] = {}  # in this step
+        self.given: dict[str, Demand] = {}  # in this step; each assignment is added to it directly
         self.announced: dict[str, Book] = {}  # in this step
         self._succeeded: Book | None = None  # the last one to
         self._resumed = ""
@@ -128,10 +128,6 @@ class Polls(Invariant):
             self._resumed = entry.colony
             self.stir()
 
-    def assigned(self, entry: Assignment, book: Book) -> None:
-        self.given[entry.process_id] = entry.demand
-        self.stir()
-
     def moved(self, step: Transition, book: Book) -> None:
         """Note what comes to wait; this is called only while somebody is parked, who may have to hear of it."""
         if step.new == SUCCESS:
@@ -154,7 +150,7 @@ class Polls(Invariant):
     # ------------------------------------------------------------ the end of a step
     def step_over(self, deliveries: Sequence[Delivery]) -> None:
         if self.given or self.parked:
-            self._answers(deliveries)
+            self.answers(deliveries)
         if self.announced:
             announced, self.announced = self.announced, {}
             if self.world.wakeups == "all":  # and no hazard that loses them
@@ -166,7 +162,7 @@ class Polls(Invariant):
         self._succeeded = None
         self.stirred = bool(self.parked)
 
-    def _answers(self, deliveries: Sequence[Delivery]) -> None:
+    def answers(self, deliveries: Sequence[Delivery]) -> None:
         """Who was given a process has been told so, and each parked call got the answer that is due to it."""
         given, self.given = self.given, {}
         for answer in deliveries:
