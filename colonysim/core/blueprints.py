@@ -229,7 +229,7 @@ def reconcile(world: World, blueprint: Blueprint, handler: Handler, initiator: I
 def add_cron(world: World, blueprint: Blueprint, handler: Handler, initiator: Initiator) -> None:
     """The cron that has all blueprints of a kind at a location reconciled, where there is none yet."""
     colony, name = blueprint.metadata.colonyname, cron_name(blueprint)
-    if any(cron.colony == colony and cron.name == name for cron in world.crons.values()):
+    if world.crons.named(colony, name) is not None:
         return
     node = spec_of(blueprint, handler, handler.functionName, {"kind": blueprint.kind})
     workflow = WorkflowSpec(colonyname=colony, functionspecs=[node])
@@ -260,6 +260,5 @@ def drop_cron(world: World, blueprint: Blueprint) -> None:
             metadata.colonyname, blueprint.kind, metadata.locationname,
         ):  # fmt: skip
             return
-    for cron in list(world.crons.values()):
-        if cron.colony == metadata.colonyname and cron.name == cron_name(blueprint):
-            recurring.remove_cron(world, cron)
+    if cron := world.crons.named(metadata.colonyname, cron_name(blueprint)):
+        recurring.remove_cron(world, cron)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from colonysim.core.like import Like
 from colonysim.core.replies import FileLabel
 from colonysim.core.specs import FileSpec
@@ -12,14 +10,13 @@ from colonysim.core.world import World
 
 def revisions(world: World, colony: str, label: str, name: str) -> list[FileSpec]:
     """All revisions of one file, newest first."""
-    found = (f for f in world.files.values() if f.colonyname == colony and f.label == label and f.name == name)
-    return sorted(found, key=lambda file: -file.sequencenr)
+    return sorted(world.files.revisions(colony, label, name), key=lambda file: -file.sequencenr)
 
 
 def latest(world: World, colony: str, label: str) -> list[FileSpec]:
-    """The newest revision of every name with exactly that label."""
-    newest = {f.name: f for f in world.files.values() if f.colonyname == colony and f.label == label}
-    return list(newest.values())
+    """The newest revision of every name with exactly that label, in the order of the oldest ones that are left."""
+    files = sorted(world.files.at(colony, label), key=lambda revisions: next(iter(revisions.values())).sequencenr)
+    return [next(reversed(revisions.values())) for revisions in files]
 
 
 def labels(world: World, colony: str, name: str, exact: bool) -> list[FileLabel]:
@@ -27,11 +24,11 @@ def labels(world: World, colony: str, name: str, exact: bool) -> list[FileLabel]
 
     Quirk: `%` and `_` are wildcards. Where `exact`, nothing is found unless some file has exactly that label.
     """
-    counts = Counter(file.label for file in world.files.values() if file.colonyname == colony)
+    known = world.files.labels(colony)
     if exact and name:
         below = Like(f"{name}/%")
-        found = {label for label in counts if label == name or below.matches(label)} if name in counts else set()
+        found = {label for label in known if label == name or below.matches(label)} if name in known else set()
     else:
         prefix = Like(f"{name}%")
-        found = {label for label in counts if prefix.matches(label)}
-    return [FileLabel(label, counts[label]) for label in sorted(found)]
+        found = {label for label in known if prefix.matches(label)}
+    return [FileLabel(label, world.files.count(colony, label)) for label in sorted(found)]

@@ -177,16 +177,22 @@ def _timeout_base(generator: Generator) -> int:
 def check_generator(world: World, event: GeneratorCheck) -> None:
     """Start a workflow for each full batch, or one with all that is there when the time is up."""
     generator = world.generators[event.generator_id]
-    size = generator.trigger if len(generator.queue) >= generator.trigger else len(generator.queue)
-    for _ in range(len(generator.queue) // size):
-        graph = start(world, generator, _with_args(generator.workflow, generator.queue[:size]))
+    queue = generator.queue
+    size = min(generator.trigger, len(queue))
+    used, held = 0, False
+    while size and len(queue) - used >= size and not held:
+        graph = start(world, generator, _with_args(generator.workflow, queue[used : used + size]))
         if graph is None:
-            _hold(world, generator.generator_id)
-            return
-        generator.queue = generator.queue[size:]
-        generator.last_run_ns = world.now_ns
-        world.note(Fired(world.now_ns, generator.generator_id, size, graph.graph_id))
-    arm_generator(world, generator)
+            held = True
+        else:
+            used += size
+            generator.last_run_ns = world.now_ns
+            world.note(Fired(world.now_ns, generator.generator_id, size, graph.graph_id))
+    generator.queue = queue[used:]  # once, not for each batch: that would copy the whole rest each time
+    if held:
+        _hold(world, generator.generator_id)
+    else:
+        arm_generator(world, generator)
 
 
 def _with_args(spec: WorkflowSpec, args: list[str]) -> WorkflowSpec:

@@ -22,6 +22,7 @@ MAX_COUNT: Final = 127
 """Quirk: nodes, processes and processes per node beyond this are never given out."""
 
 _ANY: Final = ("", None)
+_RUNS_BEFORE_PRUNING: Final = 63
 
 __all__ = ["MAX_COUNT", "Demand", "Poll", "Pool", "Queues", "Run", "order_of"]
 
@@ -42,10 +43,11 @@ class Poll(msgspec.Struct):
 class Pool:
     """Everything that waits in one colony for one type of executor: processes and parked calls."""
 
-    __slots__ = ("by_name", "lanes", "polls", "runs")
+    __slots__ = ("by_name", "lanes", "polls", "prune_at", "runs")
 
     def __init__(self) -> None:
         self.runs: dict[RunKey, Run] = {}
+        self.prune_at = _RUNS_BEFORE_PRUNING  # so many runs are looked through for empty ones
         self.lanes: dict[tuple[str, str | None], Lane] = {}
         self.polls: dict[str, dict[Amounts, dict[int, Poll]]] = {}  # by location and amounts
         self.by_name: dict[str, dict[int, Poll]] = {}
@@ -78,15 +80,18 @@ class Pool:
         return found
 
     def prune(self) -> None:
-        """Drop empty runs once they outnumber the others; a few are kept, for they soon fill again."""
+        """Drop empty runs once they outnumber the others; a few are kept, for they soon fill again.
+
+        The next look comes when the number of runs has doubled: a look costs no more than the runs made since.
+        """
         empty = [run for run in self.runs.values() if not run.live]
-        if len(empty) * 2 <= len(self.runs) + 64:
-            return
-        for run in empty:
-            del self.runs[run.key]
-            for lane in run.lanes:
-                lane.discard(run)
-        self.lanes = {key: lane for key, lane in self.lanes.items() if lane.runs}
+        if len(empty) * 2 > len(self.runs) + 64:
+            for run in empty:
+                del self.runs[run.key]
+                for lane in run.lanes:
+                    lane.discard(run)
+            self.lanes = {key: lane for key, lane in self.lanes.items() if lane.runs}
+        self.prune_at = 2 * len(self.runs) + _RUNS_BEFORE_PRUNING
 
 
 class Queues:
@@ -281,7 +286,7 @@ class Queues:
         return pool
 
     def _new_run(self, pool: Pool, key: RunKey) -> Run:
-        if len(pool.runs) % 64 == 63:
+        if len(pool.runs) >= pool.prune_at:
             pool.prune()
         self._runs_made += 1
         run = pool.runs[key] = Run(self._runs_made, key)

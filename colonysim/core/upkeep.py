@@ -30,8 +30,10 @@ def drop_colony(world: World, colony: str) -> None:
         recurring.remove_cron(world, cron)
     for generator in [generator for generator in world.generators.values() if generator.colony == colony]:
         recurring.remove_generator(world, generator)
-    world.files = {i: file for i, file in world.files.items() if file.colonyname != colony}
-    world.snapshots = {i: snapshot for i, snapshot in world.snapshots.items() if snapshot.colony != colony}
+    for file in [file for file in world.files.values() if file.colonyname == colony]:
+        del world.files[file.fileid]
+    for snapshot in [snapshot for snapshot in world.snapshots.values() if snapshot.colony == colony]:
+        del world.snapshots[snapshot.snapshot_id]
     world.locations = {k: location for k, location in world.locations.items() if k[0] != colony}
     for graph in [graph for graph in world.graphs.values() if graph.colony == colony]:
         del world.graphs[graph.graph_id]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -37,15 +37,17 @@ from colonysim.core.specs import (
     Blueprint,
     BlueprintDefinition,
     Colony,
-    FileSpec,
     Function,
     Location,
     Log,
     User,
 )
 from colonysim.core.storage import unparsable
+from colonysim.core.tables import FileTable, NamedTable
 
 _IDS_PER_BATCH: Final = 64
+
+K = TypeVar("K")
 
 
 class World:
@@ -70,6 +72,7 @@ class World:
         self.executors_by_id: dict[str, list[Executor]] = {}
         self.functions: dict[str, Function] = {}
         self.functions_of: dict[tuple[str, str], dict[str, None]] = {}
+        self.function_ids: dict[tuple[str, str, str], dict[str, None]] = {}  # by colony, executor and name
         self.paused: dict[str, None] = {}
 
         self.processes: dict[str, Process] = {}
@@ -88,12 +91,12 @@ class World:
         self.cleanup: tuple[int, int] | None = None  # its ticket and when it is due
 
         self.graphs: dict[str, ProcessGraph] = {}
-        self.crons: dict[str, Cron] = {}
-        self.generators: dict[str, Generator] = {}
+        self.crons: NamedTable[Cron] = NamedTable()
+        self.generators: NamedTable[Generator] = NamedTable()
         self.stalled: dict[str, None] = {}  # crons and generators whose workflow could not be started
-        self.files: dict[str, FileSpec] = {}
+        self.files = FileTable()
         self.last_file_number = 0
-        self.snapshots: dict[str, Snapshot] = {}
+        self.snapshots: NamedTable[Snapshot] = NamedTable()
         self.locations: dict[tuple[str, str], Location] = {}
         self.definitions: dict[tuple[str, str], BlueprintDefinition] = {}
         self.blueprints: dict[tuple[str, str], Blueprint] = {}
@@ -184,16 +187,23 @@ class World:
 
     # ------------------------------------------------------------ functions
     def functions_named(self, colony: str, executor_name: str, name: str) -> list[Function]:
-        ids = self.functions_of.get((colony, executor_name))
-        return [f for i in ids if (f := self.functions[i]).funcname == name] if ids else []
+        return [self.functions[each] for each in self.function_ids.get((colony, executor_name, name), ())]
+
+    def add_function(self, function: Function) -> None:
+        executor = function.colonyname, function.executorname
+        self.functions[function.functionid] = function
+        self.functions_of.setdefault(executor, {})[function.functionid] = None
+        self.function_ids.setdefault((*executor, function.funcname), {})[function.functionid] = None
 
     def drop_function(self, function: Function) -> None:
-        del self.functions[function.functionid]
-        self.functions_of.get((function.colonyname, function.executorname), {}).pop(function.functionid, None)
+        executor, function_id = (function.colonyname, function.executorname), function.functionid
+        del self.functions[function_id]
+        _drop(self.functions_of, executor, function_id)
+        _drop(self.function_ids, (*executor, function.funcname), function_id)
 
     def drop_functions(self, colony: str, executor_name: str) -> None:
-        for function_id in self.functions_of.pop((colony, executor_name), {}):
-            del self.functions[function_id]
+        for function_id in list(self.functions_of.get((colony, executor_name), ())):
+            self.drop_function(self.functions[function_id])
 
     # ------------------------------------------------------------ attributes and logs
     def drop_attribute(self, attribute_id: str) -> None:
@@ -256,3 +266,10 @@ class World:
             agenda.cancel(self.tick_tickets[event.second])
             self.take_tick(event.second)
         return due_ns
+
+
+def _drop(table: dict[K, dict[str, None]], key: K, item_id: str) -> None:
+    ids = table[key]
+    del ids[item_id]
+    if not ids:
+        del table[key]

@@ -16,6 +16,7 @@ from colonysim.core.events import Cleanup, CronCheck, GeneratorCheck, ReleaseTic
 from colonysim.core.model import REMOVED, RUNNING, STATES, WAITING, Process
 from colonysim.core.scheduling import order_of
 from colonysim.core.settings import Settings
+from colonysim.core.tables import Named, NamedTable
 from colonysim.core.world import World
 from colonysim.kernel.stored import RANKS, Due, Planned, Stored
 
@@ -26,6 +27,7 @@ LAST_NS: Final = 253_402_300_800 * 10**9
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
+N = TypeVar("N", bound=Named)
 
 
 class Contradiction(ValueError):
@@ -78,6 +80,13 @@ def _table(items: Iterable[Item], key: Callable[[Item], Key], what: str) -> dict
     return table
 
 
+def _fill(table: NamedTable[N], items: list[N], key: Callable[[N], str], what: str) -> None:
+    """Put items into their table. No two have the same id, or the same name in a colony."""
+    _table(items, lambda item: (item.colony, item.name), f"{what} named")
+    for item_id, item in _table(items, key, what).items():
+        table[item_id] = item
+
+
 def _names(names: list[str], what: str) -> dict[str, None]:
     return dict.fromkeys(_table(names, str, what))
 
@@ -106,9 +115,9 @@ def _members(world: World, stored: Stored) -> None:
         seen += places
     if sorted(seen) != list(range(len(stored.executors))):
         _wrong("an executor is not listed by its id once")
-    world.functions = _table(stored.functions, lambda function: function.functionid, "functions")
+    _table(stored.functions, lambda function: function.functionid, "functions")
     for function in stored.functions:
-        world.functions_of.setdefault((function.colonyname, function.executorname), {})[function.functionid] = None
+        world.add_function(function)
     world.paused = _names(stored.paused, "paused colonies")
 
 
@@ -209,8 +218,8 @@ def _workflows(world: World, stored: Stored) -> None:
     for process in stored.processes:
         if (owner := world.graphs.get(process.graph_id)) and process.process_id not in owner.members:
             _wrong(f"process {process.process_id} is no member of its graph")
-    world.crons = _table(stored.crons, lambda cron: cron.cron_id, "crons")
-    world.generators = _table(stored.generators, lambda generator: generator.generator_id, "generators")
+    _fill(world.crons, stored.crons, lambda cron: cron.cron_id, "crons")
+    _fill(world.generators, stored.generators, lambda generator: generator.generator_id, "generators")
     world.stalled = _names(stored.stalled, "held crons or generators")
 
 
@@ -222,8 +231,9 @@ def _channels(world: World, stored: Stored) -> None:
 
 
 def _data(world: World, stored: Stored) -> None:
-    world.files = _table(stored.files, lambda file: file.fileid, "files")
-    world.snapshots = _table(stored.snapshots, lambda snapshot: snapshot.snapshot_id, "snapshots")
+    for file_id, file in _table(stored.files, lambda file: file.fileid, "files").items():
+        world.files[file_id] = file
+    _fill(world.snapshots, stored.snapshots, lambda snapshot: snapshot.snapshot_id, "snapshots")
     world.locations = _table(stored.locations, lambda each: (each.colonyname, each.name), "locations")
     named = _colony_and_name
     world.definitions = _table(stored.definitions, named, "definitions")

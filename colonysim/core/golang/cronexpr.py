@@ -36,6 +36,8 @@ _DESCRIPTORS: Final = {
 }
 _LONGEST: Final = {month: days_in(2000, month) for month in range(1, 13)}  # 29 days in February
 _BLANKS: Final = "".join(char for char in map(chr, range(0x3001)) if char.isspace() and char not in "\x1c\x1d\x1e\x1f")
+_LONGEST_KEPT: Final = 200
+"""The length up to which parsed expressions are kept: a thousand long ones would hold as much as a caller likes."""
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+\Z")
 
 
@@ -238,9 +240,17 @@ def _add_month(local: datetime) -> datetime:
 
 
 # ---------------------------------------------------------------- parsing
-@lru_cache(maxsize=1024)
 def parse(expression: str) -> Schedule | Every:
-    """The schedule of an expression; 400 with the reference's text where it is none."""
+    """The schedule of an expression; 400 with the reference's text where it is none. Long ones are not kept."""
+    return _kept(expression) if len(expression) <= _LONGEST_KEPT else _parse(expression)
+
+
+@lru_cache(maxsize=1024)
+def _kept(expression: str) -> Schedule | Every:
+    return _parse(expression)
+
+
+def _parse(expression: str) -> Schedule | Every:
     if not expression:
         raise Refusal(400, "empty cron expression string")
     zone_name, rest = _split_zone(expression)

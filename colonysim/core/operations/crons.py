@@ -43,7 +43,7 @@ def add_cron(world: World, caller: str, message: AddCron, _: None) -> CronReply:
     if initiator is None:
         raise Refusal(500, "Could not derive InitiatorName")
     intake.require_home(world, caller, workflow.colonyname)
-    if any(cron.colony == spec.colonyname and cron.name == spec.name for cron in world.crons.values()):
+    if world.crons.named(spec.colonyname, spec.name) is not None:
         raise Refusal(400, f"Cron with name <{spec.name}> in Colony <{spec.colonyname}> already exists")
     storage.int32(400, spec.interval)
     storage.timestamp(400, spec.nextrun)

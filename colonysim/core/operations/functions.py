@@ -50,8 +50,7 @@ def add_function(world: World, caller: str, message: AddFunction, _: None) -> Fu
     if function.functionid in world.functions:
         raise storage.duplicate_key(500, "prod_functions_pkey")
     stored = replace(function, functionid=function.functionid or world.new_id(), locationname=executor.location)
-    world.functions[stored.functionid] = stored
-    world.functions_of.setdefault((executor.colony, executor.name), {})[stored.functionid] = None
+    world.add_function(stored)
     return stored
 
 

@@ -43,7 +43,7 @@ def add_generator(world: World, caller: str, message: AddGenerator, _: None) -> 
     if initiator is None:
         raise Refusal(500, "Failed to resolve initiator")
     intake.require_home(world, caller, workflow.colonyname)
-    if _named(world, spec.colonyname, spec.name) is not None:
+    if world.generators.named(spec.colonyname, spec.name) is not None:
         raise Refusal(400, f"Generator with name <{spec.name}> in Colony <{spec.colonyname}> already exists")
     if spec.trigger == 0:
         raise Refusal(400, "Failed to add generator, trigger must not be 0")  # the reference dies of it
@@ -63,11 +63,6 @@ def add_generator(world: World, caller: str, message: AddGenerator, _: None) -> 
     )
     recurring.add_generator(world, generator)
     return GeneratorReply(generator.copy())
-
-
-def _named(world: World, colony: str, name: str) -> Generator | None:
-    found = (g for g in world.generators.values() if g.colony == colony and g.name == name)
-    return next(found, None)
 
 
 class GetGenerator(Message, frozen=True):
@@ -102,7 +97,7 @@ class ResolveGenerator(Message, frozen=True):
 
 
 def _resolved(world: World, caller: str, message: ResolveGenerator) -> Generator:
-    generator = _named(world, message.colonyname, message.generatorname)
+    generator = world.generators.named(message.colonyname, message.generatorname)
     if generator is None:
         raise Refusal(500, "Failed to resolve generator, generator is nil")
     return generator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from itertools import islice
 from typing import Any, Final
 
@@ -26,6 +27,10 @@ def _write(world: World, log: Log) -> None:
         raise DoubleRefusal(400, NUL_TEXT)
     world.add_log(log)
     retention.expect(world, world.now_ns)
+
+
+def _time(log: Log) -> int:
+    return log.timestamp
 
 
 class AddLog(Message, frozen=True):
@@ -128,8 +133,8 @@ def get_logs(world: World, caller: str, message: GetLogs, colony: str) -> Any:
         logs = world.logs_of_process.get(message.processid, [])
     if message.latest:
         return or_null(logs[len(logs) - min(message.count, len(logs)) :])
-    later = (log for log in logs if message.since <= 0 or log.timestamp > message.since)
-    return or_null(islice(later, message.count))
+    first = bisect_right(logs, message.since, key=_time) if message.since > 0 else 0
+    return or_null(logs[first : first + message.count])
 
 
 class SearchLogs(Message, frozen=True):
@@ -159,9 +164,6 @@ def search_logs(world: World, caller: str, message: SearchLogs, _: None) -> Any:
         return None
     since_ns = world.now_ns - message.days * DAY_NS
     pattern = Like(f"%{message.text}%")
-    found = (
-        log
-        for log in world.logs
-        if log.colonyname == message.colonyname and log.timestamp >= since_ns and pattern.matches(log.message)
-    )
+    recent = islice(world.logs, bisect_left(world.logs, since_ns, key=_time), None)
+    found = (log for log in recent if log.colonyname == message.colonyname and pattern.matches(log.message))
     return or_null(islice(found, message.count))

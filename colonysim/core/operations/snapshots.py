@@ -16,11 +16,6 @@ from colonysim.core.registry import operation
 from colonysim.core.world import World
 
 
-def _named(world: World, colony: str, name: str) -> Snapshot | None:
-    found = (s for s in world.snapshots.values() if s.colony == colony and s.name == name)
-    return next(found, None)
-
-
 class CreateSnapshot(Message, frozen=True):
     colonyname: str = ""
     label: str = ""
@@ -31,7 +26,7 @@ class CreateSnapshot(Message, frozen=True):
 def create_snapshot(world: World, caller: str, message: CreateSnapshot, _: None) -> Snapshot:
     """The latest revisions at a label and below it, for good. Empty where no file has exactly that label."""
     colony, label = message.colonyname, message.label.removesuffix("/")
-    if _named(world, colony, message.name) is not None:
+    if world.snapshots.named(colony, message.name) is not None:
         if storage.unparsable(message.name, colony):
             raise storage.duplicate_key(500, "prod_snapshots_pkey")
         raise Refusal(500, f"Snapshot with name <{message.name}> in Colony <{colony}> already exists")
@@ -71,7 +66,7 @@ def get_snapshot(world: World, caller: str, message: GetSnapshot, _: None) -> Sn
             text = f"Snapshot not found with Id <{message.snapshotid}> in Colony <{colony}> does not exists"
             raise Refusal(500, text)
     elif message.name:
-        snapshot = _named(world, colony, message.name)
+        snapshot = world.snapshots.named(colony, message.name)
         if snapshot is None:
             raise Refusal(500, f"Snapshot not found with name <{message.name}> in Colony <{colony}> does not exists")
     else:
@@ -108,7 +103,7 @@ def remove_snapshot(world: World, caller: str, message: RemoveSnapshot, _: None)
     if message.snapshotid:
         snapshot = world.snapshots.get(message.snapshotid)
     elif message.name:
-        snapshot = _named(world, message.colonyname, message.name)
+        snapshot = world.snapshots.named(message.colonyname, message.name)
     else:
         raise Refusal(500, "Failed to remove snapsnot, malformatted msg")
     if snapshot is not None and snapshot.colony == message.colonyname:
