@@ -18,6 +18,7 @@ _EXACT_FLOATS: Final = re.compile(r"\.(args|kwargs|in|out|spec|status)\.|\.(long
 _HEX64: Final = re.compile(r"\b[0-9a-f]{64}\b")
 _UUID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d(?::\d\d)?)\Z")
+_SECONDS_OF_ZONE: Final = re.compile(r"([+-]\d\d:\d\d):\d\d\Z")
 _NAMED_TIME: Final = re.compile(r"\$\{(time|ns)([+-]\d+\.\d)\}\Z")
 
 Json = Any
@@ -44,7 +45,7 @@ def payload_text(text: str) -> str:
 
 def seconds_of(text: str) -> float:
     """Seconds since 1970 of a printed time; seconds in an offset, as of year 1, do not count."""
-    parsed = parse_timestamp(re.sub(r"([+-]\d\d:\d\d):\d\d\Z", r"\1", text))
+    parsed = parse_timestamp(_SECONDS_OF_ZONE.sub(r"\1", text))
     if parsed is None:
         raise ValueError(f"{text!r} is no time")
     return parsed.ns / 1e9

@@ -18,7 +18,7 @@ from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.wire import identity
 from colonysim.wire.crypto import GROUP_ORDER
 
-_PLACE: Final = re.compile(r"\$\{([^}]+)\}")
+_PLACE: Final = re.compile(r"\$\{([^${}]+)\}")
 _PATIENCE_S: Final = 60.0
 _SPECIAL: Final = ("sleep", "let", "join", "ws", "send", "recv", "closews", "get")
 _STEPS: Final = ("call", "raw", *_SPECIAL)
@@ -116,7 +116,7 @@ class _Run:
             return self.values.setdefault(name, str(self.lookup(rest)).upper())
         if kind == "sig" and rest:
             return _altered(self.local["sig"], rest)
-        if re.match(r"time[+-]", name):
+        if name.startswith(("time+", "time-")):
             return datetime.fromtimestamp(self.names.base_s + float(name[4:]), UTC).isoformat()
         if name in self.local:
             return self.local[name]

@@ -18,6 +18,7 @@ DEFAULT_START: Final = "2026-01-01T00:00:00Z"
 _GROUP_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """Of secp256k1: private keys are smaller."""
 
+_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 LEAST_SEED: Final = -(2**63)
 MOST_SEED: Final = 2**64 - 1
 
@@ -116,7 +117,7 @@ def _converted(fields: dict[str, Any], strict: bool) -> Settings:
     except (KeyError, OSError, ValueError):
         name = settings.timezone
         raise ValueError(f"unknown time zone {name!r}; use an IANA name such as 'Europe/Stockholm' or 'UTC'") from None
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", settings.server_key):
+    if not _KEY.fullmatch(settings.server_key):
         raise ValueError("server_key must be a private key of 64 hex digits")
     if not 0 < int(settings.server_key, 16) < _GROUP_ORDER:
         raise ValueError(f"server_key is no private key of secp256k1: take one from 1 to {_GROUP_ORDER - 1:x}")

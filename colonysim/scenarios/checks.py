@@ -31,7 +31,7 @@ FIGURES: Final = (
 _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
-_CONDITION: Final = re.compile(r"\s*([a-z][\w.]*)\s*(<=|>=|==|!=|<|>)\s*(\S+)\s*\Z")
+_CONDITION: Final = re.compile(r"\s*([a-z][\w.]*)\s*([<>]=?|[=!]=)\s*(\S+)\s*\Z")
 
 
 Read = Callable[[str], float | None]

@@ -129,7 +129,7 @@ def _convert(kind: type[T], data: dict[str, Any], name: str, root: Any) -> T:
             what, path = _split(str(error), data)
             if _made_whole(what, path, data):
                 continue
-            unknown = _UNKNOWN.search(what)
+            unknown = _UNKNOWN.match(what)
             line = _line(root, (*path, unknown[1]) if unknown else path)
             text = _fix(kind, what, path, data)
             if isinstance(error.__cause__, BadScenario):  # it knows more closely where
@@ -162,15 +162,15 @@ def _split(text: str, data: Any) -> tuple[str, Path_]:
 
 def _fix(kind: type, what: str, path: Path_, data: Any) -> str:
     """The text of an error, with what would do where that can be told."""
-    if found := _UNKNOWN.search(what):
+    if found := _UNKNOWN.match(what):
         known = _fields_at(kind, path, data)
         close = difflib.get_close_matches(found[1][:_LONGEST_SHOWN], known, 1)
         hint = f"did you mean `{close[0]}`? " if close else ""
         choice = f"what can be is {', '.join(known)}" if known else "see `colonysim validate --schema`"
         return f"there is no `{_cut(found[1])}` here; {hint}{choice}"
-    if found := _MISSING.search(what):
+    if found := _MISSING.match(what):
         return f"`{found[1]}` is missing"
-    if (found := _NO_KIND.search(what)) and path and path[-1] == "kind":
+    if (found := _NO_KIND.match(what)) and path and path[-1] == "kind":
         return f"there is no kind `{_cut(found[1])}` here; the kinds are {', '.join(_kinds_at(kind, path[:-1]))}"
     given = _at(data, path)
     if path == ("version",):

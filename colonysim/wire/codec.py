@@ -26,7 +26,7 @@ from colonysim.wire.views import Views
 
 _LONG_INTEGER: Final = 309
 """The largest double has so many digits before the point."""
-_LONG_RUN: Final = re.compile(rb"[0-9]{%d}" % _LONG_INTEGER)
+_LONG_RUN: Final = re.compile(rb"(?<![0-9])[0-9]{%d}" % _LONG_INTEGER)  # each run is looked at once
 
 EMPTY_TYPE: Final = (
     "invalid rpcMsg.PayloadType: empty (this usually means the client is misconfigured - check that "

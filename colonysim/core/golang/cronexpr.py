@@ -36,6 +36,7 @@ _DESCRIPTORS: Final = {
 }
 _LONGEST: Final = {month: days_in(2000, month) for month in range(1, 13)}  # 29 days in February
 _BLANKS: Final = "".join(char for char in map(chr, range(0x3001)) if char.isspace() and char not in "\x1c\x1d\x1e\x1f")
+_GAP: Final = re.compile(f"[{_BLANKS}]+")
 _LONGEST_KEPT: Final = 200
 """The length up to which parsed expressions are kept: a thousand long ones would hold as much as a caller likes."""
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+\Z")
@@ -270,7 +271,7 @@ def _parse(expression: str) -> Schedule | Every:
 
 def _words(text: str) -> list[str]:
     """Split at white space as the reference sees it."""
-    return [word for word in re.split(f"[{_BLANKS}]+", text) if word]
+    return [word for word in _GAP.split(text) if word]
 
 
 def _split_zone(expression: str) -> tuple[str | None, str]:

@@ -189,7 +189,7 @@ class _Filler:
     def _bytes(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
         if isinstance(value, str):
             try:
-                return base64.b64decode(re.sub("[\r\n]", "", value), validate=True)
+                return base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
             except (binascii.Error, ValueError):
                 self.error = self.error or "illegal base64 data at input byte 0"
                 return _WRONG
