@@ -25,6 +25,7 @@ HUGE_BYTES: Final = 2**20
 _NEVER_LARGE: Final[frozenset[type]] = frozenset({Empty, type(None)})
 _SMALL_AS_ASKED: Final = _NEVER_LARGE | {Process, AssignReply, Failure}
 _BYTES_PER_VALUE: Final = 64
+_FEW_VALUES: Final = 16
 
 
 class Calls(deque[Call]):
@@ -32,7 +33,8 @@ class Calls(deque[Call]):
 
     To weigh a call takes about as long as to serve it. While no large message has come, replies of the types in
     `small` are not large and are not weighed; after one, all is weighed for as many calls as are kept, and after a
-    huge one for good. A call that is too large by itself stays without its message and its reply.
+    huge one for good. The pictures of a process that many small messages have made large are weighed always (see
+    `may_have_grown`). A call that is too large by itself stays without its message and its reply.
     """
 
     __slots__ = ("_calm_left", "_weighed", "held_bytes", "small")  # found faster than in a dict
@@ -70,6 +72,18 @@ class Calls(deque[Call]):
             self.held_bytes -= size
             while self and self[0].number <= number:
                 self.popleft()
+
+
+def may_have_grown(body: Any) -> bool:
+    """Whether a reply is a picture of a process with many attributes, relatives, or outputs of its parents.
+
+    Each of them may have come with a small message of its own.
+    """
+    process = body.process if type(body) is AssignReply else body
+    if type(process) is not Process or not (process.attributes or process.graph_id):
+        return False
+    values = len(process.attributes) + len(process.input or ()) + len(process.parents) + len(process.children)
+    return values > _FEW_VALUES
 
 
 def _held_bytes(value: Any) -> int:

@@ -15,7 +15,7 @@ from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import Settings
 from colonysim.core.world import World
-from colonysim.evidence.calls import Calls
+from colonysim.evidence.calls import Calls, may_have_grown
 from colonysim.evidence.journal import Journal, JournalErrors, header
 from colonysim.faults.injector import Faults
 from colonysim.faults.messages import Network, Reach
@@ -191,7 +191,9 @@ class Simulation(Keeping, Running, Restoring):
                     violation = self._look(deliveries) if kept else None
                     self.driver.steps += 1
                     call.status, call.body, call.answered_ns = answer.status, answer.body, world.now_ns
-                    if type(answer.body) not in self.calls.small:
+                    if type(answer.body) not in self.calls.small or (
+                        (world.attributes or world.graphs) and may_have_grown(answer.body)
+                    ):
                         self.calls.weigh(call)
                     if outside:
                         self._hear_outside()
@@ -302,7 +304,7 @@ class Simulation(Keeping, Running, Restoring):
         """A request has its answer."""
         call = pending.call
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
-        if type(answer.body) not in self.calls.small:
+        if type(answer.body) not in self.calls.small or may_have_grown(answer.body):
             self.calls.weigh(call)
         if pending.outside:
             self._hear_outside()

@@ -6,13 +6,17 @@ import gc
 import tracemalloc
 
 import pytest
+from msgspec.structs import replace
 
 from colonysim import ColonyClient, Simulation, UserClient
 from colonysim.core.errors import Refusal
 from colonysim.core.operations.assignment import AssignProcess
+from colonysim.core.operations.attributes import AddAttribute
+from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import GetProcess, RemoveProcess, SubmitFuncSpec
-from colonysim.core.specs import Conditions, FunctionSpec
-from colonysim.evidence.calls import CALLS_KEPT, CALLS_KEPT_BYTES, LARGE_BYTES
+from colonysim.core.operations.workflows import SubmitWorkflow
+from colonysim.core.specs import Attribute, Conditions, FunctionSpec, WorkflowSpec
+from colonysim.evidence.calls import _SMALL_AS_ASKED, CALLS_KEPT, CALLS_KEPT_BYTES, LARGE_BYTES
 
 MIB = 2**20
 
@@ -81,6 +85,37 @@ def test_large_replies_to_small_messages_count(sim: Simulation, colony: ColonyCl
     assert sim.calls.held_bytes >= before + MIB
     assert sim.call(executor.id, GetProcess(processid=process.process_id)).ok
     assert sim.calls.held_bytes >= before + 2 * MIB
+
+
+def test_replies_made_large_by_many_small_messages_count(sim: Simulation, colony: ColonyClient) -> None:
+    """Each state of a process has all its attributes anew."""
+    executor = colony.add_executor()
+    _submit(colony.user, 1)
+    process_id = sim.call(executor.id, AssignProcess(colonyname="c", timeout=-1)).body.process.process_id
+    for number in range(100):
+        attribute = Attribute(targetid=process_id, targetcolonyname="c", key=f"{number}", value="v" * 1000)
+        assert sim.call(executor.id, AddAttribute(attribute=attribute)).ok
+    before = sim.calls.held_bytes
+    assert sim.call(executor.id, GetProcess(processid=process_id)).ok
+    assert sim.calls.held_bytes >= before + 1000 * 100
+    assert sim.calls.small, "no message was large"
+
+
+def test_inputs_gathered_from_many_parents_count(sim: Simulation, colony: ColonyClient) -> None:
+    executor = colony.add_executor()
+    conditions = Conditions(colonyname="c", executortype="cli")
+    parents = [FunctionSpec(nodename=f"n{number}", funcname="f", conditions=conditions) for number in range(20)]
+    last = replace(conditions, dependencies=[parent.nodename for parent in parents])
+    nodes = [*parents, FunctionSpec(nodename="last", funcname="f", conditions=last)]
+    sim.call(colony.user.id, SubmitWorkflow(spec=WorkflowSpec(colonyname="c", functionspecs=nodes)))
+    for _ in parents:
+        process_id = sim.call(executor.id, AssignProcess(colonyname="c", timeout=-1)).body.process.process_id
+        assert sim.call(executor.id, CloseSuccessful(processid=process_id, out=["x" * 4000])).ok
+    sim.calls.clear()
+    sim.calls.small = _SMALL_AS_ASKED  # as it is when as many calls as are kept have come since the workflow
+    reply = sim.call(executor.id, AssignProcess(colonyname="c", timeout=-1))
+    assert len(reply.body.process.input) == 20
+    assert sim.calls.held_bytes >= 20 * 4000
 
 
 def test_values_count_and_not_their_digits_alone(sim: Simulation, colony: ColonyClient) -> None:
