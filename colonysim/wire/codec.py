@@ -1,7 +1,7 @@
-"""Messages from bytes and answers to bytes: what every front calls.
+"""Decode requests from bytes and encode replies to bytes, for every transport.
 
-The fast decoder takes what clients really send. Whatever it does not like, and what it would read in
-another way than the reference, goes to the exact one.
+A fast decoder handles what clients normally send. Input that it rejects, or that it would read differently
+from the reference, goes to a slower decoder that follows the reference exactly.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from colonysim.wire.envelope import Envelope, open_envelope, open_payload, seal
 from colonysim.wire.views import Views
 
 _LONG_INTEGER: Final = 309
-"""The largest double has so many digits before the point."""
-_LONG_RUN: Final = re.compile(rb"(?<![0-9])[0-9]{%d}" % _LONG_INTEGER)  # each run is looked at once
+"""How many digits the largest double has before the decimal point."""
+_LONG_RUN: Final = re.compile(rb"(?<![0-9])[0-9]{%d}" % _LONG_INTEGER)  # looks at each run once
 
 EMPTY_TYPE: Final = (
     "invalid rpcMsg.PayloadType: empty (this usually means the client is misconfigured - check that "
@@ -35,7 +35,7 @@ EMPTY_TYPE: Final = (
 
 
 class Incoming(msgspec.Struct, frozen=True, gc=False):
-    """A request that has passed all checks that need no world. `payload` is the message's text."""
+    """A request that has passed every check that does not need the world. `payload` is the message's JSON text."""
 
     caller_id: str
     message: Message
@@ -44,33 +44,33 @@ class Incoming(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """A reply for the front. An empty body has no envelope and no content type."""
+    """A reply to send. An empty body has no envelope and no content type."""
 
     status: int
     body: bytes
 
 
 class Dropped(Exception):
-    """What has come on /pubsub ends the connection."""
+    """Raised for a message on /pubsub that makes the server close the connection."""
 
 
 class Codec:
-    """Bytes to messages and back, for one server's zone and signature policy."""
+    """Translate between bytes and messages for one server, given its time zone and signature policy."""
 
     def __init__(self, zone: tzinfo, verify_signatures: bool = True) -> None:
         self.views = Views(zone)
         self.verify_signatures = verify_signatures
-        self.vouched: dict[str, tuple[str, str]] = {}  # signatures just made here: payload and signer's id
+        self.vouched: dict[str, tuple[str, str]] = {}  # signature made in this process: (payload, signer's id)
 
     # ------------------------------------------------------------ in
     def read(self, body: bytes) -> Incoming:
-        """The request in the body of a POST to /api. Refusals as the reference gives them, in its order."""
+        """Decode the body of a POST to /api. Raises the reference's refusals, in its order."""
         return self._read(open_envelope(body), streamed=False)
 
     def read_streamed(self, body: bytes) -> Incoming | None:
-        """The request in a message on /pubsub; None for what is ignored there.
+        """Decode a message that arrived on /pubsub; None if the server ignores it.
 
-        Errors: Dropped for what ends the connection. Refusals as the reference gives them.
+        Raises Dropped if the message makes the server close the connection, and the reference's refusals.
         """
         try:
             envelope = open_envelope(body)
@@ -99,14 +99,15 @@ class Codec:
 
     def _caller(self, envelope: Envelope) -> str:
         if self.verify_signatures:
-            if self.vouched and (known := self.vouched.pop(envelope.signature, None)) and known[0] == envelope.payload:
+            known = self.vouched.pop(envelope.signature, None) if self.vouched else None
+            if known and known[0] == envelope.payload:
                 return known[1]
             return crypto.recover(envelope.payload, envelope.signature)
         return envelope.signature
 
     # ------------------------------------------------------------ out
     def write(self, answer: Answer, payload: bytes = b"") -> Outgoing:
-        """The reply to a request; `payload` is what an echo repeats."""
+        """Encode the reply to a request. `payload` is the request's text, which an echo reply repeats."""
         if not answer.payload_type:
             return Outgoing(answer.status, b"")
         body = answer.body
@@ -121,12 +122,12 @@ class Codec:
         return Outgoing(answer.status, sealed)
 
     def write_push(self, push: Push) -> bytes:
-        """A message on a stream."""
+        """Encode a message that the server pushes on a stream."""
         return seal(push.payload_type, self.views.json(push.body), False)
 
 
 def payload_type_of(body: bytes) -> str:
-    """The type that a request names, served or not; "" where it cannot be read."""
+    """Return the payload type that a request names, known or not; "" if the envelope cannot be read."""
     try:
         return open_envelope(body).payloadtype
     except Refusal:
@@ -135,16 +136,16 @@ def payload_type_of(body: bytes) -> str:
 
 # ---------------------------------------------------------------- messages
 def _unsigned(row: Operation, envelope: Envelope) -> Incoming:
-    if row.name == "getserverinfomsg":  # its payload is never looked at
+    if row.name == "getserverinfomsg":  # its payload is never decoded
         return Incoming("", row.message(), b"", False)
     return decode_message(row, open_payload(envelope.payload), "")
 
 
 def decode_message(row: Operation, payload: bytes, caller_id: str) -> Incoming:
-    """The message in a payload.
+    """Decode a payload into a message of the operation's type.
 
-    Refusals: 400 where it is no JSON, its type is not the envelope's, or it is nested too deep; an empty 500 for
-    `null`.
+    Raises Refusal 400 if the payload is not JSON, its type differs from the envelope's, or it is nested too
+    deep; Silence 500 (an empty reply) for `null`.
     """
     depth = units.levels(payload)
     if depth and not units.has_room(depth):
@@ -172,54 +173,61 @@ def _decode_exactly(row: Operation, payload: bytes) -> Message:
 
 
 def _stream_refusal(row: Operation, text: str) -> Refusal:
-    """On /pubsub the decoder's own text is told; one type keeps silent (d-realtime-and-data 2.7)."""
+    """On /pubsub the reply carries the decoder's own text; one type gets no reply (d-realtime-and-data 2.7)."""
     return Silence(400) if row.name == "subscribeprocessmsg" else Refusal(row.decode_status, text)
 
 
 def _decode_fast(row: Operation, payload: bytes) -> Message | None:
-    """The message, or None where the fast decoder fails or may read something else than the reference."""
-    reader = _reader(row.name)
+    """Decode with msgspec; None if it fails or might read the payload differently from the reference."""
+    decoder = _decoder(row.name)
     try:
-        message: Message = reader.decoder.decode(payload)
+        message: Message = decoder.json.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if reader.has_doubles and (b"-0" in payload or _has_long_integer(payload)):
+    if decoder.has_doubles and (b"-0" in payload or _has_long_integer(payload)):
         return None
-    if reader.merging and (b"\\u00" in payload or any(payload.count(key) > 1 for key in reader.merging)):
+    if decoder.merging and (b"\\u00" in payload or any(payload.count(key) > 1 for key in decoder.merging)):
         if _repeats_a_key(payload):
             return None
     return message
 
 
 def _has_long_integer(payload: bytes) -> bool:
-    """Whether a text has an integer that may be beyond the range of a double, wherever it stands.
+    """Whether a text contains an integer that may exceed the range of a double.
 
-    The fast decoder keeps such a one where free JSON is taken. Each run of so many digits covers one of the places
-    that lie as far apart: only where one of those has a digit, the whole text is searched.
+    The fast decoder would accept it in a field of free JSON. A run of `_LONG_INTEGER` digits always covers one of
+    the sampled bytes, so the whole text is searched only if a sampled byte is a digit.
     """
-    places = payload[_LONG_INTEGER - 1 :: _LONG_INTEGER]
-    return len(places.translate(None, b"0123456789")) != len(places) and _LONG_RUN.search(payload) is not None
+    samples = payload[_LONG_INTEGER - 1 :: _LONG_INTEGER]
+    return len(samples.translate(None, b"0123456789")) != len(samples) and _LONG_RUN.search(payload) is not None
 
 
-class _Reader(msgspec.Struct, frozen=True):
-    """A message type's decoder, the keys whose repetition means a merge, and whether -0 is not 0 in it."""
+class _FastDecoder(msgspec.Struct, frozen=True):
+    """The msgspec decoder of a message type, and what it reads differently from the reference.
 
-    decoder: Any
+    `merging` holds the quoted keys whose values the reference merges when the key is repeated. `has_doubles` says
+    whether a field takes a double, so that -0 differs from 0.
+    """
+
+    json: Any
     merging: tuple[bytes, ...]
     has_doubles: bool
 
 
 @cache
-def _reader(name: str) -> _Reader:
+def _decoder(name: str) -> _FastDecoder:
     message = OPERATIONS[name].message
     merging: dict[str, None] = {}
-    doubles = _survey(message, merging)
+    has_doubles = _collect_merging_keys(message, merging)
     keys = tuple(f'"{key}"'.encode() for key in merging)
-    return _Reader(msgspec.json.Decoder(message), keys, doubles)
+    return _FastDecoder(msgspec.json.Decoder(message), keys, has_doubles)
 
 
-def _survey(cls: type[msgspec.Struct], merging: dict[str, None], seen: tuple[type, ...] = ()) -> bool:
-    """Collect the keys of objects, maps and lists of objects; whether any field takes a double, free JSON included."""
+def _collect_merging_keys(cls: type[msgspec.Struct], merging: dict[str, None], seen: tuple[type, ...] = ()) -> bool:
+    """Add the keys of objects, maps and lists of objects to `merging`.
+
+    Returns whether any field, nested ones included, takes a double or free JSON.
+    """
     doubles = False
     for name, shape in gotypes.shapes_of(cls).items():
         while shape.kind in ("list", "map"):
@@ -230,7 +238,7 @@ def _survey(cls: type[msgspec.Struct], merging: dict[str, None], seen: tuple[typ
         if shape.kind == "struct":
             merging[name] = None
             if shape.inner not in seen:
-                doubles |= _survey(shape.inner, merging, (*seen, shape.inner))
+                doubles |= _collect_merging_keys(shape.inner, merging, (*seen, shape.inner))
     return doubles
 
 
@@ -239,7 +247,7 @@ class _Repeated(Exception):
 
 
 def _repeats_a_key(payload: bytes) -> bool:
-    """Whether any object of a text that is JSON has a key twice."""
+    """Whether any object in a valid JSON text repeats a key."""
 
     def check(pairs: list[tuple[str, Any]]) -> None:
         if len({key for key, _ in pairs}) != len(pairs):

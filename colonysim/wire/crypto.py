@@ -1,4 +1,4 @@
-"""Who signed a payload, and why a signature is none (a-foundation 3.2 to 3.4)."""
+"""Recover a payload's signer, or explain why its signature is invalid (a-foundation 3.2 to 3.4)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEX_BYTES: Final = frozenset(b"0123456789abcdefABCDEF")
 
 
 def recover(payload: str, signature: str) -> str:
-    """The id of whoever signed a payload. Refusals: 403 with the reference's texts."""
+    """Return the id of a payload's signer. Raises Refusal 403, with the reference's text, for an invalid signature."""
     if not _HEX.match(signature):
         raise _bad_hex(signature)
     raw = bytes.fromhex(signature)

@@ -1,4 +1,4 @@
-"""The outer layer: envelopes, base64 and what surrounds a payload (a-foundation 2.1 to 2.3)."""
+"""Open and seal envelopes, with their base64 payloads (a-foundation 2.1 to 2.3)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ _ALPHABET: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 
 
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The outer JSON object of a request. `payload` is base64 text."""
+
     payloadtype: str = ""
     payload: str = ""
     signature: str = ""
@@ -25,9 +27,9 @@ _DECODER: Final = msgspec.json.Decoder(Envelope)
 
 
 def open_envelope(body: bytes) -> Envelope:
-    """The envelope in a request's body.
+    """Decode the envelope in a request's body.
 
-    Refusals: 400 with the decoder's text; 500 and an empty body for the text `null`.
+    Raises Refusal 400 with the decoder's text if it is malformed; Silence 500 (an empty reply) for `null`.
     """
     try:
         return _DECODER.decode(body)
@@ -43,14 +45,14 @@ def open_envelope(body: bytes) -> Envelope:
 
 
 def seal(payload_type: str, payload: bytes, error: bool) -> bytes:
-    """A reply's envelope, in the order of keys of the reference."""
+    """Encode a reply's envelope, with its keys in the reference's order."""
     text = base64.b64encode(payload).decode()
     name = msgspec.json.encode(payload_type).decode()
     return f'{{"payloadtype":{name},"payload":"{text}","error":{"true" if error else "false"}}}'.encode()
 
 
 def open_payload(text: str) -> bytes:
-    """The bytes of a base64 text, as many as stand before the first mistake; no mistake is reported."""
+    """Decode a base64 text up to its first error; the reference ignores errors, so none is raised."""
     try:
         raw = text.encode("ascii")
         if len(raw) % 4 == 0:
@@ -69,4 +71,5 @@ def open_payload(text: str) -> bytes:
 
 
 def close_payload(payload: bytes) -> str:
+    """Encode a payload as base64."""
     return base64.b64encode(payload).decode()

@@ -1,4 +1,4 @@
-"""Keys, ids and signatures: secp256k1 over SHA3-256 (a-foundation 3). Works on values, keeps nothing."""
+"""Keys, ids and signatures: secp256k1 over SHA3-256 (a-foundation 3)."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ _KEY: Final = re.compile(r"[0-9a-fA-F]{64}\Z")
 
 
 class Identity(NamedTuple):
-    """A private key of 64 hex digits and the id that the server knows its holder by."""
+    """A private key of 64 hex digits, and the id by which the server knows its holder."""
 
     private_key: str
     id: str
 
 
 def identity(private_key: str) -> Identity:
-    """The identity of a private key. Errors: ValueError where it is none."""
+    """Return the identity of a private key. Raises ValueError unless the key is 64 hex digits."""
     return Identity(private_key, id_of(_private(private_key).public_key))
 
 
 def derived(seed: int, name: str) -> Identity:
-    """The identity of a name under a seed: the same in every run."""
+    """Derive an identity from a seed and a name; the same in every run."""
     return identity(sha3_256(f"{seed}/key/{name}".encode()).hexdigest())
 
 
 def sign(payload: str, private_key: str) -> str:
-    """The signature of a payload's text: r, s and v in 130 hex digits, with the nonce of RFC 6979."""
+    """Sign a payload: r, s and v in 130 hex digits, with the deterministic nonce of RFC 6979."""
     return _sign(payload, _private(private_key))
 
 
 class Signer:
-    """Somebody who signs often under one key. Errors: ValueError where it is none."""
+    """Sign many payloads under one key. Raises ValueError unless the key is 64 hex digits."""
 
     def __init__(self, private_key: str) -> None:
         self._key = _private(private_key)
         self.id = id_of(self._key.public_key)
 
     def sign(self, payload: str) -> str:
-        """As `sign` above."""
+        """Sign a payload, as the function `sign` does."""
         return _sign(payload, self._key)
 
 
@@ -50,7 +50,7 @@ def _sign(payload: str, key: Any) -> str:
 
 
 def id_of(public_key: Any) -> str:
-    """The hash of the uncompressed public key's hex text."""
+    """Return the id of a public key: the hash of its uncompressed form as hex text."""
     return sha3_256(public_key.format(compressed=False).hex().encode()).hexdigest()
 
 
@@ -58,5 +58,5 @@ def _private(private_key: str) -> Any:
     import coincurve
 
     if not _KEY.match(private_key):
-        raise ValueError(f"a private key is 64 hex digits, this one has {len(private_key)} characters")
+        raise ValueError(f"a private key must be 64 hex digits, got {len(private_key)} characters")
     return coincurve.PrivateKey(bytes.fromhex(private_key))

@@ -1,6 +1,6 @@
-"""Replies as JSON: each thing the core gives out, in the keys, order and texts of the wire.
+"""Render reply bodies as JSON, with the reference's keys, key order and texts.
 
-The rows of VIEWS say how a type is shown. Facts: a-foundation 8, b-processes 2, c-workflows 1, 6, 7,
+VIEWS maps each type to the function that renders it. Facts: a-foundation 8, b-processes 2, c-workflows 1, 6, 7,
 d-realtime-and-data 1 to 6.
 """
 
@@ -25,16 +25,16 @@ _STATE_COLOURS: Final = ("#eee8d8", "#4689cd", "#92d050", "#cb4239", "#f5a623")
 
 
 class Views:
-    """Shows everything in one time zone."""
+    """Renders reply bodies, with times in one time zone."""
 
     def __init__(self, zone: tzinfo) -> None:
         self.zone = zone
         self._unset = format_time(specs.ZERO_TIME_NS, zone)
 
     def json(self, body: Any) -> bytes:
-        """The JSON text of a reply body, laid out and escaped as the reference does it.
+        """Encode a reply body as JSON, indented and escaped as the reference does it.
 
-        Refusals: 500 where a time cannot be shown.
+        Raises Refusal 500 if a time has no RFC 3339 text.
         """
         value = self.show(body)
         text = _ENCODER.encode(value)
@@ -43,7 +43,7 @@ class Views:
         return escaped(text)
 
     def show(self, body: Any) -> Any:
-        """The body in values the encoder knows."""
+        """Convert a reply body to values that the JSON encoder accepts."""
         if body is None:
             return None
         if isinstance(body, (tuple, list)):
@@ -52,6 +52,7 @@ class Views:
         return body if view is None else view(self, body)
 
     def time(self, time_ns: int) -> str:
+        """Format a time given in nanoseconds since 1970."""
         return self._unset if time_ns == specs.ZERO_TIME_NS else format_time(time_ns, self.zone)
 
 
@@ -61,7 +62,7 @@ def _indent(body: Any) -> int:
     return _INDENTS.get(type(body), 0)
 
 
-# ---------------------------------------------------------------- part A
+# ---------------------------------------------------------------- executors, functions, server
 def _executor(views: Views, executor: model.Executor) -> Any:
     shown: dict[str, Any] = {
         "executorid": executor.executor_id,
@@ -122,7 +123,7 @@ def _server_info(views: Views, info: replies.ServerInfo) -> Any:
     return {"buildversion": info.build_version, "buildtime": build_time, "backends": [backend]}
 
 
-# ---------------------------------------------------------------- part B
+# ---------------------------------------------------------------- processes
 def _assign_reply(views: Views, reply: replies.AssignReply) -> Any:
     shown = _process(views, reply.process)
     if reply.exact_start:
@@ -206,7 +207,7 @@ def _conditions(conditions: specs.Conditions, resources: model.Resources) -> dic
     return shown
 
 
-# ---------------------------------------------------------------- part C
+# ---------------------------------------------------------------- graphs, crons, generators
 def _graph(views: Views, reply: replies.GraphReply) -> Any:
     graph = reply.graph
     unset = format_time(specs.ZERO_TIME_NS, UTC)
@@ -217,7 +218,7 @@ def _graph(views: Views, reply: replies.GraphReply) -> Any:
         "colonyname": graph.colony,
         "rootprocessids": reply.roots,
         "state": graph.state,
-        # Quirk: the reply to a submit shows no time of submission.
+        # Quirk: the reply to a submit leaves the submission time unset.
         "submissiontime": unset if reply.fresh else views.time(graph.submitted_ns),
         "starttime": unset if reply.fresh else views.time(graph.started_ns),
         "endtime": unset if reply.fresh else views.time(graph.ended_ns),
@@ -246,7 +247,7 @@ def _node(node: replies.GraphNode) -> Any:
 
 
 def _workflow(workflow: specs.WorkflowSpec) -> dict[str, Any]:
-    """A workflow that the server made itself, as a client would have sent it."""
+    """Render a workflow that the server created as a client would have sent it."""
     nodes = [_spec(node, model.NO_RESOURCES, node.env or {}) for node in workflow.functionspecs or ()]
     return {"colonyname": workflow.colonyname, "functionspecs": nodes}
 
@@ -289,7 +290,7 @@ def _generator(views: Views, reply: replies.GeneratorReply) -> Any:
     }
 
 
-# ---------------------------------------------------------------- part D
+# ---------------------------------------------------------------- channels, files, locations, blueprints
 def _entry(views: Views, entry: model.Entry) -> Any:
     shown: dict[str, Any] = {"sequence": entry.sequence}
     if entry.in_reply_to:
@@ -349,16 +350,12 @@ def _metadata(metadata: specs.Metadata) -> dict[str, Any]:
         shown["annotations"] = free(metadata.annotations)
     if metadata.generation:
         shown["generation"] = metadata.generation
-    shown["createdAt"] = _as_sent(metadata.createdAt)
-    shown["updatedAt"] = _as_sent(metadata.updatedAt)
-    shown["lastReconciliationTime"] = _as_sent(metadata.lastReconciliationTime)
+    shown["createdAt"] = format_sent_time(metadata.createdAt)
+    shown["updatedAt"] = format_sent_time(metadata.updatedAt)
+    shown["lastReconciliationTime"] = format_sent_time(metadata.lastReconciliationTime)
     if metadata.lastReconciliationProcess:
         shown["lastReconciliationProcess"] = metadata.lastReconciliationProcess
     return shown
-
-
-def _as_sent(time: specs.Timestamp) -> str:
-    return format_sent_time(time)
 
 
 def _blueprint(views: Views, blueprint: specs.Blueprint) -> Any:
@@ -439,9 +436,9 @@ def _property(prop: specs.SchemaProperty) -> Any:
     return shown
 
 
-# ---------------------------------------------------------------- the rows
+# ---------------------------------------------------------------- table of views
 def _plain(views: Views, body: Any) -> Any:
-    """Shown as it is: its fields are those of the wire."""
+    """Return the body unchanged: its fields have the wire's names and order."""
     return body
 
 

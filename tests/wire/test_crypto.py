@@ -98,7 +98,7 @@ def test_bad_signatures(signature: str, text: str) -> None:
 
 
 def test_a_key_that_is_none_is_told() -> None:
-    with pytest.raises(ValueError, match="64 hex digits, this one has 3"):
+    with pytest.raises(ValueError, match="64 hex digits, got 3"):
         identity.sign("x", "abc")
 
 
