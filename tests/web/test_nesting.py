@@ -71,7 +71,7 @@ def test_what_is_kept_lies_as_deep_as_is_allowed_or_is_refused(
     else:
         assert (status, body["message"]) == (
             "400",
-            "the lists and objects of a message may lie 200 levels deep in each other at most",
+            "lists and objects in a message may be nested at most 200 levels deep",
         )
 
 

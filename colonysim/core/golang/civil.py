@@ -1,4 +1,4 @@
-"""Dates of any year, and zones. Python's dates begin at 1; the reference knows the years 0 to 9999."""
+"""Calendar dates of any year, and time zones. Python's dates start at year 1; the reference has years 0 to 9999."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EPOCH: Final = datetime(1970, 1, 1)
 
 
 class Civil(NamedTuple):
-    """A wall clock's reading, without a zone."""
+    """A wall-clock time without a zone."""
 
     year: int
     month: int
@@ -24,22 +24,23 @@ class Civil(NamedTuple):
 
 
 def civil(seconds: int) -> Civil:
-    """The date and time of day that lie so many seconds after the beginning of 1970."""
+    """Convert seconds since 1970 to a date and time of day."""
     cycles, rest = divmod(seconds, _CYCLE_S)
     moved = _EPOCH + timedelta(seconds=rest)
     return Civil(moved.year + cycles * _CYCLE_YEARS, *moved.timetuple()[1:6])
 
 
 def seconds_of(reading: Civil) -> int:
-    """Seconds from the beginning of 1970 to a date and time of day."""
+    """Convert a date and time of day to seconds since 1970."""
     cycles, years = divmod(reading.year - 1970, _CYCLE_YEARS)
     return utc_seconds(datetime(1970 + years, *reading[1:])) + cycles * _CYCLE_S
 
 
 def into_calendar(seconds: int) -> int:
-    """How many seconds to add to a time so that Python's dates can hold it, and years around it; mostly 0.
+    """Return the seconds to add to a time so that `datetime` can hold it and the years around it; usually 0.
 
-    The calendar repeats every 400 years, and so do the rules of zones, before their first change and after their last.
+    The result is a multiple of 400 years, after which the calendar repeats. A zone's rules repeat too, before its
+    first change and after its last.
     """
     year = civil(seconds).year
     if _SAFE_YEARS.start <= year < _SAFE_YEARS.stop:
@@ -49,20 +50,20 @@ def into_calendar(seconds: int) -> int:
 
 
 def utc_seconds(wall: datetime) -> int:
-    """Seconds from the beginning of 1970 to a reading of a wall clock, as if it were one of UTC."""
+    """Convert a wall-clock time to seconds since 1970, reading it as UTC."""
     return (wall.replace(tzinfo=None) - _EPOCH) // timedelta(seconds=1)
 
 
 def days_in(year: int, month: int) -> int:
-    """How many days a month has."""
+    """Return the number of days in a month."""
     year = year % _CYCLE_YEARS + 2000
     return (date(year + month // 12, month % 12 + 1, 1) - date(year, month, 1)).days
 
 
 def zone_of(name: str) -> tzinfo:
-    """The zone of an IANA name. Errors: KeyError, ValueError, OSError for what is none."""
+    """Return the zone with an IANA name. Raises KeyError, ValueError or OSError if there is none."""
     if name == "UTC":
         return UTC
-    from zoneinfo import ZoneInfo  # takes as long to import as four modules of the core
+    from zoneinfo import ZoneInfo  # imported here because it is slow to import
 
     return ZoneInfo(name)

@@ -1,4 +1,4 @@
-"""JSON that may stand in HTML, as Go's encoder writes it."""
+"""Escape JSON for embedding in HTML, as Go's encoder does."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _ESCAPES: Final = {
 
 
 def escaped(text: bytes) -> bytes:
-    """The text with `<`, `>`, `&` and two separators of lines as escapes."""
-    # Looking for each alone is many times as fast as one search for any.
+    """Replace `<`, `>`, `&`, U+2028 and U+2029 with their JSON escapes."""
+    # Five substring searches are much faster than one search with the regular expression.
     if any(map(text.__contains__, _ESCAPES)):
         return _HTML.sub(lambda match: _ESCAPES[match[0]], text)
     return text

@@ -1,7 +1,7 @@
-"""JSON as the reference reads it: exact, and slow. The fast decoder hands over whatever it does not like.
+"""Parse JSON exactly as the reference does: slow, for input that the fast decoder does not handle.
 
-Two steps, as there: the whole text is checked for grammar, then fields are filled in. Rules and texts:
-a-foundation 2.7.
+As in the reference, the grammar of the whole text is checked first; `gotypes` then fills in the fields. Rules and
+texts: a-foundation 2.7.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ MAX_DEPTH: Final = 10_000
 
 
 class JsonError(Exception):
-    """The text is no JSON, or not of the wanted type; `str` gives the reference's text."""
+    """The text is not valid JSON, or not of the expected type; `str` gives the reference's text."""
 
 
 class Object(NamedTuple):
-    """An object with every pair it has, duplicates too, in order."""
+    """A JSON object as its key-value pairs in order, duplicates included."""
 
     pairs: list[tuple[str, Any]]
 
 
 class Number(NamedTuple):
-    """A number as it is written."""
+    """A JSON number as its text."""
 
     text: str
 
 
 def kind_of(value: Any) -> str:
-    """The reference's word for the type of a scanned value."""
+    """Return the reference's name for the type of a scanned value."""
     if value is None:
         return "null"
     words: dict[type, str] = {Object: "object", list: "array", str: "string", Number: "number", bool: "bool"}
@@ -49,7 +49,7 @@ codecs.register_error("colonysim.byte", _first_bad_byte)
 
 
 def to_text(raw: bytes) -> str:
-    """UTF-8, with U+FFFD for every byte that is none."""
+    """Decode UTF-8, with U+FFFD for each invalid byte."""
     return raw.decode("utf-8", "colonysim.byte")
 
 
@@ -81,17 +81,17 @@ _LITERALS: Final[dict[int, tuple[bytes, Any]]] = {
 
 
 def scan(raw: bytes) -> Any:
-    """The value of a JSON text: Object, list, str, Number, bool or None."""
+    """Parse a JSON text into Object, list, str, Number, bool or None. Raises JsonError."""
     return _Scanner(raw).document()
 
 
 class _Scanner:
-    """One pass over a text. An explicit stack takes the place of recursion, for texts may be deep."""
+    """Parses a text in one pass, with an explicit stack because texts may be nested deeply."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.at = 0
-        self.stack: list[Any] = []  # the open objects and arrays, an object with the key it is at
+        self.stack: list[Any] = []  # open arrays, and open objects as (object, current key)
 
     def document(self) -> Any:
         done, value = self._value()
@@ -104,9 +104,9 @@ class _Scanner:
             raise self._bad("after top-level value")
         return value
 
-    # -- where we are
+    # -- position
     def _skip(self) -> int | None:
-        """Skip blanks; the byte that follows, or None at the end."""
+        """Skip white space. Returns the byte that follows, or None at the end of the text."""
         match = _SPACE.match(self.raw, self.at)
         assert match is not None
         self.at = match.end()
@@ -119,14 +119,14 @@ class _Scanner:
         return byte
 
     def _bad(self, place: str) -> JsonError:
-        """The byte here cannot stand here; the end of the text counts as a blank inside a word."""
+        """Return the error for an unexpected byte; the end of the text is reported as a blank."""
         char = chr(self.raw[self.at]) if self.at < len(self.raw) else " "
         quoted = {"'": "'\\''", '"': "'\"'"}.get(char) or f"'{go_quote(char)[1:-1]}'"
         return JsonError(f"invalid character {quoted} {place}")
 
     # -- values
     def _value(self) -> tuple[bool, Any]:
-        """Read a value or the beginning of one: (whether it is complete, value)."""
+        """Read a scalar, or open an object or array. Returns (whether the value is complete, value)."""
         byte = self._need()
         if byte in b"{[":
             return self._open(byte)
@@ -164,7 +164,7 @@ class _Scanner:
         return key
 
     def _close_or_go_on(self, value: Any) -> tuple[bool, Any]:
-        """A value inside something is complete: put it there and see what follows."""
+        """Add a complete value to the innermost open container, and close that if it ends here."""
         outer = self.stack[-1]
         byte = self._need()
         if isinstance(outer, list):

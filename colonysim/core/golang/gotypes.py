@@ -1,7 +1,7 @@
-"""Filling structs from scanned JSON as the reference fills its own (a-foundation 2.7).
+"""Fill structs from parsed JSON as Go's `encoding/json` does (a-foundation 2.7).
 
-Keys match in any case, `null` leaves scalars and plain objects as they are, later duplicates win and
-later objects merge. Of several wrong types the first in the text is reported.
+Keys match case-insensitively; `null` leaves scalars and plain objects unchanged; of duplicate keys the last wins,
+but objects merge. If several values have the wrong type, the first one in the text is reported.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from colonysim.core.specs import Timestamp, WorkflowSpec
 _INTEGER: Final = re.compile(r"-?[0-9]+\Z")
 _INT64: Final = range(-(2**63), 2**63)
 _UINT8: Final = range(256)
-_LONGEST_INTEGER: Final = 20  # digits and sign of what fits 64 bits
+_LONGEST_INTEGER: Final = 20  # characters of the longest 64-bit integer, sign included
 
 
 class Shape(NamedTuple):
-    """What a field takes. `nullable`: `null` sets it to None; otherwise `null` leaves it."""
+    """The Go type of a field. If `nullable`, `null` sets it to None; otherwise `null` leaves it unchanged."""
 
     kind: str
     nullable: bool
@@ -38,10 +38,10 @@ class Shape(NamedTuple):
 
 
 def decode(raw: bytes, cls: type[msgspec.Struct]) -> Any:
-    """A struct of that class; None for the text `null`.
+    """Decode a JSON text into a struct of class `cls`; None for the text `null`.
 
-    Errors: JsonError with the reference's text, where the text is no JSON or of a wrong type. Refusals: 400 where
-    what is kept lies deeper than MAX_DEPTH, or than the stack has room for.
+    Raises JsonError, with the reference's text, for invalid JSON or a value of the wrong type, and Refusal 400 if
+    decoded values are nested deeper than MAX_DEPTH or than the stack has room for.
     """
     value = scan(raw)
     if value is None:
@@ -59,7 +59,7 @@ def decode(raw: bytes, cls: type[msgspec.Struct]) -> Any:
 
 
 def go_name(cls: type) -> str:
-    """The reference's name for a struct."""
+    """Return the reference's name for a struct, as its error texts show it."""
     if cls.__name__ == "Envelope":
         return "rpc.RPCMsg"
     return f"rpc.{cls.__name__}Msg" if issubclass(cls, Message) else f"core.{cls.__name__}"
@@ -68,12 +68,13 @@ def go_name(cls: type) -> str:
 # ---------------------------------------------------------------- shapes of fields
 @cache
 def shapes_of(cls: type[msgspec.Struct]) -> dict[str, Shape]:
+    """Return the Go type of each field of a struct, by field name."""
     return {field.name: _shape(field.type) for field in msgspec.structs.fields(cls)}
 
 
 @cache
 def _names_of(cls: type[msgspec.Struct]) -> dict[str, str]:
-    """The fields of a struct by their names in small letters."""
+    """The field names of a struct, by their lower-case form."""
     return {name.lower(): name for name in shapes_of(cls)}
 
 
@@ -110,7 +111,7 @@ def _shape(kind: Any) -> Shape:
 
 # ---------------------------------------------------------------- filling
 class _Fields(dict[str, Any]):
-    """The fields of a struct on its way, so that a later object can merge into it."""
+    """The fields of a struct that is still being filled; a later duplicate object can merge into it."""
 
     cls: type[msgspec.Struct]
 
@@ -119,12 +120,12 @@ _WRONG: Final = object()
 
 
 class _Filler:
-    """Fills fields and keeps the first wrong type it meets."""
+    """Fills fields, and keeps the first type error in `error`."""
 
     def __init__(self, root: str) -> None:
         self.error: str | None = None
         self.struct = root
-        self.depth = 1  # the lists and objects around the value looked at
+        self.depth = 1  # how many lists and objects enclose the current value
 
     def fill(self, value: Object, cls: type[msgspec.Struct], fields: dict[str, Any], path: tuple[str, ...]) -> Any:
         shapes, names = shapes_of(cls), _names_of(cls)
@@ -150,7 +151,7 @@ class _Filler:
         return _WRONG
 
     def make(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
-        """The value of a field, _WRONG where it keeps what it has."""
+        """Convert a parsed value for a field; _WRONG if the field keeps its old value."""
         if value is None:
             return None if shape.nullable else _WRONG
         if self.depth >= MAX_DEPTH and isinstance(value, (list, Object)):
@@ -221,7 +222,7 @@ class _Filler:
         for place, item in enumerate(value):
             earlier = before[place] if place < len(before) else None
             new = self.make(item, shape.inner, earlier, path)
-            if new is _WRONG:  # null, or wrong and reported: what an earlier duplicate had there, or zero
+            if new is _WRONG:  # null or wrong: keep the item of an earlier duplicate, else the zero value
                 new = earlier if earlier is not None else _zero(shape.inner)
             made.append(new)
         return made
@@ -249,7 +250,7 @@ class _Filler:
 
 
 def _whole(text: str, allowed: range) -> int | None:
-    """The integer a number's text is; None where it is none or too large."""
+    """Parse a number's text as an integer; None if it is not an integer or outside the range."""
     if len(text) > _LONGEST_INTEGER or not _INTEGER.match(text):
         return None
     value = int(text)
@@ -272,7 +273,7 @@ def _zero(shape: Shape) -> Any:
 
 
 def build(cls: type[msgspec.Struct], fields: dict[str, Any]) -> Any:
-    """The struct of filled fields, all the way down."""
+    """Create a struct from filled fields, nested structs included."""
     return cls(**{name: _built(value) for name, value in fields.items()})
 
 
@@ -286,7 +287,7 @@ def _built(value: Any) -> Any:
     return value
 
 
-# ---------------------------------------------------------------- time stamps
+# ---------------------------------------------------------------- timestamps
 _RFC3339: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{1,2}):([0-9]{2}):([0-9]{2})(?:[.,]([0-9]+))?"
     r"(?:Z|([+-])([0-9]{2}):([0-9]{2}))\Z",
@@ -295,7 +296,7 @@ _RFC3339: Final = re.compile(
 
 
 def parse_timestamp(text: str) -> Timestamp | None:
-    """The time of an RFC 3339 text, or None where the reference takes it for none."""
+    """Parse an RFC 3339 text; None if the reference does not accept it."""
     match = _RFC3339.match(text)
     if match is None:
         return None
@@ -315,11 +316,11 @@ def parse_timestamp(text: str) -> Timestamp | None:
 
 
 def workflow(text: str) -> WorkflowSpec:
-    """The workflow a text describes; 400 with the reference's text where it describes none."""
+    """Decode the workflow in a JSON text. Raises Refusal 400 with the reference's text if it is malformed."""
     try:
         spec = decode(text.encode("utf-8", "replace"), WorkflowSpec)
     except JsonError as error:
         raise Refusal(400, str(error)) from None
     if spec is None:
-        raise Silence(500)  # the reference faults
+        raise Silence(500)  # the reference crashes here
     return spec  # type: ignore[no-any-return]

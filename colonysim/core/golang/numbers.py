@@ -1,4 +1,4 @@
-"""Numbers and free JSON as the reference prints them (a-foundation 2.8, b-processes 0)."""
+"""Print numbers and free JSON as the reference does (a-foundation 2.8, b-processes 0)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NO_PAIRS: Final = Raw(b"{}")
 
 
 def number(value: float) -> Any:
-    """A double: whole ones without a fraction, an exponent below 1e-6 and from 1e21."""
+    """Prepare a double for encoding: no fraction if whole, an exponent below 1e-6 and from 1e21."""
     if value.is_integer() and abs(value) < 1e21:
         return through_double(value) if value or str(value) == "0.0" else Raw(b"-0")
     return _special(value)
 
 
 def _special(value: float) -> Any:
-    """The encoder prints most fractions alike; these are the others."""
+    """Format the doubles that msgspec's encoder prints differently from Go's."""
     size = abs(value)
     if size >= 1e21:
         mantissa, _, exponent = repr(value).partition("e")
@@ -33,7 +33,7 @@ def _special(value: float) -> Any:
 
 
 def _decimals(value: float) -> int:
-    """How many digits after the point a small number has when written without an exponent."""
+    """Count the digits after the decimal point of a small number written without an exponent."""
     mantissa, _, exponent = repr(value).partition("e")
     if not exponent:
         return len(repr(value).partition(".")[2])
@@ -41,7 +41,7 @@ def _decimals(value: float) -> int:
 
 
 def free(value: Any) -> Raw:
-    """JSON of a value whose keys come out sorted and whose numbers print as doubles."""
+    """Encode free JSON with sorted keys, and with every number printed as a double."""
     if not value:
         if value == [] or value == ():
             return NO_ITEMS

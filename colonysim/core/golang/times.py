@@ -1,4 +1,4 @@
-"""Times as the reference prints them: RFC 3339 in the server's zone, fractions without trailing zeros."""
+"""Print times as the reference does: RFC 3339 in the server's zone, fractions without trailing zeros."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ YEAR_ERROR: Final = (
 
 
 def format_time(time_ns: int, zone: tzinfo, *, exact: bool = False) -> str:
-    """A time as text: to the microsecond, rounded as the database does, or `exact` to the nanosecond.
+    """Format a time, rounded to microseconds as the database does, or `exact` to the nanosecond.
 
-    Refusals: 500 for years the reference cannot print.
+    Raises Refusal 500 for a year outside 0 to 9999, which the reference cannot print.
     """
     if not exact:
         time_ns = to_microseconds(time_ns)
@@ -36,18 +36,18 @@ def format_time(time_ns: int, zone: tzinfo, *, exact: bool = False) -> str:
 
 @lru_cache(maxsize=1024)
 def _second_text(seconds: int, zone: tzinfo) -> tuple[str, str]:
-    """What stands before and behind the fraction. Kept, for most times that are shown are near to each other."""
+    """The texts before and after the fraction. Cached, because printed times are mostly close to each other."""
     local = datetime.fromtimestamp(seconds, zone)
     return f"{local:%Y-%m-%dT%H:%M:%S}".rjust(19, "0"), _offset_text(local.utcoffset() or timedelta(0))
 
 
 def format_sent_time(time: Timestamp) -> str:
-    """A time that a client has sent, with the offset it came with, to the nanosecond."""
+    """Format a time sent by a client, with its own offset, to the nanosecond."""
     return _format(time.ns, timedelta(seconds=time.offset_s))
 
 
 def _format(time_ns: int, offset: timedelta) -> str:
-    """A time of any year."""
+    """Format a time of any year from 0 to 9999."""
     seconds, nanoseconds = divmod(time_ns, SECOND_NS)
     year, month, day, hour, minute, second = civil(seconds + int(offset.total_seconds()))
     if not 0 <= year <= 9999:
@@ -57,7 +57,7 @@ def _format(time_ns: int, offset: timedelta) -> str:
 
 
 def wall_clock(time_ns: int, zone: tzinfo) -> str:
-    """Quirk: the local wall clock with a Z behind it, whatever the zone (blueprint histories)."""
+    """Quirk: format the local wall-clock time followed by Z, whatever the zone (blueprint histories)."""
     text = format_time(time_ns, zone)
     return text if text.endswith("Z") else text[:-6] + "Z"
 

@@ -1,4 +1,4 @@
-"""CPU and memory texts, numbers as the reference stores them (b-processes 1.4), and how deep values may lie."""
+"""Parse CPU and memory texts, convert numbers as the reference stores them (b-processes 1.4), and limit nesting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from colonysim.core.errors import Refusal
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 
-# Longest suffix first, so that a text is never taken for a shorter unit it merely ends with.
+# Longest suffix first, so that `Ki` is not read as a shorter unit that it ends with.
 _MEMORY_UNITS = (
     ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40),
     ("Ki", 2**10), ("Mi", 2**20), ("Gi", 2**30),
@@ -24,9 +24,9 @@ _MEMORY_UNITS = (
 
 
 def parse_cpu(text: str) -> int:
-    """Milli-CPU of a text like `500m`.
+    """Parse a CPU text such as `500m` into milli-CPU. Raises Refusal 400 if the number is malformed.
 
-    Quirk: whatever does not end in a lower-case `m` is 0, without an error (`"2"`, `"1000M"`).
+    Quirk: a text that does not end in a lower-case `m` is 0, without an error (`"2"`, `"1000M"`).
     """
     if not text.endswith("m"):
         return 0
@@ -38,10 +38,10 @@ def parse_cpu(text: str) -> int:
 
 
 def parse_memory(text: str) -> int:
-    """Bytes of a text like `10Gi`; the empty text is 0.
+    """Parse a memory text such as `10Gi` into bytes; the empty text is 0. Raises Refusal 400 if it is malformed.
 
-    Quirk: a unit is found whatever its case but taken off only in its own, so `10gi` fails with the
-    whole text quoted. Where the reference draws lots (`KB` or `Kb`) both spellings are accepted.
+    Quirk: a unit is recognised in any case but removed only in its exact case, so `10gi` fails with the whole text
+    quoted. Where the reference's choice is random (`KB` or `Kb`), both spellings are accepted.
     """
     if text == "":
         return 0
@@ -65,7 +65,7 @@ def _parse_int(text: str) -> int:
 
 
 def int64(digits: str) -> int | None:
-    """The value of decimal digits, None where it does not fit 64 bits, however long they are."""
+    """Parse decimal digits with an optional sign; None if the value does not fit into 64 bits."""
     significant = digits.lstrip("+-").lstrip("0")
     if len(significant) > 19:
         return None
@@ -78,16 +78,17 @@ def _memory_refusal(number: str, reason: str) -> Refusal:
 
 
 def wrapped(value: int) -> int:
-    """Quirk: products wrap around in 64 bits."""
+    """Quirk: wrap a product around to 64 bits."""
     return (value + 2**63) % 2**64 - 2**63
 
 
 def format_cpu(milli: int) -> str:
+    """Format milli-CPU as text."""
     return f"{milli}m"
 
 
 def format_memory(size_bytes: int) -> str:
-    """Whole mebibytes, cut toward zero."""
+    """Format bytes as whole mebibytes, truncated toward zero."""
     mebibytes = abs(size_bytes) >> 20
     return f"{-mebibytes if size_bytes < 0 else mebibytes}Mi"
 
@@ -98,7 +99,7 @@ _SHORT_ESCAPES = {
 
 
 def go_quote(text: str) -> str:
-    """The text in double quotes as the reference's error texts show it."""
+    """Quote a text as Go's `%q` does."""
     return '"' + "".join(map(_quoted, text)) + '"'
 
 
@@ -114,9 +115,9 @@ def _quoted(char: str) -> str:
 
 
 def go_time_quote(text: str) -> str:
-    """The text in double quotes as the reference's texts about durations show it: byte by byte.
+    """Quote a text byte by byte, as Go's errors about durations do.
 
-    Bytes below 0x20 and above 0x7f are `\\xNN`; 0x7f stands as it is.
+    Bytes below 0x20 and above 0x7f become `\\xNN`; 0x7f is unchanged.
     """
     raw = text.encode("utf-8", "replace")
     return '"' + "".join(map(_QUOTED_BYTES.__getitem__, raw)) + '"'
@@ -128,23 +129,24 @@ _QUOTED_BYTES = tuple(
 )
 
 
-# ---------------------------------------------------------------- depth
+# ---------------------------------------------------------------- nesting
 MAX_DEPTH: Final = 200
-"""Lists and objects of a message that are kept may lie so many levels deep; the reference allows 10,000."""
+"""How deeply the stored lists and objects of a message may be nested; the reference allows 10,000."""
 
-TOO_DEEP: Final = f"the lists and objects of a message may lie {MAX_DEPTH} levels deep in each other at most"
-NO_ROOM: Final = "lists and objects lie deeper in each other than the stack of the calling program has room for"
+TOO_DEEP: Final = f"lists and objects in a message may be nested at most {MAX_DEPTH} levels deep"
+NO_ROOM: Final = "lists and objects are nested deeper than the stack of the calling program has room for"
 
-_SHALLOW: Final = 40  # a text with no more brackets needs no counting
+_SHALLOW: Final = 40  # a text with at most this many opening brackets is not measured
 _FRAMES_PER_LEVEL: Final = 3
 _FRAMES_TO_SERVE: Final = 80
-_STRING: Final = re.compile(rb'"(?:[^"\\]+|\\.)*"?', re.DOTALL)  # never fails after its first quote: linear
+# Always matches after an opening quote, so that it takes linear time.
+_STRING: Final = re.compile(rb'"(?:[^"\\]+|\\.)*"?', re.DOTALL)
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _ALL_BUT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def levels(text: bytes) -> int:
-    """How many levels deep lists and objects lie in a JSON text; 0 where it has few brackets."""
+    """Return how deeply lists and objects are nested in a JSON text; 0 if it has few brackets."""
     if text.count(b"[") + text.count(b"{") <= _SHALLOW:
         return 0
     bare = _STRING.sub(b"", text) if b"\\" in text else b"".join(text.split(b'"')[::2])
@@ -152,7 +154,7 @@ def levels(text: bytes) -> int:
 
 
 def has_room(depth: int) -> bool:
-    """Whether the stack has room for functions that recurse over so many levels."""
+    """Whether the stack has room for functions that recurse over `depth` levels."""
     return depth <= 0 or _fits(min(depth, MAX_DEPTH) * _FRAMES_PER_LEVEL + _FRAMES_TO_SERVE)
 
 
@@ -171,11 +173,11 @@ def _descend(frames: int) -> None:
 
 # ---------------------------------------------------------------- free JSON
 def through_double(value: Any, depth: int = 0) -> Any:
-    """Free JSON as it comes back: every number has passed through a double (b-processes 0).
+    """Convert free JSON as the reference's storage does: every number passes through a double (b-processes 0).
 
-    Whole numbers are returned as int where they print without an exponent, so that 1.0 and 1 are one
-    value; -0.0 stays a float. The value itself is returned where nothing changes.
-    Refusals: 400 for what is no JSON value, and for what is nested too deep.
+    Whole numbers that print without an exponent become int, so that 1.0 and 1 are one value; -0.0 stays a float.
+    A value that does not change is returned itself, not copied. Raises Refusal 400 for a value that is not JSON or
+    is nested too deeply.
     """
     kind = type(value)
     if kind is str or kind is bool or value is None:
@@ -193,7 +195,7 @@ def through_double(value: Any, depth: int = 0) -> Any:
         return items if kind is tuple or any(map(is_not, items, value)) else value
     if kind is dict:
         if not all(type(key) is str for key in value):
-            raise Refusal(400, "the keys of a JSON object are strings")
+            raise Refusal(400, "the keys of a JSON object must be strings")
         items = [through_double(item, depth + 1) for item in value.values()]
         return dict(zip(value, items, strict=True)) if any(map(is_not, items, value.values())) else value
     raise Refusal(400, f"{value!r} of type {kind.__name__} is not a JSON value")
@@ -207,7 +209,7 @@ def _as_double(value: int) -> float:
 
 
 def _whole(number: float) -> int | float:
-    """The shortest decimal digits of a whole double below 1e21, filled up with zeros, as an int."""
+    """Convert a whole double below 1e21 to the int of its shortest decimal digits, padded with zeros."""
     if number == 0:
         return number if str(number) == "-0.0" else 0
     if not number.is_integer() or abs(number) >= 1e21:
