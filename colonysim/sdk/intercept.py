@@ -28,7 +28,7 @@ from colonysim.web.http1 import REASONS, Headers, length_header, request_to
 from colonysim.web.websocket import read_request
 from colonysim.wire import identity
 
-_VOUCHED: Final = 1000
+_MOST_PRESIGNED: Final = 1000
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 _PLAIN: Final = frozenset(("data", "json", "verify", "timeout"))
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -52,7 +52,7 @@ def intercept(sim: Simulation, host: str = "localhost", port: int = PORT) -> Ite
     with ExitStack() as patches:
         _patch_requests(patches, application, matches)
         _patch_websocket(patches, application, matches)
-        _patch_signing(patches, application.endpoint.vouched)
+        _patch_signing(patches, application.endpoint.presigned)
         yield
 
 
@@ -306,10 +306,10 @@ def _everywhere(name: str, old: Any, new: Any) -> None:
 
 
 # ---------------------------------------------------------------- signatures
-def _patch_signing(patches: ExitStack, vouched: dict[str, tuple[str, str]]) -> None:
+def _patch_signing(patches: ExitStack, presigned: dict[str, tuple[str, str]]) -> None:
     """pycolonies signs in pure Python, some 10 ms a call; the same signatures come from libsecp256k1.
 
-    Who has signed here need not be found out again at the server: `vouched` tells it (see Codec).
+    Who has signed here need not be found out again at the server: `presigned` tells it (see Codec).
     """
     try:
         import crypto
@@ -321,9 +321,9 @@ def _patch_signing(patches: ExitStack, vouched: dict[str, tuple[str, str]]) -> N
     def sign(payload: str, private_key: str) -> str:
         signer = _signer(private_key)
         signature = signer.sign(payload)
-        if len(vouched) >= _VOUCHED:
-            vouched.clear()
-        vouched[signature] = (payload, signer.id)
+        if len(presigned) >= _MOST_PRESIGNED:
+            presigned.clear()
+        presigned[signature] = (payload, signer.id)
         return signature
 
     _replace(patches, crypto, "sign", sign)

@@ -20,7 +20,7 @@ class Endpoint:
 
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
-        self.vouched: dict[str, tuple[str, str]] = {}
+        self.presigned: dict[str, tuple[str, str]] = {}
         self.address: tuple[str, int] | None = None
         """Host and port that the server listens on, where there is one."""
         self._codec: Codec | None = None
@@ -32,7 +32,7 @@ class Endpoint:
         if self._codec is None or self._settings is not self.sim.settings:
             self._settings = settings = self.sim.settings
             self._codec = Codec(zone_of(settings.timezone), settings.verify_signatures)
-            self._codec.vouched = self.vouched
+            self._codec.presigned = self.presigned
         return self._codec
 
     def begin(self, body: bytes, *, outside: bool) -> tuple[Pending, Incoming] | Outgoing:

@@ -60,7 +60,7 @@ class Codec:
     def __init__(self, zone: tzinfo, verify_signatures: bool = True) -> None:
         self.views = Views(zone)
         self.verify_signatures = verify_signatures
-        self.vouched: dict[str, tuple[str, str]] = {}  # signature made in this process: (payload, signer's id)
+        self.presigned: dict[str, tuple[str, str]] = {}  # signature made in this process: (payload, signer's id)
 
     # ------------------------------------------------------------ in
     def read(self, body: bytes) -> Incoming:
@@ -99,7 +99,7 @@ class Codec:
 
     def _caller(self, envelope: Envelope) -> str:
         if self.verify_signatures:
-            known = self.vouched.pop(envelope.signature, None) if self.vouched else None
+            known = self.presigned.pop(envelope.signature, None) if self.presigned else None
             if known and known[0] == envelope.payload:
                 return known[1]
             return crypto.recover(envelope.payload, envelope.signature)
