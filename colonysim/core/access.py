@@ -1,4 +1,4 @@
-"""Who may do what: rules as values, one column of the registry (a-foundation 4)."""
+"""Who may do what: rules as values, one column of the registry (docs/protocol/a-foundation.md 4)."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def any_member(of: ColonyOf = named) -> Rule:
 
 
 def silent_member(of: ColonyOf = named) -> Rule:
-    """As `member`. Quirk: who is none gets 200 and an empty body (a-foundation 2.6)."""
+    """As `member`. Quirk: who is none gets 200 and an empty body (docs/protocol/a-foundation.md 2.6)."""
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
         try:

@@ -1,4 +1,7 @@
-"""Checking blueprints against their definitions, and having them reconciled (d-realtime-and-data 5)."""
+"""Checking blueprints against their definitions, and having them reconciled.
+
+Source: docs/protocol/d-realtime-and-data.md 5.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Append-only logs between who submitted a process and who runs it: d-realtime-and-data 1.
+"""Append-only logs between who submitted a process and who runs it: docs/protocol/d-realtime-and-data.md 1.
 
 They live in memory: nothing of them is in the reference's database.
 """

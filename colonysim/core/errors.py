@@ -24,7 +24,7 @@ class Silence(Refusal):
     """Answered with a status and an empty body, without an envelope.
 
     Quirk: 200 where a membership check fails in two of the statistics calls, 500 where the reference
-    faults inside a request (a-foundation 2.6).
+    faults inside a request (docs/protocol/a-foundation.md 2.6).
     """
 
     def __init__(self, status: int) -> None:
@@ -34,5 +34,5 @@ class Silence(Refusal):
 class DoubleRefusal(Refusal):
     """Answered with two envelopes one behind the other, the second with status 500.
 
-    Quirk: what a storage error does to the log calls (b-processes 6.2). The body is no valid JSON.
+    Quirk: what a storage error does to the log calls (docs/protocol/b-processes.md 6.2). The body is no valid JSON.
     """

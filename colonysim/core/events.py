@@ -16,7 +16,7 @@ RETENTION_RANK: Final = 55
 
 
 class ReleaseTick(Event, frozen=True):
-    """The release loop looks at the processes whose deadline has passed: b-processes 5.5."""
+    """The release loop looks at the processes whose deadline has passed: docs/protocol/b-processes.md 5.5."""
 
     second: int
 
@@ -28,13 +28,13 @@ class PollOver(Event, frozen=True):
 
 
 class GeneratorCheck(Event, frozen=True):
-    """The generator checker may find enough arguments, or its time to be up: c-workflows 7.3."""
+    """The generator checker may find enough arguments, or its time to be up: docs/protocol/c-workflows.md 7.3."""
 
     generator_id: str
 
 
 class CronCheck(Event, frozen=True):
-    """The cron checker may start a workflow: c-workflows 6.6."""
+    """The cron checker may start a workflow: docs/protocol/c-workflows.md 6.6."""
 
     cron_id: str
 
@@ -52,8 +52,8 @@ class StreamOver(Event, frozen=True):
 
 
 class Cleanup(Event, frozen=True):
-    """Look for executors that have not been heard of for too long: a-foundation 7.1."""
+    """Look for executors that have not been heard of for too long: docs/protocol/a-foundation.md 7.1."""
 
 
 class Retention(Event, frozen=True):
-    """Delete what is older than the retention policy allows: b-processes 7."""
+    """Delete what is older than the retention policy allows: docs/protocol/b-processes.md 7."""

@@ -1,4 +1,4 @@
-"""Looking through file revisions and their labels (d-realtime-and-data 3.3)."""
+"""Looking through file revisions and their labels (docs/protocol/d-realtime-and-data.md 3.3)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Workflows: from a spec to a graph of processes, and what one process's end does to the others.
 
-The reference walks the whole graph at every step (c-workflows 3.2). Here each process carries the number
-of parents it still waits for and each graph the number of its processes by state, so that a step costs
+The reference walks the whole graph at every step (docs/protocol/c-workflows.md 3.2). Here each process carries the
+number of parents it still waits for and each graph the number of its processes by state, so that a step costs
 as much as the process has children; the answers are those of the walk.
 """
 
@@ -133,7 +133,7 @@ def settle(world: World, graph: ProcessGraph, state: int | None = None) -> None:
 
 
 def _evaluated(world: World, graph: ProcessGraph) -> int:
-    """The state of a graph with islands, by the reference's walk: c-workflows 3.2, word for word.
+    """The state of a graph with islands, by the reference's walk: docs/protocol/c-workflows.md 3.2, word for word.
 
     What no root leads to may fail and pull down what it is a parent of, and a new child may build a bridge.
     """
@@ -221,7 +221,7 @@ def remove(world: World, graph: ProcessGraph) -> None:
 
 # ---------------------------------------------------------------- growing one
 def add_child(world: World, parent: Process, child: Process, before: Process | None, insert: bool) -> None:
-    """Hang a new process under a running one: c-workflows 4.3.
+    """Hang a new process under a running one: docs/protocol/c-workflows.md 4.3.
 
     With `insert` it comes between the parent and all its children, otherwise beside them and, where
     `before` is given, in front of that process.

@@ -121,7 +121,7 @@ def enter(world: World, process: Process, cause: str) -> None:
 
 
 def _add_environment(world: World, process: Process) -> None:
-    """Each entry of the spec's environment becomes an attribute of type ENV (b-processes 1.5)."""
+    """Each entry of the spec's environment becomes an attribute of type ENV (docs/protocol/b-processes.md 1.5)."""
     for key, value in (process.spec.env or {}).items():
         add_attribute(
             world,

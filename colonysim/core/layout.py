@@ -1,4 +1,4 @@
-"""The picture of a graph: where the reference draws its processes (c-workflows 1.2)."""
+"""The picture of a graph: where the reference draws its processes (docs/protocol/c-workflows.md 1.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What happens to a process, with all that follows: wake-ups, graphs, channels, events (b-processes 5)."""
+"""What happens to a process, with all that follows: wake-ups, graphs, channels, events.
+
+Source: docs/protocol/b-processes.md 5.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +110,8 @@ def take(world: World, demand: Demand) -> AssignReply | None:
     if process.graph_id:
         graphs.on_assigned(world, process)
     picture = process.copy()
-    picture.attributes = attributes  # Quirk: with their states from before the assignment (b-processes 2.3)
+    # Quirk: with their states from before the assignment (docs/protocol/b-processes.md 2.3).
+    picture.attributes = attributes
     exclusive = world.settings.exclusive_assign
     if exclusive:
         picture.exec_deadline_ns = deadline_ns  # Quirk: the deadline of the attempt before
@@ -136,7 +140,7 @@ def succeed(world: World, process: Process, output: list[Any]) -> None:
     if stale is not None:
         stale.state = SUCCESS
         # Quirk: the event shows the process before output and end time are stored, unless it was read
-        # again for the statistics of a registered function (d-realtime-and-data 2.5).
+        # again for the statistics of a registered function (docs/protocol/d-realtime-and-data.md 2.5).
         subscriptions.publish(world, process.copy() if counted else stale)
 
 

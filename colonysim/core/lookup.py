@@ -39,13 +39,16 @@ def executor(status: int, text: str) -> Callable[[World, str, Any], Executor]:
 
 
 def require_readable(executor: Executor) -> None:
-    """Quirk: an executor with a colon in its name is there and cannot be read (a-foundation 7.5): 400."""
+    """Quirk: an executor with a colon in its name is there and cannot be read: 400.
+
+    Source: docs/protocol/a-foundation.md 7.5.
+    """
     if storage.unparsable(executor.name, executor.colony):
         raise Refusal(400, "Failed to parse Executor name")
 
 
 def known_colony(world: World, _: str, message: Any) -> None:
-    """Refuse a message about a colony that is not there: 400, before all rules (a-foundation 6.3)."""
+    """Refuse a message about a colony that is not there: 400, before all rules (docs/protocol/a-foundation.md 6.3)."""
     require_colony(world, message.colonyname)
 
 

@@ -78,7 +78,7 @@ class Record(msgspec.Struct):
 
 
 class Executor(Record):
-    """A registered executor, in any state; the record outlives its removal (a-foundation 7)."""
+    """A registered executor, in any state; the record outlives its removal (docs/protocol/a-foundation.md 7)."""
 
     executor_id: str
     executor_type: str
@@ -96,7 +96,7 @@ class Executor(Record):
 
 
 class Process(Record, gc=False):
-    """One call of a function: b-processes 2.1. `serial` is the order of submission."""
+    """One call of a function: docs/protocol/b-processes.md 2.1. `serial` is the order of submission."""
 
     process_id: str
     serial: int
@@ -129,7 +129,7 @@ class Process(Record, gc=False):
 
 
 class ProcessGraph(Record):
-    """A workflow under way: c-workflows 1.2.
+    """A workflow under way: docs/protocol/c-workflows.md 1.2.
 
     `counts` are the numbers of its processes by state. `has_islands`: some of them no root leads to, which
     do not count and are not looked at.
@@ -152,7 +152,7 @@ class ProcessGraph(Record):
 
 # ---------------------------------------------------------------- crons and generators
 class Cron(Record):
-    """A workflow to be started again and again: c-workflows 6.1.
+    """A workflow to be started again and again: docs/protocol/c-workflows.md 6.1.
 
     `workflow_text` is kept as it was sent; it is "" where nobody sent one.
     """
@@ -175,7 +175,7 @@ class Cron(Record):
 
 
 class Generator(Record):
-    """A workflow to be started when enough arguments have come: c-workflows 7.1."""
+    """A workflow to be started when enough arguments have come: docs/protocol/c-workflows.md 7.1."""
 
     generator_id: str
     initiator_id: str

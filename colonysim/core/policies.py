@@ -33,7 +33,7 @@ Policy = Callable[[Process, Shares], int]
 
 
 def reference(process: Process, shares: Shares) -> int:
-    """The time of submission, a day earlier for each step of priority (b-processes 4.3)."""
+    """The time of submission, a day earlier for each step of priority (docs/protocol/b-processes.md 4.3)."""
     return process.priority_time_ns
 
 

@@ -1,4 +1,4 @@
-"""Crons and generators: workflows that are started of their own accord (c-workflows 6, 7).
+"""Crons and generators: workflows that are started of their own accord (docs/protocol/c-workflows.md 6, 7).
 
 The reference looks at all of them once every checker period. Here each has its own entry on the agenda, for
 the first look that will find something to do.
@@ -113,7 +113,10 @@ def reconsider(world: World) -> None:
 
 
 def next_run(world: World, cron: Cron) -> int | None:
-    """When the cron runs after now; None for never. Quirk: `random` changes nothing (c-workflows 6.5)."""
+    """When the cron runs after now; None for never. Quirk: `random` changes nothing.
+
+    Source: docs/protocol/c-workflows.md 6.5.
+    """
     if cron.interval_s > 0:
         return world.now_ns + cron.interval_s * SECOND_NS
     schedule = _schedule(cron)

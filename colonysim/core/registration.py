@@ -1,4 +1,4 @@
-"""Executors coming and going: a-foundation 7."""
+"""Executors coming and going: docs/protocol/a-foundation.md 7."""
 
 from __future__ import annotations
 

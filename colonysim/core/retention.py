@@ -1,4 +1,4 @@
-"""Deleting what is past its retention: b-processes 7."""
+"""Deleting what is past its retention: docs/protocol/b-processes.md 7."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Processes that ask for the same things stand in one `Run`, in the order in which they are given out. An
 executor looks into at most four `Lane`s (at its location or anywhere, by its name or by nobody's) and takes
-the first head among the runs it can serve. Rules: b-processes 4.3 and 4.4.
+the first head among the runs it can serve. Rules: docs/protocol/b-processes.md 4.3 and 4.4.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ class Queues:
         conditions = spec.conditions
         cpu_milli, memory_bytes, storage_bytes, _ = process.resources
         if storage_bytes > 0 and self.exclusive:
-            return None  # Quirk: b-processes 4.1
+            return None  # Quirk: docs/protocol/b-processes.md 4.1
         if conditions.nodes > MAX_COUNT or conditions.processes > MAX_COUNT or conditions.processespernode > MAX_COUNT:
             return None
         names = self._names(process) if conditions.executornames else None

@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timezone: str = "UTC"
     """IANA zone of printed times and of cron expressions. The stock environment has Europe/Stockholm."""
     exclusive_assign: bool = True
-    """Assign as the cluster leader does; False is the distributed mode (b-processes 4.1)."""
+    """Assign as the cluster leader does; False is the distributed mode (docs/protocol/b-processes.md 4.1)."""
     policy: PolicyName = "reference"
     """Which waiting process an executor gets first of those it may have; see colonysim.core.policies."""
     allow_reregister: bool = True

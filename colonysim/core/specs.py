@@ -157,7 +157,7 @@ class Function(Spec, frozen=True):
 
 # ---------------------------------------------------------------- processes
 class Conditions(Spec, frozen=True):
-    """Who may have a process: b-processes 1.2."""
+    """Who may have a process: docs/protocol/b-processes.md 1.2."""
 
     colonyname: str = ""
     executornames: list[str] | None = None
@@ -209,7 +209,7 @@ NO_FILESYSTEM: Final = Filesystem()
 
 
 class FunctionSpec(Spec, frozen=True):
-    """What to run, and within which limits (seconds): b-processes 1.1."""
+    """What to run, and within which limits (seconds): docs/protocol/b-processes.md 1.1."""
 
     nodename: str = ""
     funcname: str = ""

@@ -51,7 +51,10 @@ def limit(count: int) -> None:
 
 
 def unparsable(name: str, colony: str) -> bool:
-    """Quirk: a name with a colon is stored, but the record can never be read again (a-foundation 7.5)."""
+    """Quirk: a name with a colon is stored, but the record can never be read again.
+
+    Source: docs/protocol/a-foundation.md 7.5.
+    """
     return ":" in name or ":" in colony
 
 

@@ -1,4 +1,4 @@
-"""Who is told of a change of state: d-realtime-and-data 2.3 to 2.5."""
+"""Who is told of a change of state: docs/protocol/d-realtime-and-data.md 2.3 to 2.5."""
 
 from __future__ import annotations
 

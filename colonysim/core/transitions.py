@@ -197,7 +197,10 @@ def requeue_after_timeout(world: World, process: Process) -> None:
 
 
 def requeue_after_removal(world: World, process: Process) -> None:
-    """RUNNING → WAITING: the executor is no longer there. Quirk: attribute states stay (b-processes 5.7)."""
+    """RUNNING → WAITING: the executor is no longer there. Quirk: attribute states stay.
+
+    Source: docs/protocol/b-processes.md 5.7.
+    """
     attributes = process.attributes
     process.is_assigned = False
     process.started_ns = process.ended_ns = ZERO_TIME_NS

@@ -1,4 +1,4 @@
-"""Deleting a colony with all that is in it: a-foundation 7.4."""
+"""Deleting a colony with all that is in it: docs/protocol/a-foundation.md 7.4."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from colonysim.core.world import World
 
 
 def drop_colony(world: World, colony: str) -> None:
-    """All of a colony goes, with its executors' records; blueprints and the pause flag stay (a-foundation 7.4)."""
+    """All of a colony goes, with its executors' records; blueprints and the pause flag stay.
+
+    Source: docs/protocol/a-foundation.md 7.4.
+    """
     for state in STATES:
         for process in list(world.processes_in(colony, state).values()):
             transitions.leave(world, process, "colony removed")

@@ -1,4 +1,7 @@
-"""Why a process is not assigned: everything that stands in its way, by the rules of matching (b-processes 4.3)."""
+"""Why a process is not assigned: everything that stands in its way, by the rules of matching.
+
+Source: docs/protocol/b-processes.md 4.3.
+"""
 
 from __future__ import annotations
 

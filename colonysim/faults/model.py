@@ -278,7 +278,7 @@ class Partition(ServerFault, frozen=True, kw_only=True, tag="partition"):
 
 HAZARDS: Final[dict[str, str]] = {
     "lossy_wakeup": "a process that comes to wait wakes one parked assign of its type, whether that may have it or not",
-    "lost_signal": "a process that comes to wait wakes nobody (b-processes 4.4: between a failed try and the wait)",
+    "lost_signal": "a process that comes to wait wakes nobody",  # docs/protocol/b-processes.md 4.4
     "pool_deadlock": "`pool_size` reads of processes within `window_s` stop the server until it is restarted",
     "connection_leak": "after `pool_size` changes of ids nothing that needs storage is answered until a restart",
     "retried_close": "a close is sent once more by itself; the client gets the second reply",

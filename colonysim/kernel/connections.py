@@ -1,4 +1,7 @@
-"""Connections that stay open: requests come in one at a time, and pushes go out (d-realtime-and-data 2.2)."""
+"""Connections that stay open: requests come in one at a time, and pushes go out.
+
+Source: docs/protocol/d-realtime-and-data.md 2.2.
+"""
 
 from __future__ import annotations
 

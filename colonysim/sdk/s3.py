@@ -1,6 +1,7 @@
 """Bytes for ColonyFS: moto's S3 beside the server, for the extra colonysim[s3].
 
-The server keeps what is known of files, the SDKs move the bytes to and from S3 (d-realtime-and-data 3).
+The server keeps what is known of files, the SDKs move the bytes to and from S3
+(docs/protocol/d-realtime-and-data.md 3).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The HTTP front: what each route answers (a-foundation 1), as one object for every server, and as WSGI."""
+"""The HTTP front: what each route answers, as one object for every server, and as WSGI.
+
+Source: docs/protocol/a-foundation.md 1.
+"""
 
 from __future__ import annotations
 

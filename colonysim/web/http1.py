@@ -1,7 +1,7 @@
 """HTTP/1.1 without sockets: bytes to requests and replies to bytes, as the reference's server reads and writes.
 
-What it says to odd request lines, headers and bodies can be observed (a-foundation 1.2, 1.3), and no library
-at hand says the same; so both servers share this one reader.
+What it says to odd request lines, headers and bodies can be observed (docs/protocol/a-foundation.md 1.2, 1.3), and
+no library at hand says the same; so both servers share this one reader.
 """
 
 from __future__ import annotations

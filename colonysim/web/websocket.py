@@ -1,4 +1,4 @@
-"""The WebSocket front: subscriptions on /pubsub (d-realtime-and-data 2.1, 2.2), without sockets."""
+"""The WebSocket front: subscriptions on /pubsub (docs/protocol/d-realtime-and-data.md 2.1, 2.2), without sockets."""
 
 from __future__ import annotations
 

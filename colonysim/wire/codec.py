@@ -173,7 +173,10 @@ def _decode_exactly(row: Operation, payload: bytes) -> Message:
 
 
 def _stream_refusal(row: Operation, text: str) -> Refusal:
-    """On /pubsub the reply carries the decoder's own text; one type gets no reply (d-realtime-and-data 2.7)."""
+    """On /pubsub the reply carries the decoder's own text; one type gets no reply.
+
+    Source: docs/protocol/d-realtime-and-data.md 2.7.
+    """
     return Silence(400) if row.name == "subscribeprocessmsg" else Refusal(row.decode_status, text)
 
 

@@ -1,4 +1,4 @@
-"""Recover a payload's signer, or explain why its signature is invalid (a-foundation 3.2 to 3.4)."""
+"""Recover a payload's signer, or explain why its signature is invalid (docs/protocol/a-foundation.md 3.2 to 3.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open and seal envelopes, with their base64 payloads (a-foundation 2.1 to 2.3)."""
+"""Open and seal envelopes, with their base64 payloads (docs/protocol/a-foundation.md 2.1 to 2.3)."""
 
 from __future__ import annotations
 

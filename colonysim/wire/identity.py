@@ -1,4 +1,4 @@
-"""Keys, ids and signatures: secp256k1 over SHA3-256 (a-foundation 3)."""
+"""Keys, ids and signatures: secp256k1 over SHA3-256 (docs/protocol/a-foundation.md 3)."""
 
 from __future__ import annotations
 

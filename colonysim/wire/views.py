@@ -1,7 +1,7 @@
 """Render reply bodies as JSON, with the reference's keys, key order and texts.
 
-VIEWS maps each type to the function that renders it. Facts: a-foundation 8, b-processes 2, c-workflows 1, 6, 7,
-d-realtime-and-data 1 to 6.
+VIEWS maps each type to the function that renders it. Source: docs/protocol/a-foundation.md 8,
+docs/protocol/b-processes.md 2, docs/protocol/c-workflows.md 1, 6, 7, docs/protocol/d-realtime-and-data.md 1 to 6.
 """
 
 from __future__ import annotations

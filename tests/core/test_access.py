@@ -1,4 +1,4 @@
-"""Corners of who is let in that the matrix of messages and roles does not reach: a-foundation 4."""
+"""Corners of who is let in that the matrix of messages and roles does not reach: docs/protocol/a-foundation.md 4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every message type × every role: who is let in, and in which words the others are not (a-foundation 4, 5)."""
+"""Every message type × every role: who is let in, and in which words the others are not.
+
+Source: docs/protocol/a-foundation.md 4, 5.
+"""
 
 from __future__ import annotations
 

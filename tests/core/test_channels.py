@@ -1,4 +1,4 @@
-"""Channels between who submits and who executes: d-realtime-and-data 1."""
+"""Channels between who submits and who executes: docs/protocol/d-realtime-and-data.md 1."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def test_runs_are_found_in_years_before_the_first_of_python(year: int) -> None:
 
 # ---------------------------------------------------------------- croniter
 def _field(low: int, high: int) -> st.SearchStrategy[str]:
-    """Items that mean the same to both: c-workflows 10 lists what does not."""
+    """Items that mean the same to both: docs/protocol/c-workflows.md 10 lists what does not."""
     number = st.integers(low, high)
     pairs = st.tuples(number, number).filter(lambda pair: pair[0] < pair[1])
     item = st.one_of(

@@ -68,7 +68,7 @@ def test_what_is_not_stored_as_text_may_hold_a_nul(colony: ColonyClient, ask: As
 
 
 def test_what_is_ignored_or_written_over_may_hold_a_nul(colony: ColonyClient, ask: Ask) -> None:
-    """d-realtime-and-data 3.1, 3.3, 5.2, 5.6."""
+    """docs/protocol/d-realtime-and-data.md 3.1, 3.3, 5.2, 5.6."""
     define(colony, ask)
     file = {"colonyname": "c", "label": "/d", "name": "x", "fileid": "\0", "ref": {"protocol": "\0"}}
     stored = ask(colony.user, "addfilemsg", file=file)

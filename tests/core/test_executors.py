@@ -1,4 +1,4 @@
-"""Executors that fall silent, come back, and have odd names: a-foundation 7."""
+"""Executors that fall silent, come back, and have odd names: docs/protocol/a-foundation.md 7."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON as the reference reads it: a-foundation 2.7."""
+"""JSON as the reference reads it: docs/protocol/a-foundation.md 2.7."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every end of a process leaves behind, why it happened, and what is counted: b-processes 5."""
+"""What every end of a process leaves behind, why it happened, and what is counted: docs/protocol/b-processes.md 5."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def test_after_an_executors_removal_the_waiting_limit_is_what_it_was(
 
 # ---------------------------------------------------------------- statistics of functions
 def _plain_statistics(calls: list[tuple[float, float]]) -> tuple[float, ...]:
-    """b-processes 5.2: a stored 0 counts as unset, and an average is halved with each new value."""
+    """docs/protocol/b-processes.md 5.2: a stored 0 counts as unset, and an average is halved with each new value."""
     low_wait = high_wait = mean_wait = low_run = high_run = mean_run = 0.0
     for waited, ran in calls:
         low_wait = waited if low_wait == 0 else min(low_wait, waited)

@@ -1,4 +1,4 @@
-"""Who is woken by what: b-processes 4.4 and 4.5."""
+"""Who is woken by what: docs/protocol/b-processes.md 4.4 and 4.5."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_ten_thousand_polls_cost_a_submit_nothing_more(colony: ColonyClient) -> 
 
 # ---------------------------------------------------------------- signals that nobody can use
 def test_a_signal_gives_one_who_cannot_take_it_another_try(sim: Simulation, colony: ColonyClient) -> None:
-    """What has come to wait without a signal is found then (b-processes 4.4)."""
+    """What has come to wait without a signal is found then (docs/protocol/b-processes.md 4.4)."""
     first, second = colony.add_executor("t", "e1"), colony.add_executor("t", "e2")
     process = colony.submit("f", executortype="t", executornames=["e1", "e2"])
     second.assign()

@@ -1,4 +1,4 @@
-"""Crons and generators through virtual time: c-workflows 6 and 7."""
+"""Crons and generators through virtual time: docs/protocol/c-workflows.md 6 and 7."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_cron_that_never_runs_forgets_its_last_run_at_each_look(
 
 
 def test_a_day_beyond_the_search_is_found_once_it_is_near_enough() -> None:
-    """c-workflows 6.4, 6.6: the year 2100 has no 29 February, and the search goes five years ahead."""
+    """docs/protocol/c-workflows.md 6.4, 6.6: the year 2100 has no 29 February, and the search goes five years ahead."""
     sim = Simulation(mode="manual", start="2096-03-01T00:00:00Z")
     colony = ColonyClient.create(sim, "c")
     for expression in ("0 0 0 29 2 *", "0 0 0 30 2 *"):
@@ -259,7 +259,7 @@ def test_a_year_with_nothing_to_do_costs_nothing(sim: Simulation, add_generator:
 def test_arguments_take_the_place_of_a_roots_own_and_of_nothing_else(
     sim: Simulation, colony: ColonyClient, ask: Ask, add_generator: AddGenerator
 ) -> None:
-    """c-workflows 7: a root loses its keyword arguments as well, what depends on it keeps both."""
+    """docs/protocol/c-workflows.md 7: a root loses its keyword arguments as well, what depends on it keeps both."""
     given = {"args": ["own"], "kwargs": {"key": "own"}}
     conditions = NODE["conditions"] | {"dependencies": ["n"]}
     nodes = [NODE | given, NODE | given | {"nodename": "m", "conditions": conditions}]

@@ -1,4 +1,4 @@
-"""Deadlines as the release loop sees them: b-processes 5.5."""
+"""Deadlines as the release loop sees them: docs/protocol/b-processes.md 5.5."""
 
 from __future__ import annotations
 

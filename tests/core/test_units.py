@@ -1,4 +1,4 @@
-"""CPU and memory texts, and numbers: b-processes 1.4 and 0."""
+"""CPU and memory texts, and numbers: docs/protocol/b-processes.md 1.4 and 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Corners of workflows: c-workflows 3.2, b-processes 4.4."""
+"""Corners of workflows: docs/protocol/c-workflows.md 3.2, docs/protocol/b-processes.md 4.4."""
 
 from __future__ import annotations
 

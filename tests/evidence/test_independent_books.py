@@ -324,7 +324,7 @@ def test_a_cron_that_does_not_wait_for_its_workflow(colony: ColonyClient, monkey
 def test_a_workflow_that_the_client_named_is_waited_for_until_the_first_look(
     colony: ColonyClient, when: dict[str, Any]
 ) -> None:
-    """The first look forgets it, also where it finds no time for a run (c-workflows 6.6)."""
+    """The first look forgets it, also where it finds no time for a run (docs/protocol/c-workflows.md 6.6)."""
     named = colony.submit_workflow({"n": {}})
     cron = add_cron(colony, waitforprevprocessgraph=True, prevprocessgraphid=named.id, **when)
     colony.user.ask(RunCron(cronid=cron.cron_id))

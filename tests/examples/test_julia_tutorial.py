@@ -1,7 +1,8 @@
 """The tutorial of Colonies.jl, as the messages which that SDK sends for it.
 
 Its specs have neither file systems nor channels nor resources, its assign an extra `latest`, its channel
-entries the keys `data` and `type`, which the server does not know (c-workflows 1.1, d-realtime-and-data 9).
+entries the keys `data` and `type`, which the server does not know (docs/protocol/c-workflows.md 1.1,
+docs/protocol/d-realtime-and-data.md 9).
 """
 
 from __future__ import annotations

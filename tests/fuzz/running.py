@@ -68,7 +68,10 @@ _OFTEN: Final = frozenset(
 NAMES: Final = tuple(sorted(OPERATIONS))
 _WEIGHTS: Final = [0.15 if name in _RARE else 4.0 if name in _OFTEN else 1.0 for name in NAMES]
 _UNPRINTABLE: Final = b"year outside of range [0,9999]"
-"""What was asked for was done, only the reply cannot be printed: so it is in the reference (a-foundation 2.7)."""
+"""What was asked for was done, only the reply cannot be printed: so it is in the reference.
+
+Source: docs/protocol/a-foundation.md 2.7.
+"""
 _POLLED: Final = re.compile(r"\.(executors|agenda|cleanup|queues)")
 _REFUSALS_THAT_CHANGE: Final = {
     # A call for a process that gets none was served: the executor has been heard from, which moves its deadline, and
@@ -80,7 +83,8 @@ _REFUSALS_THAT_CHANGE: Final = {
     b" as successful": re.compile(r"\.(processes|by_state)\[.*\.output"),
     # Quirk: the generation is raised before the handler is looked for.
     b"Blueprint has no handler": re.compile(r"\.blueprints\[.*\.metadata\.generation"),
-    # Quirk: what has a colon in its name is stored, and cannot be read for the reply (a-foundation 7.5).
+    # Quirk: what has a colon in its name is stored, and cannot be read for the reply
+    # (docs/protocol/a-foundation.md 7.5).
     b"Failed to parse Executor name": re.compile(r"\.(odd_names|executors|agenda|cleanup)"),
     b"addedUser is nil": re.compile(r"\.(odd_names|users)"),
     b"addedLocation is nil": re.compile(r"\.locations"),

@@ -1,4 +1,7 @@
-"""Random workflows against the reference's walk, written down word for word (c-workflows 3.1 to 3.5, 4)."""
+"""Random workflows against the reference's walk, written down word for word.
+
+Source: docs/protocol/c-workflows.md 3.1 to 3.5, 4.
+"""
 
 from __future__ import annotations
 

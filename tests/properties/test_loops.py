@@ -49,7 +49,7 @@ class Loop:
             self.turn(self.turn_ns)
 
 
-# ---------------------------------------------------------------- executors that fall silent: b-processes 5.7
+# ------------------------------------------------ executors that fall silent: docs/protocol/b-processes.md 5.7
 class CleanUp(Loop):
     """Every ten seconds: whoever was last heard of more than 25 seconds ago is unregistered."""
 
@@ -126,7 +126,7 @@ def _change(kind: str, colony: ColonyClient, executor: ExecutorClient, name: str
         model.holds[name] = []
 
 
-# ---------------------------------------------------------------- what is too old: b-processes 7
+# ------------------------------------------------ what is too old: docs/protocol/b-processes.md 7
 class Purge(Loop):
     """Once a minute: what has succeeded, and all logs, that are more than 90 seconds old."""
 
@@ -220,7 +220,7 @@ def _work(kind: str, number: int, running: list[AssignedProcess], model: Purge, 
         model.state[process.id] = ProcessState.SUCCESS
 
 
-# ---------------------------------------------------------------- crons by interval: c-workflows 6
+# ---------------------------------------------------------------- crons by interval: docs/protocol/c-workflows.md 6
 class Crons(Loop):
     """Once a second, a millisecond late: whatever should have run before starts, and its interval begins anew.
 
@@ -281,7 +281,7 @@ def test_crons_run_when_a_look_every_second_finds_them_due(seed: int) -> None:
     assert len(model.runs) > 30
 
 
-# ---------------------------------------------------------------- generators: c-workflows 7
+# ---------------------------------------------------------------- generators: docs/protocol/c-workflows.md 7
 class Generators(Loop):
     """Twice a second: each full batch starts, or all there is once the time is up."""
 

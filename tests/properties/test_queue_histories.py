@@ -1,7 +1,8 @@
 """Long histories of the queues against plain lists that are searched from end to end.
 
-The lists know the rules of b-processes 4.3 and 4.4 alone: no ranks, runs, lanes or heaps. The histories must reach what
-the queues do out of sight (clearing tombstones, heaps of processes that came back, views and their logs), so they count how often they did.
+The lists know the rules of docs/protocol/b-processes.md 4.3 and 4.4 alone: no ranks, runs, lanes or heaps.
+The histories must reach what the queues do out of sight (clearing tombstones, heaps of processes that came back,
+views and their logs), so they count how often they did.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Wish:
         return self.submitted_ns - self.priority * DAY_NS, self.number
 
     def suits(self, demand: Demand, exclusive: bool) -> bool:
-        """Whether an executor may have it: b-processes 4.3."""
+        """Whether an executor may have it: docs/protocol/b-processes.md 4.3."""
         return (
             not self.blocked
             and (self.colony, self.executor_type) == (demand.colony, demand.executor_type)

@@ -92,7 +92,10 @@ def test_they_come_when_they_are_told_to() -> None:
 
 
 def test_one_whom_the_server_has_forgotten_registers_again() -> None:
-    """An executor that works longer than ten minutes without calling is unregistered (b-processes 5.7)."""
+    """An executor that works longer than ten minutes without calling is unregistered.
+
+    Source: docs/protocol/b-processes.md 5.7.
+    """
     lab = Lab(ExecutorGroup(name="x", service=1000.0))
     process = lab.colony.submit("f", maxretries=0)
     lab.sim.advance(1001)

@@ -1,4 +1,4 @@
-"""What happens on the connection: a-foundation 1."""
+"""What happens on the connection: docs/protocol/a-foundation.md 1."""
 
 from __future__ import annotations
 
@@ -422,7 +422,10 @@ def test_a_refusal_is_no_error_of_the_server(server: WebServer, wire: Wire) -> N
 
 @pytest.mark.parametrize(("sent", "limit"), [(b"POST /api HT", "header_timeout_s"), (b"", "idle_timeout_s")])
 def test_a_silent_connection_is_closed_in_the_end(sim: Simulation, kind: str, sent: bytes, limit: str) -> None:
-    """After 10 s in the middle of a header, after 120 s between requests (a-foundation 1.3); here sooner."""
+    """After 10 s in the middle of a header, after 120 s between requests; here sooner.
+
+    Source: docs/protocol/a-foundation.md 1.3.
+    """
     with WebServer(sim, kind=kind, limits=Limits(**{limit: 0.01})) as server, Wire(server) as wire:
         wire.send(sent)
         assert wire.closed()

@@ -137,7 +137,7 @@ def test_replies_are_not_for_other_sites(server: WebServer) -> None:
 
 
 def test_the_protocol_itself_answers_every_origin(server: WebServer, wire: Wire) -> None:
-    """As the reference does (a-foundation 1.4)."""
+    """As the reference does (docs/protocol/a-foundation.md 1.4)."""
     wire.post(GET_COLONY, "Origin: http://evil.example")
     status, headers, _ = wire.reply()
     assert (status, headers["access-control-allow-origin"]) == ("HTTP/1.1 200 OK", "*")

@@ -1,4 +1,4 @@
-"""Subscriptions on /pubsub over a socket: d-realtime-and-data 2."""
+"""Subscriptions on /pubsub over a socket: docs/protocol/d-realtime-and-data.md 2."""
 
 from __future__ import annotations
 

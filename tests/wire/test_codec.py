@@ -1,4 +1,4 @@
-"""Numbers of any length: a-foundation 2.7."""
+"""Numbers of any length: docs/protocol/a-foundation.md 2.7."""
 
 from __future__ import annotations
 

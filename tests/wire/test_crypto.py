@@ -1,4 +1,4 @@
-"""Identities and signatures: a-foundation 3."""
+"""Identities and signatures: docs/protocol/a-foundation.md 3."""
 
 from __future__ import annotations
 

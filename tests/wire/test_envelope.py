@@ -1,4 +1,4 @@
-"""Envelopes and base64: a-foundation 2.1 to 2.3."""
+"""Envelopes and base64: docs/protocol/a-foundation.md 2.1 to 2.3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times and numbers as the reference prints them: a-foundation 2.8, 7.6."""
+"""Times and numbers as the reference prints them: docs/protocol/a-foundation.md 2.8, 7.6."""
 
 from __future__ import annotations
 

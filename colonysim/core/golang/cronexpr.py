@@ -1,4 +1,4 @@
-"""Cron expressions in the reference's dialect: six fields, descriptors, zones (c-workflows 6.4).
+"""Cron expressions in the reference's dialect: six fields, descriptors, zones (docs/protocol/c-workflows.md 6.4).
 
 `parse` says no with the reference's texts; `Schedule.next` gives the run after a time, step by step as the
 reference does it, so that it also stumbles where the reference stumbles (days without a midnight).

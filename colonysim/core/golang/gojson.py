@@ -1,7 +1,7 @@
 """Parse JSON exactly as the reference does: slow, for input that the fast decoder does not handle.
 
 As in the reference, the grammar of the whole text is checked first; `gotypes` then fills in the fields. Rules and
-texts: a-foundation 2.7.
+texts: docs/protocol/a-foundation.md 2.7.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fill structs from parsed JSON as Go's `encoding/json` does (a-foundation 2.7).
+"""Fill structs from parsed JSON as Go's `encoding/json` does (docs/protocol/a-foundation.md 2.7).
 
 Keys match case-insensitively; `null` leaves scalars and plain objects unchanged; of duplicate keys the last wins,
 but objects merge. If several values have the wrong type, the first one in the text is reported.

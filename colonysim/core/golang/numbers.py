@@ -1,4 +1,7 @@
-"""Print numbers and free JSON as the reference does (a-foundation 2.8, b-processes 0)."""
+"""Print numbers and free JSON as the reference does.
+
+Source: docs/protocol/a-foundation.md 2.8, docs/protocol/b-processes.md 0.
+"""
 
 from __future__ import annotations
 

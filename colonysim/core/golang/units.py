@@ -1,4 +1,7 @@
-"""Parse CPU and memory texts, convert numbers as the reference stores them (b-processes 1.4), and limit nesting."""
+"""Parse CPU and memory texts, convert numbers as the reference stores them, and limit nesting.
+
+Source: docs/protocol/b-processes.md 1.4.
+"""
 
 from __future__ import annotations
 
@@ -173,11 +176,11 @@ def _descend(frames: int) -> None:
 
 # ---------------------------------------------------------------- free JSON
 def through_double(value: Any, depth: int = 0) -> Any:
-    """Convert free JSON as the reference's storage does: every number passes through a double (b-processes 0).
+    """Convert free JSON as the reference's storage does: every number passes through a double.
 
     Whole numbers that print without an exponent become int, so that 1.0 and 1 are one value; -0.0 stays a float.
     A value that does not change is returned itself, not copied. Raises Refusal 400 for a value that is not JSON or
-    is nested too deeply.
+    is nested too deeply. Source: docs/protocol/b-processes.md 0.
     """
     kind = type(value)
     if kind is str or kind is bool or value is None:

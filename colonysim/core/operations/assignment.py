@@ -1,4 +1,4 @@
-"""Giving processes to executors, and pausing that (b-processes 4, 5.9)."""
+"""Giving processes to executors, and pausing that (docs/protocol/b-processes.md 4, 5.9)."""
 
 from __future__ import annotations
 

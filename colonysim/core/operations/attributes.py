@@ -1,4 +1,4 @@
-"""Facts about processes (b-processes 6.3)."""
+"""Facts about processes (docs/protocol/b-processes.md 6.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blueprints (d-realtime-and-data 5.5 to 5.8)."""
+"""Blueprints (docs/protocol/d-realtime-and-data.md 5.5 to 5.8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing to channels and reading from them (d-realtime-and-data 1)."""
+"""Writing to channels and reading from them (docs/protocol/d-realtime-and-data.md 1)."""
 
 from __future__ import annotations
 

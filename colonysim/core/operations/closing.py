@@ -1,4 +1,4 @@
-"""What the executor says of the process it runs: output, success, failure (b-processes 5.2 to 5.4)."""
+"""What the executor says of the process it runs: output, success, failure (docs/protocol/b-processes.md 5.2 to 5.4)."""
 
 from __future__ import annotations
 

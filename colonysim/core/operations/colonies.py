@@ -1,4 +1,4 @@
-"""Colonies (a-foundation 6.2)."""
+"""Colonies (docs/protocol/a-foundation.md 6.2)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class RemoveColony(Message, frozen=True):
 
 @operation("removecolonymsg", RemoveColony, "Failed to remove colony", access=server_owner)
 def remove_colony(world: World, caller: str, message: RemoveColony, _: None) -> Empty:
-    """All that is in the colony goes with it, blueprints and the pause flag apart (a-foundation 7.4)."""
+    """All that is in the colony goes with it, blueprints and the pause flag apart.
+
+    Source: docs/protocol/a-foundation.md 7.4.
+    """
     if world.request.has_nul:
         storage.text(400, message.colonyname)
     if message.colonyname not in world.colonies:

@@ -1,4 +1,4 @@
-"""Crons (c-workflows 6)."""
+"""Crons (docs/protocol/c-workflows.md 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blueprint definitions (d-realtime-and-data 5.3)."""
+"""Blueprint definitions (docs/protocol/d-realtime-and-data.md 5.3)."""
 
 from __future__ import annotations
 

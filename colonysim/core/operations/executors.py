@@ -1,4 +1,7 @@
-"""Executors: registering, approving, removing, what they can and what they hold (a-foundation 6.4, 7)."""
+"""Executors: registering, approving, removing, what they can and what they hold.
+
+Source: docs/protocol/a-foundation.md 6.4, 7.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def _colony_of_spec(message: AddExecutor, _: None) -> str:
     access=colony_owner(_colony_of_spec),
 )
 def add_executor(world: World, caller: str, message: AddExecutor, _: None) -> Executor:
-    """Register an executor, or register it anew under a name that is taken (a-foundation 7.2).
+    """Register an executor, or register it anew under a name that is taken (docs/protocol/a-foundation.md 7.2).
 
     Quirk: the reply is looked up by id and may show an older executor with the same one.
     """
@@ -51,7 +54,7 @@ def add_executor(world: World, caller: str, message: AddExecutor, _: None) -> Ex
     else:
         registration.register_anew(world, known, _record(world, spec))
     if storage.unparsable(spec.executorname, spec.colonyname):
-        # Quirk: it is registered all the same, and breaks every call that reads it (a-foundation 7.5).
+        # Quirk: it is registered all the same, and breaks every call that reads it (docs/protocol/a-foundation.md 7.5).
         raise Refusal(500, "Failed to parse Executor name")
     return registration.first(world, spec.executorid).copy()
 

@@ -1,4 +1,4 @@
-"""What is known of files; their bytes lie elsewhere (d-realtime-and-data 3)."""
+"""What is known of files; their bytes lie elsewhere (docs/protocol/d-realtime-and-data.md 3)."""
 
 from __future__ import annotations
 

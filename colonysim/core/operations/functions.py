@@ -1,4 +1,4 @@
-"""The functions that executors register (a-foundation 6.5)."""
+"""The functions that executors register (docs/protocol/a-foundation.md 6.5)."""
 
 from __future__ import annotations
 

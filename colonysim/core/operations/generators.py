@@ -1,4 +1,4 @@
-"""Generators (c-workflows 7)."""
+"""Generators (docs/protocol/c-workflows.md 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locations of a colony (d-realtime-and-data 6)."""
+"""Locations of a colony (docs/protocol/d-realtime-and-data.md 6)."""
 
 from __future__ import annotations
 

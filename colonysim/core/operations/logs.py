@@ -1,4 +1,4 @@
-"""What executors write down (b-processes 6.1, 6.2)."""
+"""What executors write down (docs/protocol/b-processes.md 6.1, 6.2)."""
 
 from __future__ import annotations
 

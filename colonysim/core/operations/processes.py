@@ -1,4 +1,4 @@
-"""Submitting, reading, cancelling and removing processes (b-processes 3, 5)."""
+"""Submitting, reading, cancelling and removing processes (docs/protocol/b-processes.md 3, 5)."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def remove_all_processes(world: World, caller: str, message: RemoveAllProcesses,
     """Removes single processes in one state, or all for state -1, running ones included.
 
     Quirk: attributes go by their own state, whatever their process is doing; for state -1 those of
-    workflow processes go as well (b-processes 5.11).
+    workflow processes go as well (docs/protocol/b-processes.md 5.11).
     """
     if message.state == RUNNING:
         raise Refusal(400, "Not possible to remove running processes")

@@ -1,4 +1,4 @@
-"""The server itself: version, info, statistics, cluster, owner (a-foundation 6.1)."""
+"""The server itself: version, info, statistics, cluster, owner (docs/protocol/a-foundation.md 6.1)."""
 
 from __future__ import annotations
 

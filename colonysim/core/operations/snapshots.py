@@ -1,4 +1,4 @@
-"""Snapshots of labels (d-realtime-and-data 4). Every refusal after the rules has status 500."""
+"""Snapshots of labels (docs/protocol/d-realtime-and-data.md 4). Every refusal after the rules has status 500."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users of a colony (a-foundation 6.3)."""
+"""Users of a colony (docs/protocol/a-foundation.md 6.3)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def add_user(world: World, caller: str, message: AddUser, user: User) -> User:
         storage.text(400, user)
     world.add_user(user)
     if odd:
-        # Quirk: the user is there all the same, and breaks every call that reads it (a-foundation 7.5).
+        # Quirk: the user is stored all the same, and breaks every call that reads it
+        # (docs/protocol/a-foundation.md 7.5).
         raise Refusal(500, "Failed to add user, addedUser is nil")
     return user
 

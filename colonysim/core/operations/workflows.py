@@ -1,4 +1,4 @@
-"""Workflows and their graphs (c-workflows 2 to 5)."""
+"""Workflows and their graphs (docs/protocol/c-workflows.md 2 to 5)."""
 
 from __future__ import annotations
 

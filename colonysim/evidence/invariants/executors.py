@@ -30,7 +30,7 @@ class _Record(msgspec.Struct, eq=False):
 
 
 class Executors(Invariant):
-    """Signs of life are the assign calls, whatever comes of them (b-processes 4.6, 5.7)."""
+    """Signs of life are the assign calls, whatever comes of them (docs/protocol/b-processes.md 4.6, 5.7)."""
 
     def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
         super().__init__(ledger)

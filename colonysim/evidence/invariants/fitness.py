@@ -1,4 +1,4 @@
-"""Which executor may have which process: b-processes 4.3, word for word."""
+"""Which executor may have which process: docs/protocol/b-processes.md 4.3, word for word."""
 
 from __future__ import annotations
 

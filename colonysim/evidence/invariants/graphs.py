@@ -186,7 +186,7 @@ class Graphs(Invariant):
 
 
 def _state_of(counts: list[int]) -> int:
-    """c-workflows 3.2."""
+    """docs/protocol/c-workflows.md 3.2."""
     waiting, running, success, failed, cancelled = counts
     if failed:
         return FAILED

@@ -22,7 +22,7 @@ LEGAL: Final[dict[int, tuple[int, ...]]] = {
     FAILED: (REMOVED,),
     CANCELLED: (FAILED, REMOVED),
 }
-"""The arrows a process may take (b-processes 5.1, c-workflows 3.3)."""
+"""The arrows a process may take (docs/protocol/b-processes.md 5.1, docs/protocol/c-workflows.md 3.3)."""
 
 GONE_KEPT: Final = 1000
 

@@ -17,7 +17,7 @@ from colonysim.kernel.clock import show_time
 _SECOND_NS: Final = 1_000_000_000
 _SEEN: Final = 1000
 """Quirk: the loop looks at so many waiting processes only, and may pass over the others for as long as they stand
-behind those (b-processes 5.5)."""
+behind those (docs/protocol/b-processes.md 5.5)."""
 _HIDDEN: Final = -1
 
 

@@ -103,7 +103,10 @@ class Crons(Invariant):
 
     @staticmethod
     def _looked(book: _CronBook) -> None:
-        """The first look at a cron has forgotten the workflow that its client named (c-workflows 6.6)."""
+        """The first look at a cron has forgotten the workflow that its client named.
+
+        Source: docs/protocol/c-workflows.md 6.6.
+        """
         if book.first_look:
             book.graph_id, book.first_look = "", False
 

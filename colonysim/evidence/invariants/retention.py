@@ -18,7 +18,10 @@ _PERIOD_NS: Final = 60 * SECOND_NS
 
 
 class Retention(Invariant):
-    """Successful processes and graphs go by their age since submission, logs by theirs (b-processes 7)."""
+    """Successful processes and graphs go by their age since submission, logs by theirs.
+
+    Source: docs/protocol/b-processes.md 7.
+    """
 
     def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
         super().__init__(ledger)
