@@ -39,7 +39,8 @@ def peak_mib() -> float:
 
 def measure(short: bool) -> list[Row]:
     if not TRACE.exists():
-        return []  # it is not part of the project; see scenarios/grid_day.yaml
+        print(f"not measured: the LCG trace, for there is no {TRACE}; see scenarios/grid_day.yaml", file=sys.stderr)
+        return []
     code = f"from benchmarks.trace import replay; replay({20_000 if short else None})"
     submitted, span_s, days, memory = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     note = f"{float(days):.1f} days, {float(days) * 86_400 / float(span_s):,.0f} x real time"
