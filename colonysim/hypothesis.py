@@ -5,21 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    consumes,
-    initialize,
-    invariant,
-    multiple,
-    precondition,
-    rule,
-)
-from hypothesis.strategies import DrawFn, SearchStrategy
-
 from colonysim.core.model import APPROVED, RUNNING, WAITING, ProcessState
 from colonysim.core.specs import FunctionSpec
+from colonysim.extras import needed_for
 from colonysim.faults.model import AnyFault, Delay, Duplicate, LoseReply, LoseRequest, Partition, Plan, Restart
 from colonysim.faults.triggers import Match, Times, When
 from colonysim.simulation.client import (
@@ -32,6 +20,20 @@ from colonysim.simulation.client import (
     function_spec,
 )
 from colonysim.simulation.simulation import Simulation
+
+with needed_for("colonysim.hypothesis"):
+    from hypothesis import strategies as st
+    from hypothesis.stateful import (
+        Bundle,
+        RuleBasedStateMachine,
+        consumes,
+        initialize,
+        invariant,
+        multiple,
+        precondition,
+        rule,
+    )
+    from hypothesis.strategies import DrawFn, SearchStrategy
 
 __all__ = [
     "ColonyStateMachine",

@@ -17,6 +17,7 @@ from rich.table import Table
 import colonysim
 from colonysim.cli import bench, compare, explore, outputs, replay, run, serving, streams, traces
 from colonysim.cli.console import (
+    BAD_INPUT,
     BROKEN,
     FAILED,
     SIGNALLED,
@@ -35,6 +36,7 @@ from colonysim.cli.serving import Anywhere, ControlToken, Host, LimitOption
 from colonysim.cli.state_file import StateEvery, StateFile, StatePath, kept, state_file
 from colonysim.core.settings import Settings, range_of
 from colonysim.evidence.journal import JournalFailed
+from colonysim.extras import MissingExtra
 from colonysim.kernel.clock import Mode
 from colonysim.web.addresses import LOCALHOST, reachable
 from colonysim.web.servers import ServerKind
@@ -111,6 +113,9 @@ def _failed(error: Exception) -> int:
         streams.give_up()
         complain(text)
         return FAILED
+    if isinstance(error, MissingExtra):
+        complain(str(error))
+        return BAD_INPUT
     complain(broken(error))
     return BROKEN
 
@@ -316,10 +321,7 @@ def _echo(sim: Simulation, executor_type: str, output: list[Any] | None, takes_s
 def _object_store(host: str) -> ObjectStore:
     from colonysim.sdk.s3 import ObjectStore
 
-    try:
-        return ObjectStore("127.0.0.1" if host == "localhost" else host)
-    except ImportError as error:
-        fail(str(error))
+    return ObjectStore("127.0.0.1" if host == "localhost" else host)
 
 
 # ---------------------------------------------------------------- scenarios

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from colonysim.extras import MissingExtra
+
 if TYPE_CHECKING:
     from colonysim.scenarios.runner import Result
     from colonysim.sdk.s3 import ObjectStore
@@ -282,6 +284,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell the seed of a failed test, how to repeat it, and what happened last."""
     report = yield
+    if call.excinfo is not None and call.excinfo.errisinstance(MissingExtra):
+        report.longrepr = str(call.excinfo.value)  # the command that installs it is all there is to know
     simulations = item.stash.get(_SIMULATIONS, [])
     report.colonysim_compared = item.stash.get(_COMPARED, False)  # type: ignore[attr-defined]
     if report.when == "call":

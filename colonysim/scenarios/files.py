@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-from yaml.nodes import MappingNode, SequenceNode
 
+from colonysim.extras import needed_for
 from colonysim.scenarios import yaml12
 from colonysim.scenarios.yaml12 import BadYaml
+
+with needed_for("a scenario"):
+    from yaml.nodes import MappingNode, SequenceNode
 
 _AT: Final = re.compile(r" - at `(?:key in )?\$(.*)`\Z", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")

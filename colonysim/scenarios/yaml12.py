@@ -11,8 +11,11 @@ import re
 from copy import deepcopy
 from typing import Any, Final, NamedTuple
 
-import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode
+from colonysim.extras import needed_for
+
+with needed_for("a scenario"):
+    import yaml
+    from yaml.nodes import MappingNode, Node, ScalarNode
 
 MAX_BYTES: Final = 1 << 19
 MAX_DEPTH: Final = 64

@@ -24,8 +24,8 @@ from colonysim.kernel.pending import Inbox
 from colonysim.simulation.simulation import Simulation
 from colonysim.simulation.stock import PORT
 from colonysim.web.application import PLAIN, Application, NoReply, Parked
+from colonysim.web.endpoint import read_request
 from colonysim.web.http1 import REASONS, Headers, length_header, request_to
-from colonysim.web.websocket import read_request
 from colonysim.wire import identity
 
 _MOST_PRESIGNED: Final = 1000

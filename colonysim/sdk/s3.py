@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from colonysim.extras import needed_for
 from colonysim.web.addresses import url_of
 
 BUCKET: Final = "colonies"
@@ -27,13 +28,11 @@ _SYNC_LIBRARY: Final = "/usr/local/lib/libcfslib.so"
 
 
 class ObjectStore:
-    """An S3 server in this process. Errors: ImportError that names the extra where moto is not installed."""
+    """An S3 server in this process. Errors: MissingExtra where moto is not installed."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        try:
+        with needed_for("an S3 server"):
             from moto.server import ThreadedMotoServer
-        except ImportError as error:
-            raise ImportError("this needs moto: pip install 'colonysim[s3]'") from error
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request helps nobody
         self._server = ThreadedMotoServer(host, port, verbose=False)
         self.host = host

@@ -10,9 +10,10 @@ from colonysim.core.golang.civil import zone_of
 from colonysim.core.protocol import Answer, Push
 from colonysim.core.replies import Cluster
 from colonysim.evidence.journal import JournalFailed
+from colonysim.kernel.connections import HANG_UP, Asked, HangUp
 from colonysim.kernel.pending import LOST, Garbled, Pending
 from colonysim.simulation.simulation import Simulation
-from colonysim.wire.codec import Codec, Incoming, Outgoing, payload_type_of
+from colonysim.wire.codec import Codec, Dropped, Incoming, Outgoing, payload_type_of
 
 
 class Endpoint:
@@ -85,3 +86,14 @@ def _cluster_at(host: str, port: int, cluster: Cluster) -> Cluster:
     """The cluster of one server as it is reached: only its front knows where that is."""
     node = replace(cluster.leader, host=host, apiport=port)
     return Cluster((node,), node)
+
+
+def read_request(codec: Codec, body: bytes, binary: bool) -> Asked | HangUp | Answer | None:
+    """The request in a message; an answer where it is refused, None where it is ignored."""
+    try:
+        incoming = codec.read_streamed(body)
+    except Refusal as refusal:
+        return refused(0, refusal)
+    except Dropped:
+        return HANG_UP
+    return incoming if incoming is None else Asked(incoming.caller_id, incoming.message, incoming.has_nul, binary)

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from wsproto.frame_protocol import Opcode
+from colonysim.extras import needed_for
+
+with needed_for("a web server"):
+    from wsproto.frame_protocol import Opcode
 
 PROTOCOL_ERROR: Final = 1002
 MAX_CONTROL_BYTES: Final = 125

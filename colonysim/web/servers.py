@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,7 +44,8 @@ class WebServer:
 
     `control_from_anywhere`: other machines may use the control API too, with `control_token`, which is made up where
     none is given. `listeners`: sockets that listen already, in place of a port. Errors: OSError that names the address
-    where it cannot be had; ValueError for a port, host, kind or token that cannot be.
+    where it cannot be had; ValueError for a port, host, kind or token that cannot be; MissingExtra where werkzeug or
+    wsproto is not installed.
     """
 
     def __init__(
@@ -66,11 +68,12 @@ class WebServer:
         access = ControlAccess(from_anywhere=control_from_anywhere, token=control_token, host=host)
         self.control_token = access.token
         self.app = Application(sim, control_access=access, limits=limits)
+        make_loop = _loop_of(self.kind)  # before a port is taken
         self._listeners = listeners or listen(host, port)
         self.host, self.port = host, self._listeners[0].getsockname()[1]
         self.url = url_of(self.host, self.port)
         self.app.endpoint.address = self.host, self.port
-        self._loop = _loop(self.kind, self.app, self._listeners)
+        self._loop = make_loop(self.app, self._listeners)
         self._thread: threading.Thread | None = None
 
     @property
@@ -103,11 +106,12 @@ class WebServer:
         self.stop()
 
 
-def _loop(kind: ServerKind, app: Application, listeners: list[socket.socket]) -> Loop:
+def _loop_of(kind: ServerKind) -> Callable[[Application, list[socket.socket]], Loop]:
+    """Import the loop of a kind. Errors: MissingExtra."""
     if kind is ServerKind.ASYNCIO:
         from colonysim.web.asyncio_server import AsyncioLoop
 
-        return AsyncioLoop(app, listeners)
+        return AsyncioLoop
     from colonysim.web.werkzeug_server import ThreadedLoop
 
-    return ThreadedLoop(app, listeners)
+    return ThreadedLoop

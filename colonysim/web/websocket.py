@@ -8,19 +8,18 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import Final
 
-from wsproto.frame_protocol import FrameProtocol, Opcode
-from wsproto.utilities import generate_accept_token
-
-from colonysim.core.engine import refused
-from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Hangup, Push
+from colonysim.extras import needed_for
 from colonysim.kernel.connections import HANG_UP, Asked, Connection, HangUp
-from colonysim.web.endpoint import Endpoint
+from colonysim.web.endpoint import Endpoint, read_request
 from colonysim.web.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, Violation, close_code
 from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.http1 import HttpRequest, first_of, is_token, lines_of
 from colonysim.web.limits import DEFAULTS, Limits
-from colonysim.wire.codec import Codec, Dropped
+
+with needed_for("a web server"):
+    from wsproto.frame_protocol import FrameProtocol, Opcode
+    from wsproto.utilities import generate_accept_token
 
 PATH: Final = "/pubsub"
 _REASON_BYTES: Final = MAX_CONTROL_BYTES - 2
@@ -60,17 +59,6 @@ def _is_key(text: str) -> bool:
         return len(base64.b64decode(text, validate=True)) == 16
     except ValueError:
         return False
-
-
-def read_request(codec: Codec, body: bytes, binary: bool) -> Asked | HangUp | Answer | None:
-    """The request in a message; an answer where it is refused, None where it is ignored."""
-    try:
-        incoming = codec.read_streamed(body)
-    except Refusal as refusal:
-        return refused(0, refusal)
-    except Dropped:
-        return HANG_UP
-    return incoming if incoming is None else Asked(incoming.caller_id, incoming.message, incoming.has_nul, binary)
 
 
 class Session(Connection):

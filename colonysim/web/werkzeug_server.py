@@ -14,8 +14,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
-
+from colonysim.extras import needed_for
 from colonysim.kernel.actors import OWN_THREADS
 from colonysim.kernel.pending import Pending
 from colonysim.web.admission import Admission, Full
@@ -25,6 +24,9 @@ from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, Headers, HttpReader, HttpRequest, Reply, render
 from colonysim.web.limits import Patience, Phase, connections_at_most
 from colonysim.web.websocket import Session, is_handshake
+
+with needed_for("a web server with threads"):
+    from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
