@@ -68,6 +68,9 @@ Setting = Annotated[
 JournalFile = Annotated[
     Path | None, typer.Option("--journal", metavar="FILE", help="File that takes the history, for colonysim replay.")
 ]
+Cases = Annotated[
+    list[Path] | None, typer.Argument(help="Case files, or folders of them; by default those of colonysim.")
+]
 STOCK: Final = Settings(timezone="Europe/Stockholm")
 """The settings of the stock development environment."""
 
@@ -339,7 +342,7 @@ app.command()(bench.bench)
 # ---------------------------------------------------------------- verifying
 @app.command()
 def verify(
-    cases: Annotated[list[Path], typer.Argument(help="Case files, or folders of them.")],
+    cases: Cases = None,
     url: Annotated[
         str | None, typer.Option(help="A server to play against; else a simulation in this process.")
     ] = None,
@@ -360,7 +363,7 @@ def verify(
 ) -> None:
     """Play recorded conversations and compare the answers: does a server still tell the truth?"""
     from colonysim.conformance import report
-    from colonysim.conformance.player import BadCase
+    from colonysim.conformance.player import CASES, BadCase
 
     if real and url is None:
         fail("--real needs the server's address: --url http://127.0.0.1:50080")
@@ -372,7 +375,7 @@ def verify(
         fail("--again goes with --real: in virtual time a case gives the same answers each time")
     try:
         results = report.play_all(
-            cases,
+            cases or [CASES],
             url,
             virtual=not real,
             timezone="Europe/Stockholm" if timezone is None else timezone,
@@ -392,19 +395,19 @@ def verify(
 
 @app.command()
 def coverage(
-    cases: Annotated[list[Path] | None, typer.Argument(help="Case files or folders, to count what they test.")] = None,
+    cases: Cases = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/coverage.md.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What is served: every message type with its rule, and what recorded cases test of it."""
     from colonysim.conformance import coverage
-    from colonysim.conformance.player import BadCase
+    from colonysim.conformance.player import CASES, BadCase
 
     if markdown:
         refuse_idle("--markdown", {"--json": as_json})
     failed: list[Path] = []
     try:
-        rows = coverage.take(cases or [], failed)
+        rows = coverage.take(cases or [CASES], failed)
     except (BadCase, OSError) as error:
         fail(str(error))
     if as_json:

@@ -17,9 +17,9 @@ from colonysim.core.engine import OPERATIONS
 REFUSED_ACCESS: Final = 403
 TITLE: Final = """# Coverage
 
-Every message type of the protocol, who may send it, and what the recorded cases in `tests/conformance/cases`
-test of it: calls that were answered, calls that were refused for who made them (403), and calls refused for
-other reasons. A case counts where it passes. Made by `colonysim coverage tests/conformance/cases --markdown`.
+Every message type of the protocol, who may send it, and what the recorded cases of colonysim test of
+it: calls that were answered, calls that were refused for who made them (403), and calls refused for
+other reasons. A case counts where it passes. Made by `colonysim coverage --markdown`.
 
 """
 

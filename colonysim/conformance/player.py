@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha3_256
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.wire import identity
 from colonysim.wire.crypto import GROUP_ORDER
 
+CASES: Final = Path(str(files("colonysim.conformance") / "cases"))
+"""The recorded cases that come with colonysim, in a folder for each part of the protocol."""
 _PLACE: Final = re.compile(r"\$\{([^${}]+)\}")
 _PATIENCE_S: Final = 60.0
 _SPECIAL: Final = ("sleep", "let", "join", "ws", "send", "recv", "closews", "get")

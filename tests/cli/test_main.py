@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from colonysim.cli import main
+from colonysim.conformance.player import CASES
 
-CASES = Path(__file__).parent.parent / "conformance" / "cases"
 ONE_CASE = next(iter(sorted((CASES / "a-foundation").glob("*.json"))))
 COMMAND = [sys.executable, "-m", "colonysim"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("COLONY")} | {"COLUMNS": "160"}
@@ -334,6 +334,12 @@ def test_verify_tells_what_is_no_case(tmp_path: Path, text: str) -> None:
     refused = run("verify", str(tmp_path))
     assert refused.returncode == 2
     assert "bad.json" in refused.stderr
+
+
+def test_verify_plays_the_cases_of_colonysim_where_none_are_named() -> None:
+    passed = run("verify", "--json")
+    assert passed.returncode == 0
+    assert len(json.loads(passed.stdout)) == len(list(CASES.rglob("*.json")))
 
 
 def test_coverage_as_table_json_and_page() -> None:

@@ -10,8 +10,9 @@ from typer.testing import CliRunner, Result
 
 from colonysim import Simulation
 from colonysim.cli.main import app
+from colonysim.conformance.player import CASES
 
-CASES = Path(__file__).parents[1] / "conformance" / "cases" / "a-foundation"
+A_CASES = CASES / "a-foundation"
 SCENARIO = """
 version: 1
 name: small
@@ -48,7 +49,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("arguments", "text"),
     [
         (["verify", "empty"], "empty has no cases"),
-        (["verify", CASES, "empty"], "empty has no cases"),
+        (["verify", A_CASES, "empty"], "empty has no cases"),
         (["verify", "nowhere"], "nowhere does not exist"),
         (["verify", "unexpecting.json"], 'no step has "expect"'),
         (["coverage", "empty"], "empty has no cases"),

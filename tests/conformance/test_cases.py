@@ -12,7 +12,7 @@ from colonysim.conformance import player
 from colonysim.conformance.targets import Http, InProcess, Target, simulation_for_cases
 from colonysim.simulation.simulation import Simulation
 
-CASES = sorted((Path(__file__).parent / "cases").rglob("*.json"))
+CASES = sorted(player.CASES.rglob("*.json"))
 
 
 @pytest.fixture(scope="module")

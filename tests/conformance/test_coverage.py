@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from colonysim.conformance import coverage
+from colonysim.conformance.player import CASES
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def test_the_page_is_current() -> None:
-    """Made anew by: colonysim coverage tests/conformance/cases --markdown > docs/coverage.md"""
-    rows = coverage.take([ROOT / "tests" / "conformance" / "cases"])
+    """Made anew by: colonysim coverage --markdown > docs/coverage.md"""
+    rows = coverage.take([CASES])
     assert (ROOT / "docs" / "coverage.md").read_text() == coverage.as_markdown(rows)
 
 
 def test_every_message_type_is_in_a_passing_case() -> None:
-    rows = coverage.take([ROOT / "tests" / "conformance" / "cases"])
+    rows = coverage.take([CASES])
     assert [row.type for row in rows if not row.cases] == []

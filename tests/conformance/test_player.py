@@ -16,7 +16,7 @@ from colonysim.conformance import coverage, player
 from colonysim.conformance.comparison import Likeness, Names
 from colonysim.conformance.targets import InProcess
 
-CASES = Path(__file__).parent.parent / "conformance" / "cases"
+CASES = player.CASES
 
 
 def differences(expected: Any, actual: Any, **step: Any) -> list[str]:

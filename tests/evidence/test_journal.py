@@ -52,7 +52,7 @@ from colonysim.faults.model import (
 from colonysim.faults.triggers import Times, When
 from colonysim.kernel.pending import Lost
 
-CASES = sorted((Path(__file__).parent.parent / "conformance" / "cases").rglob("*.json"))
+CASES = sorted(player.CASES.rglob("*.json"))
 
 
 @pytest.fixture

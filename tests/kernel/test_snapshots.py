@@ -38,7 +38,7 @@ from colonysim.kernel import snapshots, stored
 from colonysim.simulation import stock
 from tests.properties.test_model import Histories
 
-CASES = sorted((Path(__file__).parent.parent / "conformance" / "cases").rglob("*.json"))
+CASES = sorted(player.CASES.rglob("*.json"))
 DAY_NS = 86_400 * 10**9
 SETTINGS = Settings(timezone="Europe/Stockholm", retention=True, retention_policy_s=86_400)
 
