@@ -29,7 +29,7 @@ _SEARCHES = r"\b{name}\.(search|sub|subn|split|findall|finditer)\("
 
 ANY_WAY = {
     "scenarios.scenario._COPY": "steps back over the first repeat once, and looks at nine digits each time",
-    "experiments.shrink._COPY": "steps back over the first repeat once, and digits end at the next hyphen",
+    "experiments.shrinker._COPY": "steps back over the first repeat once, and digits end at the next hyphen",
     "scenarios.files._UNKNOWN": "matched at the beginning alone, and steps back over its one repeat once",
     "scenarios.files._MISSING": "matched at the beginning alone, and steps back over its one repeat once",
     "scenarios.files._NO_KIND": "matched at the beginning alone, and steps back over its one repeat once",

@@ -60,7 +60,7 @@ def test_a_deadline_after_the_year_9999_cannot_be_shown() -> None:
 
 
 def test_no_limit_is_passed_and_no_poll_ends_after_the_year_9999() -> None:
-    sim = Simulation(start=NEAR_THE_END, mode="auto", stale_executor_duration_s=10**10)
+    sim = Simulation(start=NEAR_THE_END, mode="auto", stale_executor_duration_s=3 * 10**9)
     colony = ColonyClient.create(sim, "c")
     executor = colony.add_executor("t")
     process = colony.submit("f", executortype="t", maxexectime=10**9)
