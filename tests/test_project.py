@@ -109,3 +109,19 @@ def test_hooks_run_tools_of_the_environment() -> None:
     tools = {hook["entry"].split()[0] for hook in config["repos"][0]["hooks"]}
     assert {hook["language"] for hook in config["repos"][0]["hooks"]} == {"system"}
     assert tools <= {re.split(r"[>=\[]", one)[0] for one in PROJECT["project"]["optional-dependencies"]["dev"]}
+
+
+def test_the_picture_of_the_rooms_is_drawn_from_the_source() -> None:
+    done = subprocess.run(
+        [ROOT / ".ci" / "rooms", "--check", ROOT / "docs" / "architecture.md"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_picture_that_does_not_show_the_rooms_is_found(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    altered = tmp_path / "architecture.md"
+    altered.write_text(text.replace("wire --> core", "core --> wire"), encoding="utf-8")
+    done = subprocess.run([ROOT / ".ci" / "rooms", "--check", altered], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "run .ci/rooms" in done.stderr
