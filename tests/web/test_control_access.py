@@ -237,3 +237,26 @@ def test_no_body_breaks_a_route(server: WebServer, method: str, path: str) -> No
         status = status_of(server, method, path, JSON, body)
         assert 400 <= status < 500 or (method, path) in (("DELETE", "faults"),)
     assert server.errors == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "localhost"])
+@pytest.mark.parametrize(
+    ("anywhere", "token", "sent", "remote_status", "own_status"),
+    [
+        (False, None, None, 403, 200),
+        (False, "secret", "secret", 403, 200),
+        (False, "secret", None, 403, 401),
+        (True, "secret", None, 401, 401),
+        (True, "secret", "other", 401, 401),
+        (True, "secret", "secret", 200, 200),
+        (True, None, None, 401, 401),  # a token is made up
+    ],
+)
+def test_no_other_machine_uses_the_control_api_without_the_token(
+    sim: Simulation, host: str, anywhere: bool, token: str | None, sent: str | None, remote_status: int, own_status: int
+) -> None:
+    control = Control(sim, ControlAccess(from_anywhere=anywhere, token=token, host=host))
+    headers = {"host": "localhost"} | ({"authorization": f"Bearer {sent}"} if sent else {})
+    for remote, status in (("192.0.2.7", remote_status), ("127.0.0.1", own_status), ("::1", own_status)):
+        request = HttpRequest("GET", "/colonysim/clock", "", headers, remote=remote, local="192.0.2.1")
+        assert control.answer(request)[0] == status
