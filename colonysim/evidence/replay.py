@@ -301,7 +301,7 @@ class Player:
         world.now_ns = max(world.now_ns, line.at_ns)
         if isinstance(line, Ask):
             request = Request(line.ticket, line.caller_id, _message(line), line.has_nul, line.stream)
-            self._step(lambda: engine.handle(world, request))
+            self._step(lambda: engine.handle(world, request), request)
         elif isinstance(line, Abandon):
             engine.abandon(world, line.ticket)
         elif isinstance(line, Close):
@@ -337,7 +337,7 @@ class Player:
         self.problems.clear()
         self._begin(world)
 
-    def _step(self, do: Callable[[], list[Delivery]]) -> None:
+    def _step(self, do: Callable[[], list[Delivery]], request: Request | None = None) -> None:
         """One step of the core, and what came out of it."""
         world = self.world
         try:
@@ -348,7 +348,7 @@ class Player:
         lines = _lines([journal.told_line(world.now_ns, delivery) for delivery in deliveries])
         self._expected.extend(map(_Came, lines, deliveries))
         try:
-            self.books.check(deliveries)
+            self.books.check(deliveries, request)
         except InvariantViolation as violation:
             if self.head.invariants:
                 self._problem(violation)

@@ -158,17 +158,26 @@ class Run:
                 self._calm()
                 self.sim.check()
         except InvariantViolation as violation:
-            self._fail("invariant", "invariant", *_divided(violation))
+            self._fail("invariant", violation.name, *_divided(violation))
         except ProgramFailed as failed:
             name = f"{self.cast.group_of(failed)}: {type(failed.error).__name__}"
             self._fail("program", name, *_divided(failed))
+            self._check_all_the_same()
         except Stuck as stuck:
             self._fail("stuck", "stuck", *_divided(stuck))
+            self._check_all_the_same()
         self.result = self._conclude(time.perf_counter() - began)
         if self.sim.journal is not None:
             self.sim.journal.close()
             self.sim.journal.require()
         return self.result
+
+    def _check_all_the_same(self) -> None:
+        """Check the server although the run broke off: what broke it off may have been the server's fault."""
+        try:
+            self.sim.check()
+        except InvariantViolation as violation:
+            self._fail("invariant", violation.name, *_divided(violation))
 
     def rehearse(self) -> None:
         """Do all that comes before time moves, so that what cannot be run is refused as by `execute`, and no more.

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from colonysim.core.agenda import Agenda
 from colonysim.core.errors import Refusal
-from colonysim.core.protocol import Delivery
+from colonysim.core.protocol import Delivery, Request
 from colonysim.core.trace import Entry
 from colonysim.core.world import World
 from colonysim.evidence.calls import Calls
-from colonysim.evidence.invariants import Invariants, InvariantViolation
+from colonysim.evidence.invariants import Invariants, InvariantViolation, ServerRaised
 from colonysim.evidence.journal import Journal
 from colonysim.kernel import why_idle
 from colonysim.kernel.actors import Actors
@@ -57,7 +57,7 @@ class Keeping:
         if self.journal is not None:
             self.journal.attach(world)
 
-    def _look(self, deliveries: list[Delivery]) -> InvariantViolation | None:
+    def _look(self, deliveries: list[Delivery], request: Request | None = None) -> InvariantViolation | None:
         """Write down what a step gave out, show it to those who observe, and see what it has broken."""
         world = self.world
         if self.journal is not None:
@@ -69,7 +69,7 @@ class Keeping:
                 world.trace = []
         if self.invariants is not None:
             try:
-                self.invariants.check(deliveries)
+                self.invariants.check(deliveries, request)
             except InvariantViolation as violation:
                 self.problems.append(violation)
                 self._note_problem(violation)
@@ -82,6 +82,17 @@ class Keeping:
             self.journal.problem(self.world.now_ns, error)
             self.journal.flush()
         self._noted = error
+
+    def _raised(self, error: Exception, doing: str) -> None:
+        """Note that the server raised an exception. Errors: ServerRaised, where invariants are checked.
+
+        Whatever a client sends, the server must answer: an exception is a violation like any other.
+        """
+        self._note_problem(error)
+        if self.invariants is not None:
+            self._noted = violation = ServerRaised(f"the server raised {_named(error)} while {doing}")
+            self.problems.append(violation)
+            raise violation from error
 
     def _note(self, line: dict[str, Any]) -> None:
         """Write down what did not reach the server, such as what a fault has done."""
@@ -156,3 +167,8 @@ class Keeping:
             if self.invariants is None:
                 return "  no books are kept here: Simulation(invariants=True) can tell stories"
             return self.invariants.story(process_id)
+
+
+def _named(error: Exception) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -98,7 +98,7 @@ class Simulation(Keeping, Running, Restoring):
             timetable=self.timetable,
             connections=self._connections,
             pending=self._pending,
-            serve=lambda request: self._after(engine.handle(self.world, request)),
+            serve=self._serve_sent,
             answer=self._deliver,
             lose_everybody=self._lose_everybody,
             note=self._note,
@@ -182,13 +182,17 @@ class Simulation(Keeping, Running, Restoring):
                 pending = self._pending[ticket] = Pending(ticket, call, outside, stream=stream)
                 self._network.send(pending, request)
             else:
-                deliveries = engine.handle(world, request)
+                try:
+                    deliveries = engine.handle(world, request)
+                except Exception as error:
+                    self._raised(error, f"serving {call.payload_type} of {caller_id}")
+                    raise
                 answer = deliveries[0] if deliveries else None
                 if type(answer) is not Answer or answer.ticket != ticket:
                     answer = None  # parked
                 elif len(deliveries) == 1 and not self.driver.settling:  # what `_after` does where nobody else is told
                     kept = world.trace is not None or self.journal is not None
-                    violation = self._look(deliveries) if kept else None
+                    violation = self._look(deliveries, request) if kept else None
                     self.driver.steps += 1
                     call.status, call.body, call.answered_ns = answer.status, answer.body, world.now_ns
                     if type(answer.body) not in self.calls.small or (
@@ -203,7 +207,7 @@ class Simulation(Keeping, Running, Restoring):
                 pending = Pending(ticket, call, outside, stream=stream)
                 if answer is None:
                     self._pending[ticket] = pending
-                self._after(deliveries, pending)
+                self._after(deliveries, pending, request)
         except BaseException as error:
             self._pending.pop(ticket, None)
             self._note_problem(error)
@@ -269,9 +273,18 @@ class Simulation(Keeping, Running, Restoring):
             self._deliver(Answer(pending.ticket, LOST, "", None))
 
     # ------------------------------------------------------------ one step and what follows
-    def _after(self, deliveries: list[Delivery], asked: Pending | None = None) -> None:
+    def _serve_sent(self, request: Request) -> None:
+        """Serve a request that the network has brought."""
+        try:
+            deliveries = engine.handle(self.world, request)
+        except Exception as error:
+            self._raised(error, f"serving {BY_MESSAGE[type(request.message)].name} of {request.caller_id}")
+            raise
+        self._after(deliveries, request=request)
+
+    def _after(self, deliveries: list[Delivery], asked: Pending | None = None, request: Request | None = None) -> None:
         """Deliver what a step gave out, write it down, and check that all is well. `asked`: what it came from."""
-        violation = self._look(deliveries)
+        violation = self._look(deliveries, request)
         for delivery in deliveries:
             if type(delivery) is Answer:
                 if asked is not None and delivery.ticket == asked.ticket:
@@ -322,7 +335,11 @@ class Simulation(Keeping, Running, Restoring):
         if held:
             return None
         try:
-            deliveries = engine.fire_due(self.world, until_ns)
+            try:
+                deliveries = engine.fire_due(self.world, until_ns)
+            except Exception as error:
+                self._raised(error, "letting an event of its agenda happen")
+                raise
             if deliveries is None:
                 return None
             self._after(deliveries)
@@ -333,7 +350,12 @@ class Simulation(Keeping, Running, Restoring):
 
     def _fire_overdue(self) -> None:
         """The server has been away: let all happen at once that it has missed."""
-        self._after(engine.catch_up(self.world))
+        try:
+            deliveries = engine.catch_up(self.world)
+        except Exception as error:
+            self._raised(error, "catching up with the time that has passed")
+            raise
+        self._after(deliveries)
 
     # ------------------------------------------------------------ time
     @property

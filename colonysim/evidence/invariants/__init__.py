@@ -10,14 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from colonysim.core.model import WAITING
-from colonysim.core.protocol import Delivery
+from colonysim.core.model import RUNNING, SUCCESS, WAITING, Process
+from colonysim.core.operations.attributes import AddAttribute
+from colonysim.core.operations.closing import CloseFailed, CloseSuccessful, SetOutput
+from colonysim.core.operations.functions import AddFunction
+from colonysim.core.operations.workflows import AddChild
+from colonysim.core.protocol import Delivery, Request
+from colonysim.core.specs import Function
 from colonysim.core.trace import Assignment, Transition
 from colonysim.core.world import World
+from colonysim.evidence.invariants.access import Access
 from colonysim.evidence.invariants.agreement import Agreement
 from colonysim.evidence.invariants.channels import Channels
 from colonysim.evidence.invariants.deadlines import Deadlines
 from colonysim.evidence.invariants.executors import Executors
+from colonysim.evidence.invariants.functions import Functions
 from colonysim.evidence.invariants.graphs import Graphs
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger
@@ -26,10 +33,13 @@ from colonysim.evidence.invariants.order import Order
 from colonysim.evidence.invariants.polls import Polls
 from colonysim.evidence.invariants.recurring import Crons, Generators
 from colonysim.evidence.invariants.retention import Retention
-from colonysim.evidence.invariants.violation import InvariantViolation
+from colonysim.evidence.invariants.subscriptions import Subscriptions
+from colonysim.evidence.invariants.violation import InvariantViolation, ServerRaised, TablesUnreadable
 
-__all__ = ["Invariant", "InvariantViolation", "Invariants"]
+__all__ = ["Invariant", "InvariantViolation", "Invariants", "ServerRaised", "TablesUnreadable"]
 
+_HOLDERS_ONLY: Final = frozenset({CloseSuccessful, CloseFailed, SetOutput, AddAttribute})
+_LOOKED_INTO: Final = _HOLDERS_ONLY | {AddFunction, AddChild}
 _LOOK_AT_LEAST_EVERY: Final = 1000  # things that happened
 
 
@@ -42,17 +52,21 @@ class Invariants:
         self.deadlines: Final = Deadlines()
         self._look_at = _LOOK_AT_LEAST_EVERY
         self._happened = 0
+        self._requeued: list[Book] = []  # in this step
         ledger, deadlines = self.ledger, self.deadlines
         # Limits come first: the order of some policies depends on them.
         self._limits, self._order = Limits(ledger, deadlines), Order(ledger)
         self._graphs, self._channels = Graphs(ledger), Channels(ledger)
         self._polls, self._executors = Polls(ledger, deadlines), Executors(ledger, deadlines)
         self._retention = Retention(ledger, deadlines)
+        self._access, self._functions = Access(ledger, self._executors), Functions(ledger, self._executors)
+        self._subscriptions = Subscriptions(ledger)
+        self._known = self._access.known
         crons, generators = Crons(ledger, deadlines), Generators(ledger, deadlines)
         agreement = Agreement(ledger, self._limits, self._polls, crons, generators)
         self.all: Final[tuple[Invariant, ...]] = (
             self._limits, self._order, self._graphs, self._channels, self._polls, self._executors,
-            crons, generators, self._retention, agreement,
+            crons, generators, self._retention, agreement, self._access, self._functions, self._subscriptions,
         )  # fmt: skip
         self._readers: dict[type, list[Callable[[Any], None]]] = {}
         for each in self.all:
@@ -60,36 +74,65 @@ class Invariants:
                 self._readers.setdefault(kind, []).append(read)
         world.trace = []
 
-    def check(self, deliveries: Sequence[Delivery] = ()) -> None:
-        """Look at what has happened since the last time, and at what came out of it. Errors: InvariantViolation."""
+    def check(self, deliveries: Sequence[Delivery] = (), request: Request | None = None) -> None:
+        """Look at what has happened since the last time, and at what came out of it. Errors: InvariantViolation.
+
+        `request` is what was asked in this step, where somebody asked something.
+        """
         world = self.world
-        happened = world.trace
-        if happened:
-            world.trace = []
-            self._read(happened)
-        ledger, polls = self.ledger, self._polls
-        if polls.given and not polls.stirred:
-            polls.answers(deliveries)
-        if ledger.stirred:
-            for each in ledger.stirred:
-                each.step_over(deliveries)
-            ledger.stirred = [each for each in ledger.stirred if each.stirred]
-        present = 0
-        for tables in world.by_state.values():
-            present += sum(map(len, tables))
-        if present != len(world.processes) or present != ledger.submitted - ledger.removed:
-            raise ledger.lost(present)
-        heap, now_ns = self.deadlines.heap, world.now_ns
-        if heap and heap[0][0] < now_ns:
-            self.deadlines.pass_to(now_ns)
-        if self._happened > self._look_at:
-            self._happened = 0
-            self._agree()
+        try:
+            happened = world.trace
+            if happened:
+                world.trace = []
+                self._read(happened)
+            if request is not None:
+                kind = type(request.message)
+                if kind in _LOOKED_INTO or (request.caller_id, kind) not in self._known:
+                    self._asked(request, deliveries)
+            ledger, polls = self.ledger, self._polls
+            if polls.given and not polls.stirred:
+                polls.answers(deliveries)
+            if ledger.stirred:
+                for each in ledger.stirred:
+                    each.step_over(deliveries)
+                ledger.stirred = [each for each in ledger.stirred if each.stirred]
+            if self._requeued:
+                self._wait_again()
+            present = 0
+            for tables in world.by_state.values():
+                present += sum(map(len, tables))
+            if present != len(world.processes) or present != ledger.submitted - ledger.removed:
+                raise ledger.lost(present)
+            heap, now_ns = self.deadlines.heap, world.now_ns
+            if heap and heap[0][0] < now_ns:
+                self.deadlines.pass_to(now_ns)
+            if self._happened > self._look_at:
+                self._happened = 0
+                self._agree()
+        except InvariantViolation:
+            raise
+        except Exception as error:
+            raise _unreadable(error) from error
+
+    def _asked(self, request: Request, deliveries: Sequence[Delivery]) -> None:
+        kind = type(request.message)
+        if (request.caller_id, kind) not in self._known:
+            self._access.answered(request, deliveries)
+        if kind in _HOLDERS_ONLY:
+            self._access.held(request, deliveries)
+        elif kind in (AddFunction, AddChild) and deliveries:
+            message, body = request.message, getattr(deliveries[0], "body", None)
+            if isinstance(body, Function):
+                self._functions.added(body)
+            elif isinstance(message, AddChild) and isinstance(body, Process):
+                self._graphs.grown(message, body.process_id)
 
     def _read(self, happened: list[Any]) -> None:
         """Tell each invariant what concerns it. Most of it concerns single processes without channels."""
         self._happened += len(happened)
         ledger, limits, order, polls, readers = self.ledger, self._limits, self._order, self._polls, self._readers
+        functions, subscribed = self.world.functions, self.world.subscriptions
+        told = subscribed.general or subscribed.of_process
         for entry in happened:
             kind = type(entry)
             if kind is Transition:
@@ -101,6 +144,12 @@ class Invariants:
                         polls.moved(entry, book)
                     if book.special:
                         self._moved_besides(entry, book)
+                    if entry.new == WAITING and entry.old == RUNNING:
+                        self._requeued.append(book)
+                    if functions and entry.new == SUCCESS:
+                        self._functions.succeeded(entry, book)
+                    if told:
+                        self._subscriptions.moved(entry, book)
             elif kind is Assignment:
                 if (book := ledger.books.get(entry.process_id)) is not None:
                     order.assigned(entry, book)
@@ -113,6 +162,16 @@ class Invariants:
                 for read in reading:
                     read(entry)
 
+    def _wait_again(self) -> None:
+        """What ran and waits again shows nothing of where it ran."""
+        from colonysim.evidence.invariants.records import Records
+
+        requeued, self._requeued = self._requeued, []
+        records = Records(self.ledger, self._executors)
+        for book in requeued:
+            if book.state == WAITING:
+                records.process(book)
+
     def _moved_besides(self, entry: Transition, book: Book) -> None:
         """It belongs to a graph, has channels, or goes when it is old."""
         if book.process.graph_id:
@@ -123,12 +182,20 @@ class Invariants:
             self._retention.moved(entry, book)
 
     def at_rest(self) -> None:
-        """Compare all tables with the books, between two steps. Errors: InvariantViolation."""
-        happened = self.world.trace
-        if happened:  # outside of any step, as when somebody hangs up
-            self.world.trace = []
-            self._read(happened)
-        self._agree()
+        """Compare all tables with the books, record by record, between two steps. Errors: InvariantViolation."""
+        from colonysim.evidence.invariants.records import Records  # no simulation needs it before its end
+
+        try:
+            happened = self.world.trace
+            if happened:  # outside of any step, as when somebody hangs up
+                self.world.trace = []
+                self._read(happened)
+            self._agree()
+            Records(self.ledger, self._executors).compare()
+        except InvariantViolation:
+            raise
+        except Exception as error:
+            raise _unreadable(error) from error
 
     def _agree(self) -> None:
         world = self.world
@@ -140,3 +207,7 @@ class Invariants:
     def story(self, process_id: str) -> str:
         """The life of a process in lines."""
         return self.ledger.story(process_id)
+
+
+def _unreadable(error: Exception) -> TablesUnreadable:
+    return TablesUnreadable(f"the tables cannot be compared with the books: {type(error).__name__}: {error}")

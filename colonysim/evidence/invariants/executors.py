@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from colonysim.core.events import Cleanup
 from colonysim.core.model import SECOND_NS, UNREGISTERED
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.storage import unparsable
@@ -80,10 +81,13 @@ class Executors(Invariant):
 
     def _expect(self, record: _Record, now_ns: int) -> None:
         """The first look at all executors after it has become stale must find it."""
+        self.deadlines.drop(record.deadline)
+        record.deadline = self.deadlines.add(self._look_after(record, now_ns), self._passed, record)
+
+    def _look_after(self, record: _Record, now_ns: int) -> int:
         stale_ns = max(record.heard_ns + self.stale_ns, now_ns)
         looks = (stale_ns - self.world.started_ns) // self.period_ns + 1
-        self.deadlines.drop(record.deadline)
-        record.deadline = self.deadlines.add(self.world.started_ns + looks * self.period_ns, self._passed, record)
+        return self.world.started_ns + looks * self.period_ns
 
     def _passed(self, record: _Record) -> None:
         """The time has come, unless it has given a sign since; one that is never met at all is no concern."""
@@ -101,6 +105,21 @@ class Executors(Invariant):
             self._expect(record, self.world.now_ns)
         else:
             raise self._violation(record, f"is registered at {show_time(self.world.now_ns)}, last heard of at")
+
+    def agree(self) -> None:
+        """One look at all executors stands on the agenda, in time for the first of them that may be stale."""
+        world = self.world
+        planned = [due_ns for due_ns, _, event in world.agenda.entries() if isinstance(event, Cleanup)]
+        due_ns = None if world.cleanup is None else world.cleanup[1]
+        if planned != ([] if due_ns is None else [due_ns]):
+            raise InvariantViolation(f"looks at all executors stand on the agenda for {planned}, not for {due_ns}")
+        for record in () if self.odd else self.records.values():
+            executor = world.executors.get(record.key)
+            if executor is None or executor.state == UNREGISTERED or record.deadline is None:
+                continue
+            latest_ns = self._look_after(record, world.now_ns)
+            if due_ns is None or due_ns > max(latest_ns, record.deadline.latest_ns):
+                raise self._violation(record, "may be found stale too late: it was last heard of at")
 
     def _forget(self, record: _Record) -> None:
         del self.records[record.key]

@@ -9,7 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SUCCESS, WAITING, ProcessGraph, ProcessState
+from colonysim.core.operations.workflows import AddChild
 from colonysim.core.protocol import Delivery
+from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.trace import Assignment, Settled, Transition
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger
@@ -31,6 +33,9 @@ class _GraphBook(msgspec.Struct, eq=False):
     falls: bool = False  # a process that has children failed
     lost: str = ""  # a process that was removed
     colony_gone: bool = False  # the one of some of its processes
+    state: int = WAITING
+    started_ns: int = ZERO_TIME_NS
+    ended_ns: int = ZERO_TIME_NS
 
 
 class Graphs(Invariant):
@@ -47,6 +52,8 @@ class Graphs(Invariant):
                 graph.members[book.process_id] = book
                 graph.counts[book.state] += 1
                 book.pending = self._pending(book)
+                if (known := self.world.graphs.get(graph.graph_id)) is not None:
+                    graph.state, graph.started_ns, graph.ended_ns = known.state, known.started_ns, known.ended_ns
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {Settled: self.settled}
@@ -81,9 +88,15 @@ class Graphs(Invariant):
                 graph.unsettled = True
             if new == FAILED and step.cause != "cascade" and book.process.children:
                 graph.falls = True
+            if new == FAILED and step.cause == "cascade" and not graph.falls and not self._has_islands(graph):
+                raise self._violation(graph, f"fell with {step.process_id}, although none that has children failed")
             if new == SUCCESS != old:
                 self._succeeded(book)
         self._touch(graph)
+
+    def _has_islands(self, book: _GraphBook) -> bool:
+        graph = self.world.graphs.get(book.graph_id)
+        return graph is None or graph.has_islands
 
     def _touch(self, graph: _GraphBook) -> None:
         if not graph.touched:
@@ -120,6 +133,19 @@ class Graphs(Invariant):
         if list(process.input or ()) != expected:
             raise self.ledger.violation(entry.process_id, f"got {process.input}, where its parents put out {expected}")
 
+    def grown(self, message: AddChild, child_id: str) -> None:
+        """A child was added where its parent's executor wanted it."""
+        parent, child = self.ledger.books.get(message.parentprocessid), self.ledger.books.get(child_id)
+        if parent is None or child is None:
+            return
+        children = parent.process.children
+        if child.process.parents != (message.parentprocessid,) or children[-1:] != (child_id,):
+            raise self.ledger.violation(child_id, f"was not added under {message.parentprocessid}")
+        if message.insert and children != (child_id,):
+            raise self.ledger.violation(child_id, "was to be inserted before all children of its parent, and was not")
+        if message.childprocessid and not message.insert and child.process.children != (message.childprocessid,):
+            raise self.ledger.violation(child_id, f"was to come before {message.childprocessid}, and did not")
+
     # ------------------------------------------------------------ the graph as a whole
     def settled(self, step: Settled) -> None:
         """A graph has been looked at: its state is what its processes make it, or it has been cancelled."""
@@ -133,6 +159,11 @@ class Graphs(Invariant):
                 others = sum(book.counts) - book.counts[SUCCESS]
                 raise self._violation(book, f"is a success with {others} processes that are none")
             raise self._violation(book, f"was found {name}")
+        if book.state == WAITING and step.state == RUNNING:
+            book.started_ns = self.world.now_ns
+        if step.state in (SUCCESS, FAILED, CANCELLED):
+            book.ended_ns = self.world.now_ns
+        book.state = step.state
         self._touch(book)
 
     def step_over(self, deliveries: Sequence[Delivery]) -> None:
@@ -167,6 +198,9 @@ class Graphs(Invariant):
             raise self._violation(book, f"counts {graph.counts}")
         if book.unsettled:
             raise self._violation(book, "was not looked at after one of its processes had moved")
+        times = graph.state, graph.started_ns, graph.ended_ns
+        if not graph.has_islands and times != (book.state, book.started_ns, book.ended_ns):
+            raise self._violation(book, f"shows state {graph.state} with times that it did not have")
         if graph.state == FAILED and not book.counts[FAILED]:
             raise self._violation(book, "has failed although none of its processes has")
         if book.falls:

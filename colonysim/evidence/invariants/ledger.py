@@ -14,16 +14,21 @@ from colonysim.evidence.invariants.violation import InvariantViolation
 from colonysim.evidence.timeline import NEW, UNKNOWN, tell
 from colonysim.evidence.timeline import STATE_NAMES as _NAMES
 
-LEGAL: Final[dict[int, tuple[int, ...]]] = {
-    NEW: (WAITING,),
-    WAITING: (WAITING, RUNNING, FAILED, CANCELLED, REMOVED),  # WAITING once more: parents succeeded
-    RUNNING: (SUCCESS, FAILED, CANCELLED, WAITING, REMOVED),
-    SUCCESS: (SUCCESS, FAILED, REMOVED),  # closed once more; failed with its graph
-    FAILED: (REMOVED,),
-    CANCELLED: (FAILED, REMOVED),
+_ENDS: Final = {
+    FAILED: ("close", "ran too long", "waited too long", "cascade"), CANCELLED: ("cancel",),
+    REMOVED: ("remove", "retention", "colony removed"),
+}  # fmt: skip
+LEGAL: Final[dict[int, dict[int, tuple[str, ...]]]] = {
+    NEW: {WAITING: ("submit", "add child")},
+    WAITING: _ENDS | {RUNNING: ("assign",), WAITING: ("parents succeeded",)},
+    RUNNING: _ENDS | {SUCCESS: ("close",), WAITING: ("timeout", "executor removed")},
+    SUCCESS: {SUCCESS: ("close",), FAILED: ("cascade",), REMOVED: _ENDS[REMOVED]},
+    FAILED: {REMOVED: _ENDS[REMOVED]},
+    CANCELLED: {FAILED: ("cascade",), REMOVED: _ENDS[REMOVED]},
 }
-"""The arrows a process may take (docs/protocol/b-processes.md 5.1, docs/protocol/c-workflows.md 3.3)."""
+"""The arrows a process may take, and why (docs/protocol/b-processes.md 5.1, docs/protocol/c-workflows.md 3.3)."""
 
+_BEGINNINGS: Final = LEGAL[NEW][WAITING]
 GONE_KEPT: Final = 1000
 
 Place = tuple[int, int, "Book"]
@@ -104,6 +109,8 @@ class Ledger:
         """Write down that a process has come into a state; None if it came and went within one step."""
         process_id, old, new = step.process_id, step.old, step.new
         if old == NEW:
+            if step.cause not in _BEGINNINGS:
+                raise self.violation(process_id, f"must not begin by {step.cause!r}")
             self.submitted = number = self.submitted + 1
             process = self.world.processes.get(process_id)
             if process is None:
@@ -125,8 +132,10 @@ class Ledger:
         book.story.append(step)
         if book.state != old:
             raise self.violation(process_id, f"went from {_NAMES[old]}, but was {_NAMES[book.state]}")
-        if new not in LEGAL[old]:
-            raise self.violation(process_id, f"must not go from {_NAMES[old]} to {_NAMES[new]}")
+        if step.cause not in LEGAL[old].get(new, ()):
+            if new not in LEGAL[old]:
+                raise self.violation(process_id, f"must not go from {_NAMES[old]} to {_NAMES[new]}")
+            raise self.violation(process_id, f"must not go from {_NAMES[old]} to {_NAMES[new]} by {step.cause!r}")
         book.state = new
         if old == WAITING:
             self.waiting -= 1

@@ -172,6 +172,8 @@ class Polls(Invariant):
             demand = None
             if type(body) is AssignReply:
                 process_id = body.process.process_id
+                if answer.status != 200:
+                    raise self.ledger.violation(process_id, f"was given with status {answer.status}")
                 demand = given.pop(process_id, None)
                 if demand is None or (poll is not None and demand != poll.demand):
                     raise self.ledger.violation(

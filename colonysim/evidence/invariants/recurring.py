@@ -57,6 +57,11 @@ class Crons(Invariant):
                 return
             book = self.books[step.cron_id] = _CronBook(cron, graph_id=cron.previous_graph_id)
         self._disarm(book)
+        if book.ran_ns == step.now_ns and book.cron.interval_s > 0:
+            expected_ns = step.now_ns + book.cron.interval_s * SECOND_NS
+            if step.next_run_ns != expected_ns:
+                what = f"runs next at {show_time(step.next_run_ns)}, not after its interval at {show_time(expected_ns)}"
+                raise self._violation(step.cron_id, what)
         if step.next_run_ns == ZERO_TIME_NS:
             book.first_look = True
             if book.cron.interval_s > 0:
@@ -64,11 +69,6 @@ class Crons(Invariant):
                 book.deadline = self.deadlines.add(latest_ns, self._missed, step.cron_id)
             return
         self._looked(book)
-        if book.ran_ns == step.now_ns and book.cron.interval_s > 0:
-            expected_ns = step.now_ns + book.cron.interval_s * SECOND_NS
-            if step.next_run_ns != expected_ns:
-                what = f"runs next at {show_time(step.next_run_ns)}, not after its interval at {show_time(expected_ns)}"
-                raise self._violation(step.cron_id, what)
         book.due_ns = step.next_run_ns
         latest_ns = max(step.next_run_ns, step.now_ns) + self.slack_ns
         book.deadline = self.deadlines.add(latest_ns, self._missed, step.cron_id)
@@ -90,6 +90,9 @@ class Crons(Invariant):
         previous = self.world.graphs.get(book.graph_id)
         if book.cron.wait_for_previous and previous is not None and previous.state not in (SUCCESS, FAILED):
             raise self._violation(step.cron_id, f"ran before its workflow {book.graph_id} had come to an end")
+        graph, nodes = self.world.graphs.get(step.graph_id), book.cron.workflow.functionspecs or ()
+        if graph is not None and len(graph.members) != len(nodes):
+            raise self._violation(step.cron_id, f"started {len(graph.members)} processes for {len(nodes)} nodes")
         self._disarm(book)
         book.ran_ns, book.graph_id, book.first_look = step.now_ns, step.graph_id, False
 
@@ -99,6 +102,8 @@ class Crons(Invariant):
 
     def idle(self, step: CronIdle) -> None:
         if (book := self.books.get(step.cron_id)) is not None:
+            if book.cron.interval_s > 0:
+                raise self._violation(step.cron_id, "has an interval, and was found to have no time at which it runs")
             self._looked(book)
 
     @staticmethod
@@ -189,7 +194,9 @@ class Generators(Invariant):
 
     def _got(self, book: _GeneratorBook, step: Fired, batch: list[str]) -> None:
         """The roots of the workflow have the arguments."""
-        graph = self.world.graphs.get(step.graph_id)
+        graph, nodes = self.world.graphs.get(step.graph_id), book.generator.workflow.functionspecs or ()
+        if graph is not None and len(graph.members) != len(nodes):
+            raise self._violation(book, f"started {len(graph.members)} processes for {len(nodes)} nodes")
         for process_id in graph.roots if graph is not None else ():
             process = self.world.processes.get(process_id)
             if process is not None and list(process.spec.args or ()) != batch:

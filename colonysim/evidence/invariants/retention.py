@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from colonysim.core.events import Retention as RetentionRun
 from colonysim.core.model import REMOVED, SECOND_NS, SUCCESS
 from colonysim.core.protocol import Delivery
 from colonysim.core.trace import Settled, Transition
@@ -66,9 +67,11 @@ class Retention(Invariant):
 
     def _run_after(self, old_ns: int) -> int:
         """The first run, once a minute, that finds something too old; in the past there is none."""
+        return self._run_of(max(old_ns, self.world.now_ns))
+
+    def _run_of(self, old_ns: int) -> int:
         started_ns = self.world.started_ns
-        runs = (max(old_ns, self.world.now_ns) - started_ns) // _PERIOD_NS + 1
-        return started_ns + runs * _PERIOD_NS
+        return started_ns + ((old_ns - started_ns) // _PERIOD_NS + 1) * _PERIOD_NS
 
     def _process_stays(self, process_id: str) -> None:
         raise self.ledger.violation(process_id, f"is still there at {self._now()}, too old for the retention policy")
@@ -88,6 +91,24 @@ class Retention(Invariant):
             runs = (old_ns - self.world.started_ns) // _PERIOD_NS + 1
             if self.world.started_ns + runs * _PERIOD_NS < self.world.now_ns:
                 raise InvariantViolation(f"a log is still there at {self._now()}, too old for the retention policy")
+
+    def agree(self) -> None:
+        """The next run stands on the agenda once, in time for the first that will be too old, or for its log."""
+        world = self.world
+        if not self.on:
+            return
+        planned = [due_ns for due_ns, _, event in world.agenda.entries() if isinstance(event, RetentionRun)]
+        due_ns = None if world.retention is None else world.retention[1]
+        if planned != ([] if due_ns is None else [due_ns]):
+            raise InvariantViolation(f"runs of retention stand on the agenda for {planned}, not for {due_ns}")
+        for attribute in world.attributes.values():
+            run_ns = self._run_of(world.attribute_times[attribute.attributeid] + self.policy_ns)
+            if attribute.state == SUCCESS and run_ns < world.now_ns:
+                raise InvariantViolation(f"attribute {attribute.key!r} of {attribute.targetid} is too old to be there")
+        for source_id, deadline in self.due.items():
+            there = source_id in world.processes or source_id in world.graphs
+            if there and (due_ns is None or due_ns > deadline.latest_ns):
+                raise InvariantViolation(f"{source_id} will be too old, and no run of retention is planned in time")
 
     def _now(self) -> str:
         return show_time(self.world.now_ns)
