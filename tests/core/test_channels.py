@@ -9,6 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import AssignedProcess, ColonyClient, ProcessHandle, Refused, Simulation
+from colonysim.core import channels, engine
+from colonysim.core.events import SubscriptionOver
+from colonysim.core.operations.closing import CloseSuccessful
+from colonysim.core.protocol import Request, Unblock
 
 from .conftest import Ask
 
@@ -172,3 +176,54 @@ def test_who_may_not_use_a_channel_brings_none_into_being(
     assert sim.world.channels == {}
     assert ask(assigned.caller, kind, processid=assigned.id, name="chat") in ([], {})
     assert list(sim.world.channels) == [assigned.id]
+
+
+# ---------------------------------------------------------------- what becomes of subscribers
+def _listen(sim: Simulation, process: ProcessHandle, stream: int, name: str) -> None:
+    world = sim.world
+    channels.subscribe(world, process.id, name, world.channels[process.id].by_name[name], stream, 60)
+
+
+def test_the_end_of_a_process_ends_its_subscriptions(sim: Simulation, assigned: AssignedProcess) -> None:
+    _listen(sim, assigned, 1, "chat")
+    message = CloseSuccessful(processid=assigned.id)
+    deliveries = engine.handle(sim.world, Request(1000, assigned.caller.id, message))
+    assert deliveries[1:] == [Unblock(1)]
+    assert not sim.world.channel_streams
+    assert not any(isinstance(event, SubscriptionOver) for _, _, event in sim.world.agenda.entries())
+
+
+def test_the_channels_of_a_removed_process_stay_until_the_last_subscriber_has_gone(
+    sim: Simulation, colony: ColonyClient
+) -> None:
+    process = colony.submit("f", channels=["one", "two", "nobody's"])
+    _listen(sim, process, 1, "one")
+    _listen(sim, process, 2, "two")
+    process.remove()
+    for stream, left in ((1, True), (2, False)):
+        engine.close_stream(sim.world, stream)
+        assert (process.id in sim.world.channels) is left
+
+
+def test_one_listener_of_all_channels_keeps_them(sim: Simulation, colony: ColonyClient) -> None:
+    process = colony.submit("f", channels=["one"])
+    _listen(sim, process, 1, "one")
+    _listen(sim, process, 2, "one")
+    process.remove()
+    engine.close_stream(sim.world, 1)
+    assert process.id in sim.world.channels
+
+
+def test_after_a_restart_each_channel_comes_back_as_it_is_used(sim: Simulation, colony: ColonyClient) -> None:
+    """And its parties are who submitted the process, and whoever runs it, also when that is another one later."""
+    process = colony.submit("f", executortype="t", channels=["one", "two"], maxexectime=5, maxretries=3)
+    first, second = colony.add_executor("t"), colony.add_executor("t")
+    assert first.assign() is not None
+    engine.lose_memory(sim.world)
+    for name in ("one", "two"):
+        process.say(name, b"word", 1)
+    sim.advance(60)
+    again = second.assign()
+    assert again is not None
+    process.say("one", b"word", 2)
+    assert again.hear("one") == [b"word", b"word"]
