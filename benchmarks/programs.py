@@ -39,7 +39,7 @@ def main(executors: int = 200, clients: int = 20, count: int = 100) -> None:
         passed_s, used_s = time.perf_counter() - started, time.process_time() - used_s
         assert sim.journal is not None
         digests.append(sim.journal.digest())
-        calls = sim.calls_asked
+        calls = sim.kernel.calls_asked
         print(
             f"{executors} executors, {clients} clients, {len(sim.world.processes)} processes, {calls} calls: "
             f"{passed_s:.1f} s ({used_s:.1f} s of processor time), {used_s / calls * 1e6:.0f} µs a call, "

@@ -13,7 +13,7 @@ from colonysim.evidence.replay import BadJournal as BadJournal
 from colonysim.evidence.replay import Replayed as Replayed
 from colonysim.evidence.replay import replay as replay
 from colonysim.kernel.clock import Mode as Mode
-from colonysim.kernel.driver import Stuck as Stuck
+from colonysim.kernel.kernel import Stuck as Stuck
 from colonysim.kernel.pending import Lost as Lost
 from colonysim.kernel.snapshots import BadSnapshot as BadSnapshot
 from colonysim.programs.host import Crashed as Crashed

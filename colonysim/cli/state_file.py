@@ -166,7 +166,7 @@ class _Keeper:
         """Write the state, if there is a file for it: whether that went well."""
         if self._file is None:
             return True
-        failing = self._sim.failing
+        failing = self._sim.observers.failing
         try:
             self._file.write(self._sim.snapshot())
         except (OSError, ValueError) as error:

@@ -28,8 +28,8 @@ from colonysim.core.model import Process
 from colonysim.core.protocol import EMPTY, Answer, Delivery, Failure, Hangup, Push
 from colonysim.core.replies import AssignReply
 from colonysim.core.settings import Settings
-from colonysim.core.specs import Timestamp
 from colonysim.core.world import World
+from colonysim.kernel.calls import ENCODER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,14 +83,6 @@ def header(settings: Settings, mode: str, start_ns: int, invariants: bool) -> He
         invariants=invariants,
         settings=settings,
     )
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no form for."""
-    return [value.ns, value.offset_s] if isinstance(value, Timestamp) else repr(value)
-
-
-ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
 
 
 _NO_BODY: Final = (None, EMPTY)

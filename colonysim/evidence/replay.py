@@ -20,6 +20,7 @@ from colonysim.evidence import journal
 from colonysim.evidence.invariants import Invariants, InvariantViolation
 from colonysim.evidence.journal import Header
 from colonysim.kernel import snapshots
+from colonysim.kernel.calls import ENCODER
 from colonysim.kernel.clock import show_time
 from colonysim.kernel.vetting import decoder_of
 
@@ -244,7 +245,7 @@ class _Came(NamedTuple):
     def __str__(self) -> str:
         shown = show_line(self.line)
         if isinstance(self.delivery, (Answer, Push)) and (b",[" in self.line):
-            shown += f"  {journal.ENCODER.encode(self.delivery.body).decode(errors='replace')}"
+            shown += f"  {ENCODER.encode(self.delivery.body).decode(errors='replace')}"
         return shown
 
 

@@ -37,7 +37,7 @@ def read_strike(sim: Simulation, line: dict[str, Any]) -> Strike | None:
     actor, type_name = line.get("actor", ""), ""
     if "ask" in line:
         type_name = line["type"]
-        acting = sim.programs.acting if sim.programs is not None else None
+        acting = sim.kernel.programs.acting if sim.kernel.programs is not None else None
         records = world.executors_by_id.get(line["caller"])
         actor = acting.name if acting is not None else records[0].name if records else ""
     return Strike(line["fault"], world.now_ns - world.started_ns, actor, type_name, next(spans, None))

@@ -111,7 +111,7 @@ def try_out(scenario: Scenario, seed: int, wanted: Wanted | None) -> Trial:
     """Run a candidate. Errors: ValueError where it makes no sense."""
     run = Run(scenario, seed)
     strikes: dict[str, list[Strike]] = {}
-    noted = run.sim.on_fault
+    noted = run.sim.observers.on_fault
 
     def note(now_ns: int, line: dict[str, Any]) -> None:
         if noted is not None:
@@ -119,7 +119,7 @@ def try_out(scenario: Scenario, seed: int, wanted: Wanted | None) -> Trial:
         if (strike := read_strike(run.sim, line)) is not None:
             strikes.setdefault(strike.fault, []).append(strike)
 
-    run.sim.on_fault = note
+    run.sim.observers.on_fault = note
     digest = ""
     try:
         result = run.execute()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from msgspec.structs import replace
 from colonysim.core import engine
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer
-from colonysim.faults.messages import Network, Reach
+from colonysim.faults.messages import Network
 from colonysim.faults.model import (
     ActorFault,
     AnyFault,
@@ -36,21 +35,20 @@ from colonysim.faults.model import (
 )
 from colonysim.faults.rule import Rule
 from colonysim.faults.tally import Tally
+from colonysim.kernel.kernel import Kernel
 from colonysim.kernel.pending import LOST
 
 
 class Faults:
     """All faults of one simulation, in the order in which they were added.
 
-    `attach` tells the simulation of the network while there is anything for it to do, and None while not.
+    The kernel has a network while there is anything for one to do, and None while not.
     `watches_steps` says whether any fault strikes at the steps of actors. `counts` says how often each struck.
     """
 
-    def __init__(self, reach: Reach, lock: threading.Lock, attach: Callable[[Network | None], None]) -> None:
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
         self._tally = Tally()
-        self._reach = reach._replace(note=lambda line: self._write(reach, line))
-        self._lock = lock
-        self._attach = attach
         self._given: dict[str, _Given] = {}
         self._faults: dict[str, _Given] = {}  # of them those that there are under this seed
         self._victims: dict[str, Victim] = {}
@@ -76,13 +74,9 @@ class Faults:
         """The faults that have never struck since they were added, by name, each with the reason."""
         return self._tally.idle(self._rules)
 
-    def _write(self, reach: Reach, line: dict[str, Any]) -> None:
-        self._tally.note(line)
-        reach.note(line)
-
     def add(self, *faults: AnyFault | Plan | dict[str, Any]) -> tuple[AnyFault, ...]:
         """Add faults, or what is active of plans; they come back with their names. Errors: BadFault."""
-        with self._lock:
+        with self._kernel.lock:
             new: list[_Given] = []
             for one in faults:
                 if not isinstance(one, Plan):
@@ -126,7 +120,7 @@ class Faults:
 
     def remove(self, name: str) -> None:
         """Take a fault away; what it has begun ends now. Errors: BadFault for a name that there is not."""
-        with self._lock:
+        with self._kernel.lock:
             self._known(name)
             del self._faults[name], self._given[name]
             self._end_one(name)
@@ -134,7 +128,7 @@ class Faults:
 
     def enable(self, name: str, enabled: bool = True) -> None:
         """Turn a fault on or off; on, it begins anew. Errors: BadFault."""
-        with self._lock:
+        with self._kernel.lock:
             given = self._known(name)
             if given.fault.enabled is not enabled:
                 given = given._replace(fault=replace(given.fault, enabled=enabled))
@@ -148,7 +142,7 @@ class Faults:
 
         What is delayed still arrives, and what an actor does slowly just then it does so to its end.
         """
-        with self._lock:
+        with self._kernel.lock:
             names = list(self._faults)
             self._faults.clear()
             self._given.clear()
@@ -164,16 +158,16 @@ class Faults:
     # ------------------------------------------------------------ their beginning and end
     @property
     def _seed(self) -> int:
-        return self._reach.world().settings.seed
+        return self._kernel.world.settings.seed
 
     def begin(self) -> None:
         """A run begins: everything is as if no fault had struck yet."""
-        self._network = Network(self._reach, self._tally)
+        self._network = Network(self._kernel, self._tally, self.heard)
         self._rules: dict[str, Rule] = {}
         self._timers: dict[str, list[int]] = {}
         self._lasting: dict[str, dict[str, _Lasting]] = {}  # by victim and fault, the latest last
-        self._reach.timetable.held = False
-        engine.set_wakeups(self._reach.world(), "all")
+        self._kernel.timetable.held = False
+        engine.set_wakeups(self._kernel.world, "all")
         self._faults = self._drawn_of(self._given)
         for given in self._faults.values():
             self._begin_one(given)
@@ -182,7 +176,8 @@ class Faults:
     def _refresh(self) -> None:
         rules = [rule.fault for rule in self._rules.values()]
         self.watches_steps = any(isinstance(fault, ActorFault) and fault.when is not None for fault in rules)
-        self._attach(None if self._network.idle and not self._waiting_for_answers() else self._network)
+        nothing = self._network.idle and not self._waiting_for_answers()
+        self._kernel.network = None if nothing else self._network
 
     def _waiting_for_answers(self) -> bool:
         return any(rule.armed_ns is None for rule in self._rules.values())
@@ -191,9 +186,9 @@ class Faults:
         fault, until_s = given.fault, given.until_s
         if not fault.enabled:
             return
-        start_ns = self._reach.world().started_ns
+        start_ns = self._kernel.world.started_ns
         end_ns = None if until_s is None else start_ns + round(until_s * SECOND_NS)
-        rule = self._rules[fault.name] = Rule(fault, self._seed, start_ns, end_ns, self._reach.world().now_ns)
+        rule = self._rules[fault.name] = Rule(fault, self._seed, start_ns, end_ns, self._kernel.world.now_ns)
         if isinstance(fault, MessageFault):
             self._network.rules[fault.name] = rule
         elif isinstance(fault, Hazard):
@@ -206,10 +201,10 @@ class Faults:
 
     def _at(self, rule: Rule, due_ns: int, act: Callable[[], None], what: str) -> None:
         """Do something at a time, unless the fault is removed before."""
-        if due_ns <= self._reach.world().now_ns:
+        if due_ns <= self._kernel.world.now_ns:
             act()
             return
-        ticket = self._reach.timetable.add(due_ns, act, f"{what} ({rule.name})")
+        ticket = self._kernel.timetable.add(due_ns, act, f"{what} ({rule.name})")
         self._timers.setdefault(rule.name, []).append(ticket)
 
     def _schedule(self, rule: Rule) -> None:
@@ -217,14 +212,14 @@ class Faults:
         times: Times | None = getattr(rule.fault, "times", None)
         if times is None:
             return
-        due_ns = rule.next_time(times, self._reach.world().now_ns)
+        due_ns = rule.next_time(times, self._kernel.world.now_ns)
         if due_ns is not None:
-            ticket = self._reach.timetable.add(due_ns, lambda: self._strike(rule), f"fault {rule.name}")
+            ticket = self._kernel.timetable.add(due_ns, lambda: self._strike(rule), f"fault {rule.name}")
             self._timers.setdefault(rule.name, []).append(ticket)
 
     def _end_one(self, name: str) -> None:
         for ticket in self._timers.pop(name, ()):
-            self._reach.timetable.cancel(ticket)
+            self._kernel.timetable.cancel(ticket)
         rule = self._rules.pop(name, None)
         if rule is None:
             return
@@ -234,7 +229,7 @@ class Faults:
         for victim_name, lasting in self._lasting.items():
             if (struck := lasting.pop(name, None)) is not None and isinstance(struck.fault, Pause):
                 self._resume(victim_name)
-        if isinstance(rule.fault, Hazard) and self._reach.world().now_ns < rule.until_ns:
+        if isinstance(rule.fault, Hazard) and self._kernel.world.now_ns < rule.until_ns:
             self._hazard_off(rule)
         if self._network.outage is rule:
             self._come_back(rule)
@@ -242,7 +237,7 @@ class Faults:
     # ------------------------------------------------------------ striking
     def heard(self, type_name: str, status: int) -> None:
         """The server has answered a request: that may be what a fault waits for."""
-        now_ns = self._reach.world().now_ns
+        now_ns = self._kernel.world.now_ns
         for rule in list(self._rules.values()):
             if rule.armed_ns is None and rule.hears(type_name, status, now_ns):
                 self._schedule(rule)
@@ -261,16 +256,16 @@ class Faults:
         self._refresh()
 
     def _note(self, rule: Rule, **more: Any) -> None:
-        self._reach.note({"fault": rule.name, "kind": kind_of(rule.fault), **more})
+        self._network.note({"fault": rule.name, "kind": kind_of(rule.fault), **more})
 
     # ------------------------------------------------------------ the server
     def _go_down(self, rule: Rule, fault: Restart) -> None:
         """All connections break, what is in memory only is lost; the time until it is back stands still for it."""
-        reach = self._reach
-        world, down_ns = reach.world(), rule.span_ns(fault.down_s)
+        kernel = self._kernel
+        world, down_ns = kernel.world, rule.span_ns(fault.down_s)
         self._note(rule, down_ns=down_ns)
         self._network.forget()
-        reach.lose_everybody()
+        kernel.lose_everybody()
         for ticket in list(world.queues.polls):  # copies of requests, which are nobody's
             engine.abandon(world, ticket)
         for stream in [*dict.fromkeys(s.stream for s in world.subscriptions.all()), *list(world.channel_streams)]:
@@ -279,7 +274,7 @@ class Faults:
         if down_ns > 0:
             rule.lasts_until(world.now_ns + down_ns)
             self._network.outage = self._longest(_keeps_down)
-            reach.timetable.held = True
+            kernel.timetable.held = True
             self._at(rule, world.now_ns + down_ns, lambda: self._come_back(rule), "the server is back")
 
     def _come_back(self, rule: Rule) -> None:
@@ -289,26 +284,26 @@ class Faults:
         self._network.outage = self._longest(_keeps_down)
         if self._network.outage is not None:
             return
-        self._reach.timetable.held = False
+        self._kernel.timetable.held = False
         self._note(rule, back=True)
-        self._reach.catch_up()
+        self._kernel.fire_overdue()
         self._refresh()
 
     def _longest(self, are_meant: Callable[[Fault], bool]) -> Rule | None:
         """Of the faults that are meant and on, the one that lasts longest."""
-        now_ns = self._reach.world().now_ns
+        now_ns = self._kernel.world.now_ns
         on = [rule for rule in self._rules.values() if now_ns < rule.until_ns and are_meant(rule.fault)]
         return max(on, key=lambda rule: rule.until_ns, default=None)
 
     def _partition(self, rule: Rule, fault: Partition) -> None:
         for_ns = rule.span_ns(fault.for_s)
         self._note(rule, for_ns=for_ns)
-        rule.lasts_until(self._reach.world().now_ns + for_ns)
+        rule.lasts_until(self._kernel.world.now_ns + for_ns)
         self._network.cut(rule)
-        self._at(rule, self._reach.world().now_ns + for_ns, lambda: self._heal(rule), "end of a partition")
+        self._at(rule, self._kernel.world.now_ns + for_ns, lambda: self._heal(rule), "end of a partition")
 
     def _heal(self, rule: Rule) -> None:
-        if self._reach.world().now_ns < rule.until_ns:
+        if self._kernel.world.now_ns < rule.until_ns:
             return  # it has struck anew meanwhile
         self._network.cuts.pop(rule.name, None)
         self._note(rule, healed=True)
@@ -331,12 +326,12 @@ class Faults:
             if (other := self._longest(lambda one: isinstance(one, Hazard) and one.hazard == hazard)) is not None:
                 hazards[hazard] = other
         if hazard in ("lossy_wakeup", "lost_signal"):
-            engine.set_wakeups(self._reach.world(), "all")
+            engine.set_wakeups(self._kernel.world, "all")
         if self._network.stopped_by is rule:
             self._network.forget()
-            for pending in list(self._reach.pending.values()):
+            for pending in list(self._kernel.pending.values()):
                 if pending.fault is rule:
-                    self._reach.answer(Answer(pending.ticket, LOST, "", None))
+                    self._kernel.answer(Answer(pending.ticket, LOST, "", None))
         self._refresh()
 
     # ------------------------------------------------------------ actors
@@ -354,7 +349,7 @@ class Faults:
         victim = self._victims.get(name)
         if victim is None:
             return
-        now_ns = self._reach.world().now_ns
+        now_ns = self._kernel.world.now_ns
         for rule in self._rules.values():
             fault = rule.fault
             if isinstance(fault, ActorFault) and fault.when is not None and _is_about(fault, victim):
@@ -371,14 +366,14 @@ class Faults:
         struck = self._latest(name, ClockSkew)
         if struck is None or not isinstance(struck.fault, ClockSkew):
             return 0
-        since_ns = self._reach.world().now_ns - struck.since_ns
+        since_ns = self._kernel.world.now_ns - struck.since_ns
         return round(struck.fault.by_s * SECOND_NS + struck.fault.drift * since_ns)
 
     def _latest(self, victim_name: str, kind: type[ActorFault]) -> _Lasting | None:
         """What has struck an actor last, of all of a kind that are not over."""
         if (lasting := self._lasting.get(victim_name)) is None:
             return None
-        now_ns = self._reach.world().now_ns
+        now_ns = self._kernel.world.now_ns
         found = (one for one in reversed(lasting.values()) if isinstance(one.fault, kind) and now_ns < one.until_ns)
         return next(found, None)
 
@@ -398,7 +393,7 @@ class Faults:
         return rule.chance.sample(found, fault.pick)
 
     def _strike_actor(self, rule: Rule, fault: ActorFault, victim: Victim) -> None:
-        now_ns = self._reach.world().now_ns
+        now_ns = self._kernel.world.now_ns
         if isinstance(fault, Crash):
             again_ns = None if fault.restart_after_s is None else rule.span_ns(fault.restart_after_s)
             self._note(rule, actor=victim.name, restart_after_ns=again_ns)

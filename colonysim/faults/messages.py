@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -36,35 +36,13 @@ from colonysim.faults.model import (
 )
 from colonysim.faults.rule import Rule, Subject
 from colonysim.faults.tally import Tally
-from colonysim.kernel.connections import Connections
+from colonysim.kernel.kernel import Kernel
 from colonysim.kernel.pending import LOST, Garbled, Pending
-from colonysim.kernel.timetable import Timetable
 
 _CLOSES: Final = ("closesuccessfulmsg", "closefailedmsg")
 _ID_CHANGES: Final = ("changeuseridmsg", "changeexecutoridmsg", "changecolonyidmsg")
 _PROCESS_READS: Final = ("getprocessmsg", "getprocessesmsg", "getprocesshistmsg", "assignprocessmsg", *_CLOSES)
 _STORELESS: Final = ("versionmsg",)
-
-
-class Reach(NamedTuple):
-    """What faults can do to a simulation, all to be called under its lock.
-
-    `serve` hands a request to the server, `answer` a reply to its client past all faults, `lose_everybody`
-    breaks all connections, `note` writes a line to the journal, `actor` names the program that is calling,
-    `catch_up` lets all happen that is overdue.
-    """
-
-    world: Callable[[], World]
-    timetable: Timetable
-    connections: Connections
-    pending: dict[int, Pending]
-    serve: Callable[[Request], None]
-    answer: Callable[[Answer], None]
-    lose_everybody: Callable[[], None]
-    note: Callable[[dict[str, Any]], None]
-    new_ticket: Callable[[], int]
-    actor: Callable[[], str]
-    catch_up: Callable[[], None]
 
 
 class _Held(msgspec.Struct, eq=False):
@@ -80,9 +58,10 @@ class _Held(msgspec.Struct, eq=False):
 class Network:
     """The faults of messages that are in force, partitions and outages, and what is on its way."""
 
-    def __init__(self, reach: Reach, tally: Tally) -> None:
-        self.reach = reach
+    def __init__(self, kernel: Kernel, tally: Tally, heard: Callable[[str, int], None]) -> None:
+        self.kernel = kernel
         self.tally = tally
+        self.heard = heard  # told of the type and status of each answer of the server
         self.rules: dict[str, Rule] = {}
         self.cuts: dict[str, Rule] = {}  # partitions that are on
         self.outage: Rule | None = None  # the restart that keeps the server down
@@ -98,12 +77,17 @@ class Network:
         """Whether nothing is in force."""
         return not (self.rules or self.cuts or self.outage or self.hazards or self.stopped_by)
 
+    def note(self, line: dict[str, Any]) -> None:
+        """Count what a fault has done, and write it down."""
+        self.tally.note(line)
+        self.kernel.observer.note(line)
+
     # ------------------------------------------------------------ requests
     def send(self, pending: Pending, request: Request) -> None:
         """A client sends a request: let it arrive, now, later, more than once or not at all."""
-        reach, call = self.reach, pending.call
-        world = reach.world()
-        pending.by = reach.actor()
+        kernel, call = self.kernel, pending.call
+        world = kernel.world
+        pending.by = kernel.calling_program
         subject = Subject(world, request.caller_id, call.payload_type, request.message, pending.by)
         verdict = self._judge(subject, world.now_ns, bool(request.stream))  # also where nothing comes through
         rule = self._blocked(subject) or verdict
@@ -134,7 +118,7 @@ class Network:
     def _sender_of(self, pending: Pending) -> Subject:
         call = pending.call
         message = None if isinstance(call.message, bytes) else call.message
-        return Subject(self.reach.world(), call.caller_id, call.payload_type, message, pending.by)
+        return Subject(self.kernel.world, call.caller_id, call.payload_type, message, pending.by)
 
     def _cut_short(self, rule: Rule, pending: Pending) -> None:
         """A partition takes a request or its reply; the client notices, if it still waits."""
@@ -156,7 +140,7 @@ class Network:
         return verdict
 
     def _apply(self, rule: Rule, pending: Pending, request: Request) -> None:
-        fault, reach = rule.fault, self.reach
+        fault, kernel = rule.fault, self.kernel
         self._mark(rule, pending)
         if isinstance(fault, (LoseRequest, Restart, Partition)):
             self._lose_later(pending, rule.span_ns(fault.notice_s))
@@ -164,11 +148,11 @@ class Network:
             self._later(rule, lambda: self._arrive_late(pending, request), rule.span_ns(fault.by_s), "a late request")
         elif isinstance(fault, Reorder):
             held = _Held(rule, pending, request, fault.past)
-            due_ns = reach.world().now_ns + round(fault.within_s * SECOND_NS)
-            held.timer = reach.timetable.add(due_ns, lambda: self._let_go(held), "a request that is held back")
+            due_ns = kernel.world.now_ns + round(fault.within_s * SECOND_NS)
+            held.timer = kernel.timetable.add(due_ns, lambda: self._let_go(held), "a request that is held back")
             self._held.append(held)
         elif isinstance(fault, AnswerWith) and not fault.served:
-            reach.answer(_error(pending.ticket, fault))
+            kernel.answer(_error(pending.ticket, fault))
         else:
             self._arrive(pending, request)
             if isinstance(fault, Duplicate):
@@ -181,13 +165,13 @@ class Network:
         pending.fault, call = rule, pending.call
         call.fault, call.verdict = rule.name, kind_of(rule.fault)
         sent = {"ask": pending.ticket, "type": call.payload_type, "caller": call.caller_id}
-        self.reach.note({"fault": rule.name, "kind": call.verdict, **sent})
+        self.note({"fault": rule.name, "kind": call.verdict, **sent})
 
     def _later(self, rule: Rule, act: Callable[[], object], span_ns: int, what: str) -> None:
         if span_ns <= 0:
             act()
         else:
-            self.reach.timetable.add(self.reach.world().now_ns + span_ns, act, f"{what} ({rule.name})")
+            self.kernel.timetable.add(self.kernel.world.now_ns + span_ns, act, f"{what} ({rule.name})")
 
     def _arrive(self, pending: Pending, request: Request) -> None:
         """A request reaches the server, which may be one with weaknesses."""
@@ -206,14 +190,14 @@ class Network:
             if limited_by := self._set_wakeups():
                 self._serve_with_few_wakeups(limited_by, request)
                 return
-        self.reach.serve(request)
+        self.kernel.arrive(request)
 
     def _closes_twice(self, pending: Pending, request: Request) -> bool:
         """Whether the other close of the same holder at this very instant is answered 200 as well.
 
         Nothing else comes of it: in the reference both have seen the process running, and one of them is written last.
         """
-        world, name, message = self.reach.world(), pending.call.payload_type, request.message
+        world, name, message = self.kernel.world, pending.call.payload_type, request.message
         assert isinstance(message, (CloseSuccessful, CloseFailed))
         close = world.now_ns, request.caller_id, message.processid, name
         before, self._last_close = self._last_close, close
@@ -224,45 +208,45 @@ class Network:
         if not ended or process.executor_id != request.caller_id or not self._lucky(rule):
             return False
         self._mark(rule, pending)
-        self.reach.answer(Answer(pending.ticket, 200, name, EMPTY))
+        self.kernel.answer(Answer(pending.ticket, 200, name, EMPTY))
         return True
 
     def _serve_with_few_wakeups(self, rule: Rule, request: Request) -> None:
         """Serve a request; the hazard struck where a process came to wait, and stayed, beside a parked call."""
-        world = self.reach.world()
+        world = self.kernel.world
         parked, waiting = bool(world.queues.polls), _waiting(world)
-        self.reach.serve(request)
+        self.kernel.arrive(request)
         if parked and _waiting(world) > waiting:
             self.tally.add(rule.name)
 
     def _arrive_late(self, pending: Pending, request: Request) -> None:
         """A request that has been under way reaches the server, whether its client still waits or not."""
-        reach = self.reach
-        reach.note({"arrive": pending.ticket})
+        kernel = self.kernel
+        self.note({"arrive": pending.ticket})
         if self.outage is not None:
             return self._lose_later(pending, 0)
         if (cut := self._cut_from(pending)) is not None:
             return self._cut_short(cut, pending)
-        gone = not request.stream and pending.ticket not in reach.pending
+        gone = not request.stream and pending.ticket not in kernel.pending
         if request.stream:
-            if reach.connections.asked(request.stream) is None:
+            if kernel.connections.asked(request.stream) is None:
                 return None
-            reach.pending[pending.ticket] = pending
+            kernel.pending[pending.ticket] = pending
         self._arrive(pending, request)
         if gone:
-            engine.abandon(reach.world(), pending.ticket)
+            engine.abandon(kernel.world, pending.ticket)
         elif request.stream:
-            reach.pending.pop(pending.ticket, None)
+            kernel.pending.pop(pending.ticket, None)
             if pending.answer is not None:
-                reach.connections.answer_late(request.stream, pending.answer)
+                kernel.connections.answer(request.stream, pending.answer)
         return None
 
     def _ghost(self, pending: Pending, request: Request) -> None:
         """The same request once more, for nobody."""
-        ticket = self.reach.new_ticket()
-        self.reach.note({"arrive": ticket, "copy_of": pending.ticket})
+        ticket = self.kernel.new_ticket()
+        self.note({"arrive": ticket, "copy_of": pending.ticket})
         stream = ticket if request.stream else 0
-        self.reach.serve(Request(ticket, request.caller_id, request.message, request.has_nul, stream))
+        self.kernel.arrive(Request(ticket, request.caller_id, request.message, request.has_nul, stream))
 
     def _repeat(self, rule: Rule, fault: Duplicate, pending: Pending, request: Request) -> None:
         span_ns = rule.span_ns(fault.after_s)
@@ -272,14 +256,14 @@ class Network:
     def _arrive_again(self, pending: Pending, request: Request) -> None:
         """A copy of a request reaches the server, if that is there and answers."""
         if self.outage or self._cut_from(pending) or self._swallows(pending.call.payload_type):
-            self.reach.note({"arrive": None, "copy_of": pending.ticket})
+            self.note({"arrive": None, "copy_of": pending.ticket})
         else:
             self._ghost(pending, request)
 
     def _overtake(self, held: _Held) -> None:
         held.left -= 1
         if held.left <= 0 and held in self._held:
-            self.reach.timetable.cancel(held.timer)
+            self.kernel.timetable.cancel(held.timer)
             self._let_go(held)
 
     def _let_go(self, held: _Held) -> None:
@@ -297,17 +281,17 @@ class Network:
         if rule is None:
             return False
         assert isinstance(rule, Rule)
-        fault, reach = rule.fault, self.reach
+        fault, kernel = rule.fault, self.kernel
         if isinstance(fault, (LoseReply, Partition)):
             self._lose_later(pending, rule.span_ns(fault.notice_s))
         elif isinstance(fault, Delay) and fault.what != "request":
             self._later(rule, lambda: self._come_late(pending, answer), rule.span_ns(fault.by_s), "a late reply")
         elif isinstance(fault, Malformed):
-            reach.answer(Answer(pending.ticket, 200, "garbled", Garbled(fault.text)))
+            kernel.answer(Answer(pending.ticket, 200, "garbled", Garbled(fault.text)))
         elif isinstance(fault, AnswerWith):
-            reach.answer(_error(pending.ticket, fault))
+            kernel.answer(_error(pending.ticket, fault))
         elif isinstance(fault, Disconnect) and rule.span_ns(fault.after_s) <= 0:
-            reach.answer(Answer(pending.ticket, LOST, "", None))
+            kernel.answer(Answer(pending.ticket, LOST, "", None))
         else:
             return False
         return True
@@ -317,11 +301,11 @@ class Network:
         if (cut := self._cut_from(pending)) is not None:
             self._cut_short(cut, pending)
         else:
-            self.reach.answer(answer)
+            self.kernel.answer(answer)
 
     def takes(self, push: Push) -> bool:
         """Whether faults of replies strike a push; it is lost, late or garbled then."""
-        world = self.reach.world()
+        world = self.kernel.world
         subject = self._subject_of(push.stream)
         if subject is None:
             return False
@@ -333,8 +317,8 @@ class Network:
                 verdict = verdict or rule
         if verdict is None:
             return False
-        fault, connections = verdict.fault, self.reach.connections
-        self.reach.note({"fault": verdict.name, "kind": kind_of(fault), "push": push.stream})
+        fault, connections = verdict.fault, self.kernel.connections
+        self.note({"fault": verdict.name, "kind": kind_of(fault), "push": push.stream})
         if isinstance(fault, Delay):
             self._later(verdict, lambda: connections.deliver(push), verdict.span_ns(fault.by_s), "a late push")
         elif isinstance(fault, Malformed):
@@ -343,10 +327,10 @@ class Network:
 
     def _subject_of(self, stream: int) -> Subject | None:
         """The request that has opened a stream."""
-        asked = self.reach.connections.asked(stream)
+        asked = self.kernel.connections.asked(stream)
         if asked is None:
             return None
-        return Subject(self.reach.world(), asked.caller_id, BY_MESSAGE[type(asked.message)].name, asked.message)
+        return Subject(self.kernel.world, asked.caller_id, BY_MESSAGE[type(asked.message)].name, asked.message)
 
     def _lose_later(self, pending: Pending, span_ns: int) -> None:
         rule = pending.fault
@@ -357,13 +341,13 @@ class Network:
         """The client notices that nothing comes any more."""
         stream = pending.stream
         if stream:
-            self.reach.connections.break_off(stream)
-        self.reach.answer(Answer(pending.ticket, LOST, "", None))
+            self.kernel.connections.break_off(stream)
+        self.kernel.answer(Answer(pending.ticket, LOST, "", None))
 
     def _break(self, pending: Pending, stream: int) -> None:
         """The connection breaks: the server gives up what is parked."""
         if pending.answer is None:
-            engine.abandon(self.reach.world(), pending.ticket)
+            engine.abandon(self.kernel.world, pending.ticket)
         if stream or pending.answer is None:
             self._lose(pending)
 
@@ -371,15 +355,15 @@ class Network:
     def cut(self, rule: Rule) -> None:
         """A partition begins. Requests that are parked stay so, but nothing gets back to their clients."""
         self.cuts[rule.name] = rule
-        parked = self.reach.world().queues.polls
-        for pending in list(self.reach.pending.values()):
+        parked = self.kernel.world.queues.polls
+        for pending in list(self.kernel.pending.values()):
             if pending.ticket in parked and cuts_off(rule.fault, self._sender_of(pending)):
                 self._cut_short(rule, pending)
-        for stream in self.reach.connections.all_streams():
+        for stream in self.kernel.connections.all_streams():
             subject = self._subject_of(stream)
             if subject is not None and cuts_off(rule.fault, subject):
                 self.tally.add(rule.name)
-                self.reach.connections.break_off(stream)
+                self.kernel.connections.break_off(stream)
 
     def forget(self) -> None:
         """The server starts anew: what has stopped it has gone, and all connections."""
@@ -390,7 +374,7 @@ class Network:
     def stop(self, rule: Rule) -> None:
         """A weakness has brought the server to a stand."""
         self.stopped_by = rule
-        self.reach.note({"fault": rule.name, "kind": "hazard", "stopped": True})
+        self.note({"fault": rule.name, "kind": "hazard", "stopped": True})
 
     def _swallows(self, name: str) -> bool:
         """Whether the server never answers a request, since it has no connection to its database left."""
@@ -404,7 +388,7 @@ class Network:
         return self.stopped_by is not None
 
     def _pool_is_full(self, rule: Rule) -> bool:
-        fault, reads, now_ns = _hazard(rule), self._reads, self.reach.world().now_ns
+        fault, reads, now_ns = _hazard(rule), self._reads, self.kernel.world.now_ns
         reads.append(now_ns)
         while now_ns - reads[0] > fault.window_s * SECOND_NS:
             reads.popleft()
@@ -426,7 +410,7 @@ class Network:
             wakeups, limited_by = "one", rule
         if (rule := self.hazards.get("lost_signal")) and self._lucky(rule):
             wakeups, limited_by = "none", rule
-        engine.set_wakeups(self.reach.world(), wakeups)
+        engine.set_wakeups(self.kernel.world, wakeups)
         return limited_by
 
 

@@ -6,12 +6,13 @@ Source: docs/protocol/d-realtime-and-data.md 2.2.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from colonysim.core import engine
 from colonysim.core.protocol import Answer, Delivery, Hangup, Message, Push
+from colonysim.core.world import World
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -53,41 +54,24 @@ class Connection(ABC):
 
 
 class Connections:
-    """All connections with open subscriptions, by the numbers of those. Called under the simulation's lock.
+    """All connections with open subscriptions, by the numbers of those. Called under the kernel's lock."""
 
-    `ask` serves a request under a stream number and gives the answer, None where it has subscribed. `forget`
-    ends a subscription in the core, `is_open` asks the core for a channel subscription.
-    """
-
-    def __init__(
-        self,
-        ask: Callable[[Asked, int, bool], Answer | None],
-        forget: Callable[[int], None],
-        is_open: Callable[[int], bool],
-        new_number: Callable[[], int],
-    ) -> None:
-        self._ask, self._forget, self._is_open, self._new_number = ask, forget, is_open, new_number
+    def __init__(self, world: World) -> None:
         self._by_stream: dict[int, Connection] = {}
+        self._world = world
+
+    def begin(self, world: World) -> None:
+        """End subscriptions in this world from now on: another history begins."""
+        self._world = world
 
     def __len__(self) -> int:
         return len(self._by_stream)
 
-    def serve(self, connection: Connection) -> None:
-        """Take up what has come, until nothing is left or a channel subscription is in the way."""
-        while not connection.closed and not self._is_open(connection.blocked_by):
-            asked = connection.next_request()
-            if asked is None:
-                return
-            if isinstance(asked, HangUp):
-                self.hang_up(connection)
-                return
-            number = connection.blocked_by = self._new_number()
-            self._by_stream[number] = connection
-            connection.streams[number] = asked
-            answer = self._ask(asked, number, connection.outside)
-            if answer is not None and number in self._by_stream:
-                del self._by_stream[number], connection.streams[number]
-                connection.deliver(answer, asked.binary)
+    def open(self, connection: Connection, stream: int, asked: Asked) -> None:
+        """Number a request on a connection; it is a subscription, unless `answer` brings an answer to it."""
+        connection.blocked_by = stream
+        self._by_stream[stream] = connection
+        connection.streams[stream] = asked
 
     def deliver(self, delivery: Delivery) -> Connection | None:
         """Pass on what the core sends; the connection that may go on with its next request, if any."""
@@ -111,8 +95,8 @@ class Connections:
         """The numbers of all streams that are open."""
         return list(self._by_stream)
 
-    def answer_late(self, stream: int, answer: Answer) -> None:
-        """Pass on the answer to a request that was long under way."""
+    def answer(self, stream: int, answer: Answer) -> None:
+        """Pass on the answer to a request, which has not subscribed to anything then."""
         if (connection := self._by_stream.pop(stream, None)) is not None:
             connection.deliver(answer, connection.streams.pop(stream).binary)
 
@@ -131,7 +115,7 @@ class Connections:
         """The client has gone."""
         connection.closed = True
         for number in connection.streams:
-            self._forget(number)
+            engine.close_stream(self._world, number)
             del self._by_stream[number]
         connection.streams.clear()
 

@@ -92,6 +92,12 @@ class Pending(Waiter, eq=False):
     def done(self) -> bool:
         return self.answer is not None
 
+    def wait_outside(self) -> None:
+        """Wait for the answer on behalf of a client outside, where another thread moves time."""
+        event = self.event
+        while self.answer is None:
+            event.wait()
+
     def tell(self) -> None:
         """The answer has come: tell whoever waits for it."""
         self.wake()

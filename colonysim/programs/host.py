@@ -1,4 +1,4 @@
-"""What programs need of their simulation, what it sees of them, and how they end."""
+"""What a simulation sees of programs, where they stand, and how they end."""
 
 from __future__ import annotations
 
@@ -8,14 +8,8 @@ import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NamedTuple
 
-from colonysim.core.world import World
-from colonysim.faults.injector import Faults
-from colonysim.kernel.actors import Actor, Actors
-from colonysim.kernel.connections import Connection
-from colonysim.kernel.pending import Pending
-from colonysim.kernel.timetable import Timetable
+from colonysim.kernel.actors import Actor
 
 
 class Crashed(BaseException):
@@ -30,27 +24,6 @@ class ProgramFailed(Exception):
         super().__init__(f"program {name!r} failed: {error!r}\n{stack}")
         self.name = name
         self.error = error
-
-
-class Stage(NamedTuple):
-    """What programs need of their simulation. `fire`, `due`, `note`, `abandon` and `lose` are called under the lock.
-
-    `look_around` has all others look around who wait, after somebody has run the programs.
-    """
-
-    lock: threading.Lock
-    world: Callable[[], World]
-    actors: Actors
-    faults: Faults
-    timetable: Timetable
-    fire: Callable[[int], bool | None]
-    due: Callable[[], int | None]
-    note: Callable[[dict[str, Any]], None]
-    abandon: Callable[[Pending], None]
-    lose: Callable[[Connection], None]
-    why: Callable[[], str]
-    look_around: Callable[[], None]
-    problems: list[BaseException]
 
 
 class ProgramActor(Actor):

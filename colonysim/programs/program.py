@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from colonysim.core.model import SECOND_NS
+from colonysim.faults.injector import Faults
 from colonysim.kernel.connections import Connection
-from colonysim.kernel.driver import Stuck
+from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending, Waiter
 from colonysim.programs import stdlib_patches
-from colonysim.programs.host import Bell, Crashed, ProgramActor, Stage
+from colonysim.programs.host import Bell, Crashed, ProgramActor
 
 _READS_AT_ONCE: Final = 10_000
 """So often may a program read the clock without doing anything else before that takes time."""
@@ -26,7 +27,8 @@ _LAST_WORDS: Final = 100
 class Company(Protocol):
     """All programs of a simulation, and whose turn it is: see Programs."""
 
-    stage: Stage
+    kernel: Kernel
+    faults: Faults
     ready: list[Program]
     acting: Program | None
     failures: list[BaseException]
@@ -53,6 +55,7 @@ class Program:
 
     def __init__(self, programs: Company, name: str, code: Callable[[], Any]) -> None:
         self.programs = programs
+        self._kernel, self._faults = programs.kernel, programs.faults
         self.name = name
         self.code = code
         self.executor_type = ""
@@ -74,7 +77,7 @@ class Program:
         self.comes_back = False  # at once, as soon as it has ended
         self.told_so = 0
         self.waits_for = FIRST_TURN
-        self.since_ns = self._stage.world().now_ns
+        self.since_ns = self._kernel.world.now_ns
         self.waiter: Waiter | None = None
         self.sleep_timer = self.pause_timer = 0
         self.paused_until_ns = 0
@@ -82,12 +85,8 @@ class Program:
         self.reads = self.steps = 0
         self.steps_at_ns = -1
         self.thread: threading.Thread | None = None
-        seed = self._stage.world().settings.seed
+        seed = self._kernel.world.settings.seed
         self.random = random.Random(f"{seed}/program/{self.name}/{self.lives}")
-
-    @property
-    def _stage(self) -> Stage:
-        return self.programs.stage
 
     @property
     def over(self) -> bool:
@@ -110,8 +109,8 @@ class Program:
             self._remind()
         self.reads = 0
         self.asked += 1
-        stage = self._stage
-        now_ns = stage.world().now_ns
+        kernel = self._kernel
+        now_ns = kernel.world.now_ns
         if now_ns != self.steps_at_ns:
             self.steps_at_ns, self.steps = now_ns, 0
         self.steps += 1
@@ -119,14 +118,14 @@ class Program:
             self.steps = 0
             text = f"program {self.name!r} has taken {_STEPS_AT_ONCE} steps without time moving: let it sleep"
             self.programs.failures.append(Stuck(text))
-        if stage.faults.watches_steps:
-            with stage.lock:
-                stage.faults.step(self.name)
+        if self._faults.watches_steps:
+            with kernel.lock:
+                self._faults.step(self.name)
             if self.doomed:
                 self._remind()
         if self.paused_until_ns > now_ns or self.programs.somebody_first():
             self.waits_for, self.since_ns = "its turn", now_ns
-            with stage.lock:
+            with kernel.lock:
                 self.make_ready()
             self._rest()
 
@@ -135,7 +134,7 @@ class Program:
         refuse_to_wait()
         if isinstance(waiter, Pending):
             waiter.by = self.name
-        self.waits_for, self.since_ns = what, self._stage.world().now_ns
+        self.waits_for, self.since_ns = what, self._kernel.world.now_ns
         self.waiter, waiter.actor = waiter, self.bell
         try:
             while not waiter.done:
@@ -148,26 +147,26 @@ class Program:
         if seconds < 0:
             raise ValueError("sleep length must be non-negative")
         self.step()
-        stage = self._stage
-        with stage.lock:
-            self.since_ns = now_ns = stage.world().now_ns
-            due_ns = now_ns + round(seconds * SECOND_NS * stage.faults.slowness(self.name))
-            self.sleep_timer = stage.timetable.add(due_ns, self.make_ready, f"{self.name} wakes up")
+        kernel = self._kernel
+        with kernel.lock:
+            self.since_ns = now_ns = kernel.world.now_ns
+            due_ns = now_ns + round(seconds * SECOND_NS * self._faults.slowness(self.name))
+            self.sleep_timer = kernel.timetable.add(due_ns, self.make_ready, f"{self.name} wakes up")
         while True:
             self.waits_for = "its sleep to end"
             self._rest()
-            if stage.world().now_ns >= due_ns:
+            if kernel.world.now_ns >= due_ns:
                 return
 
     def now_ns(self) -> int:
         """What its clock says."""
         self._read()
-        return self._stage.world().now_ns + self._stage.faults.skew_ns(self.name)
+        return self._kernel.world.now_ns + self._faults.skew_ns(self.name)
 
     def elapsed_ns(self) -> int:
         """What its monotonic clock says."""
         self._read()
-        world = self._stage.world()
+        world = self._kernel.world
         return world.now_ns - world.started_ns + SECOND_NS
 
     def _read(self) -> None:
@@ -197,10 +196,10 @@ class Program:
         """It may go on, unless it stands still by a fault."""
         if self.ready or self.over:
             return
-        stage = self._stage
-        if self.paused_until_ns > stage.world().now_ns and not self.doomed:
-            stage.timetable.cancel(self.pause_timer)
-            self.pause_timer = stage.timetable.add(self.paused_until_ns, self.resume, f"{self.name} goes on")
+        kernel = self._kernel
+        if self.paused_until_ns > kernel.world.now_ns and not self.doomed:
+            kernel.timetable.cancel(self.pause_timer)
+            self.pause_timer = kernel.timetable.add(self.paused_until_ns, self.resume, f"{self.name} goes on")
             return
         self.ready = True
         self.programs.ready.append(self)
@@ -221,7 +220,7 @@ class Program:
         """Its pause, if there is one, ends now."""
         self.paused_until_ns = 0
         if self.pause_timer:
-            self._stage.timetable.cancel(self.pause_timer)
+            self._kernel.timetable.cancel(self.pause_timer)
             self.pause_timer = 0
             self.make_ready()
 
@@ -229,15 +228,15 @@ class Program:
         """Kill it: what it waits for is given up, its connections break, its code ends as soon as it has its turn."""
         if self.doomed or self.over:
             return
-        stage, self.doomed = self._stage, True
-        stage.note({"program": self.name, "does": "crashes"})
-        stage.timetable.cancel(self.sleep_timer)
-        stage.timetable.cancel(self.pause_timer)
+        kernel, self.doomed = self._kernel, True
+        kernel.observer.note({"program": self.name, "does": "crashes"})
+        kernel.timetable.cancel(self.sleep_timer)
+        kernel.timetable.cancel(self.pause_timer)
         if isinstance(self.waiter, Pending):
-            stage.abandon(self.waiter)
+            kernel.abandon(self.waiter)
         for connection in self.sockets:
             if not connection.closed:
-                stage.lose(connection)
+                kernel.connections.lose(connection)
         if self.thread is None:
             self.programs.bury(self, "crashed")
         elif self.programs.acting is not self:
@@ -258,7 +257,7 @@ class Program:
 
     def _live(self, life: int) -> None:
         self.gate.acquire()
-        self._stage.actors.adopt(ProgramActor(self.name, program=self, step=self.step))
+        self._kernel.actors.adopt(ProgramActor(self.name, program=self, step=self.step))
         self.waits_for = ""
         self.programs.acting = stdlib_patches.here.inhabitant = self
         state, error = "over", None

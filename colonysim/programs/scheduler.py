@@ -13,11 +13,13 @@ from functools import partial
 from typing import Any, Final
 
 from colonysim.core.model import SECOND_NS
+from colonysim.faults.injector import Faults
 from colonysim.kernel.actors import cpu_time_ns
-from colonysim.kernel.clock import show_span
-from colonysim.kernel.driver import STUCK_AFTER_S, Stuck
+from colonysim.kernel.clock import LAST_NS, show_span
+from colonysim.kernel.driver import Driver
+from colonysim.kernel.kernel import STUCK_AFTER_S, Kernel, Stuck
 from colonysim.programs import stdlib_patches
-from colonysim.programs.host import ProgramFailed, Stage, place, stack
+from colonysim.programs.host import ProgramFailed, place, stack
 from colonysim.programs.program import Program, refuse_to_wait
 
 _COMPUTES: Final = 0.05
@@ -30,23 +32,27 @@ _GRACE_S: Final = 0.2
 class Programs:
     """All programs of a simulation, and whose turn it is."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, kernel: Kernel, faults: Faults, driver: Driver) -> None:
+        self.kernel = kernel
+        self.faults = faults
+        self._driver = driver
         self.by_name: dict[str, Program] = {}
         self.ready: list[Program] = []
         self.acting: Program | None = None
         self.failures: list[BaseException] = []
         self._restarts: dict[str, int] = {}
-        self._chance = random.Random(f"{stage.world().settings.seed}/turns")
+        self._chance = random.Random(f"{kernel.world.settings.seed}/turns")
         self._gate = threading.Lock()  # of whoever runs the programs
         self._gate.acquire()
         self._runner: object | None = None  # who runs the programs, if anybody; changed under the lock
-        self._free = threading.Condition(stage.lock)  # notified when nobody does any more
+        self._free = threading.Condition(kernel.lock)  # notified when nobody does any more
         self._wanted = 0  # so many wait to run them
         self._gives_way = False
         self._limit_ns: int | None = None
         self._done: Callable[[], bool] = lambda: False
         self._turns = 0
+        self._goes_on = False
+        self._is_done = kernel.unlocked(lambda: self.look(self._done))
         self._finished: bool | None = None  # to be found out anew when a life begins or ends
         self._broken = ""
         self.stopping = False
@@ -87,8 +93,8 @@ class Programs:
         program = self.by_name[name] = Program(self, name, partial(stand_in(fn), *map(stand_in, args)))
         program.executor_type, program.forever = executor_type, forever
         program.restart_after_s = restart_after_s
-        with self.stage.lock:
-            self.stage.faults.enlist(program)
+        with self.kernel.lock:
+            self.faults.enlist(program)
             if starts_after_s > 0:
                 self.plan_restart(program, starts_after_s)
             else:
@@ -97,17 +103,17 @@ class Programs:
 
     # ------------------------------------------------------------ lives
     def _begin(self, program: Program) -> None:
-        self.stage.note({"program": program.name, "does": "starts", "life": program.lives})
+        self.kernel.observer.note({"program": program.name, "does": "starts", "life": program.lives})
         self._finished = None
         program.begin()
 
     def plan_restart(self, program: Program, after_s: float) -> None:
         """Start a program, for the first time or anew, after a while. Under the lock."""
-        due_ns = self.stage.world().now_ns + round(after_s * SECOND_NS)
+        due_ns = self.kernel.world.now_ns + round(after_s * SECOND_NS)
         name = program.name
         self._finished = None
         if name not in self._restarts:
-            self._restarts[name] = self.stage.timetable.add(due_ns, lambda: self._restart(program), f"{name} starts")
+            self._restarts[name] = self.kernel.timetable.add(due_ns, lambda: self._restart(program), f"{name} starts")
 
     def _restart(self, program: Program) -> None:
         del self._restarts[program.name]
@@ -131,10 +137,11 @@ class Programs:
     def end(self, program: Program, state: str, error: BaseException | None) -> None:
         """A program has ended, in its own thread, which has nothing more to do than to hand over."""
         self.acting = None
-        with self.stage.lock:
+        with self.kernel.lock:
             self.bury(program, state, error)
             if state != "crashed":
-                self.stage.note({"program": program.name, "does": "fails" if error else "ends", "error": repr(error)})
+                does = "fails" if error else "ends"
+                self.kernel.observer.note({"program": program.name, "does": does, "error": repr(error)})
             if error is not None and program.restart_after_s is not None:
                 self.plan_restart(program, program.restart_after_s)
             elif error is not None:
@@ -167,23 +174,22 @@ class Programs:
 
     def _next(self) -> Program | None:
         """Whose turn it is; None where the run is over. Time goes on while nobody is ready."""
-        stage, ready = self.stage, self.ready
         self._turns += 1
         try:
-            while self._goes_on() and not self.look(self._done):
-                if ready:
-                    place = self._chance.randrange(len(ready)) if len(ready) > 1 else 0
-                    program = ready.pop(place)
+            with self.kernel.lock:
+                if self.kernel.run(LAST_NS if self._limit_ns is None else self._limit_ns, self._stop) and self._goes_on:
+                    place = self._chance.randrange(len(self.ready)) if len(self.ready) > 1 else 0
+                    program = self.ready.pop(place)
                     program.ready = False
                     return program
-                with stage.lock:
-                    due_ns = stage.due()
-                    if due_ns is None or (self._limit_ns is not None and due_ns > self._limit_ns):
-                        return None
-                    stage.fire(due_ns)
         except BaseException as error:
             self.failures.append(error)
         return None
+
+    def _stop(self) -> bool:
+        """Whether time does not go on: the run is over, and `_goes_on` False, or a program is ready."""
+        self._goes_on = self._may_go_on() and not self._is_done()
+        return not self._goes_on or bool(self.ready)
 
     @staticmethod
     def look(done: Callable[[], bool]) -> bool:
@@ -194,10 +200,10 @@ class Programs:
         finally:
             stdlib_patches.here.looking = False
 
-    def _goes_on(self) -> bool:
+    def _may_go_on(self) -> bool:
         if self.stopping:
             return self.alive
-        return not (self.failures or self.stage.problems or self._broken or (self._gives_way and self._wanted))
+        return not (self.failures or self.kernel.problems or self._broken or (self._gives_way and self._wanted))
 
     # ------------------------------------------------------------ running
     def run(self, limit_ns: int | None, done: Callable[[], bool], *, gives_way: bool = False) -> None:
@@ -224,15 +230,15 @@ class Programs:
             if self.failures:
                 raise self.failures.pop(0)
         finally:
-            with self.stage.lock:  # not `with self._free`, which is entered in Python
+            with self.kernel.lock:  # not `with self._free`, which is entered in Python
                 if self._runner is runner:
                     self._runner = None
                     self._free.notify()
-            self.stage.look_around()
+            self._driver.look_around()
 
     def _begin_run(self, runner: object, gives_way: bool) -> bool:
         """Wait until nobody else runs them, unless it gives way: whether it may run them."""
-        with self.stage.lock:
+        with self.kernel.lock:
             if gives_way and (self.under_way or self._wanted or self.stopping):
                 return False
             self._wanted += 1
@@ -244,11 +250,31 @@ class Programs:
             self._runner = runner
         return True
 
-    def at_rest(self, limit_ns: int | None) -> bool:
+    def run_to(self, limit_ns: int | None, done: Callable[[], bool], *, to_limit: bool = True) -> bool:
+        """Let programs act and time go on, to the limit: whether something was done before.
+
+        What another thread brings about meanwhile is waited for as well: time never passes what is due. `to_limit`
+        says whether time moves on to the limit where nothing is left that happens by then. Errors: as `run`.
+        """
+        kernel = self.kernel
+        while True:
+            self.run(limit_ns, done)
+            kernel.raise_first_problem()
+            if self.look(done):
+                return True
+            if self.stopping:
+                raise Stuck("the programs have been stopped by another thread")
+            with kernel.lock:
+                if self._at_rest(limit_ns):
+                    if limit_ns is not None and to_limit:
+                        kernel.move_to(limit_ns)
+                    return False
+
+    def _at_rest(self, limit_ns: int | None) -> bool:
         """Whether nobody acts or is about to, and nothing is due by then. Under the lock."""
         if self.under_way or self.ready:
             return False
-        due_ns = self.stage.due()
+        due_ns = self.kernel.due()
         return due_ns is None or (limit_ns is not None and due_ns > limit_ns)
 
     def _await_turn(self) -> None:
@@ -260,7 +286,8 @@ class Programs:
                 turns, cpu_ns, acting = self._turns, self._cpu_time_ns(), self.acting
                 computed = cpu_ns - cpu_before_ns > _COMPUTES * STUCK_AFTER_S * SECOND_NS
                 if acting is not None and turns == turns_before and not computed:
-                    raise Stuck(f"{self._blocked(acting)}\n{self.stage.why()}")
+                    with self.kernel.lock:
+                        raise Stuck(f"{self._blocked(acting)}\n{self.kernel.why()}")
         except BaseException as error:
             self._broken = f"the programs of this simulation cannot go on: {error}"
             raise
@@ -285,7 +312,7 @@ class Programs:
 
     def explain(self) -> list[str]:
         """What each program is doing, in lines."""
-        now_ns = self.stage.world().now_ns
+        now_ns = self.kernel.world.now_ns
         lines = []
         for program in self.by_name.values():
             if program.over:
@@ -303,9 +330,9 @@ class Programs:
             raise ValueError(
                 "programs cannot be stopped from inside: a program returns, and a condition says when to end"
             )
-        with self.stage.lock:
+        with self.kernel.lock:
             for name, ticket in self._restarts.items():
-                self.stage.timetable.cancel(ticket)
+                self.kernel.timetable.cancel(ticket)
                 self.by_name[name].state = "crashed"
             self._restarts.clear()
             for program in self.by_name.values():
@@ -316,13 +343,13 @@ class Programs:
             self._broken = ""  # only an interrupt: who acted has handed back since
         try:
             if not self._broken:
-                self.run(self.stage.world().now_ns, lambda: not self.alive)
+                self.run(self.kernel.world.now_ns, lambda: not self.alive)
         except ProgramFailed:
             pass  # the run before has told of it, or the program has failed in its last moment
         finally:
-            with self.stage.lock:
+            with self.kernel.lock:
                 for program in self.by_name.values():
-                    self.stage.faults.dismiss(program)
+                    self.faults.dismiss(program)
                     program.ready = False
                 self.by_name.clear()
                 self.ready.clear()

@@ -51,7 +51,7 @@ def _events(simulation: Simulation) -> list[str]:
 
 
 def _unfinished(simulation: Simulation) -> list[str]:
-    with simulation.locked() as world:
+    with simulation.kernel.locked() as world:
         states = (tables[state] for tables in world.by_state.values() for state in (RUNNING, WAITING))
         return list(islice((process_id for table in states for process_id in table), STORIES_KEPT))
 

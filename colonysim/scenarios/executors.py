@@ -140,7 +140,7 @@ class ModelledExecutor:
     # ------------------------------------------------------------ asking
     def go_on(self, step: int | None) -> None:
         """Do one step, and those that follow at once: each is a call and what it makes of the answer."""
-        ask_inside = self.fleet.sim.ask_inside
+        ask_inside = self.fleet.kernel.ask_inside
         while step is not None:
             self.step = step
             if step == POLL:
@@ -162,7 +162,7 @@ class ModelledExecutor:
         pending = self.pending
         if pending is not None and pending.answer is not None:
             self.pending = None
-            at_once = pending.call.at_ns == self.fleet.sim.world.now_ns
+            at_once = pending.call.at_ns == self.fleet.kernel.world.now_ns
             step = self._take(pending.answer, at_once)
             if step is not None:
                 self.next(step, 0)
@@ -184,7 +184,7 @@ class ModelledExecutor:
     def _begin(self, process: Process) -> None:
         """It has got a process."""
         self.process_id = process.process_id
-        self.busy_since_ns = self.fleet.sim.world.now_ns
+        self.busy_since_ns = self.fleet.kernel.world.now_ns
         conduct = self.model.conduct_for(process)
         if conduct.hangs is not None and conduct.hangs():
             self.fleet.hung += 1
@@ -213,15 +213,15 @@ class ModelledExecutor:
     def rest(self) -> None:
         """It has nothing to do any more."""
         if self.busy_since_ns >= 0:
-            self.fleet.busy_ns += self.fleet.sim.world.now_ns - self.busy_since_ns
+            self.fleet.busy_ns += self.fleet.kernel.world.now_ns - self.busy_since_ns
             self.busy_since_ns = -1
 
     def next(self, step: int, after_ns: int) -> None:
         """Go on with a step after some time."""
-        sim = self.fleet.sim
+        kernel = self.fleet.kernel
         self.step = step
-        self.due_ns = due_ns = max(sim.world.now_ns, self.paused_until_ns) + after_ns
-        sim.planned.add(due_ns, Due(self.number, self.life, step))
+        self.due_ns = due_ns = max(kernel.world.now_ns, self.paused_until_ns) + after_ns
+        kernel.timetable.planned.add(due_ns, Due(self.number, self.life, step))
 
     # ------------------------------------------------------------ what faults do to it
     @property
@@ -240,14 +240,14 @@ class ModelledExecutor:
         self.rest()
         self.fleet.crashes += 1
         if pending is not None:
-            self.fleet.sim.abandon_inside(pending)
+            self.fleet.kernel.abandon_inside(pending)
         if restart_after_s is not None:
             step = REGISTER if self.step == REGISTER or self.model.group.registers_again else POLL
             self.next(step, randomness.to_ns(restart_after_s))
 
     def pause(self, until_ns: int) -> None:
         """It stands still, and then goes on with what it was at for as long as it had left."""
-        now_ns = self.fleet.sim.world.now_ns
+        now_ns = self.fleet.kernel.world.now_ns
         if self.down:
             return
         if self.pending is None and self.due_ns >= now_ns:
@@ -259,7 +259,7 @@ class ModelledExecutor:
 
     def resume(self) -> None:
         """Its pause ends now: it goes on with what it was at, for as long as it had left."""
-        now_ns, until_ns = self.fleet.sim.world.now_ns, self.paused_until_ns
+        now_ns, until_ns = self.fleet.kernel.world.now_ns, self.paused_until_ns
         self.paused_until_ns = 0
         if now_ns < until_ns <= self.due_ns and self.pending is None and not self.down:
             self.life += 1
@@ -271,6 +271,7 @@ class Fleet:
 
     def __init__(self, sim: Simulation, owner_id: str, colony: str) -> None:
         self.sim = sim
+        self.kernel = sim.kernel
         self.owner_id = owner_id
         self.colony = colony
         self.executors: list[ModelledExecutor] = []
@@ -283,11 +284,11 @@ class Fleet:
         self.busy_ns = 0
         self.returns = 0
         self.chaos = False  # whether faults may strike them
-        sim.on_planned(Due, self._go_on)
+        self.kernel.timetable.on(Due, self._go_on)
 
     def add(self, groups: Iterable[ExecutorGroup]) -> None:
         """Let groups of executors come. Errors: ValueError for a name that is taken."""
-        seed, now_ns = self.sim.settings.seed, self.sim.world.now_ns
+        seed, now_ns = self.sim.settings.seed, self.kernel.world.now_ns
         for group in groups:
             model = Model(group, self.colony, seed)
             for place in range(1, group.count + 1):
@@ -298,7 +299,7 @@ class Fleet:
                 executor = ModelledExecutor(self, model, len(self.executors), name, executor_id)
                 self.executors.append(executor)
                 self.by_id[executor_id] = self.by_name[name] = executor
-                self.sim.plan(now_ns + model.starts(None), Due(executor.number, 0, REGISTER))
+                self.kernel.timetable.plan(now_ns + model.starts(None), Due(executor.number, 0, REGISTER))
 
     def busy_until(self, now_ns: int) -> int:
         """How long all of them have been busy so far, from getting a process to its close."""
@@ -307,7 +308,7 @@ class Fleet:
     def enlist(self) -> None:
         """From now on faults may strike them."""
         self.chaos = True
-        with self.sim.locked():
+        with self.kernel.locked():
             for executor in self.executors:
                 self.sim.faults.enlist(executor)
 
@@ -331,8 +332,8 @@ class Fleet:
 
     def _register(self, executor: ModelledExecutor) -> None:
         """Its owner adds and approves it: before it asks for the first time, and when the server knows it no more."""
-        group, ask = executor.model.group, self.sim.ask_inside
-        self.returns += (self.colony, executor.name) in self.sim.world.executors
+        group, ask = executor.model.group, self.kernel.ask_inside
+        self.returns += (self.colony, executor.name) in self.kernel.world.executors
         spec = ExecutorSpec(
             executorid=executor.id,
             executortype=group.type,

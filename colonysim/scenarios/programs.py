@@ -160,7 +160,7 @@ class Cast:
 
     def is_at_rest(self) -> bool:
         """Whether all that are expected to end have done so, and nobody is about to act."""
-        programs = self.sim.programs
+        programs = self.sim.kernel.programs
         return programs is None or (programs.finished and not programs.ready)
 
 

@@ -21,7 +21,7 @@ from colonysim.evidence.journal import JournalErrors
 from colonysim.faults.log import Strikes
 from colonysim.kernel import randomness
 from colonysim.kernel.clock import Mode, show_span
-from colonysim.kernel.driver import Stuck
+from colonysim.kernel.kernel import Stuck
 from colonysim.programs.host import ProgramFailed
 from colonysim.scenarios import recorded, vacuity
 from colonysim.scenarios.checks import Checks, Finding
@@ -40,6 +40,7 @@ BREAKS: Final = ("invariant", "program", "stuck", "error")
 """The kinds of failures that break a run off."""
 
 _BATCH: Final = 5_000
+"""So many events pass between two calls of the progress."""
 _FOR_EVER_NS: Final = 200 * 365 * 86_400 * SECOND_NS
 
 
@@ -130,7 +131,7 @@ class Run:
         self.cast = Cast(self.sim, self.colony, scenario.programs, scenario.base())
         self.start_ns = self.storm_end_ns = self.sim.world.now_ns
         self.strikes = Strikes(self.start_ns)
-        self.sim.on_fault = self.strikes.note
+        self.sim.observers.on_fault = self.strikes.note
         self.checks = Checks(self.metrics, scenario.checks, self.faults_on)
         self.cron_ids: dict[str, str] = {}
         self.idle_crons: list[str] = []
@@ -251,23 +252,23 @@ class Run:
             self._fail("rest", name, f"program {name!r} has not come to its end: it waits for {waits_for}")
 
     def _let_happen(self, until_ns: int, stop: Callable[[], bool]) -> None:
-        sim, progress = self.sim, self.progress
+        kernel, progress = self.sim.kernel, self.progress
+        shown = kernel.events
 
-        def noted() -> bool:
-            """With programs it is asked after each turn: those are the events then."""
-            if stop():
-                return True
-            sim.events += 1
-            if progress is not None and not sim.events % _BATCH:
+        def stop_and_show() -> bool:
+            nonlocal shown
+            if progress is not None and kernel.events >= shown + _BATCH:
+                shown = kernel.events
                 progress(self.now_s, self.metrics)
-            return False
+            return stop()
 
-        if sim.programs is not None:
-            sim.act_until(until_ns, noted)
+        looked_at = stop if progress is None else stop_and_show
+        if kernel.programs is not None:
+            kernel.programs.run_to(until_ns, looked_at)
             return
-        while sim.run_batch(until_ns, stop, _BATCH):
-            if progress is not None:
-                progress(self.now_s, self.metrics)
+        with kernel.lock:
+            if not kernel.run(until_ns, looked_at):
+                kernel.pass_to(until_ns)
 
     # ------------------------------------------------------------ what has become of it
     def _restless(self) -> None:
@@ -327,7 +328,7 @@ class Run:
             faults=fault_counts(scenario, seen.counts),
             warnings=vacuity.find(seen, broken_off),
             notes=tuple(self._notes()),
-            cost=Cost(real_s=round(real_s, 3), events=self.sim.events, calls=self.sim.calls_asked),
+            cost=Cost(real_s=round(real_s, 3), events=self.sim.kernel.events, calls=self.sim.kernel.calls_asked),
         )
 
     def _evidence(self, findings: tuple[Finding, ...]) -> Evidence:
@@ -365,7 +366,7 @@ class Run:
 
     def story(self, process_id: str) -> str:
         """The life of a process in lines; "" where nobody keeps the books for it."""
-        invariants = self.sim.invariants
+        invariants = self.sim.observers.invariants
         return invariants.story(process_id) if invariants is not None and process_id else ""
 
     @property

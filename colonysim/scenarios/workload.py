@@ -138,7 +138,7 @@ class Stream:
         if following is None:
             self.clients.busy -= 1
         else:
-            self.clients.sim.planned.add(self.clients.start_ns + following[0], Arrive(self.number))
+            self.clients.kernel.timetable.planned.add(self.clients.start_ns + following[0], Arrive(self.number))
 
     def submit(self) -> None:
         """Submit what is due, and plan what comes next."""
@@ -149,8 +149,7 @@ class Stream:
 
     def send(self, caller_id: str, message: Message, left: int) -> None:
         self.submitted += 1
-        sim = self.clients.sim
-        asked = sim.ask_inside(caller_id, message)
+        asked = self.clients.kernel.ask_inside(caller_id, message)
         if type(asked) is Answer:
             self._heard(asked, caller_id, message, left)
         else:
@@ -175,8 +174,9 @@ class Stream:
             number = answer.ticket
             self.unsure[number] = _Unsure(caller_id, message, left - 1)
             self.clients.busy += 1
-            sim = self.clients.sim
-            sim.planned.add(sim.world.now_ns + randomness.to_ns(self.workload.resend_s), Resend(self.number, number))
+            kernel = self.clients.kernel
+            due_ns = kernel.world.now_ns + randomness.to_ns(self.workload.resend_s)
+            kernel.timetable.plan(due_ns, Resend(self.number, number))
 
     def resend(self, number: int) -> None:
         unsure = self.unsure.pop(number)
@@ -191,6 +191,7 @@ class Clients:
         self, sim: Simulation, owner_id: str, colony: str, base: Path, storm_ns: int | None, generators: dict[str, str]
     ) -> None:
         self.sim = sim
+        self.kernel = sim.kernel
         self.owner_id = owner_id
         self.colony = colony
         self.base = base
@@ -200,8 +201,8 @@ class Clients:
         self.start_ns = sim.world.now_ns
         self.streams: list[Stream] = []
         self.busy = 0  # streams that have more to submit, and submissions under way or to be sent again
-        sim.on_planned(Arrive, self._arrive)
-        sim.on_planned(Resend, self._resend)
+        self.kernel.timetable.on(Arrive, self._arrive)
+        self.kernel.timetable.on(Resend, self._resend)
 
     def add(self, workload: Workload) -> None:
         """Begin a workload. Errors: ValueError for one that would never end, BadTrace."""

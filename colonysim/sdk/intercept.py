@@ -225,7 +225,7 @@ class SimulatedSocket(Connection):
             raise self._closed_error("the connection is closed")
         body = payload.encode() if isinstance(payload, str) else payload
         self._sent.append((body, opcode == 2))
-        self.sim.serve(self)
+        self.sim.kernel.serve(self)
         return len(body)
 
     def send_binary(self, payload: bytes) -> int:
@@ -252,8 +252,8 @@ class SimulatedSocket(Connection):
         """Accepted and ignored: time outs of the client would be real time."""
 
     def close(self, *args: Any, **kwargs: Any) -> None:
-        self.sim.close_connection(self)
-        with self.sim.locked():
+        self.sim.kernel.close_connection(self)
+        with self.sim.kernel.locked():
             self._inbox.closed = True
             self._inbox.wake()
 

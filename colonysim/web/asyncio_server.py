@@ -206,7 +206,7 @@ class _Connection(asyncio.Protocol):
             self._go_on()
 
         self.busy, self.parked = True, parked
-        if not self.app.sim.when_answered(parked.pending, lambda: self.server.soon(answered)):
+        if not self.app.sim.kernel.when_answered(parked.pending, lambda: self.server.soon(answered)):
             answered()
 
     async def _control(self, request: HttpRequest) -> None:

@@ -16,7 +16,7 @@ from colonysim.evidence.timeline import UNKNOWN
 from colonysim.faults.model import Plan, read_faults
 from colonysim.kernel import unique_json
 from colonysim.kernel.clock import Mode
-from colonysim.kernel.driver import Stuck
+from colonysim.kernel.kernel import Stuck
 from colonysim.kernel.snapshots import BadSnapshot
 from colonysim.kernel.why_idle import coming
 from colonysim.simulation.simulation import Simulation
@@ -191,7 +191,7 @@ class Control:
         sim = self.sim
         now_ns = sim.now_ns
         shown = {"now": format_time(now_ns, zone_of(sim.settings.timezone), exact=True), "now_ns": now_ns}
-        return shown | {"mode": sim.clock.mode.value, "rate": sim.clock.rate}
+        return shown | {"mode": sim.kernel.clock.mode.value, "rate": sim.kernel.clock.rate}
 
     def _set_clock(self, body: SetClock, query: dict[str, str]) -> Any:
         if body.mode is None and body.rate is None:
@@ -222,7 +222,7 @@ class Control:
     def _story(self, body: None, query: dict[str, str]) -> Any:
         process_id = _process(query)
         story = self.sim.story(process_id)
-        if story == UNKNOWN or (self.sim.invariants is None and process_id not in self.sim.world.processes):
+        if story == UNKNOWN or (self.sim.observers.invariants is None and process_id not in self.sim.world.processes):
             raise Bad(404, f"there is no process {process_id}, and none of that id was here lately")
         return {"process_id": process_id, "story": story.splitlines()}
 
@@ -230,10 +230,10 @@ class Control:
         _check_name("actor", body.name)
         if body.waits and body.gone:
             raise Bad(400, "an actor that is gone does not wait: give waits or gone, not both")
-        known = self.sim.actors.registered
+        known = self.sim.kernel.actors.registered
         if not body.gone and body.name not in known and len(known) >= MOST_ACTORS:
             raise Bad(409, f"there are {MOST_ACTORS} actors, which is the most; take one out with gone")
-        self.sim.outside_actor(body.name, waits=body.waits, gone=body.gone)
+        self.sim.kernel.outside_actor(body.name, waits=body.waits, gone=body.gone)
         return {}
 
     # ------------------------------------------------------------ state
@@ -295,7 +295,7 @@ class Control:
     # ------------------------------------------------------------ what there is to know
     def _health(self, body: None, query: dict[str, str]) -> Any:
         """Problems of the server, and what is wrong with the files that keep its history and its state."""
-        problems = [str(problem) for problem in self.sim.problems] + self.sim.troubles
+        problems = [str(problem) for problem in self.sim.kernel.problems] + self.sim.observers.troubles
         return {"ok": not problems, "problems": problems}
 
     def _calls(self, body: None, query: dict[str, str]) -> Any:
@@ -305,8 +305,8 @@ class Control:
 
     def _events(self, body: None, query: dict[str, str]) -> Any:
         """What is due next in the server, and what is planned outside of it."""
-        with self.sim.locked() as world:
-            entries = coming(world, self.sim.planned)[: _number(query, "limit", 100)]
+        with self.sim.kernel.locked() as world:
+            entries = coming(world, self.sim.kernel.timetable.planned)[: _number(query, "limit", 100)]
         return [
             {"due_ns": due_ns, "event": type(event).__name__, "about": getattr(event, "what", "") or event}
             for due_ns, event in entries

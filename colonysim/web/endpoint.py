@@ -42,7 +42,7 @@ class Endpoint:
         try:
             incoming = codec.read(body)
         except Refusal as refusal:
-            self.sim.note_refused(body, payload_type_of(body), refusal)
+            self.sim.kernel.note_refused(body, payload_type_of(body), refusal)
             return codec.write(refused(0, refusal))
         self.sim.calls.expect(len(incoming.payload))
         try:

@@ -27,7 +27,7 @@ pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); border-ra
 
 def render(sim: Simulation, token: str | None = None) -> bytes:
     """The page, self-contained, readable in light and dark. Its links carry the token on, where there is one."""
-    clock = f"{show_time(sim.now_ns)} UTC, {sim.clock.mode.value}, seed {sim.settings.seed}"
+    clock = f"{show_time(sim.now_ns)} UTC, {sim.kernel.clock.mode.value}, seed {sim.settings.seed}"
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
         f"<meta http-equiv=refresh content=2><title>colonysim</title><style>{_STYLE}</style>",
@@ -42,14 +42,14 @@ def render(sim: Simulation, token: str | None = None) -> bytes:
 
 
 def _problems(sim: Simulation) -> str:
-    problems = [str(problem) for problem in sim.problems] + sim.troubles
+    problems = [str(problem) for problem in sim.kernel.problems] + sim.observers.troubles
     return "".join(f"<pre class=bad>{escape(problem)}</pre>" for problem in problems)
 
 
 def _colonies(sim: Simulation) -> str:
     names = [state.name.lower() for state in ProcessState]
     rows = []
-    with sim.locked() as world:
+    with sim.kernel.locked() as world:
         for name in world.colonies:
             executors = sum(executor.colony == name for executor in world.executors.values())
             counts = [len(world.processes_in(name, state)) for state in STATES]
@@ -61,7 +61,7 @@ def _colonies(sim: Simulation) -> str:
 
 def _waiting(sim: Simulation, token: str | None) -> str:
     """Those that stand first, and what is in their way."""
-    with sim.locked() as world:
+    with sim.kernel.locked() as world:
         first = [(process.process_id, process.spec.funcname) for process in world.queues.first(WAITING_SHOWN)]
     if not first:
         return "<p>nothing</p>"

@@ -116,11 +116,11 @@ class Session(Connection):
             raise ConnectionAbortedError(f"more than {self._limit} bytes wait on a WebSocket")
         if not self._share.change(self._come_bytes - come_bytes + self._reader.waiting_bytes - partial_bytes):
             raise ConnectionAbortedError("all connections together hold the most bytes that they may")
-        self.sim.serve(self)
+        self.sim.kernel.serve(self)
 
     def lost(self) -> None:
         """The client has gone."""
-        self.sim.close_connection(self)
+        self.sim.kernel.close_connection(self)
 
     # ------------------------------------------------------------ for the simulation
     def next_request(self) -> Asked | HangUp | None:
@@ -159,7 +159,7 @@ class Session(Connection):
         return HANG_UP
 
     def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:
-        self.sim.actors.hear_outside()
+        self.sim.kernel.actors.hear_outside()
         if isinstance(delivery, Hangup):
             self._drop()
         else:

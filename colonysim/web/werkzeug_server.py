@@ -175,7 +175,7 @@ class _Handler(WSGIRequestHandler):
         """Wait for an answer; a client that hangs up gives its place free."""
         sim = self.server.application.sim
         with self.server.watching(self.connection, lambda: sim.abandon(pending)):
-            sim.wait_outside(pending)
+            pending.wait_outside()
 
 
 class _Stream:

@@ -77,7 +77,7 @@ def test_a_server_works_at_both_ends_of_a_setting_s_range(name: str) -> None:
         assert process is not None
         process.close()
         sim.advance(5)
-        assert sim.problems == []
+        assert sim.kernel.problems == []
 
 
 @pytest.mark.parametrize("name", NUMERIC_LIMITS)

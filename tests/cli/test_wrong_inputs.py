@@ -272,15 +272,15 @@ def test_a_rate_is_refused_where_it_would_have_no_effect(mode: str) -> None:
     status, told, _ = Control(sim).answer(HttpRequest("PUT", "/colonysim/clock", "", headers, body=body))
     assert status == 400
     assert b"set its mode to scaled" in told
-    assert sim.clock.rate == 1.0
+    assert sim.kernel.clock.rate == 1.0
 
 
 def test_a_scaled_clock_keeps_its_rate_where_none_is_given() -> None:
     sim = Simulation(mode="scaled", rate=5)
     sim.set_clock("scaled")
-    assert sim.clock.rate == 5
+    assert sim.kernel.clock.rate == 5
     sim.set_clock("manual")
-    assert sim.clock.rate == 1
+    assert sim.kernel.clock.rate == 1
 
 
 @pytest.mark.parametrize("seed", [2**64, -(2**63) - 1])

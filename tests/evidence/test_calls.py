@@ -16,7 +16,7 @@ from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import GetProcess, RemoveProcess, SubmitFuncSpec
 from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.specs import Attribute, Conditions, FunctionSpec, WorkflowSpec
-from colonysim.evidence.calls import _SMALL_AS_ASKED, CALLS_KEPT, CALLS_KEPT_BYTES, LARGE_BYTES
+from colonysim.kernel.calls import _SMALL_AS_ASKED, CALLS_KEPT, CALLS_KEPT_BYTES, LARGE_BYTES
 
 MIB = 2**20
 
@@ -145,7 +145,7 @@ def test_a_reset_forgets_what_calls_held(sim: Simulation, colony: ColonyClient) 
 
 
 def test_of_a_request_that_could_not_be_read_the_beginning_is_kept(sim: Simulation) -> None:
-    sim.note_refused(b"x" * MIB, "y" * MIB, Refusal(403, "z" * MIB))
+    sim.kernel.note_refused(b"x" * MIB, "y" * MIB, Refusal(403, "z" * MIB))
     call = sim.calls[-1]
     assert isinstance(call.message, bytes)
     assert len(call.message) + len(call.payload_type) + len(call.body) <= 6000

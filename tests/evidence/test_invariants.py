@@ -144,7 +144,7 @@ def test_a_violation_tells_the_story(colony: ColonyClient) -> None:
     process = colony.submit("f", executortype="t", maxexectime=1)
     executor.assign()
     colony.sim.advance(5)
-    invariants = colony.sim.invariants
+    invariants = colony.sim.observers.invariants
     assert invariants is not None
     story = invariants.story(process.id)
     assert [line.split("  ")[2] for line in story.splitlines()] == [
@@ -174,7 +174,7 @@ def test_they_can_be_left_out() -> None:
     sim = Simulation(invariants=False)
     world: World = sim.world
     assert world.trace is None
-    assert sim.invariants is None
+    assert sim.observers.invariants is None
 
 
 # ---------------------------------------------------------------- graphs

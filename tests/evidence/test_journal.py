@@ -33,7 +33,6 @@ from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.specs import FunctionSpec
 from colonysim.core.world import World
-from colonysim.evidence import journal as journals
 from colonysim.faults.model import (
     AnswerWith,
     Crash,
@@ -50,6 +49,7 @@ from colonysim.faults.model import (
     Restart,
 )
 from colonysim.faults.triggers import Times, When
+from colonysim.kernel.calls import ENCODER
 from colonysim.kernel.pending import Lost
 
 CASES = sorted(player.CASES.rglob("*.json"))
@@ -442,7 +442,7 @@ def test_messages_come_back_as_they_were() -> None:
     """A journal that is replayed asks with equal messages, whatever stands in them."""
     spec = FunctionSpec(funcname="f", args=[1, 1.0, None, "ü", [True], {"k": 10**30}], kwargs={"": -0.0})
     message = SubmitFuncSpec(spec=spec)
-    again = msgspec.json.decode(journals.ENCODER.encode(message), type=SubmitFuncSpec)
+    again = msgspec.json.decode(ENCODER.encode(message), type=SubmitFuncSpec)
     assert again == message
     assert repr(again) == repr(message)
 

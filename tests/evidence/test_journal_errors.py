@@ -37,8 +37,8 @@ def test_a_simulation_goes_on_without_its_journal(pipe: tuple[Path, int], capsys
     assert sim.journal is not None
     assert kept.journal is not None
     trouble = f"the journal {path} cannot be written: Broken pipe; it ends after "
-    assert [text[: len(trouble)] for text in sim.troubles] == [trouble]
-    assert capsys.readouterr().err == f"colonysim: {sim.troubles[0]}\n"
+    assert [text[: len(trouble)] for text in sim.observers.troubles] == [trouble]
+    assert capsys.readouterr().err == f"colonysim: {sim.observers.troubles[0]}\n"
     assert sim.journal.digest() == kept.journal.digest()  # of all lines, whether they could be written or not
     sim.check()
     sim.journal.close()
@@ -78,7 +78,7 @@ def test_a_journal_that_fails_at_the_end_is_told_and_not_raised(
     assert sim.journal is not None
     sim.journal.close()
     assert "cannot be written: Broken pipe" in capsys.readouterr().err
-    assert len(sim.troubles) == 1
+    assert len(sim.observers.troubles) == 1
 
 
 @pytest.mark.parametrize("path", ["/dev/full", "/nowhere/run.jsonl", "."])

@@ -559,7 +559,7 @@ def _subscribed(sim: Simulation, colony: ColonyClient, fault: AnyFault | None) -
         sim.faults.add(fault)
     message = SubscribeProcess(processid=process.id, executortype="a", state=2, timeout=1000)
     socket = _Socket(Asked(colony.user.id, message))
-    sim.serve(socket)
+    sim.kernel.serve(socket)
     sim.advance(5)
     running = executor.assign()
     assert running is not None
@@ -618,11 +618,11 @@ def test_a_subscription_may_be_refused_by_a_fault(sim: Simulation, colony: Colon
 
 # ---------------------------------------------------------------- adding and removing
 def test_no_faults_cost_nothing(sim: Simulation, colony: ColonyClient) -> None:
-    assert sim._network is None
+    assert sim.kernel.network is None
     sim.faults.add(LoseRequest(name="x"))
-    assert sim._network is not None
+    assert sim.kernel.network is not None
     sim.faults.remove("x")
-    assert sim._network is None
+    assert sim.kernel.network is None
 
 
 def test_a_fault_can_be_turned_off_and_on(sim: Simulation, colony: ColonyClient) -> None:

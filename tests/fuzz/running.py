@@ -197,10 +197,10 @@ class Player:
             return self._send(*rest)
         self._before = None
         if kind == "advance":
-            steps = self.sim.driver.steps
+            steps = self.sim.kernel.steps
             self.sim.advance(rest[0], settle=False)
-            if self.sim.driver.steps - steps > MOST_EVENTS:
-                raise Wrong(f"{self.sim.driver.steps - steps} events in {rest[0]} s")
+            if self.sim.kernel.steps - steps > MOST_EVENTS:
+                raise Wrong(f"{self.sim.kernel.steps - steps} events in {rest[0]} s")
         elif self.pending:
             self.sim.abandon(self.pending.pop(rest[0] % len(self.pending)))
         return kind
@@ -411,7 +411,7 @@ class Fuzzer:
                 player.end()
             except Exception as error:
                 self._found(error, steps, signed)
-        self.events += player.sim.driver.steps
+        self.events += player.sim.kernel.steps
 
     def _found(self, error: Exception, steps: list[Step], signed: bool) -> None:
         self.messages += 1

@@ -53,7 +53,7 @@ def test_an_interrupt_leaves_the_lock_free(sim: Simulation, name: str) -> None:
     ask = getattr(sim, name)
     number = 1
     while interrupted_behind(number, ask.__func__.__code__, lambda: ask("", Version())):
-        assert not sim._lock.locked(), f"behind call {number}"
+        assert not sim.kernel.lock.locked(), f"behind call {number}"
         number += 1
     assert ask("", Version())
 
@@ -64,9 +64,9 @@ def test_time_goes_on_after_an_error_in_it(monkeypatch: pytest.MonkeyPatch) -> N
     event = threading.Event()
     with sim.driver.taken_over(event):
         assert sim.driver.pump() is None
-        sim.driver._asleep = False  # it was to look again soon
+        sim.kernel.mover.asleep = False  # it was to look again soon
         with monkeypatch.context() as patch:
-            patch.setattr(sim.driver, "_pump", lambda: 1 / 0)
+            patch.setattr(sim.driver, "_look", lambda: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 sim.driver.pump()
         event.clear()
@@ -82,7 +82,7 @@ def test_an_actor_that_goes_without_a_word_holds_nothing_up(sim: Simulation) -> 
     def act() -> None:
         with sim.actor("busy"):
             registered.set()
-            while not sim.driver.settling:
+            while not sim.kernel.settling:
                 pass
 
     thread = threading.Thread(target=act)
@@ -90,18 +90,18 @@ def test_an_actor_that_goes_without_a_word_holds_nothing_up(sim: Simulation) -> 
     registered.wait()
     sim.advance(10)
     thread.join()
-    assert sim.driver.steps > 0
+    assert sim.kernel.steps > 0
 
 
 def test_the_server_before_moves_time_once_a_later_one_stops(sim: Simulation) -> None:
     first, second = threading.Event(), threading.Event()
     with sim.driver.taken_over(first):
         with sim.driver.taken_over(second):
-            assert sim.driver.moving is second
+            assert sim.kernel.mover.event is second
             first.clear()
-        assert sim.driver.moving is first
+        assert sim.kernel.mover.event is first
         assert first.is_set()
-    assert sim.driver.moving is None
+    assert sim.kernel.mover.event is None
 
 
 def test_going_back_to_a_snapshot_is_a_new_plan() -> None:
@@ -120,11 +120,11 @@ def test_who_waits_beside_one_who_moves_time_does_not_complain(sim: Simulation) 
     sim.set_clock("auto")
     waiter = Waiter()
     with sim.driver.taken_over(threading.Event()):
-        sim.driver._asleep = False
-        sim.driver._complain(sim.driver.steps, waiter)
-        sim.driver._asleep = True
+        sim.kernel.mover.asleep = False
+        sim.driver._complain(sim.kernel.steps, waiter)
+        sim.kernel.mover.asleep = True
         with pytest.raises(Stuck, match="nothing has happened"):
-            sim.driver._complain(sim.driver.steps, waiter)
+            sim.driver._complain(sim.kernel.steps, waiter)
 
 
 def test_what_is_made_once_in_a_process_is_not_made_from_a_programs_chance(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_a_closed_journal_is_not_closed_again_at_exit(tmp_path: Path, monkeypatc
     monkeypatch.setattr(atexit, "register", registered.append)
     monkeypatch.setattr(atexit, "unregister", registered.remove)
     sim = Simulation(mode="manual")
-    journal = Journal(header(sim.settings, sim.clock.mode, sim.now_ns, True), tmp_path / "journal.jsonl")
+    journal = Journal(header(sim.settings, sim.kernel.clock.mode, sim.now_ns, True), tmp_path / "journal.jsonl")
     assert len(registered) == 1
     journal.close()
     assert registered == []

@@ -30,6 +30,7 @@ from colonysim.kernel.pending import Waiter
 from colonysim.programs import program as program_module
 from colonysim.programs import scheduler as programs_module
 from colonysim.programs.host import place, stack
+from colonysim.programs.scheduler import Programs
 from colonysim.simulation.client import ExecutorClient
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -667,7 +668,7 @@ def test_all_programs_can_be_stopped_after_several_have_failed(sim: Simulation) 
         sim.run()
     sim.stop_programs()
     assert sorted(ended) == [0, 1, 2, 3]
-    assert sim.programs is None
+    assert sim.kernel.programs is None
 
 
 def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -907,7 +908,7 @@ def test_a_crash_closes_the_websockets_of_a_program(colonysim: Simulation) -> No
     colonysim.program(sleep, 10)
     colonysim.faults.add(Crash(actors="listen", times=Times(at_s=5)))
     colonysim.run()
-    assert len(colonysim._connections) == 0
+    assert len(colonysim.kernel.connections) == 0
 
 
 # ---------------------------------------------------------------- other faults of actors
@@ -958,10 +959,11 @@ def test_pauses_that_overlap_are_one_and_cut_no_later_sleep_short(sim: Simulatio
 def test_a_pause_can_be_ended_early(sim: Simulation, ends_s: float, slept: list[tuple[float, float]]) -> None:
     seen = _pause(sim, Pause(times=Times(at_s=5), for_s=1000))
     sim.run(for_s=ends_s)
-    assert sim.programs is not None
-    with sim.locked():
-        sim.programs.by_name["p"].resume()
-        sim.programs.by_name["p"].resume()
+    programs = sim.kernel.programs
+    assert isinstance(programs, Programs)
+    with sim.kernel.locked():
+        programs.by_name["p"].resume()
+        programs.by_name["p"].resume()
     sim.run(for_s=89 - ends_s)
     assert seen == slept
 

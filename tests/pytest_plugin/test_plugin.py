@@ -64,7 +64,7 @@ def test_the_marker_sets_up_the_simulation(pytester: pytest.Pytester) -> None:
         @pytest.mark.colonysim(seed=7, mode="manual", start="2030-01-01T00:00:00Z", exclusive_assign=False)
         def test_it(colonysim):
             assert colonysim.settings.seed == 7
-            assert colonysim.clock.mode == "manual"
+            assert colonysim.kernel.clock.mode == "manual"
             assert colonysim.now.year == 2030
             assert colonysim.settings.exclusive_assign is False
 

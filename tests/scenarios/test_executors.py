@@ -46,7 +46,7 @@ def test_an_idle_executor_parks_one_call_and_nothing_else() -> None:
     lab.sim.advance(9_999)
     assert lab.calls("assignprocessmsg") == 500
     assert len(lab.sim.world.queues.polls) == 500
-    assert len(lab.sim.planned) == 0
+    assert len(lab.sim.kernel.timetable.planned) == 0
     lab.sim.advance(1)
     assert lab.calls("assignprocessmsg") == 1000
 

@@ -216,7 +216,7 @@ def test_whoever_is_woken_on_the_way_may_act_before_time_goes_on() -> None:
         thread.start()
         while not sim.world.queues.polls:
             thread.join(0.001)
-        sim.actors.registered["main"].waits_for = "its turn"
+        sim.kernel.actors.registered["main"].waits_for = "its turn"
         sim.advance(60)
         stop.set()
         sim.advance(10)

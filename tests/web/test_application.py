@@ -375,7 +375,7 @@ def test_time_goes_on_by_itself_when_all_wait(sim: Simulation, kind: str) -> Non
 def test_a_client_that_says_it_acts_holds_time(sim: Simulation, kind: str) -> None:
     sim.set_clock("auto")
     executor = ColonyClient.stock(sim).add_executor("cli")
-    sim.outside_actor("careful", waits=False)
+    sim.kernel.outside_actor("careful", waits=False)
     with WebServer(sim, kind=kind) as server, Wire(server) as wire, Wire(server) as control:
         wire.post(_poll(executor.private_key, 60))
         _wait_for(sim, 1)

@@ -77,10 +77,10 @@ def test_a_page_from_elsewhere_changes_nothing(
     server: WebServer, sim: Simulation, method: str, path: str, body: bytes, headers: dict[str, str], status: int
 ) -> None:
     ColonyClient.stock(sim).submit("f")
-    before = sim.snapshot(), sim.clock.mode, list(sim.faults.all)
+    before = sim.snapshot(), sim.kernel.clock.mode, list(sim.faults.all)
     assert status_of(server, method, path, headers, body) == status
-    assert (sim.snapshot(), sim.clock.mode, list(sim.faults.all)) == before
-    assert sim.actors.registered == {}
+    assert (sim.snapshot(), sim.kernel.clock.mode, list(sim.faults.all)) == before
+    assert sim.kernel.actors.registered == {}
 
 
 @pytest.mark.parametrize("path", ["", "health", "clock", "calls", "events", "snapshots", "coverage", "nowhere"])

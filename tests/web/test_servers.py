@@ -92,9 +92,9 @@ def test_clients_that_went_without_a_word_are_forgotten_by_a_reset(kind: str) ->
     sim = stocked("manual")
     with WebServer(sim, kind=kind) as server:
         requests.post(f"{server.url}/colonysim/actors", json={"name": "gone"})
-        assert "gone" in sim.actors.registered
+        assert "gone" in sim.kernel.actors.registered
         requests.post(f"{server.url}/colonysim/reset")
-        assert sim.actors.registered == {}
+        assert sim.kernel.actors.registered == {}
 
 
 def test_half_a_connection_is_enough_to_hear_the_control_api(kind: str) -> None:

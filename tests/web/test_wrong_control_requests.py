@@ -96,7 +96,7 @@ def control() -> Control:
     colony.add_executor("cli")
     colony.submit("f", maxwaittime=50)
     sim.faults.add(LOST)
-    sim.outside_actor("acts", waits=True)
+    sim.kernel.outside_actor("acts", waits=True)
     control = Control(sim)
     control.snapshots["kept"] = sim.snapshot()
     return control
@@ -105,8 +105,8 @@ def control() -> Control:
 def state_of(control: Control) -> tuple[Any, ...]:
     sim = control.sim
     assert sim.journal is not None
-    actors = {name: actor.waits_for for name, actor in sim.actors.registered.items()}
-    clock = sim.now_ns, sim.clock.mode, sim.clock.rate, sim.settings
+    actors = {name: actor.waits_for for name, actor in sim.kernel.actors.registered.items()}
+    clock = sim.now_ns, sim.kernel.clock.mode, sim.kernel.clock.rate, sim.settings
     faults = sim.faults.all, sim.faults.counts, sim.faults.idle
     return sim.snapshot(), clock, faults, actors, dict(control.snapshots), list(sim.journal.lines), list(sim.calls)
 
@@ -209,7 +209,7 @@ def test_paths_that_are_not_there_are_refused(control: Control, name: str) -> No
 
 def test_there_are_no_more_actors_than_can_be_kept(control: Control) -> None:
     for number in range(MOST_ACTORS - 1):
-        control.sim.outside_actor(f"a{number}", waits=True)
+        control.sim.kernel.outside_actor(f"a{number}", waits=True)
     assert refused(control, request_of(("POST", "actors"), b'{"name": "one more"}'))[0] == 409
     assert control.answer(request_of(("POST", "actors"), b'{"name": "a5", "gone": true}'))[0] == 200
 

@@ -7,10 +7,12 @@ import sys
 from collections import deque
 from typing import Any, Final
 
+import msgspec
+
 from colonysim.core.model import Process
 from colonysim.core.protocol import Empty, Failure
 from colonysim.core.replies import AssignReply
-from colonysim.evidence.journal import ENCODER
+from colonysim.core.specs import Timestamp
 from colonysim.kernel.pending import Call
 
 CALLS_KEPT: Final = 10_000
@@ -26,6 +28,15 @@ _NEVER_LARGE: Final[frozenset[type]] = frozenset({Empty, type(None)})
 _SMALL_AS_ASKED: Final = _NEVER_LARGE | {Process, AssignReply, Failure}
 _BYTES_PER_VALUE: Final = 64
 _FEW_VALUES: Final = 16
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for."""
+    return [value.ns, value.offset_s] if isinstance(value, Timestamp) else repr(value)
+
+
+ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
+"""Writes messages and replies as JSON, for journals and to estimate their size."""
 
 
 class Calls(deque[Call]):
