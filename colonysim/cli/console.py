@@ -143,11 +143,12 @@ def load(file: Path, overrides: list[str] | None) -> Scenario:
 
 def refusal(error: Exception, file: Path) -> str:
     """What is wrong with a scenario that cannot be run, with its file and line where they are known."""
-    from colonysim.scenarios.files import BadScenario, located
+    from colonysim.core.values import BadValue
+    from colonysim.scenarios.files import located
     from colonysim.scenarios.programs import BadProgram
     from colonysim.scenarios.traces import BadTrace
 
-    if isinstance(error, BadScenario):
+    if isinstance(error, BadValue):
         return str(located(error, file))
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}"

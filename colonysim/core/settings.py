@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.policies import PolicyName
+from colonysim.core.values import BadValue, Value, read_texts
 
 STOCK_SERVER_KEY: Final = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03ac227641499d"
 STOCK_SERVER_ID: Final = "039231c7644e04b6895471dd5335cf332681c54e27f81fac54f9067b3f2c0103"
@@ -29,7 +32,7 @@ Milliseconds = Annotated[int, Meta(ge=1, le=MOST_SPAN_S * 1000)]
 Seconds = Annotated[int, Meta(ge=1, le=MOST_SPAN_S)]
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(Value, frozen=True, kw_only=True):
     """How the server behaves. Defaults are those of the stock environment, the time zone apart."""
 
     seed: int = 0
@@ -60,29 +63,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     build_time: str = ""
     """`buildtime` of getserverinfomsg; empty for the current time."""
 
+    def check(self) -> None:
+        check_seed(self.seed)
+        try:
+            zone_of(self.timezone)
+        except (KeyError, OSError, ValueError):
+            why = "unknown time zone; use an IANA name such as 'Europe/Stockholm' or 'UTC'"
+            raise self.refused("timezone", why) from None
+        for name in ("build_version", "build_time"):
+            if not getattr(self, name).isprintable():
+                raise self.refused(name, "must be printable text")
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", self.server_key):
+            raise BadValue("server_key must be a private key of 64 hex digits", ("server_key",), named=1)
+        if not 0 < int(self.server_key, 16) < _GROUP_ORDER:
+            text = f"server_key is no private key of secp256k1: take one from 1 to {_GROUP_ORDER - 1:x}"
+            raise BadValue(text, ("server_key",), named=1)
+
     @classmethod
     def from_texts(cls, texts: dict[str, str], base: Settings | None = None) -> Settings:
-        """Settings with fields given as texts, as an environment or a command line has them. Errors: ValueError."""
-        settings = base or cls()
-        unknown = [name for name in texts if name not in cls.__struct_fields__]
-        if unknown:
-            return settings.overridden(**{unknown[0]: None})  # says which there are
-        return _converted({**msgspec.structs.asdict(settings), **texts}, strict=False)
+        """Settings with fields given as texts, as an environment or a command line has them. Errors: BadValue."""
+        _check_names(texts)
+        return read_texts(cls, texts, base)
 
     def overridden(self, **fields: Any) -> Settings:
-        """The settings with some fields replaced. Errors: ValueError that names the field and what would do."""
-        for name in fields:
-            if name not in self.__struct_fields__:
-                known = ", ".join(self.__struct_fields__)
-                raise ValueError(f"there is no setting {name!r}; the settings are {known}")
-        return _converted({**msgspec.structs.asdict(self), **fields}, strict=True)
+        """The settings with some fields replaced. Errors: BadValue that names the field and what would do."""
+        _check_names(fields)
+        return replace(self, **fields)
 
 
-def check_seed(seed: int) -> int:
-    """The seed. Errors: ValueError for one that no scenario file could hold."""
-    if not LEAST_SEED <= seed <= MOST_SEED:
-        raise ValueError(f"seed {seed} has more than 64 bits: take one from {LEAST_SEED} to {MOST_SEED}")
-    return seed
+def _check_names(names: Iterable[str]) -> None:
+    """Errors: BadValue for a name that no setting has."""
+    for name in names:
+        if name not in (known := Settings.__struct_fields__):
+            raise BadValue(f"there is no setting {name!r}; the settings are {', '.join(known)}", (name,), named=1)
 
 
 def range_of(name: str) -> tuple[int, int] | None:
@@ -95,30 +108,8 @@ def range_of(name: str) -> tuple[int, int] | None:
     return found.ge, found.le
 
 
-def _range_of(name: str) -> str:
-    bounds = range_of(name) if name in Settings.__struct_fields__ else None
-    return f"; take a whole number from {bounds[0]} to {bounds[1]}" if bounds else ""
-
-
-def _converted(fields: dict[str, Any], strict: bool) -> Settings:
-    """Settings of checked values. Errors: ValueError."""
-    try:
-        settings = msgspec.convert(fields, Settings, strict=strict)
-    except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at `$.")
-        name = place.rstrip("`")
-        given = f"{str(fields.get(name))[:100]}"
-        raise ValueError(f"{name}={given} cannot be: {what[:1].lower()}{what[1:]}{_range_of(name)}") from None
-    check_seed(settings.seed)
-    if not settings.build_version.isprintable() or not settings.build_time.isprintable():
-        raise ValueError("build_version and build_time must be printable text")
-    try:
-        zone_of(settings.timezone)
-    except (KeyError, OSError, ValueError):
-        name = settings.timezone
-        raise ValueError(f"unknown time zone {name!r}; use an IANA name such as 'Europe/Stockholm' or 'UTC'") from None
-    if not _KEY.fullmatch(settings.server_key):
-        raise ValueError("server_key must be a private key of 64 hex digits")
-    if not 0 < int(settings.server_key, 16) < _GROUP_ORDER:
-        raise ValueError(f"server_key is no private key of secp256k1: take one from 1 to {_GROUP_ORDER - 1:x}")
-    return settings
+def check_seed(seed: int) -> int:
+    """The seed. Errors: ValueError for one that no scenario file could hold."""
+    if not LEAST_SEED <= seed <= MOST_SEED:
+        raise ValueError(f"seed {seed} has more than 64 bits: take one from {LEAST_SEED} to {MOST_SEED}")
+    return seed

@@ -10,12 +10,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Final, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
-import msgspec
+from msgspec import Meta
 from msgspec.structs import force_setattr, replace
 
-from colonysim.faults.triggers import MOST, After, BadFault, Checked, Match, Names, Role, Span, Times, When, fits
+from colonysim.core.values import BadValue, Value, read_value
+from colonysim.faults.triggers import (
+    After,
+    BadFault,
+    FaultNumber,
+    Match,
+    Names,
+    Role,
+    Times,
+    When,
+    as_names,
+    check_window,
+    fits,
+)  # fmt: skip
+from colonysim.kernel.randomness import MOST, AnySpan, NotNegative, Positive, Probability
 
 __all__ = [
     "HAZARDS", "KINDS", "ActorFault", "After", "AnswerWith", "AnyFault", "BadFault", "ClockSkew", "Crash",
@@ -25,11 +39,14 @@ __all__ = [
     "kind_of", "named", "read_faults",
 ]  # fmt: skip
 
+Span = AnySpan
+"""Seconds: a number, `[least, most]`, or a distribution."""
+
 HazardName = Literal["lossy_wakeup", "lost_signal", "pool_deadlock", "connection_leak", "retried_close", "double_close"]
 
 
 # ---------------------------------------------------------------- what all faults have
-class Fault(Checked, frozen=True, kw_only=True, tag_field="kind"):
+class Fault(Value, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
     """A fault. `name` is unique in a plan, and the source of its chance; without one it is called by its kind."""
 
     kind: ClassVar[str] = ""
@@ -60,17 +77,11 @@ class LoseRequest(MessageFault, frozen=True, kw_only=True, tag="lose_request"):
 
     notice_s: Span = 0.0
 
-    def check(self) -> None:
-        self._span("notice_s")
-
 
 class LoseReply(MessageFault, frozen=True, kw_only=True, tag="lose_reply"):
     """The request takes effect, its reply is lost; the client notices `notice_s` after the server has replied."""
 
     notice_s: Span = 0.0
-
-    def check(self) -> None:
-        self._span("notice_s")
 
 
 class Duplicate(MessageFault, frozen=True, kw_only=True, tag="duplicate"):
@@ -79,12 +90,8 @@ class Duplicate(MessageFault, frozen=True, kw_only=True, tag="duplicate"):
     The client gets the first reply.
     """
 
-    copies: int = 1
+    copies: FaultNumber = 1
     after_s: Span = 0.0
-
-    def check(self) -> None:
-        self._at_least(1, "copies")
-        self._span("after_s")
 
 
 class Delay(MessageFault, frozen=True, kw_only=True, tag="delay"):
@@ -93,31 +100,20 @@ class Delay(MessageFault, frozen=True, kw_only=True, tag="delay"):
     by_s: Span
     what: Literal["request", "reply", "both"] = "request"
 
-    def check(self) -> None:
-        self._span("by_s")
-
 
 class Reorder(MessageFault, frozen=True, kw_only=True, tag="reorder"):
     """The request is held back until `past` later ones that match have overtaken it, `within_s` at most."""
 
-    past: int = 1
-    within_s: float = 1.0
-
-    def check(self) -> None:
-        self._at_least(1, "past")
-        self._positive("within_s")
+    past: FaultNumber = 1
+    within_s: Positive = 1.0
 
 
 class AnswerWith(MessageFault, frozen=True, kw_only=True, tag="answer"):
     """The client gets this status and error text; the server has `served` the request all the same, or not."""
 
-    status: int
+    status: Annotated[int, Meta(ge=400, le=599, extra={"fix": "errors have a status of 400 to 599"})]
     text: str
     served: bool = False
-
-    def check(self) -> None:
-        if not 400 <= self.status <= 599:
-            raise self._refuse("status", "an error is answered with a status of 400 to 599")
 
 
 class Disconnect(MessageFault, frozen=True, kw_only=True, tag="disconnect"):
@@ -128,9 +124,6 @@ class Disconnect(MessageFault, frozen=True, kw_only=True, tag="disconnect"):
     """
 
     after_s: Span = 0.0
-
-    def check(self) -> None:
-        self._span("after_s")
 
 
 class Malformed(MessageFault, frozen=True, kw_only=True, tag="malformed"):
@@ -151,11 +144,10 @@ class ActorFault(Fault, frozen=True, kw_only=True):
     executor_type: str = ""
     when: When | None = None
     times: Times | None = None
-    pick: int | None = 1
+    pick: FaultNumber | None = 1
 
     def check(self) -> None:
-        self._names("actors")
-        self._at_least(1, "pick")
+        as_names(self, "actors")
         if (self.when is None) is (self.times is None):
             raise BadFault("a fault of an actor needs either `when` (at which of its steps) or `times`")
 
@@ -170,47 +162,26 @@ class Crash(ActorFault, frozen=True, kw_only=True, tag="crash"):
 
     restart_after_s: Span | None = None
 
-    def check(self) -> None:
-        super().check()
-        self._span("restart_after_s")
-
 
 class Pause(ActorFault, frozen=True, kw_only=True, tag="pause"):
     """The actor stands still for so long, as under SIGSTOP; it does not notice."""
 
     for_s: Span
 
-    def check(self) -> None:
-        super().check()
-        self._span("for_s")
-
 
 class SlowDown(ActorFault, frozen=True, kw_only=True, tag="slow_down"):
     """All that the actor does by itself (sleeps, service times) takes `factor` times as long, for so long."""
 
-    factor: float
+    factor: Positive
     for_s: Span
-
-    def check(self) -> None:
-        super().check()
-        self._positive("factor")
-        self._span("for_s")
 
 
 class ClockSkew(ActorFault, frozen=True, kw_only=True, tag="clock_skew"):
     """The actor's clock is `by_s` fast (below 0: slow) and gains `drift` seconds a second, for so long."""
 
-    by_s: float = 0.0
-    drift: float = 0.0
+    by_s: Annotated[float, Meta(ge=-MOST, le=MOST)] = 0.0
+    drift: Annotated[float, Meta(gt=-1, le=1000)] = 0.0
     for_s: Span
-
-    def check(self) -> None:
-        super().check()
-        self._span("for_s")
-        self._at_most(MOST, "by_s")
-        self._at_most(1000, "drift")
-        if not self.drift > -1:
-            raise self._refuse("drift", "it must be greater than -1: a clock may be slow, but not go back")
 
 
 class Victim(Protocol):
@@ -256,9 +227,6 @@ class Restart(ServerFault, frozen=True, kw_only=True, tag="restart"):
     down_s: Span = 0.0
     notice_s: Span = 1.0
 
-    def check(self) -> None:
-        self._span("down_s", "notice_s")
-
 
 class Partition(ServerFault, frozen=True, kw_only=True, tag="partition"):
     """The actors (see Match.callers; none given: everybody) cannot reach the server for so long.
@@ -272,8 +240,7 @@ class Partition(ServerFault, frozen=True, kw_only=True, tag="partition"):
     notice_s: Span = 1.0
 
     def check(self) -> None:
-        self._names("actors")
-        self._span("for_s", "notice_s")
+        as_names(self, "actors")
 
 
 HAZARDS: Final[dict[str, str]] = {
@@ -291,17 +258,14 @@ class Hazard(Fault, frozen=True, kw_only=True, tag="hazard"):
     """A weakness of the reference server that it shows by chance only (HAZARDS), on from `from_s` to `until_s`."""
 
     hazard: HazardName
-    probability: float = 1.0
-    from_s: float = 0.0
-    until_s: float | None = None
-    pool_size: int = 100
-    window_s: float = 0.01
+    probability: Probability = 1.0
+    from_s: NotNegative = 0.0
+    until_s: NotNegative | None = None
+    pool_size: FaultNumber = 100
+    window_s: Positive = 0.01
 
     def check(self) -> None:
-        self._chance("probability")
-        self._at_least(1, "pool_size")
-        self._positive("window_s")
-        self._window()
+        check_window(self)
 
     @property
     def ends(self) -> bool:
@@ -328,26 +292,21 @@ AnyFault = (
 
 
 # ---------------------------------------------------------------- plans
-class Swarm(Checked, frozen=True, kw_only=True):
+class Swarm(Value, frozen=True, kw_only=True, omit_defaults=True):
     """Which faults of a plan are active is drawn for each seed: each with probability `keep`, `at_least` so many."""
 
-    keep: float = 0.5
-    at_least: int = 1
-
-    def check(self) -> None:
-        self._chance("keep")
-        self._at_least(0, "at_least")
+    keep: Probability = 0.5
+    at_least: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 1
 
 
-class Plan(Checked, frozen=True, kw_only=True):
+class Plan(Value, frozen=True, kw_only=True, omit_defaults=True):
     """Faults for one run. At `until_s` all of them end, whatever they say themselves."""
 
     faults: tuple[AnyFault, ...] = ()
-    until_s: float | None = None
+    until_s: Positive | None = None
     swarm: Swarm | None = None
 
     def check(self) -> None:
-        self._positive("until_s")
         force_setattr(self, "faults", named(self.faults))
         if self.until_s is None:
             for fault in self.faults:
@@ -371,7 +330,7 @@ def chance(seed: int, name: str) -> random.Random:
 
 
 def named(faults: Iterable[AnyFault], taken: Iterable[str] = ()) -> tuple[AnyFault, ...]:
-    """The faults, each with a name of its own. Errors: BadFault where a name is given twice."""
+    """The faults, each with a name of its own. Errors: BadValue where a name is given twice."""
     names = dict.fromkeys(taken)
     result = []
     for fault in faults:
@@ -382,7 +341,7 @@ def named(faults: Iterable[AnyFault], taken: Iterable[str] = ()) -> tuple[AnyFau
             name = next(candidate for candidate in numbers if candidate not in names)
             fault = replace(fault, name=name)
         elif name in names:
-            raise BadFault(f"name={name!r} cannot be: there is a fault of that name already; give it another")
+            raise fault.refused("name", "there is a fault of that name already; give it another")
         names[name] = None
         result.append(fault)
     return tuple(result)
@@ -394,31 +353,27 @@ def kind_of(fault: Fault) -> str:
 
 
 def check_end(fault: Fault) -> None:
-    """Faults that strike again and again by themselves need an end. Errors: BadFault."""
+    """Faults that strike again and again by themselves need an end. Errors: BadValue."""
     by_itself = isinstance(fault, (ServerFault, Hazard)) or (isinstance(fault, ActorFault) and fault.times is not None)
     if by_itself and not fault.ends:
-        raise BadFault(
+        raise BadValue(
             f"fault {fault.name or kind_of(fault)!r} has no end: give it until_s or count, or the plan until_s"
         )
 
 
 def read_faults(data: Sequence[Any] | Any) -> tuple[AnyFault, ...]:
-    """Faults from plain data, as JSON and YAML give it: one or a list. Errors: BadFault with path and fix."""
+    """Faults from plain data, as JSON and YAML give it: one or a list. Errors: BadValue with path and fix."""
     listed = data if isinstance(data, (list, tuple)) else [data]
     return tuple(_read(one, place) for place, one in enumerate(listed))
 
 
 def _read(data: Any, place: int) -> AnyFault:
-    if isinstance(data, Fault):
-        return data  # type: ignore[return-value]
     try:
-        fault: AnyFault = msgspec.convert(data, AnyFault)
+        fault: AnyFault = read_value(AnyFault, data)
         return fault
-    except msgspec.ValidationError as error:
-        kinds = ", ".join(KINDS)
+    except BadValue as error:
         name = data.get("name") if isinstance(data, dict) else None
-        hint = f"; the kinds are {kinds}" if "kind" in str(error) else ""
-        raise BadFault(f"fault {name or place!r}: {error}{hint}") from None
+        raise BadValue(f"fault {name or place!r}: {error}", error.path) from None
 
 
 KINDS: Final[dict[str, type[Fault]]] = {

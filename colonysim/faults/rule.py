@@ -9,6 +9,7 @@ from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Message
 from colonysim.core.world import World
 from colonysim.faults.model import After, Fault, Match, Span, Times, When, chance, fits
+from colonysim.kernel import randomness
 
 _NEVER_NS = 1 << 62
 
@@ -91,7 +92,7 @@ class Rule:
     """A fault at work: how often it has been asked, whether it has been armed, and its own chance.
 
     It is at work from `begun_ns` on: what would have been before has not happened, and does not count.
-    `luck` is the last draw for spans of time, in [0, 1), `until_ns` the end of what it has begun.
+    `until_ns` is the end of what it has begun.
     """
 
     def __init__(self, fault: Fault, seed: int, start_ns: int, end_ns: int | None, begun_ns: int) -> None:
@@ -103,6 +104,8 @@ class Rule:
         self.end_ns = _NEVER_NS if end_ns is None else end_ns
         self.chance = chance(seed, fault.name)
         self.luck = 0.0
+        self._span_chance = chance(seed, f"{fault.name}/spans")
+        self._drawn: dict[Span, int] = {}
         self.until_ns = 0
         self.seen = 0
         self.struck = 0
@@ -142,9 +145,10 @@ class Rule:
         return True
 
     def strike(self) -> None:
-        """It strikes: draw what it may have to draw, whether it is used or not."""
+        """Count a strike; its spans of time are to be drawn anew."""
         self.struck += 1
         self.luck = self.chance.random()
+        self._drawn.clear()
 
     def lasts_until(self, until_ns: int) -> None:
         """What it has begun lasts until then at least: strikes that overlap end together, with the last of them."""
@@ -175,8 +179,12 @@ class Rule:
         return due_ns if due_ns <= last_ns else None
 
     def span_ns(self, span: Span) -> int:
-        """A span of time by the last draw, in nanoseconds."""
+        """A span of time in nanoseconds, drawn once for each strike."""
+        if isinstance(span, (int, float)):
+            return round(span * SECOND_NS)
         if isinstance(span, tuple):
             least, most = span
             return round((least + (most - least) * self.luck) * SECOND_NS)
-        return round(span * SECOND_NS)
+        if span not in self._drawn:
+            self._drawn[span] = randomness.drawer(span, self._span_chance)(None)
+        return self._drawn[span]

@@ -14,15 +14,15 @@ from itertools import accumulate
 from random import Random
 from typing import Annotated, Any, Final
 
-import msgspec
 from msgspec import Meta
 
 from colonysim.core.model import SECOND_NS, Process
+from colonysim.core.values import Value
 
 MOST: Final = 1e9
 NotNegative = Annotated[float, Meta(ge=0, le=MOST)]
 Positive = Annotated[float, Meta(gt=0, le=MOST)]
-Probability = Annotated[float, Meta(ge=0, le=1)]
+Probability = Annotated[float, Meta(ge=0, le=1, extra={"fix": "write 0.05 for 5 %"})]
 
 _NEVER_S: Final = 1e15
 _NEVER_NS: Final = round(_NEVER_S) * SECOND_NS
@@ -37,14 +37,27 @@ def source(seed: int, purpose: str) -> Random:
     return Random(int.from_bytes(digest[:16], "big"))
 
 
-class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class Span(Value, frozen=True, tag_field="kind"):
     """Base of the distributions of spans of time."""
+
+    def draw(self, random: Random) -> Draw:
+        """What draws spans from this source of random numbers."""
+        raise TypeError(f"{type(self).__name__} defines no `draw`")
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether all that it draws is 0."""
+        return False
 
 
 class Constant(Span, frozen=True, tag="constant"):
     """Always the same."""
 
     value_s: NotNegative
+
+    @property
+    def is_zero(self) -> bool:
+        return self.value_s == 0
 
     def draw(self, random: Random) -> Draw:
         span_ns = to_ns(self.value_s)
@@ -57,9 +70,13 @@ class Uniform(Span, frozen=True, tag="uniform"):
     low_s: NotNegative
     high_s: NotNegative
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.high_s < self.low_s:
-            raise ValueError(f"high_s ({self.high_s}) must not be below low_s ({self.low_s})")
+            raise self.refused("high_s", f"must be at least low_s={self.low_s:g}")
+
+    @property
+    def is_zero(self) -> bool:
+        return self.high_s == 0
 
     def draw(self, random: Random) -> Draw:
         low_s, width_s, uniform = self.low_s, self.high_s - self.low_s, random.random
@@ -92,12 +109,16 @@ class Empirical(Span, frozen=True, tag="empirical"):
 
     values_s: Annotated[tuple[NotNegative, ...], Meta(min_length=1)]
 
+    @property
+    def is_zero(self) -> bool:
+        return not any(self.values_s)
+
     def draw(self, random: Random) -> Draw:
         values, choice = [to_ns(value_s) for value_s in self.values_s], random.choice
         return lambda _: choice(values)
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Part(Value, frozen=True):
     """One part of a mix of spans."""
 
     weight: Positive
@@ -108,6 +129,10 @@ class Mixed(Span, frozen=True, tag="mixed"):
     """Now one, now another, by weight: most are quick, some take for ever."""
 
     parts: Annotated[tuple[Part, ...], Meta(min_length=1)]
+
+    @property
+    def is_zero(self) -> bool:
+        return all(distribution(part.span).is_zero for part in self.parts)
 
     def draw(self, random: Random) -> Draw:
         draws = [drawer(part.span, random) for part in self.parts]
@@ -132,13 +157,33 @@ class OfProcess(Span, frozen=True, tag="process"):
         return to_ns(self.otherwise_s)
 
 
-AnySpan = NotNegative | Constant | Uniform | Exponential | Lognormal | Empirical | Mixed | OfProcess
-"""A number of seconds, or a distribution of them."""
+def _out_of_order(span: Any) -> str:
+    """What is wrong with `[least, most]`, "" for any other span."""
+    ordered = not isinstance(span, (tuple, list)) or span[0] <= span[1]
+    return "" if ordered else "the least comes before the most"
+
+
+_SPAN: Final = Meta(
+    extra={"check": _out_of_order, "fix": "give seconds, [least, most] or a distribution such as {kind: uniform, …}"}
+)
+Between = Annotated[tuple[NotNegative, ...], Meta(min_length=2, max_length=2)]
+"""`[least, most]` of an even distribution. Not tuple[float, float]: msgspec mixes up its limits in a union."""
+AnySpan = Annotated[
+    NotNegative | Between | Constant | Uniform | Exponential | Lognormal | Empirical | Mixed | OfProcess, _SPAN
+]
+"""Seconds: a number, `[least, most]`, or a distribution."""
 
 
 def drawer(span: AnySpan, random: Random) -> Draw:
     """What draws from a distribution."""
-    return Constant(span).draw(random) if isinstance(span, (int, float)) else span.draw(random)
+    return distribution(span).draw(random)
+
+
+def distribution(span: AnySpan) -> Span:
+    """A span as a distribution."""
+    if isinstance(span, Span):
+        return span
+    return Uniform(span[0], span[1]) if isinstance(span, (tuple, list)) else Constant(span)
 
 
 def weighted(weights: list[float], random: Random) -> Callable[[], int]:

@@ -8,9 +8,9 @@ from itertools import repeat
 from random import Random
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta
 
+from colonysim.core.values import Value
 from colonysim.kernel.randomness import NotNegative, Positive, Probability
 
 DAY_S = 86_400.0
@@ -21,7 +21,7 @@ Many = Annotated[int, Meta(ge=1, le=MANY)]
 """A number of things that are all there at once."""
 
 
-class Arrivals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class Arrivals(Value, frozen=True, tag_field="kind"):
     """Base of the arrival processes. `times` goes on for ever, unless it says otherwise."""
 
 
@@ -73,9 +73,9 @@ class Bursts(Arrivals, frozen=True, tag="bursts"):
             yield from sorted(begin_s + self.spread_s * random.random() for _ in range(self.size))
             number += 1
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.spread_s > self.every_s:
-            raise ValueError(f"spread_s ({self.spread_s:g}) must not exceed every_s ({self.every_s:g})")
+            raise self.refused("spread_s", f"must be at most every_s={self.every_s:g}")
 
 
 class Diurnal(Arrivals, frozen=True, tag="diurnal"):

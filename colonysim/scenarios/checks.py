@@ -17,6 +17,7 @@ import msgspec
 
 from colonysim.core.model import RUNNING, SECOND_NS, SUCCESS
 from colonysim.core.trace import Transition
+from colonysim.core.values import Value
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.randomness import NotNegative, to_ns
 from colonysim.scenarios.metrics import Gauges, Metrics, Quantiles, Summary
@@ -67,26 +68,33 @@ def condition(text: str, known: Sequence[str]) -> Condition:
     """Read a condition. Errors: ValueError that says how one looks and what can be asked."""
     found = _CONDITION.match(text)
     if found is None:
-        raise ValueError(f"{text!r} is no condition; write one like 'queue_depth <= 5000'")
+        raise ValueError("must be a condition such as 'queue_depth <= 5000'")
     left, sign, right = found.groups()
     try:
         other: str | float = float(right)
     except ValueError:
         other = right
     if isinstance(other, float) and not math.isfinite(other):
-        raise ValueError(f"{right!r} in {text!r} is no number to compare with; write a finite one")
+        raise ValueError(f"{right!r} must be a finite number")
     made = Condition(text.strip(), left, _OPERATORS[sign], other)
     for name in made.names:
         if name not in known:
-            raise ValueError(f"{name!r} in {text!r} cannot be asked for here; what can is {', '.join(known)}")
+            raise ValueError(f"there is no {name!r} to compare here; there are {', '.join(known)}")
     return made
 
 
 # ---------------------------------------------------------------- what is to be checked
-class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+class Check(Value, frozen=True, kw_only=True, tag_field="kind"):
     """Base of the checks; `name` is what reports call it."""
 
     name: str = ""
+
+    def check_condition(self, field: str, known: Sequence[str] = GAUGES) -> None:
+        """Errors: BadValue for a field that holds no condition on what is known."""
+        try:
+            condition(getattr(self, field), known)
+        except ValueError as error:
+            raise self.refused(field, str(error)) from None
 
 
 class Probe(Check, frozen=True, kw_only=True, tag="probe"):
@@ -100,8 +108,8 @@ class Probe(Check, frozen=True, kw_only=True, tag="probe"):
     that: str
     at: Literal["start", "end", "continuous", "storm", "calm", "faults"] = "continuous"
 
-    def __post_init__(self) -> None:
-        condition(self.that, GAUGES if self.at != "end" else (*GAUGES, *FIGURES))
+    def check(self) -> None:
+        self.check_condition("that", GAUGES if self.at != "end" else (*GAUGES, *FIGURES))
 
 
 class Eventually(Check, frozen=True, kw_only=True, tag="eventually"):
@@ -111,8 +119,8 @@ class Eventually(Check, frozen=True, kw_only=True, tag="eventually"):
     within_s: NotNegative
     after: Literal["start", "storm"] = "storm"
 
-    def __post_init__(self) -> None:
-        condition(self.that, GAUGES)
+    def check(self) -> None:
+        self.check_condition("that")
 
 
 class LeadsTo(Check, frozen=True, kw_only=True, tag="leads_to"):
@@ -122,9 +130,9 @@ class LeadsTo(Check, frozen=True, kw_only=True, tag="leads_to"):
     then: str
     within_s: NotNegative
 
-    def __post_init__(self) -> None:
-        condition(self.when, GAUGES)
-        condition(self.then, GAUGES)
+    def check(self) -> None:
+        self.check_condition("when")
+        self.check_condition("then")
 
 
 class Each(Check, frozen=True, kw_only=True, tag="each"):

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from hashlib import sha3_256
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta
 
 from colonysim.core.agenda import Event
@@ -20,6 +19,7 @@ from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import ExecutorSpec
+from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import AnySpan, Draw, NotNegative, Probability
@@ -32,7 +32,7 @@ CLOSE: Final = 1
 REGISTER: Final = 2
 
 
-class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Behaviour(Value, frozen=True, kw_only=True):
     """How an executor deals with the processes of one function.
 
     `service` is how long it holds a process, `success` how likely it then closes it as successful rather

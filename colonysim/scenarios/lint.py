@@ -21,7 +21,8 @@ from colonysim.faults.model import (
     fits,
 )
 from colonysim.faults.rule import Subject
-from colonysim.faults.triggers import Span, Times, When
+from colonysim.faults.triggers import Times, When
+from colonysim.kernel.randomness import AnySpan, distribution
 from colonysim.scenarios.arrivals import At, Once
 from colonysim.scenarios.checks import Probe
 from colonysim.scenarios.executors import ExecutorGroup
@@ -218,8 +219,8 @@ def _changes_nothing(cast: Cast, fault: AnyFault) -> str:
     return f"it changes nothing, for {nothing}" if nothing else ""
 
 
-def _is_zero(span: Span) -> bool:
-    return (max(span) if isinstance(span, tuple) else span) == 0
+def _is_zero(span: AnySpan) -> bool:
+    return distribution(span).is_zero
 
 
 # ---------------------------------------------------------------- who submits and who works

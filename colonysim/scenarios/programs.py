@@ -13,9 +13,9 @@ from string import Template
 from types import CodeType, ModuleType
 from typing import Annotated, Any, Final, NamedTuple
 
-import msgspec
 from msgspec import Meta
 
+from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import AnySpan, NotNegative
 from colonysim.programs.host import ProgramFailed
@@ -27,11 +27,12 @@ from colonysim.simulation.stock import PORT, environment
 from colonysim.wire import identity
 
 HOST: Final = "localhost"
+CODE_FIX: Final = "write file.py:function or package.module:function"
 
 """What programs run in: SDK calls reach the simulation, and these environment variables are set."""
 
 
-class ProgramGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProgramGroup(Value, frozen=True, kw_only=True):
     """Ordinary blocking code that runs in virtual time: `count` times, called `name`-1 and so on.
 
     `code` is `file.py:function`, with the file beside the scenario, or `package.module:function`. It is called with
@@ -45,7 +46,7 @@ class ProgramGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     name: str
-    code: Annotated[str, Meta(pattern=r"^[^:]+:[A-Za-z_][A-Za-z0-9_]*$")]
+    code: Annotated[str, Meta(pattern=r"^[^:]+:[A-Za-z_][A-Za-z0-9_]*$", extra={"fix": CODE_FIX})]
     count: Many = 1
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
@@ -55,9 +56,9 @@ class ProgramGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     starts: AnySpan = 0.0
     restart_after_s: NotNegative | None = None
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.registered and not self.executor_type:
-            raise ValueError(f"program {self.name!r} is registered before it starts: say as which executor_type")
+            raise self.refused("executor_type", "a program that is registered needs the type it is registered with")
 
 
 class BadProgram(ValueError):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from colonysim.core.operations.crons import AddCron, RemoveCron
 from colonysim.core.operations.generators import AddGenerator
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
+from colonysim.core.values import BadValue
 from colonysim.evidence.invariants import InvariantViolation
 from colonysim.evidence.journal import JournalErrors
 from colonysim.faults.log import Strikes
@@ -26,7 +27,6 @@ from colonysim.programs.host import ProgramFailed
 from colonysim.scenarios import recorded, vacuity
 from colonysim.scenarios.checks import Checks, Finding
 from colonysim.scenarios.executors import ExecutorGroup, Fleet
-from colonysim.scenarios.files import BadScenario
 from colonysim.scenarios.metrics import Metrics, Summary, summarise
 from colonysim.scenarios.programs import Cast
 from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
@@ -126,7 +126,7 @@ class Run:
         try:
             self.colony = ColonyClient.create(self.sim, scenario.colony)
         except Refused as refused:
-            raise BadScenario("", "colony", f"it is refused: {refused.text}") from None
+            raise BadValue(f"it is refused: {refused.text}", ("colony",)) from None
         self.fleet = Fleet(self.sim, self.colony.id, scenario.colony)
         self.cast = Cast(self.sim, self.colony, scenario.programs, scenario.base())
         self.start_ns = self.storm_end_ns = self.sim.world.now_ns
@@ -385,7 +385,8 @@ class Run:
         )
         answer = self._ask(AddCron(cron=spec))
         if not answer.ok:
-            raise BadScenario("", _path("crons", self.scenario.crons, plan), f"it is refused: {answer.body.message}")
+            path = ("crons", self.scenario.crons.index(plan))
+            raise BadValue(f"it is refused: {answer.body.message}", path)
         return str(answer.body.cron.cron_id)
 
     def _add_generator(self, plan: GeneratorPlan) -> str:
@@ -398,8 +399,8 @@ class Run:
         )
         answer = self._ask(AddGenerator(generator=spec))
         if not answer.ok:
-            path = _path("generators", self.scenario.generators, plan)
-            raise BadScenario("", path, f"it is refused: {answer.body.message}")
+            path = ("generators", self.scenario.generators.index(plan))
+            raise BadValue(f"it is refused: {answer.body.message}", path)
         return str(answer.body.generator.generator_id)
 
     def _ask(self, message: Message) -> Answer:
@@ -416,10 +417,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _path(where: str, listed: tuple[Any, ...], one: Any) -> str:
-    return f"{where}.{listed.index(one)}"
 
 
 def _as_text(spec: WorkflowSpec) -> str:

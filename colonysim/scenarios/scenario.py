@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -12,14 +13,15 @@ from msgspec import Meta
 from colonysim.core.errors import Refusal
 from colonysim.core.golang import cronexpr
 from colonysim.core.settings import Settings
-from colonysim.faults.model import AnyFault, BadFault, Plan, Swarm
+from colonysim.core.values import BadValue, Value, invalid
+from colonysim.core.values import Path as Steps
+from colonysim.faults.model import AnyFault, Plan, Swarm
 from colonysim.kernel import clock
 from colonysim.kernel.randomness import Positive
 from colonysim.scenarios import files, warnings
 from colonysim.scenarios.arrivals import MANY, At, Many, Once
 from colonysim.scenarios.checks import AnyCheck
 from colonysim.scenarios.executors import ExecutorGroup
-from colonysim.scenarios.files import BadScenario
 from colonysim.scenarios.metrics import TAU_S
 from colonysim.scenarios.programs import ProgramGroup
 from colonysim.scenarios.submissions import Submission
@@ -28,14 +30,12 @@ from colonysim.scenarios.workload import Workload, site_name
 
 _LAST_START_NS: Final = clock.parse_time("2100-12-31T23:59:59Z")
 """Times are kept in 64 bits, until 2262; storm and calm may take 31 years each, a storm without an end 100."""
+_Named = tuple[Steps, str, int]
+"""Where a name stands, the name, and how many there are of it."""
 _COPY: Final = re.compile(r"(.+)-([1-9][0-9]{0,8})", re.DOTALL)
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the parts of a scenario."""
-
-
-class Phases(Part, frozen=True):
+class Phases(Value, frozen=True, kw_only=True):
     """First a storm, then a calm.
 
     The storm ends after `storm_s`, or where that is not given with the last submission; then faults, crons and
@@ -47,7 +47,7 @@ class Phases(Part, frozen=True):
     calm_s: Positive = 86_400.0
 
 
-class CronPlan(Part, frozen=True):
+class CronPlan(Value, frozen=True, kw_only=True):
     """A cron that the first user adds at the beginning, and takes away after the storm.
 
     Either an `expression` with six fields, seconds first, or `every_s`.
@@ -59,7 +59,7 @@ class CronPlan(Part, frozen=True):
     every_s: Annotated[int, Meta(ge=1)] | None = None
     waits_for_previous: bool = False
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if bool(self.expression) == (self.every_s is not None):
             raise ValueError(f"cron {self.name!r} needs either an expression or every_s")
         if self.expression:
@@ -67,10 +67,10 @@ class CronPlan(Part, frozen=True):
                 cronexpr.parse(self.expression)
             except Refusal as refusal:
                 fix = "write six fields, seconds first, such as '0 * * * * *' for each minute"
-                raise BadScenario("", "expression", f"{refusal.text}; {fix}") from None
+                raise self.refused("expression", f"{refusal.text}; {fix}") from None
 
 
-class GeneratorPlan(Part, frozen=True):
+class GeneratorPlan(Value, frozen=True, kw_only=True):
     """A generator that the first user adds at the beginning; submissions with its name as `generator` feed it."""
 
     name: str
@@ -79,7 +79,7 @@ class GeneratorPlan(Part, frozen=True):
     timeout_s: Annotated[int, Meta(ge=-1)] = -1
 
 
-class Sites(Part, frozen=True):
+class Sites(Value, frozen=True, kw_only=True):
     """Executors for the sites of a trace: `total`, shared out by the work that each site has, one at least.
 
     Each group is called like its site and stands at that location, or has it as its type, as the trace says.
@@ -90,14 +90,14 @@ class Sites(Part, frozen=True):
     like: ExecutorGroup
 
 
-class Measure(Part, frozen=True):
+class Measure(Value, frozen=True, kw_only=True):
     """How the figures are made: `tau_s` bounds the slowdown, `bins` is how finely reports show time."""
 
     tau_s: Positive = TAU_S
     bins: Annotated[int, Meta(ge=10, le=5000)] = 600
 
 
-class Report(Part, frozen=True):
+class Report(Value, frozen=True, kw_only=True):
     """Files to write after a run; the command line's options go before."""
 
     html: str = ""
@@ -106,7 +106,7 @@ class Report(Part, frozen=True):
     summary: str = ""
 
 
-class Scenario(Part, frozen=True):
+class Scenario(Value, frozen=True, kw_only=True):
     """One run: a server, executors, clients, faults, and what must hold.
 
     `settings` are those of the server, without the seed. `faults` strike during the storm; under `swarm` it is
@@ -138,70 +138,65 @@ class Scenario(Part, frozen=True):
     journal: bool = False
     folder: str = ""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self.server()
-        groups = [(f"executors.{place}", one.name, one.count) for place, one in enumerate(self.executors)]
-        groups += [(f"programs.{place}", one.name, one.count) for place, one in enumerate(self.programs)]
+        groups: list[_Named] = [(("executors", place), one.name, one.count) for place, one in enumerate(self.executors)]
+        groups += [(("programs", place), one.name, one.count) for place, one in enumerate(self.programs)]
         _no_twins("executors and programs", groups)
         if sum(count for _, _, count in groups) > MANY:
-            raise BadScenario("", "executors", f"there are more than {MANY:,} executors and programs in all")
-        _no_twins("workload", [(f"workload.{place}", one.name, one.users) for place, one in enumerate(self.workload)])
-        _no_twins("crons", [(f"crons.{place}", one.name, 1) for place, one in enumerate(self.crons)])
-        _no_twins("generators", [(f"generators.{place}", one.name, 1) for place, one in enumerate(self.generators)])
+            raise BadValue(f"there are more than {MANY:,} executors and programs in all", ("executors",))
+        _no_twins("workload", [(("workload", place), one.name, one.users) for place, one in enumerate(self.workload)])
+        _no_twins("crons", [(("crons", place), one.name, 1) for place, one in enumerate(self.crons)])
+        _no_twins("generators", [(("generators", place), one.name, 1) for place, one in enumerate(self.generators)])
         if self.faults and self.phases.storm_s is None:
-            raise BadScenario("", "faults", "faults end with the storm: give phases.storm_s, its length")
-        try:
-            self.plan()
-        except BadFault as error:
-            raise BadScenario("", "faults", str(error)) from None
+            raise BadValue("faults end with the storm: give phases.storm_s, its length", ("faults",))
+        self.plan()
         try:
             warnings.check_patterns(self.accept)
         except ValueError as error:
-            raise BadScenario("", "accept", str(error)) from None
+            raise BadValue(str(error), ("accept",)) from None
         if self.phases.storm_s is None:
             self._check_ends()
         self._check_references()
 
     def _check_ends(self) -> None:
-        """Refuse what goes on for ever in a storm that ends with the last submission. Errors: BadScenario."""
+        """Refuse what goes on for ever in a storm that ends with the last submission. Errors: BadValue."""
         if self.crons:
-            text = "crons never end by themselves: give phases.storm_s, the length of the storm"
-            raise BadScenario("", "crons", text)
+            raise BadValue("crons never end by themselves: give phases.storm_s, the length of the storm", ("crons",))
         for place, one in enumerate(self.workload):
             if _has_no_end(one):
                 text = f"workload {one.name!r} never ends: give it a count or until_s, or give phases.storm_s"
-                raise BadScenario("", f"workload.{place}", text)
+                raise BadValue(text, ("workload", place))
 
     def _check_references(self) -> None:
-        """Refuse names of generators and workloads that are not there. Errors: BadScenario."""
+        """Refuse names of generators and workloads that are not there. Errors: BadValue."""
         generators = [generator.name for generator in self.generators]
         for place, one in enumerate(self.workload):
             for submission in one.mix:
                 if submission.generator and submission.generator not in generators:
                     known = ", ".join(generators) or "none"
                     text = f"there is no generator {submission.generator!r}; there is {known}"
-                    raise BadScenario("", f"workload.{place}.mix", text)
+                    raise BadValue(text, ("workload", place, "mix"))
         if self.sites is not None and self.sites.workload not in [one.name for one in self.workload if one.trace]:
             text = f"there is no workload {self.sites.workload!r} with a trace"
-            raise BadScenario("", "sites.workload", text)
+            raise BadValue(text, ("sites", "workload"))
 
     def server(self, seed: int | None = None) -> Settings:
-        """The settings of the server. Errors: BadScenario."""
+        """The settings of the server. Errors: BadValue."""
         if "seed" in self.settings:
             text = "the seed is a field of the scenario itself, beside `settings`"
-            raise BadScenario("", "settings.seed", text)
-        settings = {name: _whole(given) for name, given in self.settings.items()}
-        for name, given in settings.items():
-            try:
-                one = Settings().overridden(**{name: given})
-                if name == "start" and not 0 <= clock.parse_time(one.start) <= _LAST_START_NS:
-                    raise ValueError(f"{one.start} is too early or too late; start in the years 1970 to 2100")
-            except ValueError as error:
-                raise BadScenario("", f"settings.{name}", f"{error}{files.instead(str(error), given)}") from None
-        return Settings().overridden(**{**settings, "seed": self.seed if seed is None else seed})
+            raise BadValue(text, ("settings", "seed"))
+        try:
+            settings = Settings().overridden(**{**self.settings, "seed": self.seed if seed is None else seed})
+        except BadValue as error:
+            raise error.within(("settings",)) from None
+        if "start" in self.settings and not 0 <= _time_of(settings.start) <= _LAST_START_NS:
+            why = "is too early or too late; start in the years 1970 to 2100"
+            raise invalid(("start",), settings.start, why).within(("settings",))
+        return settings
 
     def plan(self) -> Plan:
-        """The faults, which end with the storm. Errors: BadFault."""
+        """The faults, which end with the storm. Errors: BadValue."""
         return Plan(faults=self.faults, until_s=self.phases.storm_s, swarm=self.swarm)
 
     def base(self) -> Path:
@@ -224,9 +219,12 @@ class Scenario(Part, frozen=True):
         return files.schema(cls)
 
 
-def _whole(value: Any) -> Any:
-    """A whole number that is written like 1e3 as one."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _time_of(text: str) -> int:
+    """A time of the settings in nanoseconds. Errors: BadValue."""
+    try:
+        return clock.parse_time(text)
+    except ValueError as error:
+        raise BadValue(str(error), ("settings", "start")) from None
 
 
 def _has_no_end(workload: Workload) -> bool:
@@ -234,21 +232,21 @@ def _has_no_end(workload: Workload) -> bool:
     return not ends and workload.count is None and workload.until_s is None
 
 
-def _no_twins(where: str, groups: list[tuple[str, str, int]]) -> None:
+def _no_twins(where: str, groups: Sequence[_Named]) -> None:
     """Refuse names that two would have: `count` things of a name are called name-1, name-2 and so on.
 
-    Groups are given by path, name and count. Errors: BadScenario.
+    Groups are given by path, name and count. Errors: BadValue.
     """
     counts: dict[str, int] = {}
     for path, name, count in groups:
         if name in counts:
-            raise BadScenario("", path, f"{where}: two are called {name!r}; names must differ")
+            raise BadValue(f"{where}: two are called {name!r}; names must differ", path)
         counts[name] = count
     for path, name, count in groups:
         copy = _COPY.fullmatch(name) if count == 1 else None
         if copy is not None and 1 < counts.get(copy[1], 0) >= int(copy[2]):
             several = f"the {counts[copy[1]]} of {copy[1]!r} are called {copy[1]}-1 and so on"
-            raise BadScenario("", path, f"{where}: two are called {name!r}, for {several}; names must differ")
+            raise BadValue(f"{where}: two are called {name!r}, for {several}; names must differ", path)
 
 
 def groups_of(scenario: Scenario, recording: Recording | None = None) -> list[ExecutorGroup]:

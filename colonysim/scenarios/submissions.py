@@ -7,7 +7,6 @@ from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Final, NamedTuple
 
-import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
@@ -17,6 +16,7 @@ from colonysim.core.operations.processes import PRIORITY_LIMIT, SubmitFuncSpec
 from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.protocol import Message
 from colonysim.core.specs import Conditions, FunctionSpec, WorkflowSpec
+from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import AnySpan, Positive
 from colonysim.scenarios.traces import read_workflow
@@ -35,7 +35,7 @@ class Node(NamedTuple):
     run_s: float | None = None
 
 
-class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class Shape(Value, frozen=True, tag_field="kind"):
     """Base of the shapes of workflows."""
 
 
@@ -73,10 +73,10 @@ class MapReduce(Shape, frozen=True, tag="map_reduce"):
     maps: Size
     reductions: Size = 1
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if self.maps * self.reductions > _MOST_DEPENDENCIES:
-            text = f"{self.maps:,} maps and {self.reductions:,} reductions have too many dependencies between them"
-            raise ValueError(f"{text}: {_MOST_DEPENDENCIES:,} at most")
+            why = f"{self.maps:,} maps and so many reductions have more than {_MOST_DEPENDENCIES:,} dependencies"
+            raise self.refused("reductions", f"{why} between them")
 
     def nodes(self, base: Path) -> list[Node]:
         maps = [Node(f"map{i}", (), "map") for i in range(self.maps)]
@@ -97,7 +97,7 @@ class Recorded(Shape, frozen=True, tag="wfformat"):
 AnyShape = Chain | FanOut | Diamond | MapReduce | Recorded
 
 
-class Submission(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Submission(Value, frozen=True, kw_only=True):
     """One kind of thing that is submitted, `weight` times as often as one with weight 1.
 
     Fields are those of a function spec and of its conditions. `run_s` becomes the first argument, for executors

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -18,6 +18,7 @@ from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.operations.users import AddUser
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.specs import Conditions, User
+from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import NotNegative, Positive
@@ -29,7 +30,7 @@ from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 
 
-class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Trace(Value, frozen=True, kw_only=True):
     """A recorded workload: SWF or CSV, packed or not; a relative path starts at the scenario's folder.
 
     `first` and `count` cut a piece out of the file, which is then sorted by the time of submission; `speed` 2 makes
@@ -43,7 +44,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     first: Annotated[int, Meta(ge=0)] = 0
     count: Count | None = None
     speed: Positive = 1.0
-    sites: Annotated[str, Meta(pattern="^(location|type|ignore)$")] = "location"
+    sites: Literal["location", "type", "ignore"] = "location"
 
     def kind(self, base: Path) -> str:
         """The format, which the name tells where it is not given. Errors: BadTrace."""
@@ -65,7 +66,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return recording
 
 
-class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Workload(Value, frozen=True, kw_only=True):
     """One stream of submissions: `arrivals` of a `mix`, or a recorded `trace`.
 
     It lasts from `from_s` to `until_s`, where that is given, else to the end of the storm; `count` is an upper
@@ -75,7 +76,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     name: str
     arrivals: AnyArrivals | None = None
-    mix: tuple[Submission, ...] = (Submission(),)
+    mix: Annotated[tuple[Submission, ...], Meta(min_length=1)] = (Submission(),)
     trace: Trace | None = None
     users: Many = 1
     from_s: NotNegative = 0.0
@@ -84,13 +85,11 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     resends: Annotated[int, Meta(ge=0)] = 0
     resend_s: Positive = 1.0
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         if (self.arrivals is None) == (self.trace is None):
             raise ValueError(f"workload {self.name!r} needs either arrivals or a trace")
-        if not self.mix:
-            raise ValueError(f"the mix of workload {self.name!r} is empty")
         if self.until_s is not None and self.until_s < self.from_s:
-            raise ValueError(f"until_s ({self.until_s:g}) must not be before from_s ({self.from_s:g})")
+            raise self.refused("until_s", f"must be at least from_s={self.from_s:g}")
 
 
 class Arrive(Event, frozen=True, gc=False):

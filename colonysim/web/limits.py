@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Annotated, Final, Protocol
 
-import msgspec
 from msgspec import Meta
+
+from colonysim.core.values import BadValue, Value, read_texts
 
 if sys.platform != "win32":
     import resource
@@ -23,7 +24,7 @@ Bytes = Annotated[int, Meta(ge=1, le=2**50)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Limits(Value, frozen=True, kw_only=True):
     """The bounds of a server. The reference has only those of heads and of idle connections."""
 
     body_bytes: Bytes = 64 * MIB
@@ -65,14 +66,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if not equals:
                 raise ValueError(f"a limit is NAME=VALUE, such as body_bytes=100000000, not {text!r}")
             if (name := name.strip()) not in cls.__struct_fields__:
-                raise ValueError(f"there is no limit {name!r}; the limits are {', '.join(cls.__struct_fields__)}")
+                raise BadValue(f"there is no limit {name!r}; the limits are {', '.join(cls.__struct_fields__)}")
             fields[name] = value.strip()
-        try:
-            return msgspec.convert(fields, cls, strict=False)
-        except msgspec.ValidationError as error:
-            what, _, place = str(error).partition(" - at `$.")
-            name = place.rstrip("`")
-            raise ValueError(f"{name}={fields.get(name)} cannot be: {what[:1].lower()}{what[1:]}") from None
+        return read_texts(cls, fields)
 
 
 DEFAULTS: Final = Limits()

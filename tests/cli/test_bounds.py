@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -49,20 +50,21 @@ def test_a_setting_beyond_its_range_is_refused_with_the_range(name: str) -> None
     assert bounds is not None, f"the setting {name} has no bounds"
     least, most = bounds
     for value in (least - 1, most + 1, 10**20, -(10**20), 10**400):
-        with pytest.raises(ValueError, match=rf"{name}[= ].*from {least} to {most}"):
+        refusal = rf"{name}[= ].*(at least {least}|at most {most:,}|from {least} to {most}|more than 64 bits)"
+        with pytest.raises(ValueError, match=refusal):
             Settings().overridden(**{name: value})
         if abs(value) < 10**100:
-            with pytest.raises(ValueError, match=rf"{name}[= ].*from {least} to {most}"):
+            with pytest.raises(ValueError, match=refusal):
                 Settings.from_texts({name: str(value)})
             done = CliRunner().invoke(main.app, ["serve", "--set", f"{name}={value}"])
             assert done.exit_code == 2
-            assert str(most) in "".join(done.output.split())
+            assert re.search(refusal, " ".join(done.output.split()))
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [1.5, "many", None, [1], True, float("nan"), float("inf")])
 def test_a_setting_of_another_type_is_refused(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"{name}=.* cannot be: .*; take a whole number from"):
+    with pytest.raises(ValueError, match=rf"invalid {name}=.*: (expected int, got|must be a finite number)"):
         Settings().overridden(**{name: value})
 
 
@@ -82,7 +84,7 @@ def test_a_server_works_at_both_ends_of_a_setting_s_range(name: str) -> None:
 
 @pytest.mark.parametrize("name", NUMERIC_LIMITS)
 def test_a_limit_of_the_web_server_has_an_upper_bound(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name}={10**18} cannot be: .*<="):
+    with pytest.raises(ValueError, match=rf"invalid {name}={10**18}: must be at most"):
         Limits.from_texts([f"{name}={10**18}"])
 
 

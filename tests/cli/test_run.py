@@ -203,7 +203,7 @@ def test_validate_says_what_a_run_would_miss_or_count_in_another_way(scenario: P
         (
             "crons: [{name: c, expression: '* * * * *', submit: {}}]",
             12,
-            "crons.0.expression: expected exactly 6 fields",
+            "crons.0.expression: invalid expression='* * * * *': expected exactly 6 fields",
         ),
         ("seed: 4", 12, "the key 'seed' is given twice, first in line 5"),
     ],

@@ -115,7 +115,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["run", "x" * 5000], "File name too long"),
     (["run", "s.yaml", "extra"], "extra"),
     (["run", "s.yaml", "--set", "executors.9.count=1"], "entries 0 to 0"),
-    (["run", "s.yaml", "--set", "executors.0.count=nan"], "executors.0.count"),
+    (["run", "s.yaml", "--set", "executors.0.count=nan"], "executors.0.count: invalid count='nan'"),
     (["run", "s.yaml", "--set", f"name={LATIN}"], "cannot stand here"),
     (["run", "s.yaml", "--set", f"name={DEEP}"], "--set name="),
     (["sweep", "s.yaml", "--vary", "seed=1..inf"], "is no range"),
@@ -139,7 +139,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["verify", "case.json", "--url", "http://127.0.0.1:99999"], "is no address of a server"),
     (["verify", "case.json", "--url", "http://[::1"], "is no address of a server"),
     (["verify", "case.json", "--url", "https://127.0.0.1"], "is no address of a server"),
-    (["verify", "case.json", "--timezone", ""], "unknown time zone ''"),
+    (["verify", "case.json", "--timezone", ""], "invalid timezone='': unknown time zone"),
     # ------------------------------------------------ servers
     (["serve", "--set", f"server_key={KEY}"], "server_key is no private key"),
     (["serve", "--set", f"server_key={'f' * 64}"], "server_key is no private key"),

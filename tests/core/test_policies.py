@@ -90,5 +90,5 @@ def test_a_process_that_comes_back_is_ranked_anew_and_snapshots_keep_the_order(p
 
 
 def test_an_unknown_policy_is_told_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="policy=luck cannot be"):
+    with pytest.raises(ValueError, match="invalid policy='luck': must be reference or"):
         Simulation(policy="luck")

@@ -120,11 +120,11 @@ def test_what_counts_as_getting_there(until: str, passed: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("queue_depth", "no condition"),
-        ("queue_depth =< 3", "no condition"),
-        ("queue_dept < 3", "'queue_dept'.*cannot be asked for.*queue_depth"),
+        ("queue_depth", "must be a condition such as"),
+        ("queue_depth =< 3", "must be a condition such as"),
+        ("queue_dept < 3", "there is no 'queue_dept' to compare here; there are .*queue_depth"),
         ("running < capacity", "'capacity'"),
-        ("waiting_s.p95 < 3", "cannot be asked for here"),
+        ("waiting_s.p95 < 3", "there is no .* to compare here"),
     ],
 )
 def test_a_condition_that_makes_no_sense_is_told(text: str, words: str) -> None:

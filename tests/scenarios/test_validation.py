@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from colonysim.core.values import BadValue
 from colonysim.scenarios import files
 from colonysim.scenarios.files import BadScenario
 from colonysim.scenarios.metrics import Metrics
@@ -84,7 +85,7 @@ def test_the_rest_is_checked_where_a_trace_is_not_there() -> None:
     text = TRACE.replace("FILE", "nowhere.swf") + "sites: {workload: t, total: 2, like: {name: n}}\n"
     assert check(Scenario.read(text))[0] == ["nowhere.swf is not there; a run needs it"]
     generator = "generators: [{name: g, trigger: 99999999999, submit: {workflow: {kind: wfformat, file: no.json}}}]\n"
-    with pytest.raises(BadScenario, match="it is refused"):
+    with pytest.raises(BadValue, match="it is refused"):
         check(Scenario.read(text + generator))
 
 
@@ -107,7 +108,7 @@ def test_notes_on_recorded_workloads_are_in_the_result_and_of_validate(tmp_path:
 def test_the_line_of_what_is_refused_at_the_start_is_found_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(f"{BASE}\ngenerators:\n  - {{name: g, trigger: 99999999999, submit: {{}}}}\n")
-    with pytest.raises(BadScenario) as refused:
+    with pytest.raises(BadValue) as refused:
         check(Scenario.load(path))
     assert str(files.located(refused.value, path)).startswith(f"{path}:5: generators.0: it is refused")
     path.write_text("[")
@@ -171,7 +172,7 @@ def begin(scenario: Scenario) -> None:
 def refusal(ask: Callable[[], object]) -> str:
     try:
         ask()
-    except (BadScenario, BadTrace, BadProgram) as error:
+    except (BadValue, BadTrace, BadProgram) as error:
         return type(error).__name__
     return ""
 

@@ -381,8 +381,8 @@ def test_calls_tell_what_was_asked_and_answered() -> None:
     ("settings", "text"),
     [
         ({"colour": "red"}, "there is no setting 'colour'; the settings are seed"),
-        ({"seed": "x"}, "seed=x cannot be: expected `int`, got `str`"),
-        ({"timezone": "Atlantis"}, "unknown time zone 'Atlantis'"),
+        ({"seed": "x"}, "invalid seed='x': expected int, got str"),
+        ({"timezone": "Atlantis"}, "invalid timezone='Atlantis': unknown time zone"),
         ({"start": "soon"}, "no RFC 3339 time"),
         ({"server_key": "ff"}, "64 hex digits"),
         ({"cleanup_interval_s": 0}, "cleanup_interval_s"),
