@@ -8,7 +8,6 @@ All times are seconds since the start of the run. What lasts needs an end: `unti
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
@@ -29,13 +28,14 @@ from colonysim.faults.triggers import (
     check_window,
     fits,
 )  # fmt: skip
+from colonysim.kernel import randomness
 from colonysim.kernel.randomness import MOST, AnySpan, NotNegative, Positive, Probability
 
 __all__ = [
     "HAZARDS", "KINDS", "ActorFault", "After", "AnswerWith", "AnyFault", "BadFault", "ClockSkew", "Crash",
     "Delay", "Disconnect", "Duplicate", "Fault", "Hazard", "HazardName", "LoseReply", "LoseRequest",
     "Malformed", "Match", "MessageFault", "Names", "Partition", "Pause", "Plan", "Reorder", "Restart", "Role",
-    "ServerFault", "SlowDown", "Span", "Swarm", "Times", "Victim", "When", "chance", "check_end", "fits",
+    "ServerFault", "SlowDown", "Span", "Swarm", "Times", "Victim", "When", "check_end", "fits",
     "kind_of", "named", "read_faults",
 ]  # fmt: skip
 
@@ -317,16 +317,11 @@ class Plan(Value, frozen=True, kw_only=True, omit_defaults=True):
         faults = [fault for fault in self.faults if fault.enabled]
         if self.swarm is None:
             return tuple(faults)
-        draws = [(chance(seed, f"swarm/{fault.name}").random(), fault) for fault in faults]
+        draws = [(randomness.source(seed, f"swarm/{fault.name}").random(), fault) for fault in faults]
         drawn = sorted(draws, key=lambda draw: draw[0])
         count = max(sum(draw < self.swarm.keep for draw, _ in draws), self.swarm.at_least)
         kept = {fault.name for _, fault in drawn[:count]}
         return tuple(fault for fault in faults if fault.name in kept)
-
-
-def chance(seed: int, name: str) -> random.Random:
-    """The source of one fault's chance, and of nothing else's."""
-    return random.Random(f"{seed}/fault/{name}")
 
 
 def named(faults: Iterable[AnyFault], taken: Iterable[str] = ()) -> tuple[AnyFault, ...]:

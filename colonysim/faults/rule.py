@@ -8,7 +8,7 @@ from typing import Any
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Message
 from colonysim.core.world import World
-from colonysim.faults.model import After, Fault, Match, Span, Times, When, chance, fits
+from colonysim.faults.model import After, Fault, Match, Span, Times, When, fits
 from colonysim.kernel import randomness
 
 _NEVER_NS = 1 << 62
@@ -102,10 +102,7 @@ class Rule:
         self.start_ns = start_ns
         self.begun_ns = begun_ns
         self.end_ns = _NEVER_NS if end_ns is None else end_ns
-        self.chance = chance(seed, fault.name)
-        self.luck = 0.0
-        self._span_chance = chance(seed, f"{fault.name}/spans")
-        self._drawn: dict[Span, int] = {}
+        self.chance = randomness.source(seed, f"fault/{fault.name}")
         self.until_ns = 0
         self.seen = 0
         self.struck = 0
@@ -145,10 +142,8 @@ class Rule:
         return True
 
     def strike(self) -> None:
-        """Count a strike; its spans of time are to be drawn anew."""
+        """Count a strike."""
         self.struck += 1
-        self.luck = self.chance.random()
-        self._drawn.clear()
 
     def lasts_until(self, until_ns: int) -> None:
         """What it has begun lasts until then at least: strikes that overlap end together, with the last of them."""
@@ -179,12 +174,8 @@ class Rule:
         return due_ns if due_ns <= last_ns else None
 
     def span_ns(self, span: Span) -> int:
-        """A span of time in nanoseconds, drawn once for each strike."""
+        """A span of time in nanoseconds: the same throughout a strike, and whatever happens to other strikes."""
         if isinstance(span, (int, float)):
             return round(span * SECOND_NS)
-        if isinstance(span, tuple):
-            least, most = span
-            return round((least + (most - least) * self.luck) * SECOND_NS)
-        if span not in self._drawn:
-            self._drawn[span] = randomness.drawer(span, self._span_chance)(None)
-        return self._drawn[span]
+        source = randomness.source(self.seed, f"fault/{self.name}/strike/{self.struck}")
+        return randomness.drawer(span, source)(None)

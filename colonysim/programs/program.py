@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from colonysim.core.model import SECOND_NS
 from colonysim.faults.injector import Faults
+from colonysim.kernel import randomness
 from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending, Waiter
@@ -86,7 +86,7 @@ class Program:
         self.steps_at_ns = -1
         self.thread: threading.Thread | None = None
         seed = self._kernel.world.settings.seed
-        self.random = random.Random(f"{seed}/program/{self.name}/{self.lives}")
+        self.random = randomness.source(seed, f"program/{self.name}/{self.lives}")
 
     @property
     def over(self) -> bool:

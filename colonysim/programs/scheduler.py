@@ -6,7 +6,6 @@ itself: to one that is ready, drawn from the seed, or, when nobody is, after let
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from colonysim.core.model import SECOND_NS
 from colonysim.faults.injector import Faults
+from colonysim.kernel import randomness
 from colonysim.kernel.actors import cpu_time_ns
 from colonysim.kernel.clock import LAST_NS, show_span
 from colonysim.kernel.driver import Driver
@@ -41,7 +41,7 @@ class Programs:
         self.acting: Program | None = None
         self.failures: list[BaseException] = []
         self._restarts: dict[str, int] = {}
-        self._chance = random.Random(f"{kernel.world.settings.seed}/turns")
+        self._chance = randomness.source(kernel.world.settings.seed, "turns")
         self._gate = threading.Lock()  # of whoever runs the programs
         self._gate.acquire()
         self._runner: object | None = None  # who runs the programs, if anybody; changed under the lock
