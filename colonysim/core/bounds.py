@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import Final, Generic, Protocol, TypeVar
-
-from colonysim.core.model import Process
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 Order = tuple[int, int]
 _NEVER: Final[Order] = (2**80, 0)
 
 
-class Sized(Protocol):
+class Ordered(Protocol):
+    """What stands in a run, with its place in the order of all."""
+
+    @property
+    def rank(self) -> int: ...
+    @property
+    def serial(self) -> int: ...
+
+
+H = TypeVar("H", bound=Ordered)
+H_co = TypeVar("H_co", bound=Ordered, covariant=True)
+
+
+class Sized(Protocol[H_co]):
     """A run: what each of its processes asks for, and which of them is the first."""
 
     number: int
     cpu_milli: int
     memory_bytes: int
 
-    def head(self) -> Process | None: ...
+    def head(self) -> H_co | None: ...
 
 
 class Fitting(Protocol):
@@ -27,7 +38,7 @@ class Fitting(Protocol):
     def fits(self, cpu_milli: int, memory_bytes: int) -> bool: ...
 
 
-R = TypeVar("R", bound=Sized)
+R = TypeVar("R", bound=Sized[Any])
 
 
 class Node(Generic[R]):
@@ -55,7 +66,7 @@ class Node(Generic[R]):
         self.first = min(self.left.first, self.right.first)
 
 
-class Tree(Generic[R]):
+class Tree(Generic[R, H]):
     """The runs of a lane, halved by CPU and memory in turn down to single ones.
 
     An assign looks at the parts in the order of their firsts and at none that asks for too much at least. A head
@@ -85,7 +96,11 @@ class Tree(Generic[R]):
             leaf.run = None
             _mend(leaf, _NEVER)
 
-    def best(self, demand: Fitting) -> tuple[R, Process] | None:
+    def runs(self) -> list[R]:
+        """The runs in the tree that have not been discarded."""
+        return [leaf.run for leaf in self.leaves.values() if leaf.run is not None]
+
+    def best(self, demand: Fitting) -> tuple[R, H] | None:
         """The first head among the runs that fit, with its run."""
         number = 0
         near: list[tuple[Order, int, Node[R]]] = [(self._root.first, 0, self._root)]

@@ -177,7 +177,7 @@ class Lane:
         self.cpu_steps: list[int] = []
         self.memory_steps: list[int] = []
         self.asked = self.filled = 0  # calls, and runs that have gone into views
-        self.tree: Tree[Run] | None = None
+        self.tree: Tree[Run, Process] | None = None
         self.fresh: dict[int, Run] = {}
 
     def add(self, run: Run) -> None:

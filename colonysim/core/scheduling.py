@@ -8,15 +8,13 @@ the first head among the runs it can serve. Rules: docs/protocol/b-processes.md 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
-from itertools import chain, islice
+from itertools import islice
 from typing import Final, TypeVar
-
-import msgspec
 
 from colonysim.core.lanes import Demand, Lane, Run, RunKey, order_of
 from colonysim.core.model import Process
 from colonysim.core.policies import Policy, Shares, reference
+from colonysim.core.waiters import Poll, Request, Waiters
 
 MAX_COUNT: Final = 127
 """Quirk: nodes, processes and processes per node beyond this are never given out."""
@@ -27,30 +25,18 @@ _RUNS_BEFORE_PRUNING: Final = 63
 __all__ = ["MAX_COUNT", "Demand", "Poll", "Pool", "Queues", "Run", "order_of"]
 
 K = TypeVar("K")
-Amounts = tuple[int | None, int | None]
-
-
-class Poll(msgspec.Struct):
-    """A parked assign call. `met_pause`: its last try found the colony paused; `turn`: when it hears of something."""
-
-    ticket: int
-    demand: Demand
-    timer: int
-    met_pause: bool = False
-    turn: int = 0
 
 
 class Pool:
     """Everything that waits in one colony for one type of executor: processes and parked calls."""
 
-    __slots__ = ("by_name", "lanes", "polls", "prune_at", "runs")
+    __slots__ = ("lanes", "prune_at", "runs", "waiters")
 
     def __init__(self) -> None:
         self.runs: dict[RunKey, Run] = {}
         self.prune_at = _RUNS_BEFORE_PRUNING  # so many runs are looked through for empty ones
         self.lanes: dict[tuple[str, str | None], Lane] = {}
-        self.polls: dict[str, dict[Amounts, dict[int, Poll]]] = {}  # by location and amounts
-        self.by_name: dict[str, dict[int, Poll]] = {}
+        self.waiters = Waiters()
 
     def enter(self, run: Run) -> None:
         """Put a new run into its lanes."""
@@ -104,9 +90,9 @@ class Queues:
         self.pools: dict[tuple[str, str], Pool] = {}
         self.held: dict[str, Process] = {}  # waiting, but for nobody: blocked by parents, or asking too much
         self.polls: dict[int, Poll] = {}
-        self.parked: dict[str, dict[str, dict[int, Poll]]] = {}  # by executor type and location, of all colonies
+        self.parked: dict[str, dict[str | None, dict[int, Poll]]] = {}  # of all colonies: by executor type and location
         self.pause_polls: dict[str, dict[int, Poll]] = {}
-        self._runs_made = self._turns = 0
+        self._runs_made = 0
 
     # ------------------------------------------------------------ processes
     def push(self, process: Process) -> None:
@@ -185,12 +171,10 @@ class Queues:
         if poll.met_pause:
             self.pause_polls.setdefault(demand.colony, {})[poll.ticket] = poll
             return
-        self._turns = poll.turn = self._turns + 1
-        self.parked.setdefault(demand.executor_type, {}).setdefault(demand.location, {})[poll.ticket] = poll
-        pool = self._pool_at(demand.colony, demand.executor_type)
-        amounts = (demand.cpu_milli, demand.memory_bytes)
-        pool.polls.setdefault(demand.location, {}).setdefault(amounts, {})[poll.ticket] = poll
-        pool.by_name.setdefault(demand.name, {})[poll.ticket] = poll
+        by_location = self.parked.setdefault(demand.executor_type, {})
+        for location in (None, demand.location):
+            by_location.setdefault(location, {})[poll.ticket] = poll
+        self._pool_at(demand.colony, demand.executor_type).waiters.park(poll)
 
     def unpark(self, ticket: int) -> Poll | None:
         """Take a parked call out, wherever it stands; None if it is not parked."""
@@ -202,15 +186,11 @@ class Queues:
             _drop(self.pause_polls, demand.colony, ticket)
             return poll
         by_location = self.parked[demand.executor_type]
-        _drop(by_location, demand.location, ticket)
+        for location in (None, demand.location):
+            _drop(by_location, location, ticket)
         if not by_location:
             del self.parked[demand.executor_type]
-        pool = self.pools[demand.colony, demand.executor_type]
-        here = pool.polls[demand.location]
-        _drop(here, (demand.cpu_milli, demand.memory_bytes), ticket)
-        if not here:
-            del pool.polls[demand.location]
-        _drop(pool.by_name, demand.name, ticket)
+        self.pools[demand.colony, demand.executor_type].waiters.unpark(poll)
         return poll
 
     def waiter(self, process: Process) -> Poll | None:
@@ -220,25 +200,23 @@ class Queues:
         it may be assigned to any that differs in case.
         """
         pool = self.pools.get((process.colony, process.spec.conditions.executortype))
-        if pool is None or not pool.by_name or process.process_id in self.held:
+        if pool is None or not pool.waiters.groups or process.process_id in self.held:
             return None
         names = self._names(process)
+        location = process.spec.conditions.locationname or None
+        request = Request(process.resources.cpu_milli, process.resources.memory_bytes)
         if names is None:
-            location = process.spec.conditions.locationname
-            places = (pool.polls.get(location, {}),) if location else pool.polls.values()
-            candidates: Iterable[Poll] = (next(iter(polls.values())) for here in places for polls in here.values())
-        else:
-            named = (pool.by_name.get(name, {}) for name in names)
-            candidates = chain.from_iterable(polls.values() for polls in named)
-        fitting = [poll for poll in candidates if _wakes(process, poll.demand)]
-        return min(fitting, key=_ticket, default=None)
+            return pool.waiters.longest(location, None, request)
+        found = (pool.waiters.longest(location, name, request) for name in names)
+        return min((poll for poll in found if poll is not None), key=_ticket, default=None)
 
     def pass_turn(self, poll: Poll) -> None:
         """It has heard of a process, and if it still waits, others hear of the next ones first."""
         if poll.ticket in self.polls and not poll.met_pause:
-            here = self.parked[poll.demand.executor_type][poll.demand.location]
-            here[poll.ticket] = here.pop(poll.ticket)
-            self._turns = poll.turn = self._turns + 1
+            by_location = self.parked[poll.demand.executor_type]
+            for location in (None, poll.demand.location):
+                here = by_location[location]
+                here[poll.ticket] = here.pop(poll.ticket)
 
     def bystander(self, process: Process) -> Poll | None:
         """The call whose turn it is among those that hear of a process, whether they can take it or not.
@@ -254,7 +232,7 @@ class Queues:
         if location:
             polls = by_location.get(location) or by_location.get("")
             return next(iter(polls.values())) if polls else None
-        return min((next(iter(polls.values())) for polls in by_location.values()), key=_turn)
+        return next(iter(by_location[None].values()))
 
     # ------------------------------------------------------------ keys
     def _names(self, process: Process) -> tuple[str, ...] | None:
@@ -296,17 +274,6 @@ class Queues:
 
 def _ticket(poll: Poll) -> int:
     return poll.ticket
-
-
-def _turn(poll: Poll) -> int:
-    return poll.turn
-
-
-def _wakes(process: Process, demand: Demand) -> bool:
-    location = process.spec.conditions.locationname
-    if location and location != demand.location:
-        return False
-    return demand.fits(process.resources.cpu_milli, process.resources.memory_bytes)
 
 
 def _drop(table: dict[K, dict[int, Poll]], key: K, ticket: int) -> None:

@@ -278,7 +278,7 @@ DERIVED = {
     },
     Queues: {
         "exclusive", "policy", "pools", "held", "_runs_made",  # made again from the settings and the processes
-        "polls", "parked", "pause_polls", "_turns", "shares",  # of those who wait; the shares are below
+        "polls", "parked", "pause_polls", "shares",  # of those who wait; the shares are below
     },
     Agenda: {"heap", "_events", "last_ticket"},
     Shares: {"turn", "last_turns"},

@@ -406,7 +406,7 @@ def test_in_long_histories_signals_go_to_whom_a_plain_list_names(exclusive: bool
     while history.lists.calls:
         history.unpark()
     assert history.queues.polls == history.queues.parked == history.queues.pause_polls == {}
-    assert all(pool.polls == pool.by_name == {} for pool in history.queues.pools.values())
+    assert all(pool.waiters.groups == pool.waiters.indexes == {} for pool in history.queues.pools.values())
 
 
 KINDS = ["submit", "submit", "submit", "release", "take", "take", "back", "cancel", "look", "park", "unpark", "signal"]
