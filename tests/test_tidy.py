@@ -215,7 +215,8 @@ def test_state_changes_only_in_transitions() -> None:
         copies = {
             target.id
             for node in ast.walk(tree)
-            if isinstance(node, ast.Assign) and ".copy()" in ast.unparse(node.value)
+            if isinstance(node, ast.Assign)
+            and any(made in ast.unparse(node.value) for made in (".copy()", ".picture()"))
             for target in node.targets
             if isinstance(target, ast.Name)
         }

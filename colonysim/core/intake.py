@@ -145,7 +145,11 @@ def attribute_id(process_id: str, key: str, attribute_type: int) -> str:
 def add_attribute(world: World, process: Process, attribute: Attribute) -> None:
     world.attributes[attribute.attributeid] = attribute
     world.attribute_times[attribute.attributeid] = world.now_ns
-    process.attributes += (attribute,)
+    if not process.attributes:
+        process.attributes = [attribute]
+    else:
+        assert type(process.attributes) is list
+        process.attributes.append(attribute)
 
 
 def _resources(spec: FunctionSpec) -> Resources:

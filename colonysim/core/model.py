@@ -1,7 +1,8 @@
 """What the server keeps: the records that change. All times are integer nanoseconds since 1970 UTC.
 
 The records are mutable and belong to the world; what leaves it is a copy. Their sequences are tuples
-or are replaced as a whole, so a shallow copy is a true picture of that moment.
+or are replaced as a whole, so a shallow copy is a true picture of that moment; `Process.picture` is one where
+a process may have attributes.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class Process(Record, gc=False):
     wait_deadline_ns: int = ZERO_TIME_NS
     exec_deadline_ns: int = ZERO_TIME_NS
     retries: int = 0
-    attributes: tuple[Attribute, ...] = ()
+    attributes: list[Attribute] | tuple[Attribute, ...] = ()
     wait_for_parents: bool = False
     parents: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
@@ -126,6 +127,13 @@ class Process(Record, gc=False):
     pending_parents: int = 0  # parents that have not succeeded, one counted as often as it is listed
     timer_s: int = 0  # the release tick that looks at the process next; 0 for none
     rank: int = 0  # its place among those that wait, given by the policy; the lowest goes first
+
+    def picture(self) -> Process:
+        """Return the process as it is now. Unlike a copy it does not share the list that takes new attributes."""
+        picture = self.copy()
+        if picture.attributes:
+            picture.attributes = tuple(picture.attributes)
+        return picture
 
 
 class ProcessGraph(Record):

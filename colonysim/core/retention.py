@@ -38,9 +38,11 @@ def run(world: World, _: Retention) -> None:
     """
     world.retention = None
     limit_ns = world.now_ns - world.settings.retention_policy_s * SECOND_NS
-    for attribute in list(world.attributes.values()):
-        if attribute.state == SUCCESS and world.attribute_times[attribute.attributeid] < limit_ns:
-            world.remove_attribute(attribute)
+    world.remove_attributes(
+        attribute
+        for attribute in world.attributes.values()
+        if attribute.state == SUCCESS and world.attribute_times[attribute.attributeid] < limit_ns
+    )
     if world.logs and world.logs[0].timestamp < limit_ns:
         world.keep_logs(lambda log: log.timestamp >= limit_ns)
     for graph in list(world.graphs.values()):

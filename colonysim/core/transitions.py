@@ -127,7 +127,7 @@ def set_attribute_states(world: World, process: Process) -> None:
         attribute = msgspec.structs.replace(attribute, state=process.state)
         world.attributes[attribute.attributeid] = attribute
         attributes.append(attribute)
-    process.attributes = tuple(attributes)
+    process.attributes = attributes
 
 
 # ---------------------------------------------------------------- the arrows

@@ -18,8 +18,7 @@ def drop_colony(world: World, colony: str) -> None:
             channels.forsake(world, process)
             for attribute in process.attributes:
                 world.drop_attribute(attribute.attributeid)
-    for attribute in [a for a in world.attributes.values() if a.targetcolonyname == colony]:
-        world.remove_attribute(attribute)
+    world.remove_attributes(a for a in world.attributes.values() if a.targetcolonyname == colony)
     del world.by_state[colony]
     for user in [user for user in world.users.values() if user.colonyname == colony]:
         world.drop_user(user)

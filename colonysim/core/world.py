@@ -7,7 +7,7 @@ Tables are dicts in order of insertion. Nothing here reads a clock or draws from
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
@@ -210,11 +210,14 @@ class World:
         self.attributes.pop(attribute_id, None)
         self.attribute_times.pop(attribute_id, None)
 
-    def remove_attribute(self, attribute: Attribute) -> None:
-        """Drop an attribute, from its process too where that is still there."""
-        self.drop_attribute(attribute.attributeid)
-        if process := self.processes.get(attribute.targetid):
-            process.attributes = tuple(a for a in process.attributes if a.attributeid != attribute.attributeid)
+    def remove_attributes(self, attributes: Iterable[Attribute]) -> None:
+        """Drop attributes, from their processes too where those are still there."""
+        gone = {attribute.attributeid: attribute.targetid for attribute in attributes}
+        for attribute_id in gone:
+            self.drop_attribute(attribute_id)
+        for process_id in dict.fromkeys(gone.values()):
+            if process := self.processes.get(process_id):
+                process.attributes = [a for a in process.attributes if a.attributeid not in gone] or ()
 
     def add_log(self, log: Log) -> None:
         """Keep a log, a nanosecond after the last one where the clock stands still: `since` must not miss it."""

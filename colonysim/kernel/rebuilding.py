@@ -198,7 +198,7 @@ def _logs_and_attributes(world: World, stored: Stored) -> None:
     world.attribute_times = dict(zip(world.attributes, stored.attribute_times, strict=True))
     for each in stored.attributes_of:
         process = _at(stored.processes, each.process, "process")
-        process.attributes = tuple(_at(attributes, place, "attribute") for place in each.attributes)
+        process.attributes = [_at(attributes, place, "attribute") for place in each.attributes]
     world.logs = stored.logs
     world.keep_logs(lambda log: True)
 

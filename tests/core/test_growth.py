@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,16 +11,20 @@ import pytest
 from colonysim import ColonyClient, Simulation
 from colonysim.core.golang import cronexpr
 from colonysim.core.operations.assignment import AssignProcess
+from colonysim.core.operations.attributes import AddAttribute
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.crons import AddCron
 from colonysim.core.operations.files import AddFile, GetFile, GetFiles
 from colonysim.core.operations.functions import AddFunction
 from colonysim.core.operations.generators import AddGenerator, PackGenerator, ResolveGenerator
 from colonysim.core.operations.logs import AddLog, GetLogs
-from colonysim.core.operations.processes import SubmitFuncSpec
+from colonysim.core.operations.processes import GetProcess, GetProcesses, RemoveAllProcesses, SubmitFuncSpec
 from colonysim.core.operations.snapshots import CreateSnapshot, GetSnapshot
+from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.scheduling import Queues
+from colonysim.core.settings import Settings
 from colonysim.core.specs import (
+    Attribute,
     Conditions,
     CronSpec,
     FileSpec,
@@ -28,6 +33,7 @@ from colonysim.core.specs import (
     GeneratorSpec,
     Reference,
     S3Object,
+    WorkflowSpec,
 )
 from tests.core.test_scheduling import _process
 from tests.steps import steps
@@ -123,6 +129,81 @@ def _cost_of_the_last(add: Callable[[Any, int], None], count: int) -> int:
 )
 def test_one_more_costs_as_much_among_many_as_among_few(add: Callable[[Any, int], None]) -> None:
     assert _cost_of_the_last(add, MANY) <= 1.3 * _cost_of_the_last(add, FEW) + 100
+
+
+def test_one_more_attribute_does_not_copy_all_of_its_process() -> None:
+    many = Many()
+
+    def add(number: int) -> int:
+        """Returns how many bytes were in use at most besides those before."""
+        attribute = Attribute(targetid=many.process_id, targetcolonyname="c", key=f"{number}")
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        many.ask(many.executor, AddAttribute(attribute=attribute))
+        return tracemalloc.get_traced_memory()[1] - before
+
+    tracemalloc.start()
+    try:
+        for number in range(5000):
+            add(number)
+        large = [size for size in (add(number) for number in range(5000, 5100)) if size > 5000 * 8]
+    finally:
+        tracemalloc.stop()
+    assert len(large) <= 2  # tables grow now and then
+
+
+def test_a_picture_of_a_process_does_not_change_with_its_attributes() -> None:
+    many = Many()
+
+    def add(key: str) -> None:
+        attribute = Attribute(targetid=many.process_id, targetcolonyname="c", key=key)
+        many.ask(many.executor, AddAttribute(attribute=attribute))
+
+    add("a")
+    pictures = [many.ask(many.user, GetProcess(processid=many.process_id))]
+    pictures += many.ask(many.user, GetProcesses(colonyname="c", count=1, state=1))
+    add("b")
+    assert [[each.key for each in picture.attributes] for picture in pictures] == [["a"], ["a"]]
+    many.ask(many.executor, CloseSuccessful(processid=many.process_id))
+    many.ask(many.user, GetProcess(processid=many.process_id))
+    assert [type(picture.attributes) for picture in pictures] == [tuple, tuple]
+
+
+def _retention_of_attributes(count: int) -> int:
+    """Lines for deleting the attributes of one process that succeeded, and those of its workflow's spec."""
+    sim = Simulation(mode="manual", invariants=False, settings=Settings(retention=True, retention_policy_s=60))
+    colony = ColonyClient.create(sim, "c")
+    executor = colony.add_executor("cli")
+    colony.submit("f", executortype="cli", env={f"{number}": "x" for number in range(count)})
+    assigned = executor.assign()
+    assert assigned is not None
+    assigned.close()
+
+    def work() -> None:
+        sim.advance(200)
+        assert not sim.world.attributes
+
+    return steps(work)
+
+
+def test_retention_of_many_attributes_of_one_process_costs_as_much_for_each() -> None:
+    assert _retention_of_attributes(1600) / 1600 <= 1.3 * _retention_of_attributes(100) / 100
+
+
+def test_removing_all_processes_with_many_attributes_of_workflows_costs_as_much_for_each() -> None:
+    def cost(count: int) -> float:
+        many = Many()
+        env = {f"{number}": "x" for number in range(count)}
+        node = FunctionSpec(
+            nodename="n", funcname="f", env=env, conditions=Conditions(colonyname="c", executortype="other")
+        )
+        many.ask(many.user, SubmitWorkflow(spec=WorkflowSpec(colonyname="c", functionspecs=[node])))
+        assert len(many.sim.world.attributes) == count
+        cost = steps(lambda: many.ask(many.colony.id, RemoveAllProcesses(colonyname="c", state=-1))) / count
+        assert not many.sim.world.attributes
+        return cost
+
+    assert cost(1600) <= 1.3 * cost(100)
 
 
 class _Counted(list[str]):

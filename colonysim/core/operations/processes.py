@@ -65,7 +65,7 @@ class GetProcess(Message, frozen=True):
     access=member(of_target),
 )
 def get_process(world: World, caller: str, message: GetProcess, process: Process) -> Process:
-    return process.copy()
+    return process.picture()
 
 
 class GetProcesses(Message, frozen=True):
@@ -90,7 +90,7 @@ def get_processes(world: World, caller: str, message: GetProcesses, _: None) -> 
     if world.request.has_nul:
         storage.text(400, message.executortype or message.label)
     found = filter(_filter(message), world.processes_in(message.colonyname, message.state).values())
-    return or_null(process.copy() for process in _in_order(found, message.state)[: message.count])
+    return or_null(process.picture() for process in _in_order(found, message.state)[: message.count])
 
 
 def _filter(message: GetProcesses) -> Any:
@@ -140,7 +140,7 @@ def get_process_hist(world: World, caller: str, message: GetProcessHist, _: None
         if process.submitted_ns >= since_ns and message.executorid in ("", process.executor_id)
     ]
     found.sort(key=lambda process: process.serial)
-    return or_null(process.copy() for process in found)
+    return or_null(process.picture() for process in found)
 
 
 class CancelProcess(Message, frozen=True):
@@ -216,9 +216,10 @@ def remove_all_processes(world: World, caller: str, message: RemoveAllProcesses,
         for process in list(world.processes_in(message.colonyname, state).values()):
             if not process.graph_id:
                 lifecycle.remove(world, process, attributes=False)
-    for attribute in list(world.attributes.values()):
-        if attribute.targetcolonyname != message.colonyname:
-            continue
-        if message.state == -1 or (attribute.state == message.state and not attribute.targetprocessgraphid):
-            world.remove_attribute(attribute)
+    world.remove_attributes(
+        attribute
+        for attribute in world.attributes.values()
+        if attribute.targetcolonyname == message.colonyname
+        and (message.state == -1 or (attribute.state == message.state and not attribute.targetprocessgraphid))
+    )
     return EMPTY
