@@ -1,6 +1,6 @@
 """The public names of colonysim.conformance, each imported when it is first used."""
 
-from colonysim.conformance.comparison import Likeness as Likeness
+from colonysim.conformance.comparison import Comparison as Comparison
 from colonysim.conformance.player import CASES as CASES
 from colonysim.conformance.player import BadCase as BadCase
 from colonysim.conformance.player import load_case as load_case

@@ -126,7 +126,7 @@ def _yearly(value: Json) -> Json:
 
 
 # ---------------------------------------------------------------- comparing
-class Likeness:
+class Comparison:
     """How closely the replies of one step are compared."""
 
     def __init__(self, step: dict[str, Json]) -> None:
@@ -166,7 +166,7 @@ class Likeness:
     def _in_order_of(self, expected: list[Json], actual: list[Json], where: str) -> list[Json]:
         """The actual items, each in the place of an expected one that it is like: as many as can be.
 
-        Likeness within a tolerance is no order to sort by: two items may be like one, and one of them like another.
+        Comparison within a tolerance is no order to sort by: two items may be like one, and one of them like another.
         So this is a matching. Each expected item takes an actual one that it is like, and has whoever took that
         before look for another one.
         """

@@ -13,8 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from colonysim.conformance.comparison import Json, Likeness, Names, decode, dig, payload_text, pick, wall_clock
-from colonysim.conformance.targets import Later, Reply, Socket, Target
+from colonysim.conformance.comparison import Comparison, Json, Names, decode, dig, payload_text, pick, wall_clock
+from colonysim.conformance.targets import AwaitedReply, Socket, Target, TargetReply
 from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.wire import identity
 from colonysim.wire.crypto import GROUP_ORDER
@@ -58,7 +58,7 @@ def play(case: dict[str, Json], target: Target) -> Iterator[str]:
         for number, step in enumerate(case["steps"]):
             reply = run.step(step)
             if "expect" in step:
-                for difference in Likeness(step).differences(step["expect"], reply):
+                for difference in Comparison(step).differences(step["expect"], reply):
                     yield f"step {number} ({_title(step)}): {difference}"
     finally:
         run.tear_down()
@@ -81,7 +81,7 @@ class _Run:
         self.identities = {"server": identity.identity(os.environ.get("COLONIES_SERVER_PRVKEY", STOCK_SERVER_KEY))}
         self.values |= {"colony": f"conf-{self.nonce}", "id.server": self.identities["server"].id}
         self.local: dict[str, str] = {}  # b64, payload and sig of the request being built
-        self.background: dict[str, tuple[Later, float]] = {}
+        self.background: dict[str, tuple[AwaitedReply, float]] = {}
         self.sockets: dict[str, Socket] = {}
         self.colonies: list[str] = []
 
@@ -219,27 +219,27 @@ class _Run:
         timeout_s = step["msg"].get("timeout", 0) if isinstance(step.get("msg"), dict) else 0
         timeout_s = timeout_s if isinstance(timeout_s, (int, float)) else 0
         if "bg" in step:
-            later = self.target.begin("POST", path, body, headers)
-            self.background[step["bg"]] = later, self.target.now() + timeout_s + 0.1
+            awaited = self.target.begin("POST", path, body, headers)
+            self.background[step["bg"]] = awaited, self.target.now() + timeout_s + 0.1
             return None
         if timeout_s > 0:
-            later = self.target.begin("POST", path, body, headers)
-            return self._observe(step, self._wait(later, self.target.now() + timeout_s + 0.1, 0.2))
+            awaited = self.target.begin("POST", path, body, headers)
+            return self._observe(step, self._wait(awaited, self.target.now() + timeout_s + 0.1, 0.2))
         reply = self.target.request("POST", path, body, headers)
         self._note_colony(step, reply.status)
         return self._observe(step, reply)
 
     def _join(self, step: dict[str, Json]) -> Json:
-        later, until_s = self.background.pop(step["join"])
-        return self._observe(step, self._wait(later, until_s, 0.5))
+        awaited, until_s = self.background.pop(step["join"])
+        return self._observe(step, self._wait(awaited, until_s, 0.5))
 
-    def _wait(self, later: Later, until_s: float, patience_s: float) -> Reply:
+    def _wait(self, awaited: AwaitedReply, until_s: float, patience_s: float) -> TargetReply:
         """The reply; where it is not there yet the time that its request asked for passes."""
-        reply = later.there(patience_s)
+        reply = awaited.wait(patience_s)
         if reply is None:
             self.target.sleep(max(0.1, until_s - self.target.now()))
-            reply = later.there(_PATIENCE_S)
-        return reply or Reply(0, "no reply", {})
+            reply = awaited.wait(_PATIENCE_S)
+        return reply or TargetReply(0, "no reply", {})
 
     def _get(self, step: dict[str, Json]) -> Json:
         body = self.fill(step["body"]).encode(step.get("encoding", "utf-8")) if "body" in step else None
@@ -264,12 +264,12 @@ class _Run:
         if not frame:
             return {"closed": True}
         text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
-        seen = self._observe(step, Reply(0, text, {}))
+        seen = self._observe(step, TargetReply(0, text, {}))
         del seen["status"]
         return seen if isinstance(frame, str) else seen | {"frame": "binary"}
 
     # ------------------------------------------------------------ looking at replies
-    def _observe(self, step: dict[str, Json], reply: Reply) -> dict[str, Json]:
+    def _observe(self, step: dict[str, Json], reply: TargetReply) -> dict[str, Json]:
         seen: dict[str, Json] = {"status": reply.status, **decode(reply.text)}
         for name, path in step.get("save", {}).items():
             self.values[name] = dig(seen.get("body"), path)
@@ -283,7 +283,7 @@ class _Run:
         normalised: dict[str, Json] = self.names.normalise(seen, step.get("keeptimes", False))
         return normalised
 
-    def _shown(self, step: dict[str, Json], reply: Reply) -> dict[str, Json]:
+    def _shown(self, step: dict[str, Json], reply: TargetReply) -> dict[str, Json]:
         if "show" not in step:
             return {}
         return {"headers": {name: reply.headers.get(name.lower()) for name in step["show"]}}

@@ -26,7 +26,7 @@ _PUSHED_WITHIN_S: Final = 0.3
 _ON_THE_WAY_S: Final = 0.15  # so long a message that leaves no trace may be under way
 
 
-class Reply:
+class TargetReply:
     """Status, text and headers of an HTTP reply."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
@@ -35,10 +35,10 @@ class Reply:
         self.headers = {name.lower(): value for name, value in headers.items()}
 
 
-class Later(Protocol):
+class AwaitedReply(Protocol):
     """A reply that is on its way."""
 
-    def there(self, patience_s: float) -> Reply | None:
+    def wait(self, patience_s: float) -> TargetReply | None:
         """The reply, if it comes within so many seconds of real time."""
 
 
@@ -62,9 +62,9 @@ class Target(Protocol):
 
     def reset(self) -> None: ...
 
-    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply: ...
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> TargetReply: ...
 
-    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Later: ...
+    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> AwaitedReply: ...
 
     def connect(self) -> Socket: ...
 
@@ -91,28 +91,28 @@ class InProcess:
     def reset(self) -> None:
         self.sim.reset()
 
-    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> TargetReply:
         reply = self.app.respond(request_to(method, path, headers, body or b""))
         if isinstance(reply, Parked):
             self.sim.wait(reply.pending)
             reply = self.app.finish(reply)
         content = b"" if method == "HEAD" else reply.body
-        return Reply(reply.status, content.decode("utf-8", "replace"), dict(reply.headers))
+        return TargetReply(reply.status, content.decode("utf-8", "replace"), dict(reply.headers))
 
-    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Later:
+    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> AwaitedReply:
         begun = self.app.endpoint.begin(body, outside=False)
-        return _Begun(self.app, begun)
+        return _InProcessReply(self.app, begun)
 
     def connect(self) -> Socket:
         return _InProcessSocket(SimulatedSocket(self.app, ConnectionError), self)
 
 
-class _Begun:
+class _InProcessReply:
     def __init__(self, app: Application, begun: Any) -> None:
         self._app = app
         self._begun = begun
 
-    def there(self, patience_s: float) -> Reply | None:
+    def wait(self, patience_s: float) -> TargetReply | None:
         outgoing: Outgoing | None
         if isinstance(self._begun, Outgoing):
             outgoing = self._begun
@@ -123,7 +123,7 @@ class _Begun:
             outgoing = self._app.endpoint.finish(pending, incoming)
         if outgoing is None:
             raise ConnectionError("the connection was lost")
-        return Reply(outgoing.status, outgoing.body.decode("utf-8", "replace"), {})
+        return TargetReply(outgoing.status, outgoing.body.decode("utf-8", "replace"), {})
 
 
 class _InProcessSocket:
@@ -181,23 +181,23 @@ class Http:
         if reply.status != 200:
             raise RuntimeError(f"{path} answered {reply.status}: {reply.text}")
 
-    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> TargetReply:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=REPLY_WITHIN_S)
         chunked = headers.get("Transfer-Encoding") == "chunked"
         try:
             content = iter([body]) if chunked and body is not None else body
             connection.request(method, path, content, dict(headers), encode_chunked=chunked)
             reply = connection.getresponse()
-            return Reply(reply.status, reply.read().decode("utf-8", "replace"), dict(reply.headers))
+            return TargetReply(reply.status, reply.read().decode("utf-8", "replace"), dict(reply.headers))
         finally:
             connection.close()
 
-    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Later:
-        with self.arriving():
-            return _OnItsWay(lambda: self.request(method, path, body, headers))
+    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> AwaitedReply:
+        with self.delivered():
+            return _BackgroundRequest(lambda: self.request(method, path, body, headers))
 
     @contextmanager
-    def arriving(self) -> Iterator[None]:
+    def delivered(self) -> Iterator[None]:
         """Let what is sent inside reach the server before time moves on."""
         if not self.virtual:
             yield
@@ -218,13 +218,13 @@ class Http:
         return _HttpSocket(self)
 
 
-class _OnItsWay:
-    def __init__(self, ask: Callable[[], Reply]) -> None:
-        self._replies: list[Reply] = []
+class _BackgroundRequest:
+    def __init__(self, ask: Callable[[], TargetReply]) -> None:
+        self._replies: list[TargetReply] = []
         self._thread = threading.Thread(target=lambda: self._replies.append(ask()), daemon=True)
         self._thread.start()
 
-    def there(self, patience_s: float) -> Reply | None:
+    def wait(self, patience_s: float) -> TargetReply | None:
         self._thread.join(patience_s)
         return self._replies[0] if self._replies else None
 
@@ -239,7 +239,7 @@ class _HttpSocket:
 
     def send(self, body: bytes, binary: bool) -> None:
         try:
-            with self._target.arriving():
+            with self._target.delivered():
                 self._socket.send(body if binary else body.decode(), 2 if binary else 1)
         except (self._errors.WebSocketException, OSError):
             return  # dropped by the server: the next receive says so

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from colonysim import Simulation
 from colonysim.conformance import coverage, player
-from colonysim.conformance.comparison import Likeness, Names
+from colonysim.conformance.comparison import Comparison, Names
 from colonysim.conformance.targets import InProcess
 
 CASES = player.CASES
 
 
 def differences(expected: Any, actual: Any, **step: Any) -> list[str]:
-    return list(Likeness(step).differences(expected, actual))
+    return list(Comparison(step).differences(expected, actual))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_reply_that_differs_in_any_part_fails(part: str) -> None:
 
 # ---------------------------------------------------------------- lists without an order
 def like(expected: Any, actual: Any, **step: Any) -> bool:
-    return not list(Likeness({"unordered": ["l"]} | step).differences({"l": expected}, {"l": actual}))
+    return not list(Comparison({"unordered": ["l"]} | step).differences({"l": expected}, {"l": actual}))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_unordered_lists_are_alike_if_and_only_if_some_order_makes_them_so(
     """Compared with all orders that there are, one after the other."""
     other = [item + chance.choice([0, 0.2, -1.5, 1]) if type(item) in (int, float) else item for item in listed]
     chance.shuffle(other)
-    ordered = Likeness({"tolerance": tolerance})
+    ordered = Comparison({"tolerance": tolerance})
     some_order = any(not list(ordered.differences(listed, list(order))) for order in permutations(other))
     assert like(listed, other, tolerance=tolerance) is some_order
     assert like(listed, chance.sample(listed, len(listed)), tolerance=tolerance)

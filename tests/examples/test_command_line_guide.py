@@ -15,7 +15,7 @@ import pytest
 
 from colonysim import identity
 
-from colonysim.conformance import Likeness
+from colonysim.conformance import Comparison
 from colonysim import stock
 
 from .conftest import Host
@@ -51,7 +51,7 @@ def test_every_command_of_the_guide(host: Host) -> None:
         assert status == line["status"], (command, reply)
         _follow(line["reply"], reply, ids)
         expected = json.loads(HEX64.sub(lambda match: ids.get(match[0], match[0]), json.dumps(line["reply"])))
-        limits = Likeness({"ignore": [*TIMES, *_free_order(line)], "unordered": _free_lists(line)})
+        limits = Comparison({"ignore": [*TIMES, *_free_order(line)], "unordered": _free_lists(line)})
         assert list(limits.differences(expected, reply)) == [], (command, line["payloadtype"])
         played += 1
     assert played == sum("payloadtype" in line for line in LINES) > 80
