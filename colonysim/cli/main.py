@@ -407,7 +407,7 @@ def coverage(
         refuse_idle("--markdown", {"--json": as_json})
     failed: list[Path] = []
     try:
-        rows = coverage.take(cases or [CASES], failed)
+        rows = coverage.measure(cases or [CASES], failed)
     except (BadCase, OSError) as error:
         fail(str(error))
     if as_json:

@@ -1,4 +1,4 @@
-"""The conformance player: recorded cases against a simulation, a server of ours, or a real one."""
+"""The conformance player: plays recorded cases against a simulation or a server and compares the replies."""
 
 from colonysim.facade import lazy_names
 

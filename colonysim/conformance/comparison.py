@@ -1,4 +1,4 @@
-"""When two replies count as the same: names for ids and times, and what is compared how closely."""
+"""Compare replies: normalise the ids and times of a run, then compare values within tolerances."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from colonysim.core.golang.gotypes import parse_timestamp
 
-TOLERANCE: Final = 1.6  # seconds, and for floats; the reference's loops run once a second
+TOLERANCE: Final = 1.6  # for times in seconds and for floats: the reference's loops run once a second
 _EXACT_FLOATS: Final = re.compile(r"\.(args|kwargs|in|out|spec|status)\.|\.(long|lat)$")
 _HEX64: Final = re.compile(r"\b[0-9a-f]{64}\b")
 _UUID: Final = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
@@ -25,7 +25,7 @@ Json = Any
 
 
 def decode(text: str) -> dict[str, Json]:
-    """What a reply or frame says: payload type, error flag and body, or its text where it is no envelope."""
+    """Decode a reply or frame into payload type, error flag and body; into its text if it is not an envelope."""
     try:
         envelope = json.loads(text)
         payload = base64.b64decode(envelope["payload"]).decode("utf-8", "replace")
@@ -39,21 +39,27 @@ def decode(text: str) -> dict[str, Json]:
 
 
 def payload_text(text: str) -> str:
-    """The JSON text of a reply's payload as it stands."""
+    """Return the JSON text of a reply's payload, undecoded."""
     return base64.b64decode(json.loads(text)["payload"]).decode()
 
 
 def seconds_of(text: str) -> float:
-    """Seconds since 1970 of a printed time; seconds in an offset, as of year 1, do not count."""
+    """Convert a printed time to seconds since 1970. Raises ValueError if it is not a time.
+
+    Seconds in the zone offset, as Go prints them for the year 1, are ignored.
+    """
     parsed = parse_timestamp(_SECONDS_OF_ZONE.sub(r"\1", text))
     if parsed is None:
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"invalid time {text!r}: expected RFC 3339")
     return parsed.ns / 1e9
 
 
-# ---------------------------------------------------------------- names for what differs from run to run
+# ---------------------------------------------------------------- placeholders for ids and times
 class Names:
-    """Gives ids and times of one run the names under which they were recorded."""
+    """Replaces the ids and times of one run by the placeholders that stand for them in recorded cases.
+
+    `base_s` is the time that `${time+N}` counts from, in seconds since 1970.
+    """
 
     def __init__(self, base_s: float) -> None:
         self.base_s = base_s
@@ -61,6 +67,7 @@ class Names:
         self._others: dict[str, str] = {}
 
     def normalise(self, value: Json, keep_times: bool = False) -> Json:
+        """Replace ids, and times unless `keep_times`, in a JSON value."""
         if isinstance(value, dict):
             return {self.of(key): self.normalise(item, keep_times) for key, item in value.items()}
         if isinstance(value, list):
@@ -79,7 +86,7 @@ class Names:
         return self.of(value)
 
     def of(self, text: str) -> str:
-        """The text with all known values, and all ids, under their names."""
+        """Replace all known values and all ids in a text."""
         for name, known in self.values.items():
             if name != "i" and isinstance(known, str) and len(known) > 7 and known in text:
                 text = text.replace(known, f"${{{name}}}")
@@ -90,13 +97,14 @@ class Names:
 
 # ---------------------------------------------------------------- parts of a reply
 def dig(value: Json, path: str) -> Json:
+    """Return the part of a value at a path such as `processes.0.state`; "" is the whole value."""
     for part in path.split(".") if path else ():
         value = value[int(part)] if isinstance(value, list) else value[part]
     return value
 
 
 def pick(body: Json, paths: list[str]) -> Json:
-    """These fields of an object, or of each object of a list; a field that is not there is left out."""
+    """Return these fields of an object, or of each object in a list; missing fields are left out."""
     if isinstance(body, list):
         return [pick(item, paths) for item in body]
     if not isinstance(body, dict):
@@ -111,7 +119,7 @@ def pick(body: Json, paths: list[str]) -> Json:
 
 
 def wall_clock(value: Json, names: list[str]) -> Json:
-    """These times as month, day, time of day and offset: the same in every year."""
+    """Strip the year from the times in the fields `names`, so that they compare equal in every year."""
     if isinstance(value, list):
         return [wall_clock(item, names) for item in value]
     if not isinstance(value, dict):
@@ -127,7 +135,11 @@ def _yearly(value: Json) -> Json:
 
 # ---------------------------------------------------------------- comparing
 class Comparison:
-    """How closely the replies of one step are compared."""
+    """Compares the reply of one step with the expected one.
+
+    Reads from the step: `ignore` (fields or paths to skip), `unordered` (lists whose order does not matter) and
+    `tolerance` (for times in seconds and for floats; 1.6 by default).
+    """
 
     def __init__(self, step: dict[str, Json]) -> None:
         self.ignored: list[str] = step.get("ignore", [])
@@ -135,7 +147,7 @@ class Comparison:
         self.tolerance: float = TOLERANCE if step.get("tolerance") is None else step["tolerance"]
 
     def differences(self, expected: Json, actual: Json, where: str = "") -> Iterator[str]:
-        """Each difference in a line, with the place where it is."""
+        """Yield each difference as a line that begins with its path below `where`."""
         key = where.rsplit(".", 1)[-1]
         if key in self.ignored or where in self.ignored:
             return
@@ -164,35 +176,34 @@ class Comparison:
                 yield from self.differences(expected[name], actual[name], f"{where}.{name}")
 
     def _in_order_of(self, expected: list[Json], actual: list[Json], where: str) -> list[Json]:
-        """The actual items, each in the place of an expected one that it is like: as many as can be.
+        """Return the actual items reordered so that as many as possible equal the expected item in their place.
 
-        Comparison within a tolerance is no order to sort by: two items may be like one, and one of them like another.
-        So this is a matching. Each expected item takes an actual one that it is like, and has whoever took that
-        before look for another one.
+        Equality within a tolerance is not transitive, so sorting both lists does not work. This is a maximum
+        bipartite matching, found by searching an augmenting path for each expected item.
         """
         places = range(len(expected))
-        like = cache(
+        equal = cache(
             lambda one, other: next(self.differences(expected[one], actual[other], f"{where}.{one}"), None) is None
         )
         taken_by: dict[int, int] = {}
-        found: dict[int, int] = {}
+        matched: dict[int, int] = {}
         for one in places:
-            led_here: dict[int, int] = {}
-            asking, free = deque([one]), None
-            while asking and free is None:
-                who = asking.popleft()
-                for other in chain((who,), places):
-                    if other not in led_here and like(who, other):
-                        led_here[other] = who
+            reached_from: dict[int, int] = {}
+            queue, free = deque([one]), None
+            while queue and free is None:
+                seeker = queue.popleft()
+                for other in chain((seeker,), places):
+                    if other not in reached_from and equal(seeker, other):
+                        reached_from[other] = seeker
                         if other not in taken_by:
                             free = other
                             break
-                        asking.append(taken_by[other])
-            while free is not None:  # everybody on the way moves on to the one that has been found
-                who = taken_by[free] = led_here[free]
-                found[who], free = free, found.get(who)
-        left = iter([other for other in places if other not in taken_by])
-        return [actual[found[one] if one in found else next(left)] for one in places]
+                        queue.append(taken_by[other])
+            while free is not None:  # shift the matches along the path
+                seeker = taken_by[free] = reached_from[free]
+                matched[seeker], free = free, matched.get(seeker)
+        unmatched = iter([other for other in places if other not in taken_by])
+        return [actual[matched[one] if one in matched else next(unmatched)] for one in places]
 
     def _same(self, expected: Json, actual: Json, exact: bool) -> bool:
         if isinstance(expected, str) and isinstance(actual, str):

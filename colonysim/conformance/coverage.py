@@ -1,4 +1,4 @@
-"""What is served, and how much of it recorded cases test."""
+"""Coverage: which message types the server knows, and how often the recorded cases call each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ other reasons. A case counts where it passes. Made by `colonysim coverage --mark
 
 
 class Row(msgspec.Struct):
-    """One message type: `answered`, `refused_access` and `refused_otherwise` count calls in passing cases."""
+    """Coverage of one message type. Counts include passing cases only.
+
+    `cases` counts cases that call it; `answered`, `refused_access` and `refused_otherwise` count calls by outcome.
+    """
 
     type: str
     part: str
@@ -37,10 +40,10 @@ class Row(msgspec.Struct):
     refused_otherwise: int = 0
 
 
-def take(paths: Iterable[Path], failed: list[Path] | None = None) -> list[Row]:
-    """All message types; with cases, they are played and counted, and `failed` takes those that do not pass.
+def measure(paths: Iterable[Path], failed: list[Path] | None = None) -> list[Row]:
+    """Play cases in a simulation and return the coverage of every message type, sorted by file and type.
 
-    Errors: BadCase.
+    Files of cases that do not pass are appended to `failed`. Raises BadCase if a case cannot be played.
     """
     rows = {
         row.name: Row(row.name, row.part, row.access.name, "pubsub" if row.streamed else "api")
@@ -77,7 +80,7 @@ def _count(case: dict[str, Any], rows: dict[str, Row]) -> None:
 
 
 def _calls(case: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    """The calls of a case with the status each must be answered with."""
+    """Yield each call of a case with the HTTP status that its reply must have."""
     for step in case["steps"]:
         call, expected = step.get("call"), step.get("expect") or {}
         if "ws" in step or "send" in step:
@@ -93,7 +96,7 @@ def _calls(case: dict[str, Any]) -> Iterator[tuple[str, int]]:
 
 
 def as_markdown(rows: list[Row]) -> str:
-    """The page docs/coverage.md."""
+    """Return the page docs/coverage.md."""
     lines = [
         "| message type | file | who may | over | cases | answered | 403 | other refusals |",
         "|---|---|---|---|--:|--:|--:|--:|",
@@ -108,6 +111,7 @@ def as_markdown(rows: list[Row]) -> str:
 
 
 def as_table(rows: list[Row]) -> Table:
+    """Return the same rows as a table for the terminal."""
     table = Table("message type", "file", "who may", "over", "cases", "answered", "403", "other", box=None)
     for row in rows:
         counts = (row.cases, row.answered, row.refused_access, row.refused_otherwise)

@@ -1,4 +1,4 @@
-"""Playing a case: a list of steps, and what each must reply."""
+"""Play a case: send its steps to a target, and compare each reply with the recorded one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from colonysim.wire import identity
 from colonysim.wire.crypto import GROUP_ORDER
 
 CASES: Final = Path(str(files("colonysim.conformance") / "cases"))
-"""The recorded cases that come with colonysim, in a folder for each part of the protocol."""
+"""Folder of the recorded cases in this package, with a subfolder for each part of the protocol."""
 _PLACE: Final = re.compile(r"\$\{([^${}]+)\}")
 _PATIENCE_S: Final = 60.0
 _SPECIAL: Final = ("sleep", "let", "join", "ws", "send", "recv", "closews", "get")
@@ -28,30 +28,30 @@ _STEPS: Final = ("call", "raw", *_SPECIAL)
 
 
 class BadCase(ValueError):
-    """The case cannot be played as it is written."""
+    """A case cannot be read, or a step of it cannot be played."""
 
 
 def load_case(path: Path) -> dict[str, Json]:
-    """A case from its file. Errors: BadCase."""
+    """Read a case from its file. Raises BadCase if it is not a case, or expects nothing."""
     try:
         case = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadCase(f"{path} cannot be read: {reason}; a case is a JSON file") from None
     if not isinstance(case, dict) or not isinstance(case.get("steps"), list):
-        raise BadCase(f'{path} is no case: a case is {{"name", "about", "setup", "steps"}}')
+        raise BadCase(f'{path} is not a case: expected an object {{"name", "about", "setup", "steps"}}')
     if not isinstance(case.get("setup"), dict | None):
         raise BadCase(f'{path}: "setup" must be null or {{"users": [names], "executors": [{{"name", "type"}}]}}')
     for number, step in enumerate(case["steps"]):
         if not isinstance(step, dict) or not any(kind in step for kind in _STEPS):
-            raise BadCase(f"{path}: step {number} is none of {', '.join(_STEPS)}")
+            raise BadCase(f"{path}: step {number} has none of the keys {', '.join(_STEPS)}")
     if not any("expect" in step for step in case["steps"]):
-        raise BadCase(f'{path}: no step has "expect", so nothing would be tested')
+        raise BadCase(f'{path}: no step has "expect", so the case tests nothing')
     return case
 
 
 def play(case: dict[str, Json], target: Target) -> Iterator[str]:
-    """Play a case; yields each difference in a line."""
+    """Play a case and yield each difference as a line. Raises BadCase if a step cannot be played."""
     run = _Run(case, target)
     try:
         run.set_up()
@@ -87,6 +87,7 @@ class _Run:
 
     # ------------------------------------------------------------ placeholders
     def who(self, name: str) -> identity.Identity:
+        """Return the identity of an actor of the case, made from its name and this run's nonce."""
         if name not in self.identities:
             key = sha3_256(f"{self.nonce}/{name}".encode()).hexdigest()
             self.identities[name] = identity.identity(key)
@@ -94,6 +95,7 @@ class _Run:
         return self.identities[name]
 
     def fill(self, value: Json) -> Json:
+        """Replace the placeholders in a JSON value."""
         if isinstance(value, dict):
             return {self.fill(key): self.fill(item) for key, item in value.items()}
         if isinstance(value, list):
@@ -107,7 +109,7 @@ class _Run:
         return _PLACE.sub(lambda m: str(self.lookup(m[1])), value)
 
     def lookup(self, name: str) -> Json:
-        """What a placeholder stands for. Errors: BadCase."""
+        """Return the value of a placeholder. Raises BadCase if there is none."""
         kind, _, rest = name.partition(":")
         if name.startswith("id."):
             return self.who(name[3:]).id
@@ -125,11 +127,11 @@ class _Run:
             return self.local[name]
         if name in self.values:
             return self.values[name]
-        raise BadCase(f"nothing is known of ${{{name}}}")
+        raise BadCase(f"unknown placeholder ${{{name}}}: no earlier step defines it")
 
     # ------------------------------------------------------------ requests
     def envelope(self, step: dict[str, Json]) -> str:
-        """The body of a step's request."""
+        """Build and sign the body of a step's request."""
         if "call" not in step:
             return str(self.fill(step["raw"]))
         kind, message = step["call"], self.fill(step.get("msg", {}))
@@ -148,6 +150,7 @@ class _Run:
         return json.dumps(envelope | self.fill(step.get("envelope", {})))
 
     def set_up(self) -> None:
+        """Create the colony, users and executors of the case. Raises RuntimeError if the target refuses one."""
         setup = self.case.get("setup")
         if setup is None:
             return
@@ -168,11 +171,11 @@ class _Run:
         for step in steps:
             reply = self.target.request("POST", "/api", self.envelope(step).encode(), {})
             if reply.status != 200:
-                raise RuntimeError(f"setting up: {step['call']} answered {reply.status}: {decode(reply.text)}")
+                raise RuntimeError(f"setup failed: {step['call']} answered {reply.status}: {decode(reply.text)}")
             self._note_colony(step, reply.status)
 
     def tear_down(self) -> None:
-        """Leave nothing behind: removing a colony removes all that is in it."""
+        """Close the connections, and remove the colonies of the case with everything in them."""
         for socket in self.sockets.values():
             socket.close()
         for name in self.colonies:
@@ -188,7 +191,7 @@ class _Run:
 
     # ------------------------------------------------------------ steps
     def step(self, step: dict[str, Json]) -> Json:
-        """The reply of one step; None for steps that reply nothing."""
+        """Play one step and return its reply in the form that cases record; None if it has none."""
         for kind in _SPECIAL:
             if kind in step:
                 return getattr(self, f"_{kind}")(step)
@@ -210,7 +213,7 @@ class _Run:
             self.values[name] = sha3_256(filled.encode()).hexdigest() if hashed else filled
 
     def _call(self, step: dict[str, Json]) -> Json:
-        for key in ("as", "call"):  # a list of actors or of payload types: one reply for each
+        for key in ("as", "call"):  # a list of actors or of message types: one reply for each
             if isinstance(step.get(key), list):
                 return {str(one or "nobody"): self._call({**step, key: one}) for one in step[key]}
         body, path = self.envelope(step).encode(step.get("encoding", "utf-8")), step.get("path", "/api")
@@ -234,7 +237,7 @@ class _Run:
         return self._observe(step, self._wait(awaited, until_s, 0.5))
 
     def _wait(self, awaited: AwaitedReply, until_s: float, patience_s: float) -> TargetReply:
-        """The reply; where it is not there yet the time that its request asked for passes."""
+        """Return the reply; if it is not there yet, let the server's time pass until the request times out."""
         reply = awaited.wait(patience_s)
         if reply is None:
             self.target.sleep(max(0.1, until_s - self.target.now()))
@@ -268,7 +271,7 @@ class _Run:
         del seen["status"]
         return seen if isinstance(frame, str) else seen | {"frame": "binary"}
 
-    # ------------------------------------------------------------ looking at replies
+    # ------------------------------------------------------------ replies
     def _observe(self, step: dict[str, Json], reply: TargetReply) -> dict[str, Json]:
         seen: dict[str, Json] = {"status": reply.status, **decode(reply.text)}
         for name, path in step.get("save", {}).items():
@@ -290,7 +293,7 @@ class _Run:
 
 
 def _altered(signature: str, how: str) -> str:
-    """A variant of a signature: upper, high-s, v+N (N added to the last byte). Errors: BadCase."""
+    """Return a variant of a signature: upper, high-s, or v+N (N added to its last byte). Raises BadCase for others."""
     r, s, v = signature[:64], int(signature[64:128], 16), int(signature[128:], 16)
     if how == "upper":
         return signature.upper()
@@ -298,4 +301,4 @@ def _altered(signature: str, how: str) -> str:
         return f"{r}{GROUP_ORDER - s:064x}{v ^ 1:02x}"
     if how.startswith("v+"):
         return f"{signature[:128]}{v + int(how[2:]):02x}"
-    raise BadCase(f"no variant of a signature is called {how!r}; there are upper, high-s and v+N")
+    raise BadCase(f"unknown variant of a signature {how!r}: expected upper, high-s or v+N")

@@ -1,4 +1,4 @@
-"""Playing many cases, with progress, and a summary of what they showed."""
+"""Play many cases with a progress bar, and print the differences and a summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN: Final = 3
 
 
 class CaseResult(msgspec.Struct, frozen=True):
-    """One case, and every difference in a line: those of its last attempt, and those of attempts before."""
+    """The differences of one case, a line each: from its last attempt, and (`earlier`) from the attempts before."""
 
     case: str
     group: str
@@ -29,18 +29,18 @@ class CaseResult(msgspec.Struct, frozen=True):
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
-    """All case files of files and folders, each once. Errors: BadCase where one of them has none."""
+    """Return the case files in these files and folders, each once. Raises BadCase if a path is missing or empty."""
     found: dict[Path, Path] = {}
     for path in paths:
         if not path.exists():
             raise player.BadCase(f"{path} does not exist")
         below = sorted(path.rglob("*.json")) if path.is_dir() else [path]
         if not below:
-            raise player.BadCase(f"{path} has no cases: nothing would be played; give files or folders of *.json")
+            raise player.BadCase(f"{path} has no cases: give files or folders of *.json")
         for each in below:
             found.setdefault(each.resolve(), each)
     if not found:
-        raise player.BadCase("there are no cases: give files or folders of *.json")
+        raise player.BadCase("no cases given: give files or folders of *.json")
     return list(found.values())
 
 
@@ -54,9 +54,11 @@ def play_all(
     console: Console,
     again: int = 0,
 ) -> list[CaseResult]:
-    """Play all cases against a server, or against a simulation in this process. Errors: BadCase, OSError.
+    """Play all cases against the server at `url`, or (None) against a simulation in this process.
 
-    Cases that differ are played up to `again` times more, after all others, and say so.
+    `virtual`: the server's clock is virtual and is moved through its control API. `timezone` is the simulation's.
+    Cases with differences are played again after all others, up to `again` times.
+    Raises BadCase if a case cannot be played or no server answers, OSError if a request fails.
     """
     found = files(paths)
     if url is None:
@@ -64,9 +66,9 @@ def play_all(
     else:
         target = Http(url, virtual)
         try:
-            target.now()  # is anybody there?
+            target.now()
         except OSError as error:
-            raise player.BadCase(f"--url {url}: {error.strerror or error}; is a server there?") from None
+            raise player.BadCase(f"--url {url}: {error.strerror or error}; is a server running there?") from None
     results = []
     with Progress(console=console, disable=not progress or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("playing", total=len(found))
@@ -78,11 +80,11 @@ def play_all(
             for place, (path, result) in enumerate(zip(found, results, strict=True)):
                 if result.differences:
                     bar.update(task, description=f"again: {path.stem[:33]}".ljust(40))
-                    results[place] = _played_again(result, _play(path, target))
+                    results[place] = _with_attempt(result, _play(path, target))
     return results
 
 
-def _played_again(result: CaseResult, differences: list[str]) -> CaseResult:
+def _with_attempt(result: CaseResult, differences: list[str]) -> CaseResult:
     earlier = [*result.earlier, *result.differences]
     return msgspec.structs.replace(result, differences=differences, attempts=result.attempts + 1, earlier=earlier)
 
@@ -93,12 +95,12 @@ def _play(path: Path, target: Target) -> list[str]:
         return list(player.play(player.load_case(path), target))
     except player.BadCase:
         raise
-    except Exception as error:  # a case that breaks must not hide the others
+    except Exception as error:  # one broken case must not keep the others from being played
         return [f"{type(error).__name__}: {error}"]
 
 
 def show(results: list[CaseResult], console: Console, verbose: bool) -> None:
-    """What failed, now or at first, and a table by folder."""
+    """Print the cases that failed in any attempt, and a table of passed and failed cases by folder."""
     for result in results:
         attempt = f" at attempt {result.attempts}" if result.attempts > 1 else ""
         if result.differences:

@@ -1,4 +1,4 @@
-"""What cases are played against: a simulation in this process, or any server over HTTP."""
+"""Targets that cases are played against: a simulation in this process, or any server over HTTP."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from colonysim.wire.codec import Outgoing
 
 REPLY_WITHIN_S: Final = 120.0
 RECORDED_START: Final = "2026-11-28T09:00:00Z"
-"""Where virtual time begins for recorded cases. What they say of crons without a year (`yearly 01-01T00:00:00+01:00`)
-holds in the season in which they were recorded: a cron of every day in January runs on 2 January if it is the first."""
+"""Virtual start time for recorded cases: the season of the recording. Cases with crons compare the next run without
+its year (`yearly 01-01T00:00:00+01:00`); started in January, a cron for each day of January would run on 2 January."""
 _PUSHED_WITHIN_S: Final = 0.3
-_ON_THE_WAY_S: Final = 0.15  # so long a message that leaves no trace may be under way
+_DELIVERED_WITHIN_S: Final = 0.15  # a message that the server does not record has arrived after this real time
+_SUBSCRIBED_WITHIN_S: Final = 0.3  # no reply confirms a subscription: the cases were recorded with this pause
 
 
 class TargetReply:
-    """Status, text and headers of an HTTP reply."""
+    """Status, text and headers (names in lower case) of an HTTP reply."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
         self.status = status
@@ -36,47 +37,55 @@ class TargetReply:
 
 
 class AwaitedReply(Protocol):
-    """A reply that is on its way."""
+    """A reply that has not been received yet."""
 
     def wait(self, patience_s: float) -> TargetReply | None:
-        """The reply, if it comes within so many seconds of real time."""
+        """Return the reply, or None if it does not come within `patience_s` seconds of real time."""
 
 
 class Socket(Protocol):
     """A connection to /pubsub."""
 
-    def send(self, body: bytes, binary: bool) -> None: ...
+    def send(self, body: bytes, binary: bool) -> None:
+        """Send a text or binary message."""
 
     def receive(self, within_s: float) -> bytes | str | None:
-        """The next message, "" for a closed connection, None for nothing within so many seconds."""
+        """Return the next message, "" if the connection is closed, None if nothing comes within `within_s` seconds."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection."""
 
 
 class Target(Protocol):
-    """A server that can be asked, and whose time can be made to pass."""
+    """A server that cases are played against."""
 
-    def now(self) -> float: ...
+    def now(self) -> float:
+        """Return the server's time in seconds since 1970."""
 
-    def sleep(self, seconds: float) -> None: ...
+    def sleep(self, seconds: float) -> None:
+        """Let this much of the server's time pass."""
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Restore the server's initial state, if it can."""
 
-    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> TargetReply: ...
+    def request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> TargetReply:
+        """Send a request and wait for its reply."""
 
-    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> AwaitedReply: ...
+    def begin(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> AwaitedReply:
+        """Send a request without waiting for its reply."""
 
-    def connect(self) -> Socket: ...
+    def connect(self) -> Socket:
+        """Open a WebSocket connection to /pubsub."""
 
 
 # ---------------------------------------------------------------- in this process
 def simulation_for_cases(timezone: str = "Europe/Stockholm") -> Simulation:
-    """Make a simulation whose clock begins where the recorded cases expect it, and moves only by hand."""
+    """Create a simulation with a manual clock that starts at the time the recorded cases expect."""
     return Simulation(mode="manual", timezone=timezone, start=RECORDED_START)
 
 
 class InProcess:
-    """A simulation with a manual clock, without a socket."""
+    """A simulation with a manual clock, called without a socket. Methods: see `Target`."""
 
     def __init__(self, sim: Simulation) -> None:
         self.sim = sim
@@ -133,7 +142,7 @@ class _InProcessSocket:
 
     def send(self, body: bytes, binary: bool) -> None:
         self._simulated.send(body, 2 if binary else 1)
-        self._target.sleep(0.3)  # nothing acknowledges a subscription: cases were recorded with this pause
+        self._target.sleep(_SUBSCRIBED_WITHIN_S)
 
     def receive(self, within_s: float) -> bytes | str | None:
         frame = self._simulated.poll()
@@ -148,7 +157,10 @@ class _InProcessSocket:
 
 # ---------------------------------------------------------------- over HTTP
 class Http:
-    """A server at an address. With `virtual` its clock is moved through the control API, otherwise time is real."""
+    """A server over HTTP. With `virtual` its clock is moved through the control API; otherwise its time is real.
+
+    Methods: see `Target`. Raises ValueError if `url` is not the address of an HTTP server.
+    """
 
     def __init__(self, url: str, virtual: bool) -> None:
         try:
@@ -158,7 +170,7 @@ class Http:
         except ValueError:
             host, port, served = None, 0, False
         if host is None or not served:
-            raise ValueError(f"{url!r} is no address of a server; write it like http://127.0.0.1:50080")
+            raise ValueError(f"invalid server address {url!r}: write it like http://127.0.0.1:50080")
         self.host, self.port, self.virtual = host, port, virtual
 
     def now(self) -> float:
@@ -198,19 +210,19 @@ class Http:
 
     @contextmanager
     def delivered(self) -> Iterator[None]:
-        """Let what is sent inside reach the server before time moves on."""
+        """Wait at the end of the block until the server has received what the block sent."""
         if not self.virtual:
             yield
-            time.sleep(_ON_THE_WAY_S)
+            time.sleep(_DELIVERED_WITHIN_S)
             return
         before = self._calls()
         yield
-        patient_until = time.monotonic() + _ON_THE_WAY_S
-        while self._calls() == before and time.monotonic() < patient_until:
+        deadline = time.monotonic() + _DELIVERED_WITHIN_S
+        while self._calls() == before and time.monotonic() < deadline:
             time.sleep(0.001)
 
     def _calls(self) -> int:
-        """The number of the last request the server has heard."""
+        """Return the number of the last request that the server received."""
         calls = json.loads(self.request("GET", "/colonysim/calls?limit=1", None, {}).text)
         return calls[0]["number"] if calls else 0
 
@@ -242,14 +254,14 @@ class _HttpSocket:
             with self._target.delivered():
                 self._socket.send(body if binary else body.decode(), 2 if binary else 1)
         except (self._errors.WebSocketException, OSError):
-            return  # dropped by the server: the next receive says so
-        self._target.sleep(0.3)  # nothing acknowledges a subscription
+            return  # the server closed the connection: the next receive() reports it
+        self._target.sleep(_SUBSCRIBED_WITHIN_S)
 
     def receive(self, within_s: float) -> bytes | str | None:
         try:
             if not self._target.virtual:
                 return self._receive(within_s)
-            self._target.now()  # once this is answered, what was to be pushed has been
+            self._target.now()  # the server answers this after it has pushed the events of earlier requests
             frame = self._receive(_PUSHED_WITHIN_S)
             if frame is None:
                 self._target.sleep(within_s)

@@ -136,9 +136,9 @@ WRONG: list[tuple[list[str], str]] = [
     (["verify", "dir/none"], "dir/none does not exist"),
     (["coverage", "deep.json"], "deep.json cannot be read"),
     (["verify", "case.json", "--url", "http://127.0.0.1:1"], "--url http://127.0.0.1:1: Connection refused"),
-    (["verify", "case.json", "--url", "http://127.0.0.1:99999"], "is no address of a server"),
-    (["verify", "case.json", "--url", "http://[::1"], "is no address of a server"),
-    (["verify", "case.json", "--url", "https://127.0.0.1"], "is no address of a server"),
+    (["verify", "case.json", "--url", "http://127.0.0.1:99999"], "invalid server address"),
+    (["verify", "case.json", "--url", "http://[::1"], "invalid server address"),
+    (["verify", "case.json", "--url", "https://127.0.0.1"], "invalid server address"),
     (["verify", "case.json", "--timezone", ""], "invalid timezone='': unknown time zone"),
     # ------------------------------------------------ servers
     (["serve", "--set", f"server_key={KEY}"], "server_key is no private key"),
