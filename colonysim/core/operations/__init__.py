@@ -1,4 +1,4 @@
-"""The message types, one file a noun. Importing this package fills the registry."""
+"""The message types, in one file for each noun. Importing this package fills the registry."""
 
 from colonysim.core.operations import (
     assignment,

@@ -1,4 +1,4 @@
-"""Giving processes to executors, and pausing that (docs/protocol/b-processes.md 4, 5.9)."""
+"""Assign processes to executors, and pause and resume assignments (docs/protocol/b-processes.md 4, 5.9)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from colonysim.core.specs import Int
 from colonysim.core.trace import Parked, Pause
 from colonysim.core.world import World
 
-LONGEST_TIMEOUT_S = 9_223_372_036  # Quirk: more overflows the reference's nanoseconds and counts as passed
+LONGEST_TIMEOUT_S = 9_223_372_036  # Quirk: a longer one overflows in nanoseconds and has expired at once
 
 _NOTHING = Failure(404, "No process available for assignment")
 _PAUSED_AT_TIMEOUT = Failure(408, "Assignment timeout: colony assignments are paused")
 
 
 class AssignProcess(Message, frozen=True):
-    """`timeout` is in seconds; below 0 means one try. Empty amounts are unlimited."""
+    """`timeout` is in seconds; a negative one means a single attempt. Empty CPU or memory means unlimited."""
 
     colonyname: str = ""
     timeout: Int = 0
@@ -40,7 +40,7 @@ class AssignProcess(Message, frozen=True):
     access=member(),
 )
 def assign(world: World, caller: str, message: AssignProcess, _: None) -> AssignReply | Park:
-    """Give the caller the process it gets next; with nothing to give, wait for one."""
+    """Assign the next matching process to the caller, or park the call until one is available."""
     timeout_s = message.timeout
     if timeout_s == 0:
         raise Refusal(400, "Invalid timeout value, timeout cannot be zero")
@@ -77,7 +77,7 @@ def assign(world: World, caller: str, message: AssignProcess, _: None) -> Assign
 
 @timer(PollOver)
 def poll_over(world: World, event: PollOver) -> None:
-    """The call ends as its last try did; there is no other try."""
+    """Answer a parked assign call whose time is up, with the result of its last attempt; it does not try again."""
     poll = world.queues.unpark(event.ticket)
     assert poll is not None
     failure = _PAUSED_AT_TIMEOUT if poll.met_pause else _NOTHING
@@ -90,7 +90,7 @@ class PauseAssignments(Message, frozen=True):
 
 @operation("pauseassignmentsmsg", PauseAssignments, "Failed to pause assignments", access=colony_owner())
 def pause_assignments(world: World, caller: str, message: PauseAssignments, _: None) -> Empty:
-    """Nothing is given out any more; everything else goes on. Parked calls notice when they are woken."""
+    """Stop assigning processes; everything else continues. Parked calls meet the pause when they are woken."""
     world.paused[message.colonyname] = None
     world.note(Pause(message.colonyname, on=True))
     return EMPTY
@@ -102,7 +102,7 @@ class ResumeAssignments(Message, frozen=True):
 
 @operation("resumeassignmentsmsg", ResumeAssignments, "Failed to resume assignments", access=colony_owner())
 def resume_assignments(world: World, caller: str, message: ResumeAssignments, _: None) -> Empty:
-    """The calls that were parked because of the pause try again, in the order in which they came."""
+    """Resume assignments. Calls that were parked because of the pause try again, in order of arrival."""
     world.paused.pop(message.colonyname, None)
     world.note(Pause(message.colonyname, on=False))
     for poll in list(world.queues.pause_polls.get(message.colonyname, {}).values()):
@@ -122,4 +122,5 @@ class GetPauseStatus(Message, frozen=True):
     reply_type="pausestatusreplymsg",
 )
 def get_pause_status(world: World, caller: str, message: GetPauseStatus, _: None) -> PauseStatus:
+    """Return whether a colony's assignments are paused."""
     return PauseStatus("pausestatusreplymsg", message.colonyname, message.colonyname in world.paused)

@@ -1,4 +1,4 @@
-"""Facts about processes (docs/protocol/b-processes.md 6.3)."""
+"""Attributes of processes (docs/protocol/b-processes.md 6.3)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _process_of(world: World, caller: str, message: AddAttribute) -> Process:
     & holder("Failed to add attribute, only executor with id <{}> is allowed to set attributes"),
 )
 def add_attribute(world: World, caller: str, message: AddAttribute, process: Process) -> Attribute:
-    """Quirk: colony and state are stored as sent; id and graph are the server's."""
+    """Store an attribute. Quirk: its colony and state are stored as sent; the server sets its id and graph."""
     sent = message.attribute
     attribute = replace(
         sent,
@@ -79,4 +79,5 @@ def _colony_of_process(message: GetAttribute, found: tuple[Attribute, Process]) 
     access=member(_colony_of_process),
 )
 def get_attribute(world: World, caller: str, message: GetAttribute, found: tuple[Attribute, Process]) -> Attribute:
+    """Return an attribute by its id."""
     return found[0]

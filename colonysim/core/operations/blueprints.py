@@ -37,7 +37,7 @@ def _named(world: World, colony: str, name: str) -> Blueprint:
 
 
 def _initiator(world: World, caller: str, colony: str) -> Initiator:
-    """Who asks for a process; the colony owner has no name."""
+    """Return the initiator of a process that the caller submits; the colony owner has no name."""
     return intake.initiator_of(world, caller, colony) or Initiator(caller, "")
 
 
@@ -53,7 +53,7 @@ class AddBlueprint(Message, frozen=True):
     access=member_or_owner(_colony),
 )
 def add_blueprint(world: World, caller: str, message: AddBlueprint, _: None) -> Blueprint:
-    """Stored with its history; with a complete handler a cron and a first reconciliation come with it."""
+    """Store a blueprint and its first history entry; a complete handler also gets a cron and a first reconciliation."""
     sent = message.blueprint
     assert sent is not None
     blueprints.check(world, sent)
@@ -84,6 +84,7 @@ class GetBlueprint(Message, frozen=True):
 
 @operation("getblueprintmsg", GetBlueprint, "Failed to get blueprint", access=member_or_owner(_namespace))
 def get_blueprint(world: World, caller: str, message: GetBlueprint, _: None) -> Blueprint:
+    """Return a blueprint by its name."""
     return _named(world, message.namespace, message.name)
 
 
@@ -95,7 +96,7 @@ class GetBlueprints(Message, frozen=True):
 
 @operation("getblueprintsmsg", GetBlueprints, "Failed to get blueprints", access=member_or_owner(_namespace))
 def get_blueprints(world: World, caller: str, message: GetBlueprints, _: None) -> Any:
-    """By name. Quirk: without a kind the location is ignored; with one its case is."""
+    """List blueprints by name. Quirk: without a kind the location is ignored; with one its letter case is."""
     if world.request.has_nul:
         storage.text(500, message.namespace, message.kind, message.locationname if message.kind else "")
     found = [b for (colony, _), b in sorted(world.blueprints.items()) if colony == message.namespace]
@@ -120,7 +121,7 @@ class UpdateBlueprint(Message, frozen=True):
     access=member_or_owner(_colony),
 )
 def update_blueprint(world: World, caller: str, message: UpdateBlueprint, _: None) -> Blueprint:
-    """Replaces everything but the id, the status too. A changed spec raises the generation."""
+    """Replace everything but the id, including the status. A changed spec raises the generation."""
     sent = message.blueprint
     assert sent is not None
     key = colony, name = sent.metadata.colonyname, sent.metadata.name
@@ -154,7 +155,7 @@ class RemoveBlueprint(Message, frozen=True):
 
 @operation("removeblueprintmsg", RemoveBlueprint, "Failed to remove blueprint", access=member_or_owner(_namespace))
 def remove_blueprint(world: World, caller: str, message: RemoveBlueprint, _: None) -> Empty:
-    """Its cron goes with the last of its kind and place, and a process is submitted that cleans up."""
+    """Remove a blueprint and submit a clean-up process. Its cron goes with the last of its kind and location."""
     blueprint = _named(world, message.namespace, message.name)
     del world.blueprints[message.namespace, message.name]
     blueprints.drop_cron(world, blueprint)
@@ -193,7 +194,7 @@ def _its_colony(message: GetBlueprintHistory, blueprint: Blueprint) -> str:
     null_crashes=False,
 )
 def get_blueprint_history(world: World, caller: str, message: GetBlueprintHistory, blueprint: Blueprint) -> Any:
-    """Newest first."""
+    """List the changes of a blueprint, newest first."""
     found = [c for c in reversed(world.blueprint_history) if c.blueprint.blueprintid == blueprint.blueprintid]
     return or_null(found[: message.limit] if message.limit > 0 else found)
 
@@ -206,7 +207,7 @@ class UpdateBlueprintStatus(Message, frozen=True):
 
 @operation("updateblueprintstatusmsg", UpdateBlueprintStatus, "Failed to update blueprint status", access=member())
 def update_blueprint_status(world: World, caller: str, message: UpdateBlueprintStatus, _: None) -> Empty:
-    """Replaces the status as a whole; nothing else changes."""
+    """Replace the whole status; nothing else changes."""
     blueprint = _named(world, message.colonyname, message.blueprintname)
     status = through_double(message.status) or None
     world.blueprints[message.colonyname, message.blueprintname] = replace(blueprint, status=status)
@@ -221,7 +222,7 @@ class ReconcileBlueprint(Message, frozen=True):
 
 @operation("reconcileblueprintmsg", ReconcileBlueprint, "Failed to reconcile blueprint", access=member(_namespace))
 def reconcile_blueprint(world: World, caller: str, message: ReconcileBlueprint, _: None) -> Process:
-    """Submits a process. Quirk: `force` raises the generation first, even where there is no handler."""
+    """Submit a reconciling process. Quirk: `force` raises the generation first, even if there is no handler."""
     blueprint = _named(world, message.namespace, message.name)
     if message.force:
         metadata = replace(blueprint.metadata, generation=blueprint.metadata.generation + 1)

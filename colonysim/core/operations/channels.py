@@ -1,4 +1,4 @@
-"""Writing to channels and reading from them (docs/protocol/d-realtime-and-data.md 1)."""
+"""Write to channels and read from them (docs/protocol/d-realtime-and-data.md 1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _channel(world: World, process: Process, name: str) -> Channel:
 
 
 class ChannelAppend(Message, frozen=True):
-    """`payload` may arrive as base64 text or as a list of byte values."""
+    """`payload` is sent as base64 text or as a list of byte values."""
 
     processid: str = ""
     name: str = ""
@@ -38,7 +38,7 @@ class ChannelAppend(Message, frozen=True):
     access=member(of_target),
 )
 def append(world: World, caller: str, message: ChannelAppend, process: Process) -> Empty:
-    """Any sequence number and any type is taken as it is."""
+    """Append an entry to a channel's log; sequence number and type are not checked."""
     channel = _channel(world, process, message.name)
     if message.payload is not None and len(message.payload) > channels.MAX_PAYLOAD_BYTES:
         raise Refusal(500, "message payload exceeds maximum size")
@@ -57,7 +57,7 @@ def append(world: World, caller: str, message: ChannelAppend, process: Process) 
 
 
 class ChannelRead(Message, frozen=True):
-    """`afterseq` counts entries to skip; it is no sequence number."""
+    """`afterseq` is a number of entries to skip, not a sequence number. A `limit` of 0 or less means no limit."""
 
     processid: str = ""
     name: str = ""
@@ -73,6 +73,7 @@ class ChannelRead(Message, frozen=True):
     access=member(of_target),
 )
 def read(world: World, caller: str, message: ChannelRead, process: Process) -> tuple[Entry, ...]:
+    """Return entries of a channel's log."""
     channel = _channel(world, process, message.name)
     if not channel.has_party(caller):
         raise Refusal(403, "Not authorized to read from channel")

@@ -1,4 +1,4 @@
-"""What the executor says of the process it runs: output, success, failure (docs/protocol/b-processes.md 5.2 to 5.4)."""
+"""Executors report output, success and failure of their processes (docs/protocol/b-processes.md 5.2 to 5.4)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CloseSuccessful(Message, frozen=True):
     ),
 )
 def close_successful(world: World, caller: str, message: CloseSuccessful, process: Process) -> Empty:
-    """Quirk: a successful process may be closed again, and a refused close stores its output all the same."""
+    """Close a process as successful. Quirk: it may be closed again, and even a refused close stores its output."""
     output = through_double(message.out) if message.out else []
     state = process.state
     if state in (FAILED, CANCELLED, WAITING):
@@ -64,7 +64,7 @@ class CloseFailed(Message, frozen=True):
     ),
 )
 def close_failed(world: World, caller: str, message: CloseFailed, process: Process) -> Empty:
-    """Final, whatever `maxretries` says."""
+    """Close a process as failed, for good: `maxretries` does not apply."""
     refusal = {
         SUCCESS: "Tried to set successful process as failed",
         FAILED: "Tried to set failed process as failed",
@@ -93,7 +93,7 @@ class SetOutput(Message, frozen=True):
     & running("Failed to set output, process is not running"),
 )
 def set_output(world: World, caller: str, message: SetOutput, process: Process) -> Empty:
-    """Replaces the output; an empty one changes nothing."""
+    """Replace the output; an empty one changes nothing."""
     if message.out:
         process.output = through_double(message.out)
     return EMPTY

@@ -31,7 +31,7 @@ class AddColony(Message, frozen=True):
 
 @operation("addcolonymsg", AddColony, "Failed to add colony", access=server_owner)
 def add_colony(world: World, caller: str, message: AddColony, _: None) -> Colony:
-    """Quirk: the reply is looked up by id; where two names share it, it shows the older one."""
+    """Add a colony. Quirk: the reply is looked up by id; if two colonies share it, the reply shows the older one."""
     colony = message.colony
     if colony is None:
         raise Refusal(400, "Failed to add colony, colony is <nil>")
@@ -51,7 +51,7 @@ class RemoveColony(Message, frozen=True):
 
 @operation("removecolonymsg", RemoveColony, "Failed to remove colony", access=server_owner)
 def remove_colony(world: World, caller: str, message: RemoveColony, _: None) -> Empty:
-    """All that is in the colony goes with it, blueprints and the pause flag apart.
+    """Remove a colony with everything in it except blueprints and the pause flag.
 
     Source: docs/protocol/a-foundation.md 7.4.
     """
@@ -69,6 +69,7 @@ class GetColonies(Message, frozen=True):
 
 @operation("getcoloniesmsg", GetColonies, "Failed to get colonies", access=server_owner)
 def get_colonies(world: World, caller: str, message: GetColonies, _: None) -> Any:
+    """List all colonies."""
     return or_null(world.colonies.values())
 
 
@@ -78,6 +79,7 @@ class GetColony(Message, frozen=True):
 
 @operation("getcolonymsg", GetColony, "Failed to get colony", access=member())
 def get_colony(world: World, caller: str, message: GetColony, _: None) -> Colony:
+    """Return a colony by its name."""
     return world.colonies[message.colonyname]
 
 
@@ -100,7 +102,7 @@ def _known_colony(world: World, caller: str, message: GetColonyStats) -> None:
     access=silent_member(),
 )
 def get_colony_stats(world: World, caller: str, message: GetColonyStats, _: None) -> Statistics:
-    """Counters of a colony; processes of workflows count, also those that wait for their parents."""
+    """Count a colony's executors, processes and workflows; processes that wait for their parents count too."""
     colony = message.colonyname
     executors = [executor for executor in world.executors.values() if executor.colony == colony]
     if any(storage.unparsable(executor.name, colony) for executor in executors):
@@ -139,6 +141,7 @@ def _new_colony_id(world: World, caller: str, message: ChangeColonyId) -> None:
     "changecolonyidmsg", ChangeColonyId, "Failed to change colony Id", find=_new_colony_id, access=colony_owner()
 )
 def change_colony_id(world: World, caller: str, message: ChangeColonyId, _: None) -> Any:
+    """Change a colony's id."""
     if len(message.colonyid.encode()) != 64:
         raise Refusal(400, "Failed to change colony Id, new colony Id is not 64 characters")
     if world.request.has_nul:

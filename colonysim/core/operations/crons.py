@@ -33,7 +33,7 @@ def _colony_of_cron(message: AddCron, _: None) -> str:
     access=member(_colony_of_cron),
 )
 def add_cron(world: World, caller: str, message: AddCron, _: None) -> CronReply:
-    """A workflow to be started at times. Node names and resources are looked at when it starts."""
+    """Add a workflow to start on a schedule. Its node names and resources are checked when it starts."""
     spec = message.cron
     assert spec is not None
     workflow = gotypes.workflow(spec.workflowspec)
@@ -101,6 +101,7 @@ def _cron(status: int, text: str) -> Any:
     access=member(of_target),
 )
 def get_cron(world: World, caller: str, message: GetCron, cron: Cron) -> CronReply:
+    """Return a cron by its id."""
     return CronReply(cron.copy(), world.settings.cron_checker_period_ms)
 
 
@@ -111,7 +112,7 @@ class GetCrons(Message, frozen=True):
 
 @operation("getcronsmsg", GetCrons, "Failed to get crons", access=member())
 def get_crons(world: World, caller: str, message: GetCrons, _: None) -> Any:
-    """Crons by name. Quirk: an empty list is [], not null."""
+    """List crons by name. Quirk: an empty list is [], not null."""
     storage.limit(message.count)
     found = [cron for cron in world.crons.values() if cron.colony == message.colonyname]
     found.sort(key=lambda cron: cron.name)
@@ -143,6 +144,6 @@ class RemoveCron(Message, frozen=True):
     access=member(of_target),
 )
 def remove_cron(world: World, caller: str, message: RemoveCron, cron: Cron) -> Empty:
-    """The graphs it has started stay."""
+    """Remove a cron; the graphs that it has started stay."""
     recurring.remove_cron(world, cron)
     return EMPTY

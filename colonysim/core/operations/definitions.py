@@ -30,7 +30,7 @@ def _colony(message: AddBlueprintDefinition, _: None) -> str:
     access=colony_owner(_colony),
 )
 def add_definition(world: World, caller: str, message: AddBlueprintDefinition, _: None) -> BlueprintDefinition:
-    """Stored without a check; an id is kept if one is sent."""
+    """Store a definition without checking it; an id is kept if one is sent."""
     definition = message.blueprintdefinition
     assert definition is not None
     key = definition.metadata.colonyname, definition.metadata.name
@@ -60,6 +60,7 @@ class GetBlueprintDefinition(Message, frozen=True):
     access=member_or_owner(),
 )
 def get_definition(world: World, caller: str, message: GetBlueprintDefinition, _: None) -> BlueprintDefinition:
+    """Return a definition by its name."""
     definition = world.definitions.get((message.colonyname, message.name))
     if definition is None:
         if world.request.has_nul:
@@ -81,7 +82,7 @@ class GetBlueprintDefinitions(Message, frozen=True):
 def get_definitions(
     world: World, caller: str, message: GetBlueprintDefinitions, _: None
 ) -> tuple[BlueprintDefinition, ...]:
-    """By name. Quirk: an empty list is [], not null."""
+    """List definitions by name. Quirk: an empty list is [], not null."""
     found = [d for (colony, _), d in sorted(world.definitions.items()) if colony == message.colonyname]
     return tuple(found)
 
@@ -102,7 +103,7 @@ def _namespace(message: RemoveBlueprintDefinition, _: None) -> str:
     access=colony_owner(_namespace),
 )
 def remove_definition(world: World, caller: str, message: RemoveBlueprintDefinition, _: None) -> Empty:
-    """Refused while there are blueprints of its kind."""
+    """Remove a definition; refused while blueprints of its kind exist."""
     colony, name = message.namespace, message.name
     definition = world.definitions.get((colony, name))
     if definition is None:

@@ -1,4 +1,4 @@
-"""Executors: registering, approving, removing, what they can and what they hold.
+"""Register, approve and remove executors, and update their capabilities and allocations.
 
 Source: docs/protocol/a-foundation.md 6.4, 7.
 """
@@ -35,7 +35,7 @@ def _colony_of_spec(message: AddExecutor, _: None) -> str:
     access=colony_owner(_colony_of_spec),
 )
 def add_executor(world: World, caller: str, message: AddExecutor, _: None) -> Executor:
-    """Register an executor, or register it anew under a name that is taken (docs/protocol/a-foundation.md 7.2).
+    """Register an executor, replacing one of the same name if settings allow it (docs/protocol/a-foundation.md 7.2).
 
     Quirk: the reply is looked up by id and may show an older executor with the same one.
     """
@@ -54,7 +54,7 @@ def add_executor(world: World, caller: str, message: AddExecutor, _: None) -> Ex
     else:
         registration.register_anew(world, known, _record(world, spec))
     if storage.unparsable(spec.executorname, spec.colonyname):
-        # Quirk: it is registered all the same, and breaks every call that reads it (docs/protocol/a-foundation.md 7.5).
+        # Quirk: it is registered nevertheless, and breaks every call that reads it (docs/protocol/a-foundation.md 7.5).
         raise Refusal(500, "Failed to parse Executor name")
     return registration.first(world, spec.executorid).copy()
 
@@ -89,7 +89,7 @@ class ApproveExecutor(Message, frozen=True):
     access=colony_owner(),
 )
 def approve_executor(world: World, caller: str, message: ApproveExecutor, executor: Executor) -> Empty:
-    """Quirk: every record with the executor's id is approved, in whatever state and colony."""
+    """Approve an executor. Quirk: every record with its id is approved, in any state and colony."""
     registration.set_state(world, executor.executor_id, APPROVED)
     return EMPTY
 
@@ -107,7 +107,7 @@ class RejectExecutor(Message, frozen=True):
     access=colony_owner(),
 )
 def reject_executor(world: World, caller: str, message: RejectExecutor, executor: Executor) -> Empty:
-    """Quirk: as for approval. What a rejected executor runs goes on running."""
+    """Reject an executor, with the same quirk as approval. The processes it runs keep running."""
     registration.set_state(world, executor.executor_id, REJECTED)
     return EMPTY
 
@@ -125,7 +125,7 @@ class RemoveExecutor(Message, frozen=True):
     access=colony_owner(),
 )
 def remove_executor(world: World, caller: str, message: RemoveExecutor, executor: Executor) -> Empty:
-    """The record stays, unregistered; may be repeated."""
+    """Unregister an executor; its record stays. May be repeated."""
     registration.unregister(world, executor)
     return EMPTY
 
@@ -136,7 +136,7 @@ class GetExecutors(Message, frozen=True):
 
 @operation("getexecutorsmsg", GetExecutors, "Failed to get executors", access=any_member())
 def get_executors(world: World, caller: str, message: GetExecutors, _: None) -> Any:
-    """Executors in all states, unregistered ones included."""
+    """List the executors of a colony in all states, unregistered ones included."""
     executors = [executor for executor in world.executors.values() if executor.colony == message.colonyname]
     if any(storage.unparsable(executor.name, executor.colony) for executor in executors):
         raise Refusal(400, "Failed to parse Executor name")
@@ -156,6 +156,7 @@ class GetExecutor(Message, frozen=True):
     access=member(named),
 )
 def get_executor(world: World, caller: str, message: GetExecutor, executor: Executor) -> Executor:
+    """Return an executor by its name."""
     return executor.copy()
 
 
@@ -182,11 +183,12 @@ def _executor_by_id(world: World, caller: str, message: GetExecutorById) -> Exec
     access=member(of_target),
 )
 def get_executor_by_id(world: World, caller: str, message: GetExecutorById, executor: Executor) -> Executor:
+    """Return an executor by its id."""
     return executor.copy()
 
 
 def _itself(world: World, caller: str, colony: str, name: str, refusal: str) -> Executor:
-    """The executor named, which must be the caller."""
+    """Return the executor with a name. Raises Refusal 400 unless it is the caller."""
     if world.request.has_nul:
         storage.text(500, name)
     executor = world.executors.get((colony, name))
@@ -206,7 +208,7 @@ class ReportAllocation(Message, frozen=True):
 
 @operation("reportallocationmsg", ReportAllocation, "Failed to report allocation", access=any_member())
 def report_allocation(world: World, caller: str, message: ReportAllocation, _: None) -> Empty:
-    """Replaces the allocations as a whole."""
+    """Replace the executor's allocations as a whole."""
     executor = _itself(
         world, caller, message.colonyname, message.executorname, "Only an executor can report allocations to itself"
     )
@@ -224,7 +226,7 @@ class UpdateExecutor(Message, frozen=True):
 
 @operation("updateexecutormsg", UpdateExecutor, "Failed to update executor", access=any_member())
 def update_executor(world: World, caller: str, message: UpdateExecutor, _: None) -> Empty:
-    """Replaces hardware and software as a whole."""
+    """Replace the executor's hardware and software as a whole."""
     executor = _itself(
         world, caller, message.colonyname, message.executorname, "Only an executor can update its own capabilities"
     )
@@ -252,7 +254,7 @@ def _new_executor_id(world: World, caller: str, message: ChangeExecutorId) -> No
     access=any_member(),
 )
 def change_executor_id(world: World, caller: str, message: ChangeExecutorId, _: None) -> Any:
-    """Quirk: what the executor runs keeps the old id, so that neither key can close it."""
+    """Change the caller's id. Quirk: its running processes keep the old id, so that neither key can close them."""
     if caller not in world.executors_by_id:
         raise Refusal(400, "Failed to change executor Id, executor not found")
     if len(message.executorid.encode()) != 64:

@@ -1,4 +1,4 @@
-"""What is known of files; their bytes lie elsewhere (docs/protocol/d-realtime-and-data.md 3)."""
+"""Metadata of files; their bytes are stored elsewhere, in S3 (docs/protocol/d-realtime-and-data.md 3)."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def _colony_of_file(message: AddFile, _: None) -> str:
     access=member(_colony_of_file),
 )
 def add_file(world: World, caller: str, message: AddFile, _: None) -> FileSpec | None:
-    """A new revision, numbered across the whole server.
+    """Add a file revision. Revisions are numbered across the whole server.
 
-    Quirk: what the storage refuses is answered with null and status 200; the protocol is always s3.
+    Quirk: a file that the storage refuses is answered with null and status 200; the protocol is always s3.
     """
     sent = message.file
     assert sent is not None
@@ -69,7 +69,7 @@ class GetFile(Message, frozen=True):
     access=member(),
 )
 def get_file(world: World, caller: str, message: GetFile, _: None) -> tuple[FileSpec, ...]:
-    """A list in any case: the revision named by id, or the latest or all of a label and name, newest first."""
+    """List one revision by its id, or the latest or all revisions of a label and name, newest first."""
     if message.fileid:
         storage.text(400, message.fileid)
         file = world.files.get(message.fileid)
@@ -92,7 +92,7 @@ class GetFiles(Message, frozen=True):
 
 @operation("getfilesmsg", GetFiles, "Failed to get files", access=member())
 def get_files(world: World, caller: str, message: GetFiles, _: None) -> tuple[FileData, ...]:
-    """The latest revision of each name with exactly that label."""
+    """List the latest revision of each file name with exactly this label."""
     if world.request.has_nul:
         storage.text(400, message.label)
     latest = files.latest(world, message.colonyname, message.label)
@@ -107,7 +107,7 @@ class GetFileLabels(Message, frozen=True):
 
 @operation("getfilelabelsmsg", GetFileLabels, "Failed to get files", access=member())
 def get_file_labels(world: World, caller: str, message: GetFileLabels, _: None) -> Any:
-    """Labels that begin with a text, or lie at or below it where `exact`, with their numbers of revisions."""
+    """List labels with their revision counts: those starting with a text or, if `exact`, that label and those below."""
     if world.request.has_nul:
         storage.text(400, message.name)
     return or_null(files.labels(world, message.colonyname, message.name, message.exact))
@@ -122,7 +122,7 @@ class RemoveFile(Message, frozen=True):
 
 @operation("removefilemsg", RemoveFile, "Failed to remove file", access=member())
 def remove_file(world: World, caller: str, message: RemoveFile, _: None) -> Empty:
-    """One revision by its id, or all of a label and name; what is not there is removed all the same."""
+    """Remove one revision by its id, or all of a label and name. Removing a missing file succeeds."""
     if message.fileid:
         storage.text(400, message.fileid)
         file = world.files.get(message.fileid)

@@ -33,7 +33,7 @@ def _colony_of_fun(message: AddFunction, _: None) -> str:
     access=member(_colony_of_fun),
 )
 def add_function(world: World, caller: str, message: AddFunction, _: None) -> Function:
-    """Quirk: a name may be registered again and again; each call adds a record."""
+    """Register a function of the calling executor. Quirk: registering a name again adds another record."""
     function = message.fun
     assert function is not None
     if world.request.has_nul:
@@ -46,7 +46,7 @@ def add_function(world: World, caller: str, message: AddFunction, _: None) -> Fu
     lookup.require_readable(executor)
     storage.int32(500, function.counter)
     if world.request.has_nul:
-        storage.text(500, function, free=("locationname",))  # the executor's is stored
+        storage.text(500, function, free=("locationname",))  # the executor's location is stored instead
     if function.functionid in world.functions:
         raise storage.duplicate_key(500, "prod_functions_pkey")
     stored = replace(function, functionid=function.functionid or world.new_id(), locationname=executor.location)
@@ -61,7 +61,7 @@ class GetFunctions(Message, frozen=True):
 
 @operation("getfunctionsmsg", GetFunctions, "Failed to get function", access=member())
 def get_functions(world: World, caller: str, message: GetFunctions, _: None) -> Any:
-    """The functions of one executor, or of the whole colony where none is named."""
+    """List the functions of one executor, or of the whole colony if no executor is named."""
     if world.request.has_nul:
         storage.text(500, message.executorname)
     if message.executorname:
@@ -97,6 +97,7 @@ def _colony_of_function(message: RemoveFunction, function: Function) -> str:
     access=member(_colony_of_function),
 )
 def remove_function(world: World, caller: str, message: RemoveFunction, function: Function) -> Empty:
+    """Remove a function of the calling executor."""
     executor = world.executors.get((function.colonyname, function.executorname))
     if executor is None or executor.executor_id != caller:
         raise Refusal(403, "Not allowed to remove a function from another executor")

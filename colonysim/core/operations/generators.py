@@ -34,7 +34,7 @@ def _colony_of_generator(message: AddGenerator, _: None) -> str:
     access=member(_colony_of_generator),
 )
 def add_generator(world: World, caller: str, message: AddGenerator, _: None) -> GeneratorReply:
-    """A workflow to be started when `trigger` arguments have come. A trigger of 0 is refused."""
+    """Add a workflow to start whenever `trigger` arguments are queued. A trigger of 0 is refused."""
     spec = message.generator
     assert spec is not None
     workflow = gotypes.workflow(spec.workflowspec)
@@ -46,7 +46,7 @@ def add_generator(world: World, caller: str, message: AddGenerator, _: None) -> 
     if world.generators.named(spec.colonyname, spec.name) is not None:
         raise Refusal(400, f"Generator with name <{spec.name}> in Colony <{spec.colonyname}> already exists")
     if spec.trigger == 0:
-        raise Refusal(400, "Failed to add generator, trigger must not be 0")  # the reference dies of it
+        raise Refusal(400, "Failed to add generator, trigger must not be 0")  # the reference crashes
     storage.int32(400, spec.trigger, spec.timeout)
     if world.request.has_nul:
         storage.text(400, spec)
@@ -87,7 +87,7 @@ def _generator(text: str) -> Any:
     access=member(of_target),
 )
 def get_generator(world: World, caller: str, message: GetGenerator, generator: Generator) -> GeneratorReply:
-    """Quirk: only this reply tells how many arguments are queued."""
+    """Return a generator by its id. Quirk: only this reply shows how many arguments are queued."""
     return GeneratorReply(generator.copy(), len(generator.queue), world.settings.generator_checker_period_ms)
 
 
@@ -111,6 +111,7 @@ def _resolved(world: World, caller: str, message: ResolveGenerator) -> Generator
     access=member(of_target),
 )
 def resolve_generator(world: World, caller: str, message: ResolveGenerator, generator: Generator) -> GeneratorReply:
+    """Return a generator by its name."""
     return GeneratorReply(generator.copy())
 
 
@@ -121,6 +122,7 @@ class GetGenerators(Message, frozen=True):
 
 @operation("getgeneratorsmsg", GetGenerators, "Failed to get generators", access=member())
 def get_generators(world: World, caller: str, message: GetGenerators, _: None) -> Any:
+    """List generators in the order in which they were added."""
     storage.limit(message.count)
     found = [generator for generator in world.generators.values() if generator.colony == message.colonyname]
     return or_null(GeneratorReply(generator.copy()) for generator in found[: message.count])
@@ -140,7 +142,7 @@ class PackGenerator(Message, frozen=True):
     access=member(of_target),
 )
 def pack_generator(world: World, caller: str, message: PackGenerator, generator: Generator) -> Empty:
-    """One more argument; the empty text counts as one."""
+    """Queue an argument for a generator; an empty text counts too."""
     if world.request.has_nul:
         storage.text(400, message.arg)
     recurring.pack(world, generator, message.arg)
@@ -160,6 +162,6 @@ class RemoveGenerator(Message, frozen=True):
     access=member(of_target),
 )
 def remove_generator(world: World, caller: str, message: RemoveGenerator, generator: Generator) -> Empty:
-    """The queued arguments go with it."""
+    """Remove a generator with its queued arguments."""
     recurring.remove_generator(world, generator)
     return EMPTY

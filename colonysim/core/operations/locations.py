@@ -55,18 +55,18 @@ def _colony_of_location(message: AddLocation, location: Location) -> str:
     access=colony_owner(_colony_of_location),
 )
 def add_location(world: World, caller: str, message: AddLocation, location: Location) -> Location:
-    """The id is stored as sent, empty or not."""
+    """Add a location. Its id is stored as sent, even if empty."""
     colony, name = location.colonyname, location.name
-    odd = storage.unparsable(name, colony)
+    unreadable = storage.unparsable(name, colony)
     if (colony, name) in world.locations:
-        if odd:
+        if unreadable:
             raise _unreadable()
         raise Refusal(400, f"A location with name <{name}> already exists in Colony with name <{colony}>")
     if world.request.has_nul:
         storage.text(400, location)
     world.locations[colony, name] = location
-    if odd:
-        raise Refusal(500, "Failed to add location, addedLocation is nil")  # Quirk: and yet it is stored
+    if unreadable:
+        raise Refusal(500, "Failed to add location, addedLocation is nil")  # Quirk: it is stored nevertheless
     return location
 
 
@@ -77,6 +77,7 @@ class GetLocation(Message, frozen=True):
 
 @operation("getlocationmsg", GetLocation, "Failed to get location", find=known_colony, access=any_member())
 def get_location(world: World, caller: str, message: GetLocation, _: None) -> Location:
+    """Return a location by its name."""
     missing = Refusal(404, "Failed to get location, location is nil")
     return _location(world, message.colonyname, message.name, missing)
 
@@ -87,6 +88,7 @@ class GetLocations(Message, frozen=True):
 
 @operation("getlocationsmsg", GetLocations, "Failed to get locations", find=known_colony, access=any_member())
 def get_locations(world: World, caller: str, message: GetLocations, _: None) -> Any:
+    """List the locations of a colony."""
     found = [location for location in world.locations.values() if location.colonyname == message.colonyname]
     if any(storage.unparsable(location.name, location.colonyname) for location in found):
         raise _unreadable()
@@ -100,7 +102,7 @@ class RemoveLocation(Message, frozen=True):
 
 @operation("removelocationmsg", RemoveLocation, "Failed to remove location", find=known_colony, access=colony_owner())
 def remove_location(world: World, caller: str, message: RemoveLocation, _: None) -> Empty:
-    """Whoever uses it is not asked."""
+    """Remove a location, even if executors or blueprints use it."""
     missing = Refusal(400, f"Location with name <{message.name}> not found")
     _location(world, message.colonyname, message.name, missing)
     del world.locations[message.colonyname, message.name]

@@ -1,4 +1,4 @@
-"""What executors write down (docs/protocol/b-processes.md 6.1, 6.2)."""
+"""Logs of processes and executors (docs/protocol/b-processes.md 6.1, 6.2)."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ class AddLog(Message, frozen=True):
     & holder("Failed to add log, not allowed to add log, only the assigned Executor may att logs"),
 )
 def add_log(world: World, caller: str, message: AddLog, process: Process) -> Empty:
+    """Add a log line to a process that the caller runs."""
     records = world.executors_by_id.get(caller)
     if not records:
-        raise Silence(500)  # a user who holds a process, or an executor under its old id: the reference faults
+        raise Silence(500)  # a user who holds a process, or an executor under its old id: the reference crashes
     _write(
         world,
         Log(
@@ -72,7 +73,7 @@ class AddExecutorLog(Message, frozen=True):
 
 @operation("addexecutorlogmsg", AddExecutorLog, "Failed to add executor log", access=member())
 def add_executor_log(world: World, caller: str, message: AddExecutorLog, _: None) -> Empty:
-    """A line that belongs to no process; only the executor itself may write it."""
+    """Add a log line that belongs to no process; only the executor itself may write it."""
     records = world.executors_by_id.get(caller)
     if not records or records[0].colony != message.colonyname or records[0].state != APPROVED:
         raise Refusal(403, "Failed to add executor log, executor not found")
@@ -101,8 +102,8 @@ class GetLogs(Message, frozen=True):
     latest: bool = False
 
 
-def _colony_asked(world: World, caller: str, message: GetLogs) -> str:
-    """The colony of the executor or else of the process whose logs are wanted."""
+def _colony_requested(world: World, caller: str, message: GetLogs) -> str:
+    """Return the colony of the executor, or else of the process, whose logs are requested."""
     if message.executorname:
         if (message.colonyname, message.executorname) not in world.executors:
             raise Refusal(500, "Failed to get logs, executor does not exist")
@@ -113,15 +114,15 @@ def _colony_asked(world: World, caller: str, message: GetLogs) -> str:
     return process.colony
 
 
-def _asked(message: GetLogs, colony: str) -> str:
+def _requested(message: GetLogs, colony: str) -> str:
     return colony
 
 
-@operation("getlogsmsg", GetLogs, "Failed to get logs", find=_colony_asked, access=member(_asked))
+@operation("getlogsmsg", GetLogs, "Failed to get logs", find=_colony_requested, access=member(_requested))
 def get_logs(world: World, caller: str, message: GetLogs, colony: str) -> Any:
-    """Logs of an executor or of a process, oldest first.
+    """List logs of an executor or of a process, oldest first.
 
-    Quirk: those of an executor are looked up by its name alone, so other colonies' are among them.
+    Quirk: an executor's logs are looked up by its name alone, so those of other colonies are included.
     """
     if message.count > MAX_COUNT:
         raise Refusal(403, f"Count exceeds max log count ({MAX_COUNT})")
@@ -152,7 +153,7 @@ class SearchLogs(Message, frozen=True):
     access=member(),
 )
 def search_logs(world: World, caller: str, message: SearchLogs, _: None) -> Any:
-    """Lines of the last days that contain a text, in which % and _ are wildcards; no order is promised."""
+    """List log lines of the last days that contain a text, in which % and _ are wildcards. The order is unspecified."""
     if message.count > MAX_SEARCH_COUNT:
         raise Refusal(400, f"Count exceeds max log count ({MAX_SEARCH_COUNT})")
     if message.days > MAX_SEARCH_DAYS:

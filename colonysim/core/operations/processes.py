@@ -1,4 +1,4 @@
-"""Submitting, reading, cancelling and removing processes (docs/protocol/b-processes.md 3, 5)."""
+"""Submit, read, cancel and remove processes (docs/protocol/b-processes.md 3, 5)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _colony_of_spec(message: SubmitFuncSpec, _: None) -> str:
     access=member(_colony_of_spec),
 )
 def submit(world: World, caller: str, message: SubmitFuncSpec, _: None) -> Process:
-    """A single process waits. Names, types and limits are not looked at."""
+    """Submit a single process. Function names, executor types and limits are not checked."""
     spec = message.spec
     assert spec is not None
     if not -PRIORITY_LIMIT <= spec.priority <= PRIORITY_LIMIT:
@@ -65,6 +65,7 @@ class GetProcess(Message, frozen=True):
     access=member(of_target),
 )
 def get_process(world: World, caller: str, message: GetProcess, process: Process) -> Process:
+    """Return a process by its id."""
     return process.picture()
 
 
@@ -79,7 +80,7 @@ class GetProcesses(Message, frozen=True):
 
 @operation("getprocessesmsg", GetProcesses, "Failed to get processes", access=member())
 def get_processes(world: World, caller: str, message: GetProcesses, _: None) -> Any:
-    """Processes in one state. Quirk: only one filter counts, the first given of type, initiator, label."""
+    """List processes in one state. Quirk: only one filter applies, the first given of type, initiator, label."""
     if message.count > MAX_COUNT:
         raise Refusal(400, f"Count is larger than MaxCount limit <{MAX_COUNT}>")
     if message.initiator and (message.colonyname, message.initiator) not in world.users:
@@ -104,7 +105,7 @@ def _filter(message: GetProcesses) -> Any:
 
 
 def _in_order(processes: Iterable[Process], state: int) -> list[Process]:
-    """Waiting ones as they are given out, running ones by start, the others with the last ended first."""
+    """Sort waiting processes by queue order, running ones by start, the others by end, latest first."""
     if state == WAITING:
         return sorted(processes, key=order_of)
     if state == RUNNING:
@@ -130,7 +131,7 @@ class GetProcessHist(Message, frozen=True):
     access=silent_member(),
 )
 def get_process_hist(world: World, caller: str, message: GetProcessHist, _: None) -> Any:
-    """Processes in one state that were submitted within the last seconds, oldest first."""
+    """List processes in one state that were submitted within the last `seconds`, oldest first."""
     if message.state not in STATES or message.seconds <= 0:
         return None
     since_ns = world.now_ns - message.seconds * SECOND_NS
@@ -155,7 +156,7 @@ class CancelProcess(Message, frozen=True):
     access=member(of_target),
 )
 def cancel_process(world: World, caller: str, message: CancelProcess, process: Process) -> Empty:
-    """Any member may cancel; the executor that runs the process is not told."""
+    """Cancel a process. Any member may; the executor that runs it is not notified."""
     if process.graph_id:
         raise Refusal(
             400, "Failed to cancel, cannot cancel a process part of a workflow, cancel the entire workflow instead"
@@ -184,7 +185,7 @@ class RemoveProcess(Message, frozen=True):
     access=member(of_target),
 )
 def remove_process(world: World, caller: str, message: RemoveProcess, process: Process) -> Empty:
-    """Removes the process and its attributes; its logs stay."""
+    """Remove a process and its attributes; its logs stay."""
     if process.graph_id:
         raise Refusal(
             400, "Failed to remove, cannot remove a process part of a workflow, delete the entire workflow instead"
@@ -202,10 +203,10 @@ class RemoveAllProcesses(Message, frozen=True):
 
 @operation("removeallprocessesmsg", RemoveAllProcesses, "Failed to remove all processes", access=colony_owner())
 def remove_all_processes(world: World, caller: str, message: RemoveAllProcesses, _: None) -> Empty:
-    """Removes single processes in one state, or all for state -1, running ones included.
+    """Remove processes that belong to no workflow: those in one state or, for state -1, all, even running ones.
 
-    Quirk: attributes go by their own state, whatever their process is doing; for state -1 those of
-    workflow processes go as well (docs/protocol/b-processes.md 5.11).
+    Quirk: attributes are removed by their own state, not their process's; for state -1 those of workflow
+    processes are removed too (docs/protocol/b-processes.md 5.11).
     """
     if message.state == RUNNING:
         raise Refusal(400, "Not possible to remove running processes")

@@ -1,4 +1,4 @@
-"""Subscriptions, on /pubsub only (docs/protocol/d-realtime-and-data.md 2)."""
+"""Subscriptions, which are served on /pubsub only (docs/protocol/d-realtime-and-data.md 2)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MISMATCH: Final = "msg.msgType does not match rpcMsg.PayloadType"
 
 
 class SubscribeProcesses(Message, frozen=True):
-    """`timeout` is in seconds and is the whole life of the subscription."""
+    """`timeout` is how long the subscription lasts, in seconds."""
 
     colonyname: str = ""  # accepted and ignored
     executortype: str = ""
@@ -42,7 +42,7 @@ def _is_executor(world: World, caller: str, message: SubscribeProcesses, _: None
     streamed=True,
 )
 def subscribe_processes(world: World, caller: str, message: SubscribeProcesses, _: None) -> Park:
-    """One listener is told of each process of a type that comes into a state, in turn. Quirk: of any colony."""
+    """Subscribe to processes of a type that enter a state; subscribers take turns. Quirk: of any colony."""
     stream = world.request.stream
     subscriptions.subscribe(world, stream, message.executortype, message.state, "", message.timeout)
     return PARK
@@ -74,7 +74,7 @@ def _process(world: World, caller: str, message: SubscribeProcess) -> Process:
     streamed=True,
 )
 def subscribe_process(world: World, caller: str, message: SubscribeProcess, process: Process) -> Park:
-    """Whoever asks is told when a process comes into a state, at once where it is in it."""
+    """Subscribe to one process entering a state; if it is in that state already, push at once."""
     stream = world.request.stream
     executor_type = message.executortype or process.spec.conditions.executortype
     subscriptions.subscribe(world, stream, executor_type, message.state, process.process_id, message.timeout)
@@ -85,13 +85,13 @@ def subscribe_process(world: World, caller: str, message: SubscribeProcess, proc
 
 @timer(StreamOver)
 def stream_over(world: World, event: StreamOver) -> None:
-    """Quirk: the connection is dropped with all that is subscribed on it."""
+    """End a process subscription. Quirk: the server drops the connection with all its subscriptions."""
     subscriptions.hang_up(world, event.stream)
     channels.unsubscribe(world, event.stream)
 
 
 class SubscribeChannel(Message, frozen=True):
-    """`afterseq` counts entries to skip in the replay; a timeout of 0 is 30 seconds."""
+    """`afterseq` is a number of entries to skip in the replay; a `timeout` of 0 means 30 seconds."""
 
     processid: str = ""
     name: str = ""
@@ -116,11 +116,11 @@ def _process_of_channel(world: World, caller: str, message: SubscribeChannel) ->
     streamed=True,
 )
 def subscribe_channel(world: World, caller: str, message: SubscribeChannel, process: Process) -> Park:
-    """What is in the log, then each new entry, then an empty frame. The stream reads nothing meanwhile."""
+    """Push the log, then each new entry, then an empty frame. The stream's other requests wait until the end."""
     try:
         channel = channels.find(world, process, message.name)
     except Refusal:
-        channel = None  # too many channels
+        channel = None  # the process has too many channels
     if channel is None:
         raise Refusal(404, "Channel not found")
     if not channel.has_party(caller):
@@ -136,7 +136,7 @@ def subscribe_channel(world: World, caller: str, message: SubscribeChannel, proc
 
 @timer(SubscriptionOver)
 def subscription_over(world: World, event: SubscriptionOver) -> None:
-    """One empty frame, and the stream may ask for something else."""
+    """End a channel subscription: push an empty frame, and let the stream's next request be read."""
     if channels.unsubscribe(world, event.stream):
         world.outbox.append(Push(event.stream, "subscribechannelmsg", ()))
         world.outbox.append(Unblock(event.stream))

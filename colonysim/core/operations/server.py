@@ -21,6 +21,7 @@ class Version(Message, frozen=True):
 
 @operation("versionmsg", Version, "Failed to get server version", access=anyone, signed=False)
 def version(world: World, caller: str, message: Version, _: None) -> replies.Version:
+    """Return the server's version, which the reference leaves empty."""
     return replies.Version("", "", "versionmsg")
 
 
@@ -30,7 +31,7 @@ class GetServerInfo(Message, frozen=True):
 
 @operation("getserverinfomsg", GetServerInfo, "", access=anyone, signed=False)
 def get_server_info(world: World, caller: str, message: GetServerInfo, _: None) -> ServerInfo:
-    """The payload of this message is never decoded."""
+    """Return version and build time. The payload of this message is never decoded."""
     return ServerInfo(world.settings.build_version, world.settings.build_time, world.now_ns)
 
 
@@ -46,7 +47,7 @@ class GetStatistics(Message, frozen=True):
     access=server_owner,
 )
 def get_statistics(world: World, caller: str, message: GetStatistics, _: None) -> Statistics:
-    """Quirk: half of the counters are always 0."""
+    """Count the whole server's colonies, executors and processes. Quirk: the other counters are always 0."""
     if any(storage.unparsable(e.name, e.colony) for e in world.executors.values()):
         raise Refusal(500, "Failed to parse Executor name")
 
@@ -69,6 +70,7 @@ class GetCluster(Message, frozen=True):
 
 @operation("getclustermsg", GetCluster, "Failed to get cluster info", access=server_owner)
 def get_cluster(world: World, caller: str, message: GetCluster, _: None) -> Cluster:
+    """Return a cluster of one node."""
     node = ClusterNode("server", "localhost", 2379, 2380, 25100, 50080)
     return Cluster((node,), node)
 
@@ -84,7 +86,7 @@ def _new_server_id(world: World, caller: str, message: ChangeServerId) -> None:
 
 @operation("changeserveridmsg", ChangeServerId, "Failed to change colony Id", find=_new_server_id, access=server_owner)
 def change_server_id(world: World, caller: str, message: ChangeServerId, _: None) -> Any:
-    """Quirk: neither length nor characters of the new id are looked at."""
+    """Change the server owner's id. Quirk: its length and characters are not checked."""
     if world.request.has_nul:
         storage.text(403, message.serverid)
     world.server_id = message.serverid

@@ -1,4 +1,4 @@
-"""Snapshots of labels (docs/protocol/d-realtime-and-data.md 4). Every refusal after the rules has status 500."""
+"""Snapshots of labels (docs/protocol/d-realtime-and-data.md 4). Every refusal after the access rules has status 500."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CreateSnapshot(Message, frozen=True):
 
 @operation("createsnapshotmsg", CreateSnapshot, "Failed to create snapshot", access=member())
 def create_snapshot(world: World, caller: str, message: CreateSnapshot, _: None) -> Snapshot:
-    """The latest revisions at a label and below it, for good. Empty where no file has exactly that label."""
+    """Record the latest revisions at a label and below it; none if no file has exactly that label."""
     colony, label = message.colonyname, message.label.removesuffix("/")
     if world.snapshots.named(colony, message.name) is not None:
         if storage.unparsable(message.name, colony):
@@ -41,7 +41,7 @@ def create_snapshot(world: World, caller: str, message: CreateSnapshot, _: None)
 
 
 def _below_empty(world: World, colony: str) -> list[Any]:
-    """The labels of a snapshot of the empty label: itself and those that begin with a slash, if it has files."""
+    """Return the labels for a snapshot of the empty label: that label and those starting with /, if it has files."""
     found = files.labels(world, colony, "", exact=False)
     if not any(label.name == "" for label in found):
         return []
@@ -56,7 +56,7 @@ class GetSnapshot(Message, frozen=True):
 
 @operation("getsnapshotmsg", GetSnapshot, "Failed to get snapshot", access=member())
 def get_snapshot(world: World, caller: str, message: GetSnapshot, _: None) -> Snapshot:
-    """By id where one is given, else by name."""
+    """Return a snapshot by its id, or else by its name."""
     colony = message.colonyname
     if world.request.has_nul:
         storage.text(500, message.snapshotid or message.name)
@@ -82,7 +82,7 @@ class GetSnapshots(Message, frozen=True):
 
 @operation("getsnapshotsmsg", GetSnapshots, "Failed to get snapshots", access=member())
 def get_snapshots(world: World, caller: str, message: GetSnapshots, _: None) -> Any:
-    """Newest first."""
+    """List the snapshots of a colony, newest first."""
     found = [snapshot for snapshot in world.snapshots.values() if snapshot.colony == message.colonyname]
     if any(storage.unparsable(snapshot.name, snapshot.colony) for snapshot in found):
         raise Refusal(500, "invalid split name")
@@ -97,7 +97,7 @@ class RemoveSnapshot(Message, frozen=True):
 
 @operation("removesnapshotmsg", RemoveSnapshot, "Failed to remove snapshot", access=member())
 def remove_snapshot(world: World, caller: str, message: RemoveSnapshot, _: None) -> Empty:
-    """What is not there is removed all the same."""
+    """Remove a snapshot by its id, or else by its name. Removing a missing one succeeds."""
     if world.request.has_nul:
         storage.text(500, message.snapshotid or message.name)
     if message.snapshotid:
@@ -117,6 +117,7 @@ class RemoveAllSnapshots(Message, frozen=True):
 
 @operation("removeallsnapshotmsg", RemoveAllSnapshots, "Failed to remove snapshot", access=member())
 def remove_all_snapshots(world: World, caller: str, message: RemoveAllSnapshots, _: None) -> Empty:
+    """Remove all snapshots of a colony."""
     for snapshot in [s for s in world.snapshots.values() if s.colony == message.colonyname]:
         del world.snapshots[snapshot.snapshot_id]
     return EMPTY

@@ -1,4 +1,4 @@
-"""What happens of its own accord: the rows of the agenda."""
+"""Register the handlers of timed events that belong to no message type."""
 
 from __future__ import annotations
 

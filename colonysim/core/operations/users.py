@@ -35,18 +35,18 @@ def _colony_of_user(message: AddUser, user: User) -> str:
 
 @operation("addusermsg", AddUser, "Failed to add user", find=_user_given, access=colony_owner(_colony_of_user))
 def add_user(world: World, caller: str, message: AddUser, user: User) -> User:
-    """Quirk: ids are not looked at, several users may share one."""
+    """Add a user. Quirk: ids are not checked, so several users may share one."""
     colony, name = user.colonyname, user.name
-    odd = storage.unparsable(name, colony)
+    unreadable = storage.unparsable(name, colony)
     if (colony, name) in world.users:
-        if odd:
+        if unreadable:
             raise _unreadable()
         raise Refusal(400, f"A user with name <{name}> already exists in Colony with name <{colony}>")
     if world.request.has_nul:
         storage.text(400, user)
     world.add_user(user)
-    if odd:
-        # Quirk: the user is stored all the same, and breaks every call that reads it
+    if unreadable:
+        # Quirk: the user is stored nevertheless, and breaks every call that reads it
         # (docs/protocol/a-foundation.md 7.5).
         raise Refusal(500, "Failed to add user, addedUser is nil")
     return user
@@ -58,6 +58,7 @@ class GetUsers(Message, frozen=True):
 
 @operation("getusersmsg", GetUsers, "Failed to get users", find=known_colony, access=any_member())
 def get_users(world: World, caller: str, message: GetUsers, _: None) -> Any:
+    """List the users of a colony."""
     users = [user for user in world.users.values() if user.colonyname == message.colonyname]
     if any(storage.unparsable(user.name, user.colonyname) for user in users):
         raise _unreadable()
@@ -71,6 +72,7 @@ class GetUser(Message, frozen=True):
 
 @operation("getusermsg", GetUser, "Failed to get user", find=known_colony, access=any_member())
 def get_user(world: World, caller: str, message: GetUser, _: None) -> User:
+    """Return a user by its name."""
     if world.request.has_nul:
         storage.text(400, message.name)
     user = world.users.get((message.colonyname, message.name))
@@ -88,6 +90,7 @@ class GetUserById(Message, frozen=True):
 
 @operation("getuserbyidmsg", GetUserById, "Failed to get user by ID", find=known_colony, access=any_member())
 def get_user_by_id(world: World, caller: str, message: GetUserById, _: None) -> User:
+    """Return a user by its id."""
     if world.request.has_nul:
         storage.text(400, message.userid)
     users = world.users_by_id.get((message.colonyname, message.userid))
@@ -105,7 +108,7 @@ class RemoveUser(Message, frozen=True):
 
 @operation("removeusermsg", RemoveUser, "Failed to remove user", find=known_colony, access=colony_owner())
 def remove_user(world: World, caller: str, message: RemoveUser, _: None) -> Empty:
-    """Only the record goes; what the user has started stays."""
+    """Remove a user; what the user has submitted stays."""
     if world.request.has_nul:
         storage.text(400, message.name)
     user = world.users.get((message.colonyname, message.name))
@@ -136,7 +139,7 @@ def _new_user_id(world: World, caller: str, message: ChangeUserId) -> None:
     access=any_member(),
 )
 def change_user_id(world: World, caller: str, message: ChangeUserId, _: None) -> Any:
-    """Every user of the colony with the caller's id gets the new one."""
+    """Change the id of every user of the colony that has the caller's id."""
     users = world.users_by_id.get((message.colonyname, caller))
     if not users:
         raise Refusal(400, "Failed to change user Id, user not found")

@@ -1,4 +1,4 @@
-"""Workflows and their graphs (docs/protocol/c-workflows.md 2 to 5)."""
+"""Workflows and their process graphs (docs/protocol/c-workflows.md 2 to 5)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _colony_of_spec(message: SubmitWorkflow, _: None) -> str:
     access=member(_colony_of_spec),
 )
 def submit_workflow(world: World, caller: str, message: SubmitWorkflow, _: None) -> GraphReply:
-    """A graph of processes; those without parents wait for an executor. Cycles are not looked for."""
+    """Submit a graph of processes; those without parents start to wait for executors. Cycles are not detected."""
     spec = message.spec
     assert spec is not None
     initiator = intake.initiator_of(world, caller, spec.colonyname)
@@ -73,14 +73,14 @@ class GetProcessGraph(Message, frozen=True):
     access=member(of_target),
 )
 def get_process_graph(world: World, caller: str, message: GetProcessGraph, graph: ProcessGraph) -> GraphReply:
-    """The graph with the picture of its processes."""
+    """Return a graph with the drawing of its processes."""
     nodes, edges = layout.draw(world, graph)
     return _listed(world, graph, nodes=nodes, edges=edges)
 
 
-def _listed(world: World, graph: ProcessGraph, **picture: Any) -> GraphReply:
+def _listed(world: World, graph: ProcessGraph, **drawing: Any) -> GraphReply:
     process_ids = tuple(process.process_id for process in graphs.walk(world, graph))
-    return GraphReply(graph.copy(), graph.roots or None, process_ids, **picture)
+    return GraphReply(graph.copy(), graph.roots or None, process_ids, **drawing)
 
 
 class GetProcessGraphs(Message, frozen=True):
@@ -91,7 +91,7 @@ class GetProcessGraphs(Message, frozen=True):
 
 @operation("getprocessgraphsmsg", GetProcessGraphs, "Failed to get processgraphs", access=member())
 def get_process_graphs(world: World, caller: str, message: GetProcessGraphs, _: None) -> Any:
-    """Graphs in one state, newest first."""
+    """List graphs in one state, newest first."""
     if message.state not in STATES:
         raise Refusal(400, "invalid msg.State")
     if message.count > MAX_COUNT:
@@ -114,7 +114,7 @@ class CancelProcessGraph(Message, frozen=True):
     access=member(of_target),
 )
 def cancel_process_graph(world: World, caller: str, message: CancelProcessGraph, graph: ProcessGraph) -> Empty:
-    """Cancels what waits or runs, whatever state the graph is in; nobody is told."""
+    """Cancel a graph's waiting and running processes, whatever the graph's state; nobody is notified."""
     graphs.cancel(world, graph)
     return EMPTY
 
@@ -132,7 +132,7 @@ class RemoveProcessGraph(Message, frozen=True):
     access=member(of_target),
 )
 def remove_process_graph(world: World, caller: str, message: RemoveProcessGraph, graph: ProcessGraph) -> Empty:
-    """Removes the graph with all its processes, running ones of a failed graph too."""
+    """Remove a graph with all its processes, including running ones of a failed graph."""
     if graph.state == RUNNING:
         raise Refusal(400, "Failed to remove processgraph, cannot remove a running processgraph")
     graphs.remove(world, graph)
@@ -148,7 +148,7 @@ class RemoveAllProcessGraphs(Message, frozen=True):
     "removeallprocessgraphsmsg", RemoveAllProcessGraphs, "Failed to remove all processgraphs", access=colony_owner()
 )
 def remove_all_process_graphs(world: World, caller: str, message: RemoveAllProcessGraphs, _: None) -> Empty:
-    """Removes the graphs in one state, or all for -1, each with its processes and only those."""
+    """Remove the graphs in one state, or all for -1, with their processes."""
     if message.state == RUNNING:
         raise Refusal(400, "not possible to remove running processgraphs")
     if message.state != -1 and message.state not in STATES:
@@ -159,7 +159,7 @@ def remove_all_process_graphs(world: World, caller: str, message: RemoveAllProce
     return EMPTY
 
 
-# ---------------------------------------------------------------- growing a graph
+# ---------------------------------------------------------------- children added to a graph
 class AddChild(Message, frozen=True):
     processgraphid: str = ""
     parentprocessid: str = ""
@@ -192,7 +192,7 @@ def _holds_parent(world: World, caller: str, message: AddChild, _: None) -> None
     access=member(_colony_of_child) & Rule("holder of the running parent", _holds_parent),
 )
 def add_child(world: World, caller: str, message: AddChild, _: None) -> Process:
-    """A new process under the one the caller runs. It belongs to nobody: initiator id and name are empty."""
+    """Add a child to a process that the caller runs. Its initiator id and name are empty."""
     spec, parent = message.spec, world.processes[message.parentprocessid]
     assert spec is not None
     if not parent.graph_id:
