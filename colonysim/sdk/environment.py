@@ -1,4 +1,4 @@
-"""The environment that the programs of a scenario run in: variables, and SDK calls that reach the simulation."""
+"""The environment for programs of a scenario: environment variables and intercepted SDK calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from colonysim.simulation.simulation import Simulation
 
 @contextmanager
 def sdk_environment(sim: Simulation, variables: dict[str, str]) -> Iterator[None]:
-    """Lead the SDK calls of this process to a simulation, and set environment variables for as long."""
+    """Within the context, redirect the SDK calls of this process to a simulation, and set environment variables."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

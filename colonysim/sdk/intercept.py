@@ -1,8 +1,7 @@
-"""The in-process transport: SDK calls to a simulated host reach the simulation without a socket.
+"""The in-process transport: redirect SDK calls for a simulated host to the simulation, without a socket.
 
-Inside `intercept` the HTTP adapter of `requests`, `websocket.create_connection` and the slow pure Python
-signatures of pycolonies are replaced, each only if its package has been imported or can be; afterwards all is
-as it was.
+`intercept` replaces the HTTP adapter of `requests`, `websocket.create_connection`, and pycolonies' slow signatures
+in pure Python, each only if its package is installed. Leaving the context restores them.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 @contextmanager
 def intercept(sim: Simulation, host: str = "localhost", port: int = PORT) -> Iterator[None]:
-    """Lead all calls of this process to `host:port` to the simulation. Calls to other places go where they would.
+    """Within the context, redirect calls of this process to `host:port` to the simulation. Other calls are unchanged.
 
-    `localhost` stands for the loopback addresses too.
+    `localhost` also matches the loopback addresses.
     """
     host = host.strip("[]").lower()
     hosts = LOCAL_HOSTS if host in LOCAL_HOSTS else (host,)
@@ -57,7 +56,7 @@ def intercept(sim: Simulation, host: str = "localhost", port: int = PORT) -> Ite
 
 
 def _replace(patches: ExitStack, owner: Any, name: str, value: Any) -> None:
-    """Set an attribute until the patches are taken back."""
+    """Set an attribute until the patches are undone."""
     patches.callback(setattr, owner, name, getattr(owner, name))
     setattr(owner, name, value)
 
@@ -96,7 +95,7 @@ def _patch_requests(patches: ExitStack, application: Application, matches: Calla
 
 
 def _plain_request(method: str, url: str, data: str | bytes) -> Any:
-    """What `requests` makes of a call that asks for nothing special, without the session that it makes for it."""
+    """Prepare a request as `requests` does for a call without special options, but without creating a session."""
     import requests
 
     prepared = requests.PreparedRequest()
@@ -114,7 +113,7 @@ def _is_api(url: str) -> bool:
 
 
 def _post(application: Application, url: str, data: str | bytes) -> Any:
-    """A plain POST to /api, which needs nothing of HTTP. Errors: NoReply."""
+    """Serve a plain POST to /api without building an HTTP request. Raises NoReply if a fault lost the reply."""
     outgoing = application.endpoint.exchange(data.encode() if isinstance(data, str) else data)
     if outgoing is None:
         raise NoReply
@@ -126,7 +125,7 @@ def _post(application: Application, url: str, data: str | bytes) -> Any:
 
 @cache
 def _plain_response() -> Any:
-    """The class of replies to plain requests: what was asked is made up when somebody looks at it."""
+    """Return the response class for plain requests, which prepares its `request` only when that is read."""
     import requests
 
     class Response(requests.Response):
@@ -150,7 +149,7 @@ def _plain_response() -> Any:
 
 
 def _exchange(application: Application, request: Any) -> Any:
-    """One request of `requests`, answered by the application."""
+    """Serve a request of `requests`. Raises NoReply if a fault lost the reply."""
     import requests
 
     reply = application.respond(request_to(request.method, request.url, request.headers, _bytes_of(request.body)))
@@ -164,12 +163,12 @@ def _exchange(application: Application, request: Any) -> Any:
     if not content and (request.method == "HEAD" or reply.status in (204, 304)):
         del response.headers["Content-Length"]
         if reply.body:
-            response.headers["Content-Length"] = str(len(reply.body))  # of the text that is not sent
+            response.headers["Content-Length"] = str(len(reply.body))  # of the body that is not sent
     return response
 
 
 def _fill(application: Application, response: Any, status: int, headers: Headers, content: bytes, url: str) -> Any:
-    """What `requests` makes of a reply; its date is one of virtual time."""
+    """Fill in a response as `requests` does; its date is in virtual time."""
     response.status_code, response.reason = status, REASONS.get(status, "")
     for name, value in (("Date", _date(application.sim.world.now_ns // SECOND_NS)), *headers, length_header(content)):
         response.headers[name] = value
@@ -204,7 +203,7 @@ def _bytes_of(body: Any) -> bytes:
 
 # ---------------------------------------------------------------- websockets
 class SimulatedSocket(Connection):
-    """What `websocket.create_connection` gives inside `intercept`: send, recv and close, in virtual time."""
+    """The result of `websocket.create_connection` inside `intercept`: send, recv and close, in virtual time."""
 
     def __init__(self, application: Application, closed_error: type[Exception]) -> None:
         super().__init__(outside=False)
@@ -216,11 +215,11 @@ class SimulatedSocket(Connection):
 
     @property
     def connected(self) -> bool:
-        """Whether the server has not hung up, as far as has been read."""
+        """Whether the connection is open; it counts as open until all received frames have been read."""
         return not self.closed
 
     def send(self, payload: str | bytes, opcode: int = 1) -> int:
-        """Send a request; it is read when no channel subscription is in the way."""
+        """Send a request; the server reads it when no channel subscription blocks the connection."""
         if self.closed:
             raise self._closed_error("the connection is closed")
         body = payload.encode() if isinstance(payload, str) else payload
@@ -229,10 +228,11 @@ class SimulatedSocket(Connection):
         return len(body)
 
     def send_binary(self, payload: bytes) -> int:
+        """Send a request in a binary frame."""
         return self.send(payload, opcode=2)
 
     def recv(self) -> str | bytes:
-        """The next frame, however long it takes in virtual time. Errors: as the real one's for a lost connection."""
+        """Wait in virtual time for the next frame. Raises the real library's error if the connection is lost."""
         while True:
             if (frame := self.poll()) is not None:
                 if frame == "":
@@ -241,7 +241,7 @@ class SimulatedSocket(Connection):
             self.sim.driver.wait_for(self._inbox, "a message on /pubsub")
 
     def poll(self) -> str | bytes | None:
-        """The next frame if there is one, "" where the connection is closed, None where nothing has come."""
+        """Return the next frame; "" if the connection is closed, None if no frame has arrived."""
         if not self._inbox.items:
             return "" if self.closed else None
         delivery, binary = self._inbox.items.popleft()
@@ -249,9 +249,10 @@ class SimulatedSocket(Connection):
         return body if binary else body.decode()
 
     def settimeout(self, timeout: float | None) -> None:
-        """Accepted and ignored: time outs of the client would be real time."""
+        """Accept and ignore a timeout: it would be in real time."""
 
     def close(self, *args: Any, **kwargs: Any) -> None:
+        """Close the connection."""
         self.sim.kernel.close_connection(self)
         with self.sim.kernel.locked():
             self._inbox.closed = True
@@ -263,8 +264,9 @@ class SimulatedSocket(Connection):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # ------------------------------------------------------------ for the simulation
+    # ------------------------------------------------------------ called by the simulation
     def next_request(self) -> Asked | HangUp | None:
+        """Return the next request that can be decoded; answer the others at once."""
         while self._sent:
             body, binary = self._sent.popleft()
             asked = read_request(self.endpoint.codec, body, binary)
@@ -275,6 +277,7 @@ class SimulatedSocket(Connection):
         return None
 
     def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:
+        """Put a delivery into the inbox, and wake the thread that waits for it."""
         if isinstance(delivery, Hangup):
             self._inbox.closed = True
         else:
@@ -299,7 +302,7 @@ def _patch_websocket(patches: ExitStack, application: Application, matches: Call
 
 
 def _everywhere(name: str, old: Any, new: Any) -> None:
-    """Replace a function under its name in all modules: those that were imported meanwhile have it too."""
+    """Replace a function in all imported modules, because `from … import` copies the reference."""
     for module in list(sys.modules.values()):
         if getattr(module, "__dict__", {}).get(name) is old:
             setattr(module, name, new)
@@ -307,9 +310,9 @@ def _everywhere(name: str, old: Any, new: Any) -> None:
 
 # ---------------------------------------------------------------- signatures
 def _patch_signing(patches: ExitStack, presigned: dict[str, tuple[str, str]]) -> None:
-    """pycolonies signs in pure Python, some 10 ms a call; the same signatures come from libsecp256k1.
+    """Sign with libsecp256k1: pycolonies' pure Python takes about 10 ms for each of the same signatures.
 
-    Who has signed here need not be found out again at the server: `presigned` tells it (see Codec).
+    `presigned` passes payload and signer to the server's codec, which then need not recover the signer.
     """
     try:
         import crypto

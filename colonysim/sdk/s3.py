@@ -1,6 +1,6 @@
-"""Bytes for ColonyFS: moto's S3 beside the server, for the extra colonysim[s3].
+"""Object storage for ColonyFS: moto's S3 server, in the extra colonysim[s3].
 
-The server keeps what is known of files, the SDKs move the bytes to and from S3
+The Colonies server stores the metadata of files; SDKs copy the bytes to and from S3
 (docs/protocol/d-realtime-and-data.md 3).
 """
 
@@ -22,33 +22,34 @@ BUCKET: Final = "colonies"
 _KEY: Final = "colonysim"
 _REGION: Final = "us-east-1"
 _PATH_MARKS: Final = ("/", "\\", ":", "\0")
-"""What no name of a file or folder holds: separators, on Windows too, its drives and streams, and the end of a text."""
+"""Characters not allowed in a file name: separators, the marks of drives and streams on Windows, and NUL."""
 _RESET_TIMEOUT_S: Final = 10
 _SYNC_LIBRARY: Final = "/usr/local/lib/libcfslib.so"
 
 
 class ObjectStore:
-    """An S3 server in this process. Errors: MissingExtra where moto is not installed."""
+    """An S3 server in this process. Raises MissingExtra if moto is not installed."""
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         with needed_for("an S3 server"):
             from moto.server import ThreadedMotoServer
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request helps nobody
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # do not log each request
         self._server = ThreadedMotoServer(host, port, verbose=False)
         self.host = host
 
     def start(self) -> ObjectStore:
+        """Start the server. `port` is then the port that it listens on."""
         self._server.start()
         self.port: int = self._server.get_host_and_port()[1]
         return self
 
     def stop(self) -> None:
-        """Forget all objects, and end the server."""
+        """Delete all objects and stop the server."""
         reset = urllib.request.Request(f"{url_of(self.host, self.port)}/moto-api/reset", method="POST")
         try:
             urllib.request.urlopen(reset, timeout=_RESET_TIMEOUT_S).close()
         except OSError:
-            pass  # it ends all the same
+            pass  # stop the server anyway
         finally:
             self._server.stop()
 
@@ -59,7 +60,7 @@ class ObjectStore:
         self.stop()
 
     def environment(self) -> dict[str, str]:
-        """The variables that SDKs and the command-line tool read."""
+        """Return the environment variables that SDKs and the `colonies` command-line tool read."""
         return {
             "AWS_S3_ENDPOINT": f"{self.host}:{self.port}",
             "AWS_S3_ACCESSKEY": _KEY,
@@ -75,9 +76,9 @@ class ObjectStore:
 # ---------------------------------------------------------------- pycolonies' sync
 @contextmanager
 def python_sync() -> Iterator[None]:
-    """Let pycolonies' `sync` work where the shared library it calls is not installed: it is on no package index.
+    """Within the context, replace pycolonies' `sync` if the shared library that it calls is not installed.
 
-    Where the library is there (see CFSLIB), it is used.
+    That library is on no package index. If it is installed (at CFSLIB or its default path), nothing is replaced.
     """
     try:
         import pycolonies
@@ -96,14 +97,15 @@ def python_sync() -> Iterator[None]:
 
 
 class UnsafeName(ValueError):
-    """A label or file name leads out of the folder that is synchronised."""
+    """A label or file name points outside the folder that is synchronised."""
 
 
 def sync(client: Any, dir: str, label: str, keeplocal: bool, colonyname: str, prvkey: str) -> None:
-    """Make a folder and a label hold the same files, with all below them: what pycolonies' library does.
+    """Synchronise a folder and a label, recursively, as pycolonies' shared library does.
 
-    Files that only one side has go to the other. Where both differ the label's win, unless `keeplocal`.
-    Errors: UnsafeName, before anything is changed, where a label, a file's name or a link leads out of the folder.
+    Files that exist on one side only are copied to the other. If both differ, the label's file wins, unless
+    `keeplocal`. Raises UnsafeName, before anything is changed, if a label, a file name or a link points outside the
+    folder.
     """
     folder, top = Path(dir), "/" + label.strip("/")
     below = top.rstrip("/") + "/"
@@ -124,19 +126,19 @@ def sync(client: Any, dir: str, label: str, keeplocal: bool, colonyname: str, pr
 
 
 def _inside(top: Path, folder: Path, parts: Iterable[str], what: str) -> Path:
-    """The path below a folder, which lies below `top`. Errors: UnsafeName where it does not stay there."""
+    """Join path parts to a folder below `top`. Raises UnsafeName if the result is not below `top`."""
     place = folder
     for part in parts:
         if part in ("", ".", "..") or any(mark in part for mark in _PATH_MARKS):
-            raise UnsafeName(f"{what} cannot be synchronised: {part!r} is no name of a file in {str(top)!r}; rename it")
+            raise UnsafeName(f"{what} cannot be synchronised: {part!r} is not a file name in {str(top)!r}; rename it")
         place /= part
     if not place.resolve().is_relative_to(top.resolve()):
-        raise UnsafeName(f"{what} cannot be synchronised: it leads out of {str(top)!r}; remove the link")
+        raise UnsafeName(f"{what} cannot be synchronised: it points outside {str(top)!r}; remove the link")
     return place
 
 
 def _known_files(client: Any, label: str, colony: str, key: str) -> dict[str, str]:
-    """The checksums of a label's files."""
+    """Return the checksums of a label's files by name."""
     return {file["name"]: file["checksum"] for file in client.get_files(label, colony, key) or ()}
 
 

@@ -100,7 +100,7 @@ def test_nothing_is_synchronised_where_a_name_leads_out(
     sdk.client.upload_data("dev", sdk.user_key, filename="a first one", data=b"good", label="/l")
     sdk.client.upload_data("dev", sdk.user_key, filename=name, data=b"evil", label=label)
     before = tree(tmp_path)
-    with pytest.raises(ValueError, match=r"cannot be synchronised: .* is no name of a file in .*; rename it"):
+    with pytest.raises(ValueError, match=r"cannot be synchronised: .* is not a file name in .*; rename it"):
         sdk.client.sync(str(here), "/l", False, "dev", sdk.user_key)
     assert tree(tmp_path) == before
     assert [file["name"] for file in sdk.client.get_files("/l", "dev", sdk.user_key) or ()][:1] == ["a first one"]
@@ -112,7 +112,7 @@ def test_nothing_is_synchronised_where_a_link_leads_out(sdk: Sdk, here: Path, tm
     outside.mkdir()
     (outside / "secret").write_text("secret")
     (here / link).symlink_to(outside if link == "subdir2" else outside / "secret")
-    with pytest.raises(ValueError, match=r"it leads out of .*; remove the link"):
+    with pytest.raises(ValueError, match=r"it points outside .*; remove the link"):
         sdk.client.sync(str(here), "/l", False, "dev", sdk.user_key)
     assert tree(outside) == {"secret": b"secret"}
     assert not sdk.client.get_file_labels("dev", sdk.user_key)
