@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what a colony is given, and a state machine to extend. Needs colonysim[hypothesis]."""
+"""Hypothesis strategies for the inputs of a colony, and a state machine to extend. Needs colonysim[hypothesis]."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 Nodes = dict[str, dict[str, Any]]
-"""A workflow as `submit_workflow` takes it: node name → fields of its spec, `after` among them."""
+"""A workflow as `submit_workflow` takes it: node name → fields of the node's spec, including `after`."""
 
 
 _CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")  # the reference's storage refuses U+0000
@@ -58,7 +58,7 @@ def _texts(longest: int) -> SearchStrategy[str]:
 
 
 def json_values(max_leaves: int = 5) -> SearchStrategy[Any]:
-    """What may stand in arguments and outputs."""
+    """JSON values for arguments and outputs."""
     leaves = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | _texts(8)
     return st.recursive(
         leaves,
@@ -75,7 +75,7 @@ _LIMITS: dict[str, SearchStrategy[int]] = {
 
 
 def _fields(names: Sequence[str], locations: Sequence[str]) -> dict[str, Any]:
-    """The fields of a function spec that it may have or not."""
+    """Strategies for the optional fields of a function spec."""
     fields: dict[str, Any] = {
         "priority": st.integers(-5, 5),
         "kwargs": st.dictionaries(_texts(4), json_values(), max_size=2),
@@ -102,9 +102,9 @@ def function_specs(
     locations: Sequence[str] = (),
     args: SearchStrategy[list[Any]] | None = None,
 ) -> FunctionSpec:
-    """Function specs for a colony, valid and of all kinds; they shrink to a plain call without limits.
+    """Valid function specs for a colony; they shrink to a plain call without limits.
 
-    `names` and `locations` are those that conditions may ask for.
+    `names` and `locations` are the executor names and locations that conditions may require.
     """
     wanted = draw(st.sampled_from(executor_types))
     name = draw(st.sampled_from(funcnames))
@@ -121,9 +121,9 @@ def workflows(
     max_nodes: int = 6,
     fields: Mapping[str, SearchStrategy[Any]] | None = None,
 ) -> Nodes:
-    """Workflows without cycles, of up to `max_nodes` nodes; they shrink to few nodes and few edges.
+    """Acyclic workflows of up to `max_nodes` nodes; they shrink to few nodes and few edges.
 
-    `fields` are further fields of each node's function spec.
+    `fields` maps further fields of each node's function spec to strategies.
     """
     nodes: Nodes = {}
     for number in range(draw(st.integers(1, max_nodes))):
@@ -135,7 +135,7 @@ def workflows(
 
 
 def message_faults(types: Sequence[str] = ()) -> SearchStrategy[AnyFault]:
-    """Faults of messages on their way, for messages of the given types or of any; they shrink to a lost request."""
+    """Message faults, for messages of the given types or of any type; they shrink to a lost request."""
     given: dict[str, SearchStrategy[Any]] = {
         "match": st.just(Match(types=tuple(types))),
         "when": st.builds(When, probability=st.sampled_from([1.0, 0.5, 0.1])) | st.builds(When, nth=st.integers(1, 5)),
@@ -150,7 +150,7 @@ def message_faults(types: Sequence[str] = ()) -> SearchStrategy[AnyFault]:
 
 
 def server_faults() -> SearchStrategy[AnyFault]:
-    """Restarts of the server, and partitions between it and everybody; they shrink to one short restart."""
+    """Server restarts, and partitions between the server and all actors; they shrink to one short restart."""
     times = st.builds(Times, at_s=st.integers(0, 120).map(float), count=st.just(1))
     return st.one_of(
         st.builds(Restart, times=times, down_s=st.sampled_from([0.0, 1.0, 20.0])),
@@ -161,30 +161,30 @@ def server_faults() -> SearchStrategy[AnyFault]:
 def fault_plans(
     faults: SearchStrategy[AnyFault] | None = None, *, max_faults: int = 3, until_s: float = 300.0
 ) -> SearchStrategy[Plan]:
-    """Plans of up to `max_faults` faults that end after `until_s`, for `sim.faults.add`; they shrink to none."""
+    """Plans of up to `max_faults` faults ending after `until_s` seconds, for `sim.faults.add`; they shrink to none."""
     drawn = st.lists(faults if faults is not None else message_faults() | server_faults(), max_size=max_faults)
     return drawn.map(lambda listed: Plan(faults=tuple(listed), until_s=until_s))
 
 
 # ---------------------------------------------------------------- a state machine
 def _of(name: str) -> SearchStrategy[Any]:
-    """What a machine's own method of that name draws from."""
+    """Draw from the strategy that the machine's method of this name returns."""
     return st.runner().flatmap(lambda machine: getattr(machine, name)())
 
 
 class ColonyStateMachine(RuleBasedStateMachine):
-    """Executors and users of one colony do what they like, in any order, while time passes.
+    """A state machine in which executors and users of one colony act in any order while time passes.
 
-    Extend it: add rules and invariants; override `specs` and `workflows` for what is submitted, and `execute` to
-    run executor code of your own on each process that is assigned. `sim` is the simulation, with all its
-    invariants on, `colony` the colony. Its `TestCase` is the test.
+    Extend it: add rules and invariants; override `specs` and `workflows` to change what is submitted, and `execute`
+    to run your executor code on each assigned process. `sim` is the simulation, with all its invariants on, and
+    `colony` the colony. The class attribute `TestCase` is the test to run.
     """
 
     executor_types: ClassVar[Sequence[str]] = ("cli",)
     settings_of_server: ClassVar[Mapping[str, Any]] = {}
 
     executors: Bundle[ExecutorClient] = Bundle("executors")
-    processes: Bundle[ProcessHandle] = Bundle("processes")  # single ones; those of workflows: graph.processes
+    processes: Bundle[ProcessHandle] = Bundle("processes")  # single ones; a workflow has its own in graph.processes
     graphs: Bundle[GraphHandle] = Bundle("graphs")
     assigned: Bundle[AssignedProcess] = Bundle("assigned")
 
@@ -196,27 +196,29 @@ class ColonyStateMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ to override
     def specs(self) -> SearchStrategy[FunctionSpec]:
-        """What is submitted."""
+        """Return the strategy for the specs that users submit."""
         return function_specs(executor_types=self.executor_types)
 
     def workflows(self) -> SearchStrategy[Nodes]:
-        """The workflows that are submitted."""
+        """Return the strategy for the workflows that users submit."""
         return workflows(executor_types=self.executor_types)
 
     def outputs(self) -> SearchStrategy[list[Any]]:
-        """What processes are closed with."""
+        """Return the strategy for the outputs of closed processes."""
         return st.lists(json_values(), max_size=2)
 
     def execute(self, executor: ExecutorClient, process: AssignedProcess) -> None:
-        """What an executor does with a process right after it got it. By itself nothing: rules close or fail it."""
+        """Handle a process right after an executor got it. The default does nothing: rules close or fail it later."""
 
     # ------------------------------------------------------------ executors
     @initialize(target=executors)
     def first_executor(self) -> ExecutorClient:
+        """Add an executor of the first type before any rule runs."""
         return self.colony.add_executor(self.executor_types[0])
 
     @rule(target=executors, kind=_of("_kinds"))
     def add_executor(self, kind: str) -> ExecutorClient:
+        """Add an executor."""
         return self.colony.add_executor(kind)
 
     def _kinds(self) -> SearchStrategy[str]:
@@ -225,7 +227,7 @@ class ColonyStateMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sim.world.processes_in("dev", WAITING))
     @rule(target=assigned, executor=executors)
     def assign(self, executor: ExecutorClient) -> Any:
-        """An executor asks once; it is refused if, and only if, it has been silent for too long."""
+        """An executor tries once to get a process; it is refused if, and only if, it is not approved any more."""
         known = executor.picture.state == APPROVED
         try:
             process = executor.assign()
@@ -233,7 +235,7 @@ class ColonyStateMachine(RuleBasedStateMachine):
             if known:
                 raise
             return multiple()
-        assert known, f"{executor} is not approved, and was served"
+        assert known, f"{executor} is not approved, but its assign call was served"
         if process is None:
             return multiple()
         self.execute(executor, process)
@@ -241,16 +243,16 @@ class ColonyStateMachine(RuleBasedStateMachine):
 
     @rule(process=consumes(assigned), output=_of("outputs"))
     def close(self, process: AssignedProcess, output: list[Any]) -> None:
-        """An executor closes a process: taken if, and only if, it still holds it."""
+        """An executor closes a process; accepted if, and only if, it still holds it."""
         self._taken_from_its_holder(process, lambda: process.close(output))
 
     @rule(process=consumes(assigned))
     def fail(self, process: AssignedProcess) -> None:
-        """An executor fails a process: taken if, and only if, it still holds it."""
+        """An executor fails a process; accepted if, and only if, it still holds it."""
         self._taken_from_its_holder(process, lambda: process.fail("failed"))
 
     def holds(self, process: AssignedProcess) -> bool:
-        """Whether the executor that was given a process still runs it, by the tables of the server."""
+        """Whether the executor that got a process still runs it, according to the server's tables."""
         record = self.sim.world.processes.get(process.id)
         return record is not None and record.state == RUNNING and record.executor_id == process.caller.id
 
@@ -262,25 +264,28 @@ class ColonyStateMachine(RuleBasedStateMachine):
             if held:
                 raise
         else:
-            assert held, f"{process} was taken although its executor does not hold it"
+            assert held, f"the server accepted the close of {process}, which its executor does not hold"
 
     # ------------------------------------------------------------ users
     @rule(target=processes, spec=_of("specs"))
     def submit(self, spec: FunctionSpec) -> ProcessHandle:
+        """A user submits a process."""
         return self.colony.user.submit_spec(spec)
 
     @rule(target=graphs, nodes=_of("workflows"))
     def submit_workflow(self, nodes: Nodes) -> GraphHandle:
+        """A user submits a workflow."""
         return self.colony.submit_workflow(nodes)
 
     @rule(graph=consumes(graphs))
     def cancel_workflow(self, graph: GraphHandle) -> None:
+        """A user cancels a workflow."""
         graph.cancel()
         assert graph.state is ProcessState.CANCELLED
 
     @rule(process=processes)
     def cancel(self, process: ProcessHandle) -> None:
-        """A user cancels a process: refused if, and only if, it has come to its end."""
+        """A user cancels a process; refused if, and only if, it has ended."""
         ended = process.state not in (ProcessState.WAITING, ProcessState.RUNNING)
         try:
             process.cancel()
@@ -288,14 +293,15 @@ class ColonyStateMachine(RuleBasedStateMachine):
             if not ended:
                 raise
         else:
-            assert not ended, f"{process} had come to its end, and was cancelled"
+            assert not ended, f"{process} had ended, but was cancelled"
 
     # ------------------------------------------------------------ time
     @rule(milliseconds=st.sampled_from([1, 500, 1000, 2500, 10_000, 60_000]))
     def advance(self, milliseconds: int) -> None:
+        """Virtual time passes."""
         self.sim.advance(milliseconds / 1000)
 
     @invariant()
     def nothing_is_broken(self) -> None:
-        """What must hold whatever happens, see colonysim's invariants."""
+        """Check all of colonysim's invariants."""
         self.sim.check()
