@@ -1,4 +1,4 @@
-"""Who may do what: rules as values, one column of the registry (docs/protocol/a-foundation.md 4)."""
+"""Access rules as values, one for each message type (docs/protocol/a-foundation.md 4)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from colonysim.core.storage import unparsable
 from colonysim.core.world import World
 
 Check = Callable[[World, str, Any, Any], None]
-"""(world, caller id, message, target): returns, or raises the refusal."""
+"""(world, caller id, message, target): raises the refusal if the caller has no access."""
 
 ColonyOf = Callable[[Any, Any], str]
-"""The name of the colony a message is about, from the message and its target."""
+"""(message, target): returns the name of the colony that the message is about."""
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A named check. Rules joined by `&` are tested in order."""
+    """A named check. Rules joined by `&` are checked in order."""
 
     name: str
     check: Check
@@ -37,12 +37,12 @@ class Rule(msgspec.Struct, frozen=True):
 
 # ---------------------------------------------------------------- which colony
 def named(message: Any, _: Any) -> str:
-    """The colony the message names."""
+    """Return the colony that the message names."""
     return message.colonyname  # type: ignore[no-any-return]
 
 
 def of_target(_: Any, target: Any) -> str:
-    """The colony the message's target belongs to."""
+    """Return the colony of the message's target."""
     return target.colony  # type: ignore[no-any-return]
 
 
@@ -51,19 +51,19 @@ def _is_executor(world: World, caller_id: str, colony: str, approved: bool) -> b
     records = world.executors_by_id.get(caller_id)
     if not records:
         return False
-    executor = records[0]  # Quirk: an id in two colonies counts in the first one only
+    executor = records[0]  # Quirk: an id in several colonies is an executor of the first one only
     if executor.colony != colony or (approved and executor.state != APPROVED):
         return False
     return not (world.odd_names and unparsable(executor.name, colony))
 
 
 def require_member(world: World, caller_id: str, colony: str, approved: bool = True) -> None:
-    """Refuse whoever is neither an executor (approved, where that is asked) nor a user of a colony: 403."""
+    """Raise Refusal 403 unless the caller is a user or an executor (by default an approved one) of a colony."""
     if _is_executor(world, caller_id, colony, approved):
         return
     if users := world.users_by_id.get((colony, caller_id)):
         if world.odd_names and any(unparsable(user.name, colony) for user in users):
-            raise Refusal(403, "Failed to parse User name")  # Quirk: found, but not to be read
+            raise Refusal(403, "Failed to parse User name")  # Quirk: found, but unreadable
         return
     if "\0" in colony:
         raise Refusal(403, NUL_TEXT)
@@ -73,6 +73,7 @@ def require_member(world: World, caller_id: str, colony: str, approved: bool = T
 
 
 def require_owner(world: World, caller_id: str, colony: str) -> None:
+    """Raise Refusal 403 unless the caller owns a colony."""
     if colony == "":
         raise Refusal(403, "Empty Colony name")
     if "\0" in colony:
@@ -98,6 +99,8 @@ server_owner: Final = Rule("server owner", _server_owner)
 
 
 def colony_owner(of: ColonyOf = named) -> Rule:
+    """The owner of the colony."""
+
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
         require_owner(world, caller_id, of(message, target))
 
@@ -110,7 +113,7 @@ def member(of: ColonyOf = named) -> Rule:
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
         colony = target.colony if by_target else message.colonyname if by_name else of(message, target)
-        if not world.odd_names:  # the usual case at once; whoever is left is looked at in full
+        if not world.odd_names:  # fast path for the usual case; the full check follows
             if records := world.executors_by_id.get(caller_id):
                 executor = records[0]
                 if executor.colony == colony and executor.state == APPROVED:
@@ -132,7 +135,7 @@ def any_member(of: ColonyOf = named) -> Rule:
 
 
 def silent_member(of: ColonyOf = named) -> Rule:
-    """As `member`. Quirk: who is none gets 200 and an empty body (docs/protocol/a-foundation.md 2.6)."""
+    """The same as `member`. Quirk: others get 200 and an empty body (docs/protocol/a-foundation.md 2.6)."""
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
         try:
@@ -144,7 +147,7 @@ def silent_member(of: ColonyOf = named) -> Rule:
 
 
 def member_or_owner(of: ColonyOf = named) -> Rule:
-    """A member or the owner of the colony; who is neither gets the owner check's text."""
+    """A member or the owner of the colony; others get the text of the owner check."""
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
         colony = of(message, target)
@@ -156,9 +159,9 @@ def member_or_owner(of: ColonyOf = named) -> Rule:
     return Rule("member or colony owner", check)
 
 
-# ---------------------------------------------------------------- who holds a process
+# ---------------------------------------------------------------- rules about a process
 def holder(refusal: str, *, unassigned: str | None = None) -> Rule:
-    """The executor a process is assigned to. `{}` in the text stands for that executor's id."""
+    """The executor that a process is assigned to. `{}` in the text is replaced by that executor's id."""
 
     def check(world: World, caller_id: str, message: Any, target: Process) -> None:
         if unassigned is not None and not target.executor_id:
@@ -170,7 +173,7 @@ def holder(refusal: str, *, unassigned: str | None = None) -> Rule:
 
 
 def running(refusal: str) -> Rule:
-    """The process is being run, by whomever; tested where the reference tests it among the rules."""
+    """The process is running, on any executor. The reference checks this among the access rules."""
 
     def check(world: World, caller_id: str, message: Any, target: Process) -> None:
         if target.state != RUNNING:

@@ -1,4 +1,4 @@
-"""Checking blueprints against their definitions, and having them reconciled.
+"""Check blueprints against their definitions, and submit processes that reconcile them.
 
 Source: docs/protocol/d-realtime-and-data.md 5.
 """
@@ -31,23 +31,24 @@ from colonysim.core.specs import (
 from colonysim.core.world import World
 
 RECONCILE_INTERVAL_S: Final = 60
-"""Quirk: whatever the definition's handler says."""
+"""Quirk: the interval in the definition's handler is ignored."""
 
 
 # ---------------------------------------------------------------- definitions
 def definition_of(world: World, colony: str, kind: str) -> BlueprintDefinition | None:
-    """The first definition of a kind in a colony, by name."""
+    """Return a colony's definition of a kind, the first by name if there are several."""
     found = [d for (c, _), d in sorted(world.definitions.items()) if c == colony and d.spec.names.kind == kind]
     return found[0] if found else None
 
 
 def handler_of(world: World, colony: str, kind: str) -> Handler:
+    """Return the handler of a kind; an empty one if the kind is not defined."""
     definition = definition_of(world, colony, kind)
     return definition.spec.handler if definition else Handler()
 
 
 def check(world: World, blueprint: Blueprint) -> None:
-    """Refuse a blueprint without a kind, of an unknown kind, or that does not fit its schema: 400."""
+    """Raise Refusal 400 if a blueprint has no kind or an unknown one, or violates its schema."""
     if not blueprint.kind:
         raise Refusal(400, "blueprint kind is required")
     colony = blueprint.metadata.colonyname
@@ -61,17 +62,17 @@ def check(world: World, blueprint: Blueprint) -> None:
 
 
 def plain(blueprint: Blueprint) -> Blueprint:
-    """The blueprint with its free JSON as it comes back from the storage."""
+    """Return the blueprint with its free JSON as the storage returns it."""
     return replace(blueprint, spec=through_double(blueprint.spec), status=through_double(blueprint.status) or None)
 
 
 def canonical(spec: dict[str, Any] | None) -> bytes:
-    """The text by which two specs are compared: 2 and 2.0 are one value, 1 and true are not."""
+    """Encode a spec for comparison: 2 and 2.0 are equal, 1 and true are not."""
     return msgspec.json.encode(through_double(spec or {}), order="deterministic")
 
 
 def plain_schema(schema: Schema) -> Schema:
-    """A schema with the free JSON in it as it comes back from the storage."""
+    """Return a schema with its free JSON as the storage returns it."""
     return replace(schema, properties=_plain_properties(schema.properties))
 
 
@@ -97,7 +98,7 @@ _TYPES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
     "object": ("an object", (dict,)),
     "array": ("an array", (list,)),
 }
-"""Quirk: `integer` and all other words are not checked at all."""
+"""Quirk: values of any other type, such as `integer`, are not checked."""
 
 
 def _problems(schema: Schema, spec: dict[str, Any]) -> Iterator[str]:
@@ -129,7 +130,7 @@ def _property_problems(prop: SchemaProperty, value: Any, path: str) -> Iterator[
 
 def _equal(value: Any, allowed: Any) -> bool:
     if isinstance(value, (dict, list)) and type(value) is type(allowed):
-        raise Silence(500)  # the reference faults
+        raise Silence(500)  # the reference crashes
     if isinstance(value, bool) or isinstance(allowed, bool):
         return value is allowed
     return bool(value == allowed)
@@ -143,7 +144,7 @@ def _type_word(value: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value as the reference's error texts print it."""
+    """Format a value as the reference's error texts print it."""
     if value is None:
         return "<nil>"
     if isinstance(value, bool):
@@ -156,7 +157,7 @@ def _show(value: Any) -> str:
 
 
 def _show_number(number: float) -> str:
-    """The shortest text that reads back the same, with an exponent below 1e-4 and from 1e21."""
+    """Format a number with the fewest digits that read back the same, with an exponent below 1e-4 and from 1e21."""
     if number and not 1e-4 <= abs(number) < 1e21:
         mantissa, _, exponent = f"{number!r}".partition("e")
         if not exponent:
@@ -170,19 +171,19 @@ def _show_number(number: float) -> str:
 
 # ---------------------------------------------------------------- changes
 def record(world: World, blueprint: Blueprint, caller_id: str, change_type: str) -> None:
-    """Write an entry of the blueprint's history. Quirk: a spec that was not sent stays null in it."""
+    """Add an entry to the blueprint's history. Quirk: a spec that was not sent stays null in it."""
     change = BlueprintChange(_uuid(world.new_id()), blueprint, world.now_ns, caller_id, change_type)
     world.blueprint_history.append(change)
 
 
 def _uuid(digits: str) -> str:
-    """A version 4 UUID of the first digits of an id."""
+    """Make a version 4 UUID from the first digits of an id."""
     variant = "89ab"[int(digits[16], 16) % 4]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 def add_location(world: World, blueprint: Blueprint) -> None:
-    """The blueprint's location comes into being if there is none of that name."""
+    """Create the blueprint's location if there is none of that name."""
     metadata = blueprint.metadata
     key = metadata.colonyname, metadata.locationname
     if metadata.locationname and key not in world.locations:
@@ -196,12 +197,13 @@ def add_location(world: World, blueprint: Blueprint) -> None:
 
 # ---------------------------------------------------------------- reconciling
 def cron_name(blueprint: Blueprint) -> str:
+    """Return the name of the cron that reconciles a blueprint."""
     location = blueprint.metadata.locationname
     return f"reconcile-{blueprint.kind}-{location}" if location else f"reconcile-{blueprint.kind}"
 
 
 def spec_of(blueprint: Blueprint, handler: Handler, name: str, kwargs: dict[str, Any]) -> FunctionSpec:
-    """The call by which a handler's executor is told to look at a blueprint."""
+    """Return the function spec that calls a handler's executor for a blueprint."""
     return FunctionSpec(
         nodename=f"{handler.executorType}-{name}",
         funcname=name,
@@ -217,6 +219,7 @@ def spec_of(blueprint: Blueprint, handler: Handler, name: str, kwargs: dict[str,
 
 
 def submit(world: World, spec: FunctionSpec, initiator: Initiator) -> Process:
+    """Submit a process of a spec, in the colony that the spec names."""
     process = intake.new_process(world, spec, spec.conditions.colonyname, initiator)
     return lifecycle.submit(world, process)
 
@@ -230,7 +233,7 @@ def reconcile(world: World, blueprint: Blueprint, handler: Handler, initiator: I
 
 
 def add_cron(world: World, blueprint: Blueprint, handler: Handler, initiator: Initiator) -> None:
-    """The cron that has all blueprints of a kind at a location reconciled, where there is none yet."""
+    """Add the cron that reconciles all blueprints of a kind at a location, unless it exists."""
     colony, name = blueprint.metadata.colonyname, cron_name(blueprint)
     if world.crons.named(colony, name) is not None:
         return
@@ -256,7 +259,7 @@ def add_cron(world: World, blueprint: Blueprint, handler: Handler, initiator: In
 
 
 def drop_cron(world: World, blueprint: Blueprint) -> None:
-    """The cron goes with the last blueprint of its kind at its location."""
+    """Remove the cron if no blueprint of its kind is left at its location."""
     metadata = blueprint.metadata
     for (colony, _), other in world.blueprints.items():
         if (colony, other.kind, other.metadata.locationname) == (

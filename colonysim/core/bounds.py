@@ -1,4 +1,7 @@
-"""Finding the first run that fits any size of executor, where sizes are too many to keep a view for each."""
+"""Find the first process that fits an executor of any size, in a tree over the runs of a lane.
+
+A lane uses it once executors have too many different sizes to keep a view for each size.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ _NEVER: Final[Order] = (2**80, 0)
 
 
 class Ordered(Protocol):
-    """What stands in a run, with its place in the order of all."""
+    """An entry of a run, with its position in the order of all entries."""
 
     @property
     def rank(self) -> int: ...
@@ -23,7 +26,7 @@ H_co = TypeVar("H_co", bound=Ordered, covariant=True)
 
 
 class Sized(Protocol[H_co]):
-    """A run: what each of its processes asks for, and which of them is the first."""
+    """A run of processes that require the same resources, with the first of them."""
 
     number: int
     cpu_milli: int
@@ -33,7 +36,7 @@ class Sized(Protocol[H_co]):
 
 
 class Fitting(Protocol):
-    """A demand."""
+    """What an executor offers."""
 
     def fits(self, cpu_milli: int, memory_bytes: int) -> bool: ...
 
@@ -41,18 +44,18 @@ class Fitting(Protocol):
 R = TypeVar("R", bound=Sized[Any])
 
 
-class Node(Generic[R]):
-    """Some runs: the least CPU and memory that any asks for, and an order that no head among them comes before."""
+class TreeNode(Generic[R]):
+    """Some runs: the least CPU and memory that any of them requires, and a lower bound of the order of their heads."""
 
     __slots__ = ("above", "cpu_milli", "first", "left", "memory_bytes", "right", "run")
 
-    def __init__(self, runs: list[R], by_cpu: bool, leaves: dict[int, Node[R]]) -> None:
-        self.above: Node[R] | None = None
+    def __init__(self, runs: list[R], by_cpu: bool, leaves: dict[int, TreeNode[R]]) -> None:
+        self.above: TreeNode[R] | None = None
         self.cpu_milli = min(run.cpu_milli for run in runs)
         self.memory_bytes = min(run.memory_bytes for run in runs)
         self.run: R | None = None
-        self.left: Node[R] | None = None
-        self.right: Node[R] | None = None
+        self.left: TreeNode[R] | None = None
+        self.right: TreeNode[R] | None = None
         if len(runs) == 1:
             self.run = runs[0]
             leaves[self.run.number] = self
@@ -60,27 +63,28 @@ class Node(Generic[R]):
             self.first: Order = (head.rank, head.serial) if head else _NEVER
             return
         runs.sort(key=lambda run: run.cpu_milli if by_cpu else run.memory_bytes)
-        self.left = Node(runs[: len(runs) // 2], not by_cpu, leaves)
-        self.right = Node(runs[len(runs) // 2 :], not by_cpu, leaves)
+        self.left = TreeNode(runs[: len(runs) // 2], not by_cpu, leaves)
+        self.right = TreeNode(runs[len(runs) // 2 :], not by_cpu, leaves)
         self.left.above = self.right.above = self
         self.first = min(self.left.first, self.right.first)
 
 
 class Tree(Generic[R, H]):
-    """The runs of a lane, halved by CPU and memory in turn down to single ones.
+    """A k-d tree of the runs of a lane, halved by CPU and memory in turn down to single runs.
 
-    An assign looks at the parts in the order of their firsts and at none that asks for too much at least. A head
-    that has gone leaves a first that is too early, which is mended when it is met; a new, earlier head is posted.
+    A search visits nodes in the order of their bounds `first`, and skips those that require more than the executor
+    offers. A removed head leaves a bound that is too early, which is corrected when a search meets it; a new, earlier
+    head must be posted.
     """
 
     def __init__(self, runs: list[R]) -> None:
-        self.leaves: dict[int, Node[R]] = {}
+        self.leaves: dict[int, TreeNode[R]] = {}
         self.size = len(runs)
-        self._root = Node(runs, True, self.leaves)
+        self._root = TreeNode(runs, True, self.leaves)
 
     def post(self, run: R) -> bool:
-        """The run has got a new, earlier head; False if it is not in the tree."""
-        node: Node[R] | None = self.leaves.get(run.number)
+        """Update the bounds for a run with a new, earlier head. Returns False if the run is not in the tree."""
+        node: TreeNode[R] | None = self.leaves.get(run.number)
         if node is None:
             return False
         head = run.head()
@@ -91,19 +95,19 @@ class Tree(Generic[R, H]):
         return True
 
     def discard(self, run: R) -> None:
-        """The run is no more."""
+        """Remove a run."""
         if (leaf := self.leaves.pop(run.number, None)) is not None:
             leaf.run = None
             _mend(leaf, _NEVER)
 
     def runs(self) -> list[R]:
-        """The runs in the tree that have not been discarded."""
+        """Return the runs that have not been discarded."""
         return [leaf.run for leaf in self.leaves.values() if leaf.run is not None]
 
     def best(self, demand: Fitting) -> tuple[R, H] | None:
-        """The first head among the runs that fit, with its run."""
+        """Return the run with the first head among those that fit the demand, and that head."""
         number = 0
-        near: list[tuple[Order, int, Node[R]]] = [(self._root.first, 0, self._root)]
+        near: list[tuple[Order, int, TreeNode[R]]] = [(self._root.first, 0, self._root)]
         while near:
             first, _, node = heappop(near)
             if first == _NEVER or not demand.fits(node.cpu_milli, node.memory_bytes):
@@ -125,8 +129,8 @@ class Tree(Generic[R, H]):
         return None
 
 
-def _mend(leaf: Node[R], first: Order) -> None:
-    """A leaf's first is later than was known, and so may those of the nodes above be."""
+def _mend(leaf: TreeNode[R], first: Order) -> None:
+    """Set a later bound for a leaf, and update the bounds of the nodes above it."""
     leaf.first = first
     node = leaf.above
     while node is not None and node.left is not None and node.right is not None:

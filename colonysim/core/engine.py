@@ -1,8 +1,8 @@
-"""The one door of the core: requests, events and hang-ups go in, deliveries come out.
+"""The entry points of the core: requests, timed events and lost connections go in, deliveries come out.
 
-The order of checks is written here once. Envelope, signature, payload type, payload and message type have
-been checked where the bytes were; what is left is find the target, access, work, reply. What goes in is
-written to `world.inputs` before anything is done with it, where a journal is kept.
+This module alone defines the order of checks. The wire has checked envelope, signature, payload type, payload and
+message type; here follow target, access rule, work and reply. If the world keeps a journal, each input is appended
+to `world.inputs` before it is handled.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 
 def handle(world: World, request: Request) -> list[Delivery]:
-    """Serve one request. The answer to it comes first, unless it is parked; then what it woke."""
+    """Serve one request. Returns its answer, unless it is parked, followed by the deliveries that it caused."""
     caller_id, message = request.caller_id, request.message
     row = BY_MESSAGE[type(message)]
     find = row.find
@@ -58,7 +58,7 @@ def handle(world: World, request: Request) -> list[Delivery]:
 
 
 def refused(ticket: int, refusal: Refusal) -> Answer:
-    """The answer that a refusal gives."""
+    """Return the answer for a refusal."""
     if isinstance(refusal, Silence):
         return Answer(ticket, refusal.status, "", None)
     copies = 2 if isinstance(refusal, DoubleRefusal) else 1
@@ -66,7 +66,7 @@ def refused(ticket: int, refusal: Refusal) -> Answer:
 
 
 def fire_due(world: World, until_ns: int) -> list[Delivery] | None:
-    """Let the next event happen that is due by then, at its own time; None when there is none."""
+    """Run the next event due by `until_ns`, at its own time. Returns its deliveries; None if no event is due."""
     due_ns = world.next_due()
     if due_ns is None or due_ns > until_ns:
         return None
@@ -81,7 +81,7 @@ def fire_due(world: World, until_ns: int) -> list[Delivery] | None:
 
 
 def abandon(world: World, ticket: int) -> bool:
-    """The client of a parked request has hung up; False if the request is not parked."""
+    """Drop a parked request whose client has hung up. Returns False if it is not parked."""
     poll = world.queues.unpark(ticket)
     if poll is None:
         return False
@@ -93,7 +93,7 @@ def abandon(world: World, ticket: int) -> bool:
 
 
 def close_stream(world: World, stream: int) -> None:
-    """The client of a stream has gone."""
+    """Drop the subscriptions of a stream that its client has closed."""
     if world.inputs is not None:
         world.inputs.append(("close", world.now_ns, stream))
     subscriptions.forget_stream(world, stream)
@@ -101,7 +101,7 @@ def close_stream(world: World, stream: int) -> None:
 
 
 def catch_up(world: World) -> list[Delivery]:
-    """The server has been away: all happens at once that it has missed, and counts as one step."""
+    """Run all events that were missed while the server was down; the journal records them as one input."""
     inputs, world.inputs = world.inputs, None
     if inputs is not None:
         inputs.append(("catch up", world.now_ns))
@@ -115,7 +115,7 @@ def catch_up(world: World) -> list[Delivery]:
 
 
 def set_wakeups(world: World, wakeups: str) -> None:
-    """Which of the parked calls a change wakes from now on: `all`, or `one` or `none` as a hazard of the reference."""
+    """Set which parked calls a change wakes: `all`, or `one` or `none` to simulate hazards of the reference."""
     if wakeups != world.wakeups:
         if world.inputs is not None:
             world.inputs.append(("wakeups", world.now_ns, wakeups))
@@ -123,12 +123,13 @@ def set_wakeups(world: World, wakeups: str) -> None:
 
 
 def lose_memory(world: World) -> None:
-    """The server starts anew: channels stand in no database. Its polls and streams have been given up before."""
+    """Forget what a restart loses: channels are in no database. The caller has dropped polls and streams before."""
     if world.inputs is not None:
         world.inputs.append(("lose memory", world.now_ns))
     world.channels.clear()
 
 
 def take_outbox(world: World) -> list[Delivery]:
+    """Return the pending deliveries and clear them."""
     outbox, world.outbox = world.outbox, []
     return outbox

@@ -1,4 +1,4 @@
-"""All that a server may say no with."""
+"""Refusals: the errors that a request can be answered with."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ NUL_TEXT = 'pq: invalid byte sequence for encoding "UTF8": 0x00'
 
 
 class Refusal(Exception):
-    """A request is turned down and has changed nothing.
+    """The server refuses a request, which has then changed nothing unless a quirk says otherwise.
 
-    `status` is the HTTP status and the `status` of the failure object, `text` its message.
+    `status` is the HTTP status and the `status` in the error body, `text` its message.
     """
 
     def __init__(self, status: int, text: str) -> None:
@@ -21,10 +21,10 @@ class Refusal(Exception):
 
 
 class Silence(Refusal):
-    """Answered with a status and an empty body, without an envelope.
+    """A refusal with a status and an empty body, without an envelope.
 
-    Quirk: 200 where a membership check fails in two of the statistics calls, 500 where the reference
-    faults inside a request (docs/protocol/a-foundation.md 2.6).
+    Quirk: 200 if a membership check fails in two of the statistics calls, 500 if the reference crashes inside a
+    request (docs/protocol/a-foundation.md 2.6).
     """
 
     def __init__(self, status: int) -> None:
@@ -32,7 +32,7 @@ class Silence(Refusal):
 
 
 class DoubleRefusal(Refusal):
-    """Answered with two envelopes one behind the other, the second with status 500.
+    """A refusal with two concatenated envelopes, the second with status 500, so that the body is not valid JSON.
 
-    Quirk: what a storage error does to the log calls (docs/protocol/b-processes.md 6.2). The body is no valid JSON.
+    Quirk: log calls answer a storage error this way (docs/protocol/b-processes.md 6.2).
     """

@@ -1,4 +1,4 @@
-"""What may stand on the agenda, and which comes first at the same instant (lowest rank first)."""
+"""The timed events on the agenda, and their order at the same instant: lowest rank first."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ RETENTION_RANK: Final = 55
 
 
 class ReleaseTick(Event, frozen=True):
-    """The release loop looks at the processes whose deadline has passed: docs/protocol/b-processes.md 5.5."""
+    """The release loop examines the processes whose deadline has passed: docs/protocol/b-processes.md 5.5."""
 
     second: int
 
 
 class PollOver(Event, frozen=True):
-    """The time of a parked assign call is up."""
+    """A parked assign call times out."""
 
     ticket: int
 
 
 class GeneratorCheck(Event, frozen=True):
-    """The generator checker may find enough arguments, or its time to be up: docs/protocol/c-workflows.md 7.3."""
+    """The generator checker may find enough arguments, or a timeout: docs/protocol/c-workflows.md 7.3."""
 
     generator_id: str
 
@@ -40,19 +40,19 @@ class CronCheck(Event, frozen=True):
 
 
 class SubscriptionOver(Event, frozen=True):
-    """The time of a channel subscription is up."""
+    """A channel subscription times out."""
 
     stream: int
 
 
 class StreamOver(Event, frozen=True):
-    """The time of a process subscription is up: the server drops the whole connection."""
+    """A process subscription times out: the server drops the whole connection."""
 
     stream: int
 
 
 class Cleanup(Event, frozen=True):
-    """Look for executors that have not been heard of for too long: docs/protocol/a-foundation.md 7.1."""
+    """Unregister executors that have been silent for too long: docs/protocol/a-foundation.md 7.1."""
 
 
 class Retention(Event, frozen=True):

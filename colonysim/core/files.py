@@ -1,4 +1,4 @@
-"""Looking through file revisions and their labels (docs/protocol/d-realtime-and-data.md 3.3)."""
+"""Search file revisions and their labels (docs/protocol/d-realtime-and-data.md 3.3)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from colonysim.core.world import World
 
 
 def revisions(world: World, colony: str, label: str, name: str) -> list[FileSpec]:
-    """All revisions of one file, newest first."""
+    """Return all revisions of one file, newest first."""
     return sorted(world.files.revisions(colony, label, name), key=lambda file: -file.sequencenr)
 
 
 def latest(world: World, colony: str, label: str) -> list[FileSpec]:
-    """The newest revision of every name with exactly that label, in the order of the oldest ones that are left."""
+    """Return the newest revision of each file with exactly this label, ordered by the files' oldest revisions."""
     files = sorted(world.files.at(colony, label), key=lambda revisions: next(iter(revisions.values())).sequencenr)
     return [next(reversed(revisions.values())) for revisions in files]
 
 
 def labels(world: World, colony: str, name: str, exact: bool) -> list[FileLabel]:
-    """Labels with their numbers of revisions, sorted.
+    """Return the labels that start with `name`, sorted, with their revision counts.
 
-    Quirk: `%` and `_` are wildcards. Where `exact`, nothing is found unless some file has exactly that label.
+    If `exact`, return the label `name` and those below it, but nothing unless a file has exactly that label.
+    Quirk: `%` and `_` are wildcards.
     """
     known = world.files.labels(colony)
     if exact and name:

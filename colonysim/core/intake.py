@@ -1,4 +1,4 @@
-"""From a function spec to a process that may enter the tables."""
+"""Turn a function spec into a process, and enter it into the tables."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from colonysim.core.specs import Attribute, FunctionSpec, WorkflowSpec
 from colonysim.core.world import World
 
 PRIORITY_STEP_NS: Final = DAY_NS
-"""One step of priority is worth a day in the queue."""
-_LARGE_PRIORITY: Final = 80_000  # from here on the time may leave 64 bits; only workflows come so far
+"""One step of priority counts as much as a day of waiting."""
+_LARGE_PRIORITY: Final = 80_000
+"""From here on the priority time may exceed 64 bits. Only workflows accept such priorities."""
 _MIN: Final = storage.INT32_MIN
 _MAX: Final = storage.INT32_MAX
 _NOT_STORED_AS_TEXT: Final = ("args", "kwargs", "fs", "cpu", "mem", "storage")
 
 
 class Initiator(msgspec.Struct, frozen=True, gc=False):
-    """Who a process is submitted by."""
+    """Who submits a process: caller id and name."""
 
     caller_id: str
     name: str
@@ -34,7 +35,7 @@ NOBODY: Final = Initiator("", "")
 
 
 def initiator_of(world: World, caller_id: str, colony: str) -> Initiator | None:
-    """The name under which a caller submits: an executor's in any colony, else a user's in this one."""
+    """Return the caller as an initiator: an executor of any colony, else a user of this one; None if neither."""
     if records := world.executors_by_id.get(caller_id):
         return Initiator(caller_id, records[0].name)
     if users := world.users_by_id.get((colony, caller_id)):
@@ -43,9 +44,9 @@ def initiator_of(world: World, caller_id: str, colony: str) -> Initiator | None:
 
 
 def require_home(world: World, caller_id: str, colony: str) -> None:
-    """Refuse an executor that wants to have workflows started in another colony than its own: 403.
+    """Raise Refusal 403 if an executor wants to start workflows in a colony other than its own.
 
-    Without a name they are started in the colony "", where nobody is, as in the reference.
+    An unnamed colony is accepted: as in the reference, workflows then start in the colony "", which has no members.
     """
     records = world.executors_by_id.get(caller_id)
     if colony and records and records[0].colony != colony and (colony, caller_id) not in world.users_by_id:
@@ -53,7 +54,7 @@ def require_home(world: World, caller_id: str, colony: str) -> None:
 
 
 def check(world: World, spec: FunctionSpec) -> Resources:
-    """What a process of a spec asks for. Refusals: 400 for what cannot be read, then for what cannot be stored."""
+    """Check a spec and return its resources. Raises Refusal 400 if it cannot be parsed or stored."""
     conditions = spec.conditions
     resources = NO_RESOURCES
     if conditions.cpu or conditions.mem or conditions.storage or conditions.gpu:
@@ -73,23 +74,23 @@ def check(world: World, spec: FunctionSpec) -> Resources:
 
 
 def holds_nul(spec: WorkflowSpec) -> bool:
-    """Whether a text of a workflow's nodes holds U+0000, which the storage refuses."""
+    """Whether a text in a workflow's nodes contains U+0000, which the storage refuses."""
     return any(storage.holds_nul(node, _NOT_STORED_AS_TEXT) for node in spec.functionspecs or ())
 
 
 def checked(world: World, spec: FunctionSpec) -> tuple[FunctionSpec, Resources]:
-    """A spec as it is stored, and what it asks for. Refusals: as for `check`."""
+    """Return a spec as it is stored, and its resources. Raises as `check` does."""
     resources = check(world, spec)
     return (_with_plain_json(spec) if spec.args or spec.kwargs else spec), resources
 
 
 def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initiator) -> Process:
-    """A waiting process of a spec, in no table yet. Refusals: as for `check`."""
+    """Check a spec and make a waiting process that is in no table yet. Raises as `check` does."""
     return make_process(world, *checked(world, spec), colony, initiator)
 
 
 def make_process(world: World, spec: FunctionSpec, resources: Resources, colony: str, initiator: Initiator) -> Process:
-    """A waiting process of a spec that has been checked, in no table yet. From here on nothing is refused."""
+    """Make a waiting process from a checked spec; it is in no table yet. Raises nothing."""
     now_ns = world.now_ns
     world.last_serial = serial = world.last_serial + 1
     priority_time_ns = now_ns - spec.priority * PRIORITY_STEP_NS if spec.priority else now_ns
@@ -112,7 +113,7 @@ def make_process(world: World, spec: FunctionSpec, resources: Resources, colony:
 
 
 def enter(world: World, process: Process, cause: str) -> None:
-    """A new process comes into the tables, with its environment and its channels."""
+    """Enter a new process into the tables, with its environment and channels. `cause` goes into the history."""
     if process.spec.env:
         _add_environment(world, process)
     transitions.enter(world, process, cause)
@@ -121,7 +122,7 @@ def enter(world: World, process: Process, cause: str) -> None:
 
 
 def _add_environment(world: World, process: Process) -> None:
-    """Each entry of the spec's environment becomes an attribute of type ENV (docs/protocol/b-processes.md 1.5)."""
+    """Store each entry of the spec's environment as an attribute of type ENV (docs/protocol/b-processes.md 1.5)."""
     for key, value in (process.spec.env or {}).items():
         add_attribute(
             world,
@@ -139,10 +140,12 @@ def _add_environment(world: World, process: Process) -> None:
 
 
 def attribute_id(process_id: str, key: str, attribute_type: int) -> str:
+    """Return the id of an attribute, a digest of what identifies it."""
     return hashlib.sha3_256(f"{process_id}{key}{attribute_type}".encode()).hexdigest()
 
 
 def add_attribute(world: World, process: Process, attribute: Attribute) -> None:
+    """Add an attribute to the tables and to its process."""
     world.attributes[attribute.attributeid] = attribute
     world.attribute_times[attribute.attributeid] = world.now_ns
     if not process.attributes:
@@ -166,7 +169,7 @@ def _resources(spec: FunctionSpec) -> Resources:
 
 
 def _with_plain_json(spec: FunctionSpec) -> FunctionSpec:
-    """The spec with `args` and `kwargs` as they come back after a trip through the storage."""
+    """Return the spec with `args` and `kwargs` as the storage returns them."""
     args, kwargs = through_double(spec.args), through_double(spec.kwargs)
     if args is spec.args and kwargs is spec.kwargs:
         return spec

@@ -1,4 +1,4 @@
-"""The picture of a graph: where the reference draws its processes (docs/protocol/c-workflows.md 1.2)."""
+"""Lay out the drawing of a graph as the reference does (docs/protocol/c-workflows.md 1.2)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ GAP: Final = 50
 
 
 def draw(world: World, graph: ProcessGraph) -> tuple[tuple[GraphNode, ...], tuple[GraphEdge, ...]]:
-    """Nodes in rows by their depth at the first visit, and an edge for each pair of process and child."""
+    """Return the nodes, in rows by depth at the first visit, and an edge from each process to each child."""
     rows: dict[int, list[Process]] = {}
-    order: list[tuple[Process, int, int]] = []  # with depth and place in the row
+    order: list[tuple[Process, int, int]] = []  # (process, depth, place in the row)
     edges: list[GraphEdge] = []
     seen: dict[str, None] = {}
     stack = [(process_id, 0) for process_id in reversed(graph.roots)]

@@ -1,8 +1,8 @@
-"""SQL LIKE patterns, matched without backtracking: what a search costs is not for the caller's pattern to choose.
+"""SQL LIKE patterns, matched without backtracking, so that no pattern makes a search expensive.
 
-A pattern is cut at its `%` into pieces that must stand in the text in order; each is taken where it first fits,
-which is never worse than a later place. Python steps are proportional to pattern and text together; each works
-on at most as many bits as the text has characters.
+A pattern is split at each `%` into pieces that must occur in the text in order. Each piece is matched at its first
+possible place; a later one could never be better. The number of Python steps is proportional to the lengths of
+pattern and text, and each step handles at most one bit for each character of the text.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import Final
 
 Piece = tuple[str | None, ...]
-"""Characters in order; None stands for any one."""
+"""Characters in order; None matches any character."""
 
 _NOWHERE: Final = -1
 
 
 class Like:
-    """A pattern: `%` is any text, `_` any character, a backslash makes the next character plain.
+    """A LIKE pattern: `%` matches any text, `_` any character; a backslash escapes the next character.
 
-    Characters are Unicode code points and match in their own case. A backslash at the very end stands for nothing.
+    Characters are Unicode code points; matching is case-sensitive. A backslash at the end of the pattern is ignored.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -27,17 +27,17 @@ class Like:
         self._shortest = sum(map(len, self._pieces))
 
     def matches(self, text: str) -> bool:
-        """Whether the pattern covers the whole text."""
+        """Whether the pattern matches the whole text."""
         if len(self._pieces) == 1:
             return len(text) == self._shortest and self._fits(0, text, 0)
         last = len(self._pieces) - 1
         at, end = len(self._pieces[0]), len(text) - len(self._pieces[last])
         if len(text) < self._shortest or not self._fits(0, text, 0) or not self._fits(last, text, end):
             return False
-        places = _Places(text)
+        positions = _Positions(text)
         for number in range(1, last):
             piece, plain = self._pieces[number], self._texts[number]
-            at = places.first(piece, at) if plain is None else text.find(plain, at)
+            at = positions.first(piece, at) if plain is None else text.find(plain, at)
             if at == _NOWHERE or at + len(piece) > end:
                 return False
             at += len(piece)
@@ -66,15 +66,15 @@ def _pieces(pattern: str) -> list[Piece]:
     return list(map(tuple, pieces))
 
 
-class _Places:
-    """Where the characters of a text stand: a number for each, with a bit set for each place."""
+class _Positions:
+    """The positions of each character in a text, as the bits of an integer."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._bits: dict[str, int] = {}
 
     def first(self, piece: Piece, start: int) -> int:
-        """The first place from `start` on at which the piece fits."""
+        """Return the first position from `start` on where the piece matches; -1 if there is none."""
         if not self._bits:
             self._bits = _bits_of(self._text)
         fitting = ((1 << max(len(self._text) - len(piece) + 1, 0)) - 1) >> start << start
@@ -83,7 +83,7 @@ class _Places:
                 break
             if char is not None:
                 fitting &= self._bits.get(char, 0) >> offset
-        return (fitting & -fitting).bit_length() - 1  # -1 where there is none
+        return (fitting & -fitting).bit_length() - 1  # -1 if no bit is set
 
 
 def _bits_of(text: str) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Finding what a message is about, with the refusal that each message type has for not finding it."""
+"""Find the target of a message, or raise the refusal of its message type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from colonysim.core.world import World
 
 
 def process(status: int, text: str) -> Callable[[World, str, Any], Process]:
-    """The process named by `processid`, or that refusal."""
+    """Return a function that finds the process named by `processid`, or raises this refusal."""
 
     def find(world: World, _: str, message: Any) -> Process:
         found = world.processes.get(message.processid)
@@ -24,7 +24,7 @@ def process(status: int, text: str) -> Callable[[World, str, Any], Process]:
 
 
 def executor(status: int, text: str) -> Callable[[World, str, Any], Executor]:
-    """The executor named by `colonyname` and `executorname`, or that refusal."""
+    """Return a function that finds the executor named by `colonyname` and `executorname`, or raises this refusal."""
 
     def find(world: World, _: str, message: Any) -> Executor:
         found = world.executors.get((message.colonyname, message.executorname))
@@ -39,7 +39,7 @@ def executor(status: int, text: str) -> Callable[[World, str, Any], Executor]:
 
 
 def require_readable(executor: Executor) -> None:
-    """Quirk: an executor with a colon in its name is there and cannot be read: 400.
+    """Raise Refusal 400 for a colon in the name. Quirk: such executors are stored, but unreadable.
 
     Source: docs/protocol/a-foundation.md 7.5.
     """
@@ -48,11 +48,12 @@ def require_readable(executor: Executor) -> None:
 
 
 def known_colony(world: World, _: str, message: Any) -> None:
-    """Refuse a message about a colony that is not there: 400, before all rules (docs/protocol/a-foundation.md 6.3)."""
+    """Raise Refusal 400, before any access rule, unless the colony exists (docs/protocol/a-foundation.md 6.3)."""
     require_colony(world, message.colonyname)
 
 
 def require_colony(world: World, colony: str) -> None:
+    """Raise Refusal 400 unless a colony exists."""
     if colony in world.colonies:
         return
     if "\0" in colony:
@@ -61,7 +62,7 @@ def require_colony(world: World, colony: str) -> None:
 
 
 def given(field: str, text: str) -> Callable[[World, str, Any], None]:
-    """Refuse a message without the object it is about: 400, before all rules."""
+    """Return a function that raises Refusal 400, before any access rule, if a field is null."""
 
     def find(world: World, _: str, message: Any) -> None:
         if getattr(message, field) is None:
@@ -71,5 +72,5 @@ def given(field: str, text: str) -> Callable[[World, str, Any], None]:
 
 
 def or_null(items: Any) -> Any:
-    """Quirk: most empty lists are null in replies."""
+    """Return a tuple, or None if it is empty. Quirk: most empty lists are null in replies."""
     return tuple(items) or None

@@ -1,8 +1,7 @@
-"""What the server keeps: the records that change. All times are integer nanoseconds since 1970 UTC.
+"""The mutable records of the server. All times are integer nanoseconds since 1970 UTC.
 
-The records are mutable and belong to the world; what leaves it is a copy. Their sequences are tuples
-or are replaced as a whole, so a shallow copy is a true picture of that moment; `Process.picture` is one where
-a process may have attributes.
+Records belong to the world; only copies leave it. Their sequences are tuples or are replaced as a whole, so that a
+shallow copy does not change when the record does. `Process.picture` makes the copy where a process may have attributes.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ DAY_NS: Final = 86_400 * SECOND_NS
 
 
 class ProcessState(IntEnum):
-    """The states of a process and of a graph, by the numbers that stand on the wire."""
+    """The states of processes and graphs, with their numbers on the wire."""
 
     WAITING = 0
     RUNNING = 1
@@ -36,13 +35,13 @@ class ProcessState(IntEnum):
     CANCELLED = 4
 
 
-# Plain integers for the hot path: an enum member costs a look-up each time it is named.
+# Plain integers for the hot path, where the attribute look-up of an enum member costs time.
 WAITING: Final = 0
 RUNNING: Final = 1
 SUCCESS: Final = 2
 FAILED: Final = 3
 CANCELLED: Final = 4
-REMOVED: Final = 5  # ours: no longer in any table
+REMOVED: Final = 5  # not on the wire: the process is in no table any more
 
 STATES: Final = (WAITING, RUNNING, SUCCESS, FAILED, CANCELLED)
 
@@ -55,7 +54,7 @@ ENV: Final = 3  # attribute type
 
 
 class Resources(NamedTuple):
-    """What a process asks for: milli-CPU and bytes."""
+    """The resources that a process requires: milli-CPU and bytes."""
 
     cpu_milli: int = 0
     memory_bytes: int = 0
@@ -67,19 +66,19 @@ NO_RESOURCES: Final = Resources()
 
 
 class Record(msgspec.Struct):
-    """Base of what the server keeps and changes."""
+    """Base class of records that the server stores and changes."""
 
     if TYPE_CHECKING:
 
         def copy(self) -> Self:
-            """A picture of this moment; the record goes on changing."""
+            """Return a copy that later changes of the record do not affect."""
 
     else:
         copy = msgspec.Struct.__copy__
 
 
 class Executor(Record):
-    """A registered executor, in any state; the record outlives its removal (docs/protocol/a-foundation.md 7)."""
+    """A registered executor in any state; removing it keeps the record (docs/protocol/a-foundation.md 7)."""
 
     executor_id: str
     executor_type: str
@@ -124,9 +123,9 @@ class Process(Record, gc=False):
     input: list[Any] | tuple[Any, ...] | None = ()
     output: list[Any] | tuple[Any, ...] = ()
     errors: list[str] | tuple[str, ...] | None = ()
-    pending_parents: int = 0  # parents that have not succeeded, one counted as often as it is listed
-    timer_s: int = 0  # the release tick that looks at the process next; 0 for none
-    rank: int = 0  # its place among those that wait, given by the policy; the lowest goes first
+    pending_parents: int = 0  # parents that have not succeeded; a parent listed twice counts twice
+    timer_s: int = 0  # the next release tick that examines the process; 0 for none
+    rank: int = 0  # set by the policy; the waiting process with the lowest rank is assigned first
 
     def picture(self) -> Process:
         """Return the process as it is now. Unlike a copy it does not share the list that takes new attributes."""
@@ -137,10 +136,10 @@ class Process(Record, gc=False):
 
 
 class ProcessGraph(Record):
-    """A workflow under way: docs/protocol/c-workflows.md 1.2.
+    """A submitted workflow: docs/protocol/c-workflows.md 1.2.
 
-    `counts` are the numbers of its processes by state. `has_islands`: some of them no root leads to, which
-    do not count and are not looked at.
+    `counts` are the numbers of its processes by state. `has_islands` says whether some processes cannot be reached
+    from a root; those are not counted and never examined.
     """
 
     graph_id: str
@@ -160,9 +159,9 @@ class ProcessGraph(Record):
 
 # ---------------------------------------------------------------- crons and generators
 class Cron(Record):
-    """A workflow to be started again and again: docs/protocol/c-workflows.md 6.1.
+    """A workflow that starts on a schedule: docs/protocol/c-workflows.md 6.1.
 
-    `workflow_text` is kept as it was sent; it is "" where nobody sent one.
+    `workflow_text` is the text as the client sent it; "" if the server created the cron.
     """
 
     cron_id: str
@@ -183,7 +182,7 @@ class Cron(Record):
 
 
 class Generator(Record):
-    """A workflow to be started when enough arguments have come: docs/protocol/c-workflows.md 7.1."""
+    """A workflow that starts when enough arguments are queued: docs/protocol/c-workflows.md 7.1."""
 
     generator_id: str
     initiator_id: str
@@ -202,7 +201,7 @@ class Generator(Record):
 
 # ---------------------------------------------------------------- files and blueprints
 class Snapshot(msgspec.Struct, frozen=True):
-    """The files below a label as they were at one time. `fresh`: shown with nanoseconds, in UTC."""
+    """The file revisions below a label at one time. If `fresh`, its time is printed in UTC to the nanosecond."""
 
     snapshot_id: str
     colony: str
@@ -225,7 +224,7 @@ class BlueprintChange(msgspec.Struct, frozen=True):
 
 # ---------------------------------------------------------------- channels and subscriptions
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One message. `sequence` and `in_reply_to` are the sender's own, `timestamp_ns` is the server's."""
+    """One message in a channel. The sender sets `sequence` and `in_reply_to`, the server `timestamp_ns`."""
 
     sequence: int
     in_reply_to: int
@@ -235,7 +234,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     type: str
 
     def stands_before(self, other: Entry) -> bool:
-        """The reference's relation: by sequence within a sender, by time between senders. Not a total order."""
+        """Compare as the reference does: by sequence within a sender, by time between senders. Not a total order."""
         if self.sender_id == other.sender_id:
             return self.sequence < other.sequence
         return self.timestamp_ns < other.timestamp_ns
@@ -248,7 +247,7 @@ _BUCKET_NS: Final = BUCKET_TOKENS * _TOKEN_NS
 
 
 class Channel(msgspec.Struct):
-    """One channel of a process. `listeners` are the streams subscribed to it, with their timers."""
+    """One channel of a process. `listeners` maps each subscribed stream to the ticket of its timer."""
 
     submitter_id: str
     executor_id: str
@@ -256,17 +255,19 @@ class Channel(msgspec.Struct):
     listeners: dict[int, int] = {}
 
     def has_party(self, caller_id: str) -> bool:
+        """Whether a caller submitted or runs the channel's process."""
         return caller_id in (self.submitter_id, self.executor_id) and caller_id != ""
 
 
 class Channels(msgspec.Struct):
-    """The channels of one process and the token bucket they share, counted in nanoseconds of credit."""
+    """The channels of one process, and their shared token bucket, measured in nanoseconds of credit."""
 
     by_name: dict[str, Channel] = {}
     credit_ns: int = _BUCKET_NS
     credited_ns: int | None = None
 
     def take_token(self, now_ns: int) -> bool:
+        """Take a token from the bucket; False if it is empty."""
         if self.credited_ns is not None:
             self.credit_ns = min(_BUCKET_NS, self.credit_ns + now_ns - self.credited_ns)
         self.credited_ns = now_ns
@@ -277,7 +278,7 @@ class Channels(msgspec.Struct):
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """A stream waits for processes to come into a state. `process_id` is "" for all of an executor type."""
+    """A stream's subscription to processes entering a state. `process_id` is "" for all of an executor type."""
 
     stream: int
     executor_type: str
@@ -287,19 +288,20 @@ class Subscription(msgspec.Struct, frozen=True):
 
 
 class Subscriptions:
-    """All process subscriptions, by the process or, in the order of their turn, by what they match."""
+    """All process subscriptions: to single processes, and to all of an executor type in the order of their turns."""
 
     def __init__(self) -> None:
         self.of_process: dict[str, list[Subscription]] = {}
         self.general: list[Subscription] = []
-        self.any = False  # there are some
+        self.any = False  # whether there are subscriptions; see `count`
 
     def __len__(self) -> int:
         return len(self.general) + len(self.of_process)
 
     def count(self) -> None:
-        """See whether there are some; call it after a change."""
+        """Update `any`; call it after each change."""
         self.any = bool(self.general or self.of_process)
 
     def all(self) -> list[Subscription]:
+        """List all subscriptions."""
         return self.general + [s for listed in self.of_process.values() for s in listed]

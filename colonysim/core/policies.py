@@ -1,7 +1,7 @@
-"""In which order waiting processes are given out: small pure functions, one of which the settings name.
+"""Scheduling policies: pure functions that order the waiting processes. The setting `policy` selects one.
 
-A policy gives a process its rank when it begins to wait; the lowest rank goes first, then the order of
-submission. Which processes an executor may have is not a policy's affair.
+A policy ranks a process when it starts to wait. The lowest rank is assigned first; ties are broken by order of
+submission. Policies do not decide which processes an executor may run.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from colonysim.core.specs import FunctionSpec
 PolicyName = Literal["reference", "deadline", "fair", "shortest"]
 
 LAST: Final = 2**62
-"""Added to the rank of what a policy knows nothing of: behind all others, in the reference's order."""
+"""Added to the rank of processes that a policy cannot rank: they come last, in the reference's order."""
 
 EXPECTED: Final = "expected_s"
-"""The keyword argument by which a process may say how many seconds it will run."""
+"""The keyword argument in which a process may state its expected run time in seconds."""
 
 
 class Shares:
-    """Who has had how many turns, for policies that look at that. `turn` is the one being served."""
+    """The last turn of each submitter, for policies that take turns. `turn` is the one being served."""
 
     def __init__(self) -> None:
         self.turn = 0
@@ -33,19 +33,19 @@ Policy = Callable[[Process, Shares], int]
 
 
 def reference(process: Process, shares: Shares) -> int:
-    """The time of submission, a day earlier for each step of priority (docs/protocol/b-processes.md 4.3)."""
+    """First come, first served; each step of priority counts as a day of waiting (docs/protocol/b-processes.md 4.3)."""
     return process.priority_time_ns
 
 
 def deadline(process: Process, shares: Shares) -> int:
-    """Earliest deadline first: whose `maxwaittime` is over next; without one last."""
+    """Earliest deadline first, by the end of `maxwaittime`; processes without one come last."""
     if process.spec.maxwaittime > 0:
         return process.wait_deadline_ns
     return LAST + process.priority_time_ns
 
 
 def shortest(process: Process, shares: Shares) -> int:
-    """Shortest first, as expected: by the keyword argument `expected_s`, else by `maxexectime`; without either last."""
+    """Shortest expected run time first: `expected_s`, else `maxexectime`; processes without either come last."""
     expected_s = _expected_s(process.spec)
     return LAST + process.priority_time_ns if expected_s is None else int(expected_s * SECOND_NS)
 
@@ -60,7 +60,7 @@ def _expected_s(spec: FunctionSpec) -> float | None:
 
 
 def fair(process: Process, shares: Shares) -> int:
-    """A turn for each who has submitted, one after the other: whoever submits much stands behind oneself only."""
+    """Round-robin over submitters: a heavy submitter delays only itself."""
     return max(shares.turn, shares.last_turns.get((process.colony, process.initiator_id), -1) + 1)
 
 
@@ -73,7 +73,7 @@ POLICIES: Final[dict[str, Policy]] = {
 
 
 def knows(policy: PolicyName, spec: FunctionSpec) -> bool:
-    """Whether a spec states what the policy ranks by; what states nothing comes last, in the reference's order."""
+    """Whether a spec states the value that the policy ranks by; others come last, in the reference's order."""
     if policy == "deadline":
         return spec.maxwaittime > 0
     return policy != "shortest" or _expected_s(spec) is not None

@@ -1,4 +1,4 @@
-"""What goes into the core and what comes out of it."""
+"""The core's inputs and outputs: requests, answers and pushed messages."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from colonysim.core.specs import Spec
 
 
 class Message(Spec, frozen=True):
-    """Base of all request messages. `msgtype` must repeat the envelope's payload type."""
+    """Base class of request messages. `msgtype` must equal the envelope's payload type."""
 
     msgtype: str = ""
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """A message whose sender is known.
+    """A message with its authenticated sender.
 
-    `ticket` names the request in answers, `stream` the connection it came over where that stays open for
-    pushes. `has_nul` says that some text holds U+0000, which the reference's storage refuses.
+    `ticket` identifies the request in answers; `stream` is the connection it arrived on, if that stays open for
+    pushed messages. `has_nul` says whether some text contains U+0000, which the reference's storage refuses.
     """
 
     ticket: int
@@ -47,7 +47,7 @@ EMPTY: Final = Empty()
 
 
 class Echo(msgspec.Struct, frozen=True, gc=False):
-    """The body that repeats the request's payload, byte for byte."""
+    """A body that repeats the request's payload, byte for byte."""
 
 
 ECHO: Final = Echo()
@@ -55,10 +55,10 @@ ECHO: Final = Echo()
 
 @final
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What one request is answered with.
+    """The answer to one request.
 
-    `payload_type` is `error` for refusals (the body then is a `Failure`) and "" for replies without an
-    envelope. `copies` is 2 for the doubled error of the log calls.
+    `payload_type` is `error` for refusals (the body is then a `Failure`) and "" for replies without an envelope.
+    `copies` is 2 for the doubled error of the log calls.
     """
 
     ticket: int
@@ -69,11 +69,12 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def ok(self) -> bool:
+        """Whether the request succeeded."""
         return self.status == 200 and self.payload_type != "error"
 
 
 class Push(msgspec.Struct, frozen=True, gc=False):
-    """A message sent on a stream of its own accord."""
+    """A message that the server sends on a stream without being asked for each one."""
 
     stream: int
     payload_type: str
@@ -81,23 +82,23 @@ class Push(msgspec.Struct, frozen=True, gc=False):
 
 
 class Hangup(msgspec.Struct, frozen=True, gc=False):
-    """The server drops a stream without a word."""
+    """The server closes a stream without notice."""
 
     stream: int
 
 
 class Unblock(msgspec.Struct, frozen=True, gc=False):
-    """A channel subscription is over: the stream's next request may be read."""
+    """A channel subscription has ended: the stream's next request may be read."""
 
     stream: int
 
 
 Delivery = Answer | Push | Hangup | Unblock
-"""What comes out of the core, in order."""
+"""An output of the core; outputs are delivered in order."""
 
 
 class Park(msgspec.Struct, frozen=True, gc=False):
-    """Not yet: the request waits in the world and is answered later."""
+    """Returned in place of a body: the request stays in the world and is answered later."""
 
 
 PARK: Final = Park()

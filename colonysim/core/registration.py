@@ -1,4 +1,4 @@
-"""Executors coming and going: docs/protocol/a-foundation.md 7."""
+"""Register and unregister executors, stale ones included: docs/protocol/a-foundation.md 7."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from colonysim.core.world import World
 
 
 def add(world: World, executor: Executor) -> None:
-    """Put a new record into the tables."""
+    """Add a new executor to the tables."""
     world.executors[executor.colony, executor.name] = executor
     world.executors_by_id.setdefault(executor.executor_id, []).append(executor)
     world.odd_names += storage.unparsable(executor.name, executor.colony)
@@ -24,7 +24,7 @@ def _note(world: World, executor: Executor, heard_ns: int | None = None) -> None
 
 
 def register_anew(world: World, known: Executor, new: Executor) -> None:
-    """A name is taken over: the old executor goes, its record is used again and waits for approval.
+    """Replace an executor by a new one of the same name, which reuses its record and waits for approval.
 
     Quirk: `require_func_reg` keeps its old value.
     """
@@ -39,11 +39,12 @@ def register_anew(world: World, known: Executor, new: Executor) -> None:
 
 
 def first(world: World, executor_id: str) -> Executor:
-    """The record an id is looked up by: the oldest."""
+    """Return the oldest record with an id; look-ups by id use that one."""
     return world.executors_by_id[executor_id][0]
 
 
 def set_state(world: World, executor_id: str, state: int) -> None:
+    """Set the state of every record with an id."""
     for executor in world.executors_by_id[executor_id]:
         executor.state = state
         expect_cleanup(world, executor.last_heard_ns)
@@ -51,6 +52,7 @@ def set_state(world: World, executor_id: str, state: int) -> None:
 
 
 def change_id(world: World, executor: Executor, executor_id: str) -> None:
+    """Change an executor's id."""
     records = world.executors_by_id[executor.executor_id]
     records.remove(executor)
     if not records:
@@ -61,7 +63,7 @@ def change_id(world: World, executor: Executor, executor_id: str) -> None:
 
 
 def unregister(world: World, executor: Executor, stale: bool = False) -> None:
-    """An executor goes: its functions are deleted, what it runs waits again. Quirk: nobody is woken by that."""
+    """Unregister an executor: delete its functions and requeue its processes. Quirk: this wakes no parked call."""
     executor.state = UNREGISTERED
     world.drop_functions(executor.colony, executor.name)
     for process in list(world.held_by.get(executor.executor_id, {}).values()):
@@ -70,7 +72,7 @@ def unregister(world: World, executor: Executor, stale: bool = False) -> None:
 
 
 def heard_from(world: World, executor_id: str) -> None:
-    """An assign call has been tried: every record with that id is alive."""
+    """Record a sign of life, an assign call, for every record with an id."""
     for executor in world.executors_by_id.get(executor_id, ()):
         if world.cleanup is None:
             expect_cleanup(world, world.now_ns)
@@ -79,10 +81,10 @@ def heard_from(world: World, executor_id: str) -> None:
 
 # ---------------------------------------------------------------- stale executors
 def expect_cleanup(world: World, heard_ns: int) -> None:
-    """See to it that the clean-up runs when an executor last heard of then may be stale.
+    """Schedule the clean-up for when an executor last heard of at `heard_ns` may be stale.
 
-    The reference looks every `cleanup_interval_s`; here the first look that can find something stands on
-    the agenda, and moves on from there.
+    The reference runs it every `cleanup_interval_s`; here only the first run that can find something is on the
+    agenda, and each run schedules the next.
     """
     if heard_ns == ZERO_TIME_NS:
         return
@@ -99,10 +101,10 @@ def expect_cleanup(world: World, heard_ns: int) -> None:
 
 
 def cleanup(world: World, _: Cleanup) -> None:
-    """Unregister every executor that is not unregistered yet and was last heard of too long ago."""
+    """Unregister every executor that was last heard of too long ago."""
     world.cleanup = None
     if any(storage.unparsable(e.name, e.colony) for e in world.executors.values()):
-        return  # Quirk: one such name stops the clean-up of the whole server, until its colony is removed
+        return  # Quirk: one unreadable name stops the server's clean-up until its colony is removed
     limit_ns = world.now_ns - world.settings.stale_executor_duration_s * SECOND_NS
     for executor in world.executors.values():
         if executor.state != UNREGISTERED and ZERO_TIME_NS != executor.last_heard_ns < limit_ns:
@@ -111,6 +113,6 @@ def cleanup(world: World, _: Cleanup) -> None:
 
 
 def plan_cleanup(world: World) -> None:
-    """See to it that the clean-up runs for the executor that was heard of first."""
+    """Schedule the clean-up for the executor that has been silent the longest."""
     heard = (e.last_heard_ns for e in world.executors.values() if e.state != UNREGISTERED)
     expect_cleanup(world, min((ns for ns in heard if ns != ZERO_TIME_NS), default=ZERO_TIME_NS))

@@ -1,7 +1,7 @@
-"""One row for each message type and for each kind of event on the agenda.
+"""The tables of message types and timed events, with the functions that serve them.
 
-A row is made by the decorator on the function that serves it, so that grepping a wire name lands on the
-message, the rule and the behaviour at once.
+The decorator on each serving function makes its row, so that a search for a wire name finds the message, its
+access rule and its behaviour in one place.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 
 Find = Callable[[World, str, M], T]
-"""(world, caller id, message): the target of a message, or a refusal that comes before all rules."""
+"""(world, caller id, message): returns the target of a message, or raises a refusal before any access rule."""
 
 Serve = Callable[[World, str, M, T], Any]
-"""(world, caller id, message, target): the body of the reply, or PARK."""
+"""(world, caller id, message, target): returns the body of the reply, or PARK."""
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """How one message type is served. Texts are the refusals of a message that cannot be decoded."""
+    """How one message type is served. `invalid_json` and `wrong_msgtype` are the texts of decoding errors."""
 
     name: str
     message: type[Message]
@@ -46,7 +46,7 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def part(self) -> str:
-        """The file that serves it."""
+        """The name of the module that serves it."""
         return self.serve.__module__.rsplit(".", 1)[-1]
 
 
@@ -73,8 +73,9 @@ def operation(
 ) -> Callable[[Serve[M, T]], Serve[M, T]]:
     """Register the function that serves a message type.
 
-    `stem` begins both decoding errors; `mismatch` is the whole text of the second where it differs.
-    `streamed` types are served on /pubsub only. `null_crashes`: a payload of `null` gives an empty 500.
+    `stem` begins the texts of both decoding errors; `mismatch` replaces the second one. `access` is the rule that a
+    caller must meet, `find` looks up the target first. `streamed` types are served on /pubsub only. If
+    `null_crashes`, a payload of `null` gives an empty 500. Raises ValueError if the type is registered already.
     """
 
     def register(serve: Serve[M, T]) -> Serve[M, T]:
@@ -102,7 +103,7 @@ def operation(
 
 
 def timer(event: type[E]) -> Callable[[Callable[[World, E], None]], Callable[[World, E], None]]:
-    """Register the function that is called when an event of that type falls due."""
+    """Register the function to call when an event of a type is due. Raises ValueError if there is one already."""
 
     def register(fire: Callable[[World, E], None]) -> Callable[[World, E], None]:
         if event in TIMERS:

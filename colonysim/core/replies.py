@@ -1,4 +1,4 @@
-"""Bodies of replies that are nothing the server keeps. Field names and order are those on the wire."""
+"""Reply bodies that the server does not store. Plain structs have the wire's field names and order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from colonysim.core.model import Cron, Generator, Process, ProcessGraph
 
 
 class AssignReply(msgspec.Struct, frozen=True, gc=False):
-    """A process as an assign call gets it; `exact_start` shows its start to the nanosecond."""
+    """The process that an assign call returns; `exact_start` prints its start time to the nanosecond."""
 
     process: Process
     exact_start: bool
@@ -40,7 +40,7 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class ServerInfo(msgspec.Struct, frozen=True):
-    """What getserverinfomsg tells; an empty build time is shown as the server's time."""
+    """The reply to getserverinfomsg; an empty build time is shown as the server's current time."""
 
     build_version: str
     build_time: str
@@ -68,7 +68,7 @@ class PauseStatus(msgspec.Struct, frozen=True):
 
 
 class GraphNode(msgspec.Struct, frozen=True):
-    """One process in the picture of a graph: position in pixels, colour by state."""
+    """One process in the drawing of a graph: position in pixels, and state for the colour."""
 
     process_id: str
     label: str
@@ -85,7 +85,7 @@ class GraphEdge(msgspec.Struct, frozen=True):
 
 
 class GraphReply(msgspec.Struct, frozen=True):
-    """A graph as it is shown. `fresh`: as built, before it has been through the storage."""
+    """A graph as replies show it. `fresh` marks the reply to its submission, which shows no times."""
 
     graph: ProcessGraph
     roots: tuple[str, ...] | None

@@ -1,4 +1,4 @@
-"""Deleting what is past its retention: docs/protocol/b-processes.md 7."""
+"""Delete what is older than the retention period: docs/protocol/b-processes.md 7."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ RETENTION_PERIOD_NS: Final = 60 * SECOND_NS
 
 
 def expect(world: World, made_ns: int) -> None:
-    """See to it that retention runs when something made then is too old.
+    """Schedule retention for when something made at `made_ns` is too old.
 
-    The reference looks once a minute from its start; here the first look that can find something stands
-    on the agenda.
+    The reference runs it once a minute from its start; here only the first run that can find something is on the
+    agenda.
     """
     if not world.settings.retention:
         return
@@ -32,9 +32,9 @@ def expect(world: World, made_ns: int) -> None:
 
 
 def run(world: World, _: Retention) -> None:
-    """Attributes and processes that succeeded, logs and graphs, by age.
+    """Delete old logs, and old attributes, graphs and single processes that succeeded.
 
-    Unlike the reference it leaves the processes of a graph alone until the graph itself goes.
+    Unlike in the reference, the processes of a graph stay until the graph itself is deleted.
     """
     world.retention = None
     limit_ns = world.now_ns - world.settings.retention_policy_s * SECOND_NS

@@ -1,4 +1,4 @@
-"""The settings of a server: the same in Python, on the command line and in the environment."""
+"""The settings of a server, in Python, on the command line and in environment variables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STOCK_SERVER_ID: Final = "039231c7644e04b6895471dd5335cf332681c54e27f81fac54f906
 DEFAULT_START: Final = "2026-01-01T00:00:00Z"
 
 _GROUP_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-"""Of secp256k1: private keys are smaller."""
+"""The group order of secp256k1; private keys are smaller."""
 
 _KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 LEAST_SEED: Final = -(2**63)
@@ -36,32 +36,32 @@ class Settings(Value, frozen=True, kw_only=True):
     """How the server behaves. Defaults are those of the stock environment, the time zone apart."""
 
     seed: int = 0
-    """All that is left to chance is drawn from it: ids, keys, the order of simulated actors."""
+    """Seed of everything random: ids, keys, the order of simulated actors."""
     start: str = DEFAULT_START
-    """Virtual time at the beginning, RFC 3339; `now` for the time of this machine."""
+    """Virtual time at the start, in RFC 3339; `now` for the time of this machine."""
     timezone: str = "UTC"
-    """IANA zone of printed times and of cron expressions. The stock environment has Europe/Stockholm."""
+    """IANA time zone of printed times and cron expressions. The stock environment uses Europe/Stockholm."""
     exclusive_assign: bool = True
     """Assign as the cluster leader does; False is the distributed mode (docs/protocol/b-processes.md 4.1)."""
     policy: PolicyName = "reference"
-    """Which waiting process an executor gets first of those it may have; see colonysim.core.policies."""
+    """Which of the matching waiting processes an executor gets first; see colonysim.core.policies."""
     allow_reregister: bool = True
-    """Adding an executor whose name is taken replaces it."""
+    """Whether adding an executor replaces one of the same name."""
     cron_checker_period_ms: Milliseconds = 1000
     generator_checker_period_ms: Milliseconds = 500
     cleanup_interval_s: Seconds = 60
     stale_executor_duration_s: Seconds = 600
-    """An executor not heard of for so long is unregistered."""
+    """An executor is unregistered after this many seconds without a sign of life."""
     retention: bool = False
     """Delete successful processes and logs that are older than `retention_policy_s`."""
     retention_policy_s: Annotated[int, Meta(ge=0, le=MOST_SPAN_S)] = 604_800
     verify_signatures: bool = True
-    """False takes every caller at its word: the `signature` field then holds the caller's id."""
+    """If False, callers are trusted: the `signature` field holds the caller's id."""
     server_key: str = STOCK_SERVER_KEY
     """Private key of the server owner, 64 hex digits."""
     build_version: str = "dev"
     build_time: str = ""
-    """`buildtime` of getserverinfomsg; empty for the current time."""
+    """`buildtime` in the reply to getserverinfomsg; empty for the current time."""
 
     def check(self) -> None:
         check_seed(self.seed)
@@ -99,7 +99,7 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def range_of(name: str) -> tuple[int, int] | None:
-    """The least and the most that a setting may be; None where it is no number."""
+    """Return the least and the largest value of a setting; None if it is not an integer."""
     if name == "seed":
         return LEAST_SEED, MOST_SEED
     found = {field.name: field.type for field in msgspec.inspect.type_info(Settings).fields}[name]  # type: ignore[attr-defined]

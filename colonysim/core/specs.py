@@ -1,8 +1,8 @@
-"""What clients send and get back as they sent it: one frozen struct for the message and for the table.
+"""The wire's data types: frozen structs that messages carry and tables store unchanged.
 
-Field names are the names on the wire, in the order of the replies. `| None` where a `null` sets the
-field to null; a plain type where `null` leaves the zero value. PLAIN marks a field that is optional
-here for speed but a plain object there: `null` leaves what an earlier duplicate has set.
+Field names are the names on the wire, in the order of the replies. In a field of type `X | None`, `null` sets None;
+in others, `null` leaves the zero value. PLAIN marks a field that is optional here for speed, but a plain object in
+the reference: `null` leaves the value that an earlier duplicate has set.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import msgspec
 from msgspec import Meta
 
 Int = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""A 64-bit integer: anything larger is invalid JSON to the reference."""
+"""A 64-bit integer; the reference rejects larger numbers as invalid JSON."""
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1, extra={"go": "int64"})]
-"""The same, where the reference's error texts name it so."""
+"""A 64-bit integer whose type the reference's error texts call int64."""
 
 ZERO_TIME_NS: Final = -62_135_596_800_000_000_000
 """0001-01-01T00:00:00Z, the unset time, in nanoseconds since 1970."""
 
 
 class Timestamp:
-    """A time a client sent, in nanoseconds since 1970 UTC, and its offset from UTC.
+    """A time sent by a client: nanoseconds since 1970 UTC, and its offset from UTC in seconds. Never changed.
 
-    Not a Struct, so that no JSON object is taken for one: it is made from text alone. Never changed.
+    It is not a Struct, so that the decoder accepts only texts for it, not JSON objects.
     """
 
     __slots__ = ("ns", "offset_s")
@@ -47,7 +47,7 @@ PLAIN: Final = Meta(extra={"plain": True})
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """Base of all that arrives in a message. Unknown keys send a message to the exact decoder."""
+    """Base class of data in messages. The fast decoder rejects unknown keys, the exact decoder ignores them."""
 
 
 # ---------------------------------------------------------------- identities
@@ -110,7 +110,7 @@ class Allocations(Spec, frozen=True):
 
 
 class ExecutorSpec(Spec, frozen=True):
-    """An executor as `addexecutormsg` describes it; `state` and `commissiontime` are read and ignored."""
+    """An executor as `addexecutormsg` describes it; `state` and `commissiontime` are accepted and ignored."""
 
     executorid: str = ""
     executortype: str = ""
@@ -136,7 +136,7 @@ class FunctionArg(Spec, frozen=True, omit_defaults=True):
 
 
 class Function(Spec, frozen=True):
-    """A function an executor has registered, with the statistics of its calls; times in seconds."""
+    """A function that an executor has registered, with statistics of its calls; times in seconds."""
 
     functionid: str = ""
     executorname: str = ""
@@ -157,7 +157,7 @@ class Function(Spec, frozen=True):
 
 # ---------------------------------------------------------------- processes
 class Conditions(Spec, frozen=True):
-    """Who may have a process: docs/protocol/b-processes.md 1.2."""
+    """Which executors may run a process, and the resources that it requires: docs/protocol/b-processes.md 1.2."""
 
     colonyname: str = ""
     executornames: list[str] | None = None
@@ -209,7 +209,7 @@ NO_FILESYSTEM: Final = Filesystem()
 
 
 class FunctionSpec(Spec, frozen=True):
-    """What to run, and within which limits (seconds): docs/protocol/b-processes.md 1.1."""
+    """The function to call, with arguments and limits in seconds: docs/protocol/b-processes.md 1.1."""
 
     nodename: str = ""
     funcname: str = ""
@@ -232,7 +232,7 @@ class WorkflowSpec(Spec, frozen=True):
 
 
 class Attribute(Spec, frozen=True):
-    """A fact about a process. Types: 0 in, 1 out, 2 err, 3 env; the state mirrors the process's."""
+    """An attribute of a process. Types: 0 in, 1 out, 2 err, 3 env."""
 
     attributeid: str = ""
     targetid: str = ""
@@ -245,7 +245,7 @@ class Attribute(Spec, frozen=True):
 
 
 class Log(Spec, frozen=True):
-    """A line an executor has written; the timestamp is in nanoseconds since 1970 UTC."""
+    """A log line of an executor; the timestamp is in nanoseconds since 1970 UTC."""
 
     processid: str = ""
     colonyname: str = ""
@@ -311,7 +311,7 @@ class Reference(Spec, frozen=True):
 
 
 class FileSpec(Spec, frozen=True):
-    """A file as `addfilemsg` describes it; id, number and time are the server's."""
+    """A file as `addfilemsg` describes it; the server sets id, sequence number and time."""
 
     fileid: str = ""
     colonyname: str = ""
@@ -337,7 +337,7 @@ class Location(Spec, frozen=True):
 
 # ---------------------------------------------------------------- blueprints
 class Metadata(Spec, frozen=True):
-    """What blueprints and their definitions have in common. Times are kept as sent."""
+    """The metadata of blueprints and definitions. Times are stored as sent."""
 
     name: str = ""
     colonyname: str = ""
@@ -352,7 +352,7 @@ class Metadata(Spec, frozen=True):
 
 
 class SchemaProperty(Spec, frozen=True):
-    """One property of a blueprint's schema; other keywords are dropped."""
+    """One property of a blueprint's schema; other keywords are ignored."""
 
     type: str = ""
     description: str = ""
@@ -401,7 +401,7 @@ class BlueprintDefinition(Spec, frozen=True):
 
 
 class Blueprint(Spec, frozen=True):
-    """The wanted state of something, and the state it was last reported in."""
+    """The desired state of a resource, and its last reported status."""
 
     blueprintid: str = ""
     kind: str = ""

@@ -1,4 +1,4 @@
-"""What the reference's database turns down, in its words. Call it before anything is changed."""
+"""Raise the refusals of the reference's database. Call these checks before changing anything."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ INT32_MAX: Final = 2**31 - 1
 
 
 def int32(status: int, *values: int) -> None:
-    """Refuse the first value that does not fit a 32-bit column."""
+    """Raise a Refusal for the first value that does not fit into a 32-bit column."""
     for value in values:
         if not INT32_MIN <= value <= INT32_MAX:
             raise Refusal(status, f'pq: value "{value}" is out of range for type integer')
 
 
 def text(status: int, *values: Any, free: Collection[str] = ()) -> None:
-    """Refuse U+0000 in any text of the values; fields named in `free` are stored as JSON and may hold it."""
+    """Raise a Refusal if a text contains U+0000; fields named in `free` are stored as JSON and may contain it."""
     if any(map(holds_nul, values, [free] * len(values))):
         raise Refusal(status, NUL_TEXT)
 
 
 def holds_nul(value: Any, free: Collection[str] = ()) -> bool:
+    """Whether any text in a value contains U+0000, except in fields named in `free`."""
     if isinstance(value, str):
         return "\0" in value
     if isinstance(value, msgspec.Struct):
@@ -41,17 +42,18 @@ def holds_nul(value: Any, free: Collection[str] = ()) -> bool:
 
 
 def duplicate_key(status: int, constraint: str) -> Refusal:
+    """Return the refusal for a duplicate key."""
     return Refusal(status, f'pq: duplicate key value violates unique constraint "{constraint}"')
 
 
 def limit(count: int) -> None:
-    """Refuse a negative count of rows."""
+    """Raise Refusal 400 for a negative number of rows."""
     if count < 0:
         raise Refusal(400, "pq: LIMIT must not be negative")
 
 
 def unparsable(name: str, colony: str) -> bool:
-    """Quirk: a name with a colon is stored, but the record can never be read again.
+    """Whether a record is unreadable. Quirk: one with a colon in its name is stored nevertheless.
 
     Source: docs/protocol/a-foundation.md 7.5.
     """
@@ -59,12 +61,12 @@ def unparsable(name: str, colony: str) -> bool:
 
 
 def to_microseconds(time_ns: int) -> int:
-    """A time as it comes back: rounded to the nearest microsecond."""
+    """Round a time to the nearest microsecond, as the database does."""
     return (time_ns + 500) // 1000 * 1000
 
 
 def timestamp(status: int, time: Timestamp) -> None:
-    """Refuse an offset from UTC that the database cannot hold: 16 hours or more."""
+    """Raise a Refusal for an offset from UTC that the database cannot store: 16 hours or more."""
     if abs(time.offset_s) < 16 * 3600:
         return
     sign = "-" if time.offset_s < 0 else "+"

@@ -1,4 +1,4 @@
-"""Tables by id that also find their items by name, so that no operation goes over all items to find one."""
+"""Tables by id with an index by name, so that finding an item by its name does not scan all items."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ N = TypeVar("N", bound=Named)
 
 
 class NamedTable(dict[str, N]):
-    """Items by id, in the order in which they came. Change it by setting and deleting items alone."""
+    """Items by id in order of insertion. Change it only by setting and deleting single items."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,6 +37,7 @@ class NamedTable(dict[str, N]):
         del self._by_name[item.colony, item.name]
 
     def named(self, colony: str, name: str) -> N | None:
+        """Return a colony's item with a name, or None."""
         return self._by_name.get((colony, name))
 
 
@@ -45,7 +46,7 @@ Revisions = dict[str, FileSpec]
 
 
 class FileTable(dict[str, FileSpec]):
-    """Revisions of files by id, oldest first. Change it by setting and deleting items alone."""
+    """File revisions by id, oldest first. Change it only by setting and deleting single items."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,16 +77,17 @@ class FileTable(dict[str, FileSpec]):
             del self._labels[colony]
 
     def revisions(self, colony: str, label: str, name: str) -> Iterable[FileSpec]:
-        """All revisions of one file, oldest first."""
+        """Return all revisions of one file, oldest first."""
         return self._labels.get(colony, {}).get(label, {}).get(name, {}).values()
 
     def at(self, colony: str, label: str) -> Iterable[Revisions]:
-        """The revisions of each file with exactly that label."""
+        """Return the revisions of each file with exactly this label."""
         return self._labels.get(colony, {}).get(label, {}).values()
 
     def labels(self, colony: str) -> Collection[str]:
+        """Return a colony's labels."""
         return self._labels.get(colony, {}).keys()
 
     def count(self, colony: str, label: str) -> int:
-        """How many revisions have exactly that label."""
+        """Return the number of revisions with exactly this label."""
         return self._counts.get((colony, label), 0)

@@ -1,6 +1,6 @@
-"""What has happened, for whoever keeps books on it: the core writes, and reads none of it.
+"""The history of a world: what happened in it, for observers such as the invariant checker.
 
-A world without books has no trace (None), and nothing is written.
+The core appends to it and never reads it. A world without observers has no history (None) and records nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from colonysim.core.scheduling import Demand
 
 
 class Transition(msgspec.Struct, frozen=True, gc=False):
-    """A process has changed its state; `old` is -1 for a new one."""
+    """A process has changed its state; `old` is -1 for a new process."""
 
     now_ns: int
     process_id: str
@@ -22,7 +22,7 @@ class Transition(msgspec.Struct, frozen=True, gc=False):
 
 
 class Assignment(msgspec.Struct, frozen=True, gc=False):
-    """A process has been given to an executor that asked for work."""
+    """A process has been assigned to an executor."""
 
     now_ns: int
     process_id: str
@@ -30,7 +30,7 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tried(msgspec.Struct, frozen=True, gc=False):
-    """An assign call has looked for a process and got none; `paused`: because its colony's assignments are."""
+    """An assign call has found no process; `paused` if that is because its colony's assignments are paused."""
 
     now_ns: int
     demand: Demand
@@ -38,9 +38,9 @@ class Tried(msgspec.Struct, frozen=True, gc=False):
 
 
 class Parked(msgspec.Struct, frozen=True, gc=False):
-    """An assign call waits for a process, or goes on waiting after a pause has begun or ended.
+    """An assign call starts to wait for a process, or keeps waiting after a pause has started or ended.
 
-    `timeout_s` is 0 where it goes on: its time runs from when it first began to wait.
+    `timeout_s` is 0 if it keeps waiting, because its timeout counts from when it started to wait.
     """
 
     now_ns: int
@@ -63,9 +63,9 @@ class Pause(msgspec.Struct, frozen=True, gc=False):
 
 
 class Enrolled(msgspec.Struct, frozen=True, gc=False):
-    """An executor has been added, approved or rejected, or has got another id.
+    """An executor has been added, approved or rejected, or has changed its id.
 
-    `heard_ns` is when it last gave a sign of life, where somebody has just said so.
+    `heard_ns` is when it last gave a sign of life, if the request says so.
     """
 
     now_ns: int
@@ -76,7 +76,7 @@ class Enrolled(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unregistered(msgspec.Struct, frozen=True, gc=False):
-    """An executor is registered no more; `stale`: because it gave no sign for too long."""
+    """An executor has been unregistered; `stale` if that is because it was silent for too long."""
 
     now_ns: int
     colony: str
@@ -85,14 +85,14 @@ class Unregistered(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
-    """A graph has been looked at and has this state now."""
+    """A graph's state has been evaluated."""
 
     graph_id: str
     state: int
 
 
 class CronArmed(msgspec.Struct, frozen=True, gc=False):
-    """A cron waits for its time; the zero time where that is not known yet."""
+    """A cron has been scheduled; for the zero time if its next run is not known yet."""
 
     now_ns: int
     cron_id: str
@@ -100,13 +100,13 @@ class CronArmed(msgspec.Struct, frozen=True, gc=False):
 
 
 class CronIdle(msgspec.Struct, frozen=True, gc=False):
-    """A first look has found no time at which a cron will run."""
+    """The first check of a cron has found no time at which it will run."""
 
     cron_id: str
 
 
 class CronRan(msgspec.Struct, frozen=True, gc=False):
-    """A cron has started its workflow; `asked`: because somebody said so."""
+    """A cron has started its workflow; `asked` if a request made it run."""
 
     now_ns: int
     cron_id: str
@@ -115,13 +115,13 @@ class CronRan(msgspec.Struct, frozen=True, gc=False):
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
-    """A cron or generator cannot start its workflow until something else changes."""
+    """A cron or generator cannot start its workflow until the world changes."""
 
     source_id: str
 
 
 class Packed(msgspec.Struct, frozen=True, gc=False):
-    """A generator has got arguments, or may try again with those it has."""
+    """A generator has received arguments, or may try again with those it has."""
 
     now_ns: int
     generator_id: str
@@ -129,7 +129,7 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fired(msgspec.Struct, frozen=True, gc=False):
-    """A generator has started its workflow with so many arguments."""
+    """A generator has started its workflow with `count` arguments."""
 
     now_ns: int
     generator_id: str
@@ -144,7 +144,7 @@ class Gone(msgspec.Struct, frozen=True, gc=False):
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
-    """A message has come to a channel."""
+    """An entry has been appended to a channel's log."""
 
     process_id: str
     channel: str

@@ -1,4 +1,4 @@
-"""Deleting a colony with all that is in it: docs/protocol/a-foundation.md 7.4."""
+"""Remove a colony with its contents: docs/protocol/a-foundation.md 7.4."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from colonysim.core.world import World
 
 
 def drop_colony(world: World, colony: str) -> None:
-    """All of a colony goes, with its executors' records; blueprints and the pause flag stay.
+    """Remove a colony and everything in it, except blueprints and the pause flag.
 
     Source: docs/protocol/a-foundation.md 7.4.
     """

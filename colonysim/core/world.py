@@ -1,7 +1,7 @@
 """The state of a server: a value that can be copied, stored and compared.
 
-Tables are dicts in order of insertion. Nothing here reads a clock or draws from a global source:
-`now_ns` is set from outside and ids are digests of the seed and a counter.
+Tables are dicts in order of insertion. Nothing here reads a clock or a global random source: the caller sets
+`now_ns`, and ids are digests of the seed and a counter.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ K = TypeVar("K")
 
 
 class World:
-    """All tables and indexes, the parked requests, the agenda and the ids of one server."""
+    """The tables, indexes, parked requests, agenda and ids of one server."""
 
     def __init__(self, settings: Settings, start_ns: int, server_id: str = STOCK_SERVER_ID) -> None:
         self.settings = settings
@@ -61,13 +61,13 @@ class World:
         self.outbox: list[Delivery] = []
         self.request = NO_REQUEST
         self.trace: list[trace.Entry] | None = None
-        self.inputs: list[tuple[Any, ...]] | None = None  # what goes in, where a journal is kept
+        self.inputs: list[tuple[Any, ...]] | None = None  # inputs for the journal, if one is kept
         self.wakeups = "all"  # "one" or "none": hazards of the reference, see lifecycle
 
         self.colonies: dict[str, Colony] = {}
         self.users: dict[tuple[str, str], User] = {}
         self.users_by_id: dict[tuple[str, str], list[User]] = {}
-        self.odd_names = 0  # users and executors whose record cannot be read, see storage.unparsable
+        self.odd_names = 0  # number of users and executors with unreadable names, see storage.unparsable
         self.executors: dict[tuple[str, str], Executor] = {}
         self.executors_by_id: dict[str, list[Executor]] = {}
         self.functions: dict[str, Function] = {}
@@ -86,14 +86,14 @@ class World:
         self.held_by: dict[str, dict[str, Process]] = {}
         self.release_ticks: dict[int, dict[str, Process]] = {}
         self.tick_tickets: dict[int, int] = {}
-        self.out_of_sight: dict[str, Process] = {}  # past their waiting limit, but too far back in the queue
+        self.out_of_sight: dict[str, Process] = {}  # past their waiting limit, but beyond what the release loop scans
         self.retention: tuple[int, int] | None = None
-        self.cleanup: tuple[int, int] | None = None  # its ticket and when it is due
+        self.cleanup: tuple[int, int] | None = None  # ticket and due time in ns of the next clean-up
 
         self.graphs: dict[str, ProcessGraph] = {}
         self.crons: NamedTable[Cron] = NamedTable()
         self.generators: NamedTable[Generator] = NamedTable()
-        self.stalled: dict[str, None] = {}  # crons and generators whose workflow could not be started
+        self.stalled: dict[str, None] = {}  # ids of crons and generators whose workflow could not be started
         self.files = FileTable()
         self.last_file_number = 0
         self.snapshots: NamedTable[Snapshot] = NamedTable()
@@ -113,46 +113,46 @@ class World:
 
     # ------------------------------------------------------------ ids and counters
     def new_id(self) -> str:
-        """64 lower-case hex digits that no other call returns."""
+        """Return a new id: 64 lower-case hex digits, unique in this world."""
         if not self._ids:
             self._draw_ids()
         self.ids_drawn += 1
         return self._ids.pop()
 
     def _draw_ids(self) -> None:
-        """The rest of a batch, the next one last."""
+        """Generate the rest of the current batch of ids, in reverse order."""
         batch, place = divmod(self.ids_drawn, _IDS_PER_BATCH)
         digits = hashlib.shake_256(f"{self.settings.seed}/{batch}".encode()).hexdigest(32 * _IDS_PER_BATCH)
         self._ids = [digits[start : start + 64] for start in range(64 * place, 64 * _IDS_PER_BATCH, 64)]
         self._ids.reverse()
 
     def reseed(self, seed: int) -> None:
-        """Draw all further ids from another seed."""
+        """Draw further ids from another seed."""
         self.settings = replace(self.settings, seed=seed)
         self._draw_ids()
 
     def go_on_from(self, ids_drawn: int) -> None:
-        """Draw further ids as if so many had been drawn before."""
+        """Continue the sequence of ids after the first `ids_drawn` ones."""
         self.ids_drawn = ids_drawn
         self._draw_ids()
 
     def next_serial(self) -> int:
-        """A number larger than all before it: the order in which things were made."""
+        """Return a number larger than all before it, which records the order of creation."""
         self.last_serial = serial = self.last_serial + 1
         return serial
 
     def note(self, entry: trace.Entry) -> None:
-        """Write down what has happened, where books are kept."""
+        """Append an entry to the history, if one is kept."""
         if self.trace is not None:
             self.trace.append(entry)
 
     # ------------------------------------------------------------ processes by colony and state
     def processes_in(self, colony: str, state: int) -> dict[str, Process]:
-        """The processes of a colony in one state, in the order in which they came into it."""
+        """Return the processes of a colony in one state, by id, in the order in which they entered it."""
         return self.tables_of(colony)[state]
 
     def tables_of(self, colony: str) -> tuple[dict[str, Process], ...]:
-        """The processes of a colony, a table for each state."""
+        """Return the processes of a colony, in one table for each state."""
         tables = self.by_state.get(colony)
         if tables is None:
             tables = self.by_state[colony] = tuple({} for _ in STATES)
@@ -160,11 +160,13 @@ class World:
 
     # ------------------------------------------------------------ users
     def add_user(self, user: User) -> None:
+        """Add a user to the tables."""
         self.users[user.colonyname, user.name] = user
         self.users_by_id.setdefault((user.colonyname, user.userid), []).append(user)
         self.odd_names += unparsable(user.name, user.colonyname)
 
     def drop_user(self, user: User) -> None:
+        """Remove a user from the tables."""
         del self.users[user.colonyname, user.name]
         same_id = self.users_by_id[user.colonyname, user.userid]
         same_id.remove(user)
@@ -173,11 +175,13 @@ class World:
         self.odd_names -= unparsable(user.name, user.colonyname)
 
     def change_user_ids(self, colony: str, old_id: str, new_id: str) -> None:
+        """Give all users of a colony with one id another id."""
         for user in list(self.users_by_id[colony, old_id]):
             self.drop_user(user)
             self.add_user(replace(user, userid=new_id))
 
     def drop_executor(self, executor: Executor) -> None:
+        """Remove an executor's record from the tables."""
         del self.executors[executor.colony, executor.name]
         self.odd_names -= unparsable(executor.name, executor.colony)
         same_id = self.executors_by_id[executor.executor_id]
@@ -187,6 +191,7 @@ class World:
 
     # ------------------------------------------------------------ functions
     def functions_named(self, colony: str, executor_name: str, name: str) -> list[Function]:
+        """Return an executor's registered functions of one name."""
         return [self.functions[each] for each in self.function_ids.get((colony, executor_name, name), ())]
 
     def add_function(self, function: Function) -> None:
@@ -196,22 +201,25 @@ class World:
         self.function_ids.setdefault((*executor, function.funcname), {})[function.functionid] = None
 
     def drop_function(self, function: Function) -> None:
+        """Remove a registered function from the tables."""
         executor, function_id = (function.colonyname, function.executorname), function.functionid
         del self.functions[function_id]
         _drop(self.functions_of, executor, function_id)
         _drop(self.function_ids, (*executor, function.funcname), function_id)
 
     def drop_functions(self, colony: str, executor_name: str) -> None:
+        """Remove all registered functions of an executor."""
         for function_id in list(self.functions_of.get((colony, executor_name), ())):
             self.drop_function(self.functions[function_id])
 
     # ------------------------------------------------------------ attributes and logs
     def drop_attribute(self, attribute_id: str) -> None:
+        """Remove an attribute from the tables, but not from its process."""
         self.attributes.pop(attribute_id, None)
         self.attribute_times.pop(attribute_id, None)
 
     def remove_attributes(self, attributes: Iterable[Attribute]) -> None:
-        """Drop attributes, from their processes too where those are still there."""
+        """Remove attributes from the tables and from their processes, if those still exist."""
         gone = {attribute.attributeid: attribute.targetid for attribute in attributes}
         for attribute_id in gone:
             self.drop_attribute(attribute_id)
@@ -220,7 +228,7 @@ class World:
                 process.attributes = [a for a in process.attributes if a.attributeid not in gone] or ()
 
     def add_log(self, log: Log) -> None:
-        """Keep a log, a nanosecond after the last one where the clock stands still: `since` must not miss it."""
+        """Add a log line; if time has not advanced, one nanosecond after the last, so that `since` does not miss it."""
         if self.logs and log.timestamp <= self.logs[-1].timestamp:
             log = replace(log, timestamp=self.logs[-1].timestamp + 1)
         self._keep_log(log)
@@ -232,7 +240,7 @@ class World:
         self.logs_of_executor.setdefault(log.executorname, []).append(log)
 
     def keep_logs(self, wanted: Callable[[Log], bool]) -> None:
-        """Drop all other logs."""
+        """Remove all logs but the wanted ones."""
         logs, self.logs = self.logs, []
         self.logs_of_process, self.logs_of_executor = {}, {}
         for log in filter(wanted, logs):
@@ -240,11 +248,11 @@ class World:
 
     # ------------------------------------------------------------ the release loop's ticks
     def next_tick_s(self) -> int:
-        """Number of the next run of a loop that runs once a second from the start of the server."""
+        """Return the number of the release loop's next run; it runs once a second from the server's start."""
         return (self.now_ns - self._phase_ns) // SECOND_NS + 1
 
     def add_tick(self, second: int) -> dict[str, Process]:
-        """The processes a run of the release loop will look at; the run stands on the agenda from now on."""
+        """Schedule a run of the release loop. Returns the table of processes that it will examine, empty at first."""
         if len(self.release_ticks) >= self._sweep_ticks_at:
             for idle in [s for s, bucket in self.release_ticks.items() if not bucket]:
                 self.agenda.cancel(self.tick_tickets[idle])
@@ -256,11 +264,12 @@ class World:
         return bucket
 
     def take_tick(self, second: int) -> dict[str, Process]:
+        """Remove a run of the release loop. Returns the processes that it was to examine."""
         del self.tick_tickets[second]
         return self.release_ticks.pop(second)
 
     def next_due(self) -> int | None:
-        """When something will happen of its own accord, or None. Runs with nothing to look at are dropped."""
+        """Return when the next event is due, or None. Drops runs of the release loop with nothing to examine."""
         agenda = self.agenda
         while (due_ns := agenda.next_due()) is not None:
             event = agenda.peek()

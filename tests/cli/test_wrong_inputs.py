@@ -141,8 +141,8 @@ WRONG: list[tuple[list[str], str]] = [
     (["verify", "case.json", "--url", "https://127.0.0.1"], "invalid server address"),
     (["verify", "case.json", "--timezone", ""], "invalid timezone='': unknown time zone"),
     # ------------------------------------------------ servers
-    (["serve", "--set", f"server_key={KEY}"], "server_key is no private key"),
-    (["serve", "--set", f"server_key={'f' * 64}"], "server_key is no private key"),
+    (["serve", "--set", f"server_key={KEY}"], "server_key is not a private key"),
+    (["serve", "--set", f"server_key={'f' * 64}"], "server_key is not a private key"),
     (["serve", "--set", f"build_version={LATIN}"], "must be printable"),
     (["serve", "--set", "build_time=a\nb"], "must be printable"),
     (["serve", "--timezone", LATIN], "unknown time zone"),
