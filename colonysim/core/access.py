@@ -19,20 +19,20 @@ ColonyOf = Callable[[Any, Any], str]
 """(message, target): returns the name of the colony that the message is about."""
 
 
-class Rule(msgspec.Struct, frozen=True):
+class AccessRule(msgspec.Struct, frozen=True):
     """A named check. Rules joined by `&` are checked in order."""
 
     name: str
     check: Check
 
-    def __and__(self, other: Rule) -> Rule:
+    def __and__(self, other: AccessRule) -> AccessRule:
         first, second = self.check, other.check
 
         def both(world: World, caller_id: str, message: Any, target: Any) -> None:
             first(world, caller_id, message, target)
             second(world, caller_id, message, target)
 
-        return Rule(f"{self.name}, {other.name}", both)
+        return AccessRule(f"{self.name}, {other.name}", both)
 
 
 # ---------------------------------------------------------------- which colony
@@ -94,20 +94,20 @@ def _server_owner(world: World, caller_id: str, message: Any, target: Any) -> No
         raise Refusal(403, "Access denied, not server owner")
 
 
-anyone: Final = Rule("anyone", _anyone)
-server_owner: Final = Rule("server owner", _server_owner)
+anyone: Final = AccessRule("anyone", _anyone)
+server_owner: Final = AccessRule("server owner", _server_owner)
 
 
-def colony_owner(of: ColonyOf = named) -> Rule:
+def colony_owner(of: ColonyOf = named) -> AccessRule:
     """The owner of the colony."""
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
         require_owner(world, caller_id, of(message, target))
 
-    return Rule("colony owner", check)
+    return AccessRule("colony owner", check)
 
 
-def member(of: ColonyOf = named) -> Rule:
+def member(of: ColonyOf = named) -> AccessRule:
     """A user or an approved executor of the colony."""
     by_target, by_name = of is of_target, of is named
 
@@ -122,19 +122,19 @@ def member(of: ColonyOf = named) -> Rule:
                 return
         require_member(world, caller_id, colony)
 
-    return Rule("member", check)
+    return AccessRule("member", check)
 
 
-def any_member(of: ColonyOf = named) -> Rule:
+def any_member(of: ColonyOf = named) -> AccessRule:
     """A user or an executor of the colony, whatever the executor's state."""
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
         require_member(world, caller_id, of(message, target), approved=False)
 
-    return Rule("member in any state", check)
+    return AccessRule("member in any state", check)
 
 
-def silent_member(of: ColonyOf = named) -> Rule:
+def silent_member(of: ColonyOf = named) -> AccessRule:
     """The same as `member`. Quirk: others get 200 and an empty body (docs/protocol/a-foundation.md 2.6)."""
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
@@ -143,10 +143,10 @@ def silent_member(of: ColonyOf = named) -> Rule:
         except Refusal:
             raise Silence(200) from None
 
-    return Rule("member, refused silently", check)
+    return AccessRule("member, refused silently", check)
 
 
-def member_or_owner(of: ColonyOf = named) -> Rule:
+def member_or_owner(of: ColonyOf = named) -> AccessRule:
     """A member or the owner of the colony; others get the text of the owner check."""
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
@@ -156,11 +156,11 @@ def member_or_owner(of: ColonyOf = named) -> Rule:
         except Refusal:
             require_owner(world, caller_id, colony)
 
-    return Rule("member or colony owner", check)
+    return AccessRule("member or colony owner", check)
 
 
 # ---------------------------------------------------------------- rules about a process
-def holder(refusal: str, *, unassigned: str | None = None) -> Rule:
+def holder(refusal: str, *, unassigned: str | None = None) -> AccessRule:
     """The executor that a process is assigned to. `{}` in the text is replaced by that executor's id."""
 
     def check(world: World, caller_id: str, message: Any, target: Process) -> None:
@@ -169,14 +169,14 @@ def holder(refusal: str, *, unassigned: str | None = None) -> Rule:
         if target.executor_id != caller_id:
             raise Refusal(403, refusal.replace("{}", target.executor_id))
 
-    return Rule("holder of the process", check)
+    return AccessRule("holder of the process", check)
 
 
-def running(refusal: str) -> Rule:
+def running(refusal: str) -> AccessRule:
     """The process is running, on any executor. The reference checks this among the access rules."""
 
     def check(world: World, caller_id: str, message: Any, target: Process) -> None:
         if target.state != RUNNING:
             raise Refusal(403, refusal)
 
-    return Rule("while it runs", check)
+    return AccessRule("while it runs", check)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from colonysim.core.access import Check, Rule
+from colonysim.core.access import AccessRule, Check
 from colonysim.core.agenda import Event
 from colonysim.core.protocol import Message
 from colonysim.core.world import World
@@ -35,7 +35,7 @@ class Operation(msgspec.Struct, frozen=True):
     invalid_json: str
     wrong_msgtype: str
     find: Callable[[World, str, Any], Any] | None
-    access: Rule
+    access: AccessRule
     check: Check
     serve: Callable[[World, str, Any, Any], Any]
     reply_type: str
@@ -62,7 +62,7 @@ def operation(
     message: type[M],
     stem: str,
     *,
-    access: Rule,
+    access: AccessRule,
     find: Find[M, T] | None = None,
     mismatch: str | None = None,
     reply_type: str | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from colonysim.core import channels, subscriptions
-from colonysim.core.access import Rule, anyone, member, of_target
+from colonysim.core.access import AccessRule, anyone, member, of_target
 from colonysim.core.errors import Refusal
 from colonysim.core.events import StreamOver, SubscriptionOver
 from colonysim.core.model import Process
@@ -38,7 +38,7 @@ def _is_executor(world: World, caller: str, message: SubscribeProcesses, _: None
     "Failed to subscribe to processes",
     mismatch=f"Failed to subscribe to processes, {_MISMATCH}",
     decode_status=403,
-    access=Rule("executor of any colony", _is_executor),
+    access=AccessRule("executor of any colony", _is_executor),
     streamed=True,
 )
 def subscribe_processes(world: World, caller: str, message: SubscribeProcesses, _: None) -> Park:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from colonysim.core import graphs, intake, layout, lookup, recurring, storage
-from colonysim.core.access import Rule, colony_owner, member, of_target
+from colonysim.core.access import AccessRule, colony_owner, member, of_target
 from colonysim.core.errors import Refusal
 from colonysim.core.lookup import or_null
 from colonysim.core.model import RUNNING, STATES, Process, ProcessGraph
@@ -189,7 +189,7 @@ def _holds_parent(world: World, caller: str, message: AddChild, _: None) -> None
     AddChild,
     "Failed to add child to processgraph",
     find=lookup.given("spec", "Failed to add child to processgraph, msg.FunctionSpec is nil"),
-    access=member(_colony_of_child) & Rule("holder of the running parent", _holds_parent),
+    access=member(_colony_of_child) & AccessRule("holder of the running parent", _holds_parent),
 )
 def add_child(world: World, caller: str, message: AddChild, _: None) -> Process:
     """Add a child to a process that the caller runs. Its initiator id and name are empty."""
