@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.golang.gotypes import Shape, shapes_of
+from colonysim.core.golang.gotypes import GoShape, shapes_of
 from colonysim.core.golang.units import MAX_DEPTH, has_room, levels
 from colonysim.core.protocol import Message
 from colonysim.core.registry import BY_MESSAGE
@@ -152,7 +152,7 @@ def _fields(of: str, kind: Any, names: dict[str, Any], numbers: count[int], dept
     return " and ".join(parts)
 
 
-def _one(of: str, shape: Shape, names: dict[str, Any], numbers: count[int], depth: int) -> str:
+def _one(of: str, shape: GoShape, names: dict[str, Any], numbers: count[int], depth: int) -> str:
     value = f"v{next(numbers)}"
     if shape.kind == "struct" and depth < _DEEPEST:
         kind = f"Kind{next(numbers)}"
@@ -260,7 +260,7 @@ class _Reader:
         self.open.remove(id(value))
         return kind(**fields)
 
-    def make(self, value: Any, shape: Shape, path: Path) -> Any:
+    def make(self, value: Any, shape: GoShape, path: Path) -> Any:
         """The value of a field, or of an item in it."""
         return getattr(self, f"_{shape.kind}")(value, shape, path)
 
@@ -271,18 +271,18 @@ class _Reader:
             raise ValueError(f"{_name(path)} lies deeper than the {MAX_DEPTH} levels that are kept")
         self.open.add(id(value))
 
-    def _struct(self, value: Any, shape: Shape, path: Path) -> Any:
+    def _struct(self, value: Any, shape: GoShape, path: Path) -> Any:
         return self.struct(value, shape.inner, path)
 
-    def _string(self, value: Any, shape: Shape, path: Path) -> str:
+    def _string(self, value: Any, shape: GoShape, path: Path) -> str:
         return _text(value, path)
 
-    def _bool(self, value: Any, shape: Shape, path: Path) -> bool:
+    def _bool(self, value: Any, shape: GoShape, path: Path) -> bool:
         if not isinstance(value, bool):
             raise _wrong(path, "True or False", value)
         return value
 
-    def _int(self, value: Any, shape: Shape, path: Path) -> int:
+    def _int(self, value: Any, shape: GoShape, path: Path) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise _wrong(path, "a whole number (int)", value)
         plain = int.__int__(value)
@@ -290,12 +290,12 @@ class _Reader:
             raise ValueError(f"{_name(path)} must fit 64 bits, got {_shown(value)}")
         return plain
 
-    def _float(self, value: Any, shape: Shape, path: Path) -> float:
+    def _float(self, value: Any, shape: GoShape, path: Path) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _wrong(path, "a number", value)
         return _finite(value, path)
 
-    def _time(self, value: Any, shape: Shape, path: Path) -> Timestamp:
+    def _time(self, value: Any, shape: GoShape, path: Path) -> Timestamp:
         if not isinstance(value, Timestamp):
             raise _wrong(path, "a Timestamp", value)
         try:
@@ -303,12 +303,12 @@ class _Reader:
         except ValueError:
             raise _wrong(path, "a Timestamp of whole numbers, not far beyond year 9999", value) from None
 
-    def _bytes(self, value: Any, shape: Shape, path: Path) -> bytes:
+    def _bytes(self, value: Any, shape: GoShape, path: Path) -> bytes:
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise _wrong(path, "bytes", value)
         return bytes(value)
 
-    def _list(self, value: Any, shape: Shape, path: Path) -> list[Any]:
+    def _list(self, value: Any, shape: GoShape, path: Path) -> list[Any]:
         if not isinstance(value, (list, tuple)):
             raise _wrong(path, "a list", value)
         self._enter(value, path)
@@ -316,7 +316,7 @@ class _Reader:
         self.open.remove(id(value))
         return items
 
-    def _map(self, value: Any, shape: Shape, path: Path) -> dict[str, Any]:
+    def _map(self, value: Any, shape: GoShape, path: Path) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise _wrong(path, "a dict", value)
         self._enter(value, path)
@@ -327,11 +327,11 @@ class _Reader:
         self.open.remove(id(value))
         return entries
 
-    def _item(self, item: Any, outer: Shape, path: Path) -> Any:
-        inner: Shape = outer.inner
+    def _item(self, item: Any, outer: GoShape, path: Path) -> Any:
+        inner: GoShape = outer.inner
         return None if item is None and inner.nullable else self.make(item, inner, path)
 
-    def _any(self, value: Any, shape: Shape, path: Path) -> Any:
+    def _any(self, value: Any, shape: GoShape, path: Path) -> Any:
         return self._json(value, path)
 
     def _json(self, value: Any, path: Path) -> Any:

@@ -138,7 +138,7 @@ class Drawer:
                 filled[name] = self._value(name, shape, kind, depth)
         return filled
 
-    def _value(self, name: str, shape: gotypes.Shape, kind: str, depth: int) -> Any:
+    def _value(self, name: str, shape: gotypes.GoShape, kind: str, depth: int) -> Any:
         if shape.kind == "struct":
             return self._struct(shape.inner, kind, depth - 1) if depth else {}
         if shape.kind == "list":
@@ -161,7 +161,7 @@ class Drawer:
         }
         return choices[shape.kind]()
 
-    def _list(self, name: str, shape: gotypes.Shape, kind: str, depth: int) -> list[Any]:
+    def _list(self, name: str, shape: gotypes.GoShape, kind: str, depth: int) -> list[Any]:
         if name == "functionspecs":
             return self._nodes(shape, kind)
         if name == "dependencies":
@@ -170,7 +170,7 @@ class Drawer:
             return ["ch"] * (self.rng.random() < 0.7)
         return [self._value(name.removesuffix("s"), shape.inner, kind, depth) for _ in range(self.rng.randrange(3))]
 
-    def _nodes(self, shape: gotypes.Shape, kind: str) -> list[Any]:
+    def _nodes(self, shape: gotypes.GoShape, kind: str) -> list[Any]:
         """A workflow's nodes, each of which may depend on earlier ones."""
         names = "abcd"[: self.rng.randrange(1, 5)]
         nodes = []

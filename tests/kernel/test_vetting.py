@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation, function_spec, replay
 from colonysim.core.golang.civil import civil
-from colonysim.core.golang.gotypes import Shape, shapes_of
+from colonysim.core.golang.gotypes import GoShape, shapes_of
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.channels import ChannelAppend
 from colonysim.core.operations.definitions import AddBlueprintDefinition
@@ -327,7 +327,7 @@ _ANYTHING = st.recursive(
 )
 
 
-def _likely(shape: Shape) -> st.SearchStrategy[Any]:
+def _likely(shape: GoShape) -> st.SearchStrategy[Any]:
     """Mostly of the right kind, at times anything."""
     right: dict[str, Callable[[], st.SearchStrategy[Any]]] = {
         "string": lambda: st.sampled_from(["", "c", "cli", "f", "user", "x"]),

@@ -45,7 +45,7 @@ def fields_of(cls: type, depth: int = 3) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def _field(shape: gotypes.Shape, depth: int) -> st.SearchStrategy[Any]:
+def _field(shape: gotypes.GoShape, depth: int) -> st.SearchStrategy[Any]:
     if shape.kind == "struct":
         return fields_of(shape.inner, depth - 1) if depth else st.just({})
     if shape.kind == "list":

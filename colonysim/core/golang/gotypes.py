@@ -28,7 +28,7 @@ _UINT8: Final = range(256)
 _LONGEST_INTEGER: Final = 20  # characters of the longest 64-bit integer, sign included
 
 
-class Shape(NamedTuple):
+class GoShape(NamedTuple):
     """The Go type of a field. If `nullable`, `null` sets it to None; otherwise `null` leaves it unchanged."""
 
     kind: str
@@ -67,7 +67,7 @@ def go_name(cls: type) -> str:
 
 # ---------------------------------------------------------------- shapes of fields
 @cache
-def shapes_of(cls: type[msgspec.Struct]) -> dict[str, Shape]:
+def shapes_of(cls: type[msgspec.Struct]) -> dict[str, GoShape]:
     """Return the Go type of each field of a struct, by field name."""
     return {field.name: _shape(field.type) for field in msgspec.structs.fields(cls)}
 
@@ -78,7 +78,7 @@ def _names_of(cls: type[msgspec.Struct]) -> dict[str, str]:
     return {name.lower(): name for name in shapes_of(cls)}
 
 
-def _shape(kind: Any) -> Shape:
+def _shape(kind: Any) -> GoShape:
     plain, name = False, ""
     if get_origin(kind) is Annotated:
         kind, *marks = get_args(kind)
@@ -92,21 +92,21 @@ def _shape(kind: Any) -> Shape:
         return inner._replace(nullable=nullable, go_name=name or inner.go_name)
     if get_origin(kind) is list:
         inner = _shape(get_args(kind)[0])
-        return Shape("list", nullable, inner, f"[]{inner.go_name}")
+        return GoShape("list", nullable, inner, f"[]{inner.go_name}")
     if get_origin(kind) is dict:
         inner = _shape(get_args(kind)[1])
-        return Shape("map", nullable, inner, f"map[string]{inner.go_name}")
+        return GoShape("map", nullable, inner, f"map[string]{inner.go_name}")
     if kind is Any:
-        return Shape("any", True, None, "interface {}")
+        return GoShape("any", True, None, "interface {}")
     if isinstance(kind, type) and issubclass(kind, Timestamp):
-        return Shape("time", nullable, None, "time.Time")
+        return GoShape("time", nullable, None, "time.Time")
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return Shape("struct", nullable, kind, go_name(kind))
+        return GoShape("struct", nullable, kind, go_name(kind))
     words = {str: ("string", "string"), bool: ("bool", "bool"), float: ("float", "float64"), int: ("int", "int")}
     if kind is bytes:
-        return Shape("bytes", True, None, "[]uint8")
+        return GoShape("bytes", True, None, "[]uint8")
     word, go = words[kind]
-    return Shape(word, nullable, None, name or go)
+    return GoShape(word, nullable, None, name or go)
 
 
 # ---------------------------------------------------------------- filling
@@ -143,14 +143,14 @@ class _Filler:
         result.cls = cls
         return result
 
-    def wrong(self, value: Any, shape: Shape, path: tuple[str, ...], detail: str = "") -> Any:
+    def wrong(self, value: Any, shape: GoShape, path: tuple[str, ...], detail: str = "") -> Any:
         if self.error is None:
             struct = self.struct.rpartition(".")[2]
             where = f"struct field {struct}.{'.'.join(path)}" if path else "value"
             self.error = f"json: cannot unmarshal {kind_of(value)}{detail} into Go {where} of type {shape.go_name}"
         return _WRONG
 
-    def make(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def make(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         """Convert a parsed value for a field; _WRONG if the field keeps its old value."""
         if value is None:
             return None if shape.nullable else _WRONG
@@ -162,32 +162,32 @@ class _Filler:
         self.depth -= 1
         return made
 
-    def _string(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def _string(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         return value if isinstance(value, str) else self.wrong(value, shape, path)
 
-    def _bool(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def _bool(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         return value if isinstance(value, bool) else self.wrong(value, shape, path)
 
-    def _int(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def _int(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         if not isinstance(value, Number):
             return self.wrong(value, shape, path)
         whole = _whole(value.text, _INT64)
         return self.wrong(value, shape, path, f" {value.text}") if whole is None else whole
 
-    def _float(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def _float(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         if not isinstance(value, Number):
             return self.wrong(value, shape, path)
         number = float(value.text)
         return self.wrong(value, shape, path, f" {value.text}") if number in (float("inf"), float("-inf")) else number
 
-    def _time(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def _time(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         time = parse_timestamp(value) if isinstance(value, str) else None
         if time is None:
             self.error = self.error or "Time.UnmarshalJSON: input is not a JSON string"
             return _WRONG
         return time
 
-    def _bytes(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def _bytes(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         if isinstance(value, str):
             try:
                 return base64.b64decode(value.replace("\r", "").replace("\n", ""), validate=True)
@@ -199,7 +199,7 @@ class _Filler:
         items = [self._byte(item, shape, path) for item in value]
         return _WRONG if _WRONG in items else bytes(items)
 
-    def _byte(self, item: Any, shape: Shape, path: tuple[str, ...]) -> Any:
+    def _byte(self, item: Any, shape: GoShape, path: tuple[str, ...]) -> Any:
         if item is None:
             return 0
         if not isinstance(item, Number):
@@ -209,12 +209,12 @@ class _Filler:
             return self.wrong(item, shape._replace(go_name="uint8"), path, f" {item.text}")
         return whole
 
-    def _struct(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def _struct(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         if not isinstance(value, Object):
             return self.wrong(value, shape, path)
         return self.fill(value, shape.inner, dict(old) if isinstance(old, _Fields) else {}, path)
 
-    def _list(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def _list(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         if not isinstance(value, list):
             return self.wrong(value, shape, path)
         before = old if isinstance(old, list) else []
@@ -227,7 +227,7 @@ class _Filler:
             made.append(new)
         return made
 
-    def _map(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def _map(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         if not isinstance(value, Object):
             return self.wrong(value, shape, path)
         made = dict(old) if isinstance(old, dict) else {}
@@ -236,7 +236,7 @@ class _Filler:
             made[key] = _zero(shape.inner) if new is _WRONG else new
         return made
 
-    def _any(self, value: Any, shape: Shape, old: Any, path: tuple[str, ...]) -> Any:
+    def _any(self, value: Any, shape: GoShape, old: Any, path: tuple[str, ...]) -> Any:
         if isinstance(value, Number):
             number = float(value.text)
             if number in (float("inf"), float("-inf")):
@@ -261,7 +261,7 @@ def _fold(key: str) -> str:
     return key.lower().replace("\u017f", "s")
 
 
-def _zero(shape: Shape) -> Any:
+def _zero(shape: GoShape) -> Any:
     zeros = {"string": "", "bool": False, "int": 0, "float": 0.0, "any": None, "list": None, "map": None}
     if shape.nullable:
         return None
