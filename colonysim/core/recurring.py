@@ -129,7 +129,7 @@ def _next_chance(world: World, cron: Cron) -> int | None:
     return None if schedule is None else schedule.next_chance(world.now_ns, zone_of(world.settings.timezone))
 
 
-def _schedule(cron: Cron) -> cronexpr.Schedule | cronexpr.Every | None:
+def _schedule(cron: Cron) -> cronexpr.Schedule | cronexpr.EveryInterval | None:
     """What its expression says, if it is one."""
     try:
         return cronexpr.parse(cron.expression)

@@ -170,7 +170,7 @@ def test_numbers_are_quoted_by_characters() -> None:
 
 
 def test_the_shortest_duration_that_fits_is_taken() -> None:
-    assert cronexpr.parse("@every -9223372036854775808ns") == cronexpr.Every(1)
+    assert cronexpr.parse("@every -9223372036854775808ns") == cronexpr.EveryInterval(1)
 
 
 # ---------------------------------------------------------------- days that never were, and far times
@@ -311,4 +311,4 @@ def test_croniter_agrees_on_plain_expressions(expression: str, start: datetime) 
 
 def test_a_duration_of_many_parts_is_read_in_one_pass() -> None:
     """Cutting off each part copied what was left, terabytes in all for this one."""
-    assert cronexpr.parse("@every " + "0ns" * 1_000_000 + "7s") == cronexpr.Every(7)
+    assert cronexpr.parse("@every " + "0ns" * 1_000_000 + "7s") == cronexpr.EveryInterval(7)

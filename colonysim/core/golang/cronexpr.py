@@ -58,7 +58,7 @@ _FIELDS: Final = (
 )
 
 
-class Every(msgspec.Struct, frozen=True):
+class EveryInterval(msgspec.Struct, frozen=True):
     """`@every`: a constant delay in whole seconds."""
 
     delay_s: int
@@ -241,17 +241,17 @@ def _add_month(local: datetime) -> datetime:
 
 
 # ---------------------------------------------------------------- parsing
-def parse(expression: str) -> Schedule | Every:
+def parse(expression: str) -> Schedule | EveryInterval:
     """The schedule of an expression; 400 with the reference's text where it is none. Long ones are not kept."""
     return _kept(expression) if len(expression) <= _LONGEST_KEPT else _parse(expression)
 
 
 @lru_cache(maxsize=1024)
-def _kept(expression: str) -> Schedule | Every:
+def _kept(expression: str) -> Schedule | EveryInterval:
     return _parse(expression)
 
 
-def _parse(expression: str) -> Schedule | Every:
+def _parse(expression: str) -> Schedule | EveryInterval:
     if not expression:
         raise Refusal(400, "empty cron expression string")
     zone_name, rest = _split_zone(expression)
@@ -364,7 +364,7 @@ _UNITS_NS: Final = {
 _PART: Final = re.compile(r"([0-9]*)(?:(\.)([0-9]*))?([^0-9.]*)", re.DOTALL)
 
 
-def _every(descriptor: str) -> Every:
+def _every(descriptor: str) -> EveryInterval:
     text = descriptor.removeprefix("@every ")
 
     def bad(reason: str) -> Refusal:
@@ -372,7 +372,7 @@ def _every(descriptor: str) -> Every:
 
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":
-        return Every(1)
+        return EveryInterval(1)
     if not rest:
         raise bad(f"invalid duration {go_time_quote(text)}")
     total_ns = 0
@@ -398,5 +398,5 @@ def _every(descriptor: str) -> Every:
             raise bad(f"invalid duration {go_time_quote(text)}")
         at = match.end()
     if text.startswith("-"):
-        return Every(1)
-    return Every(max(total_ns // SECOND_NS, 1))
+        return EveryInterval(1)
+    return EveryInterval(max(total_ns // SECOND_NS, 1))
