@@ -33,7 +33,7 @@ class Statistics(msgspec.Struct, frozen=True):
     cancelledworkflows: int = 0
 
 
-class Version(msgspec.Struct, frozen=True):
+class VersionReply(msgspec.Struct, frozen=True):
     buildversion: str
     buildtime: str
     msgtype: str
@@ -56,7 +56,7 @@ class ClusterNode(msgspec.Struct, frozen=True):
     apiport: int = 0
 
 
-class Cluster(msgspec.Struct, frozen=True):
+class ClusterInfo(msgspec.Struct, frozen=True):
     nodes: tuple[ClusterNode, ...]
     leader: ClusterNode
 

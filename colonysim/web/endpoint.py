@@ -8,7 +8,7 @@ from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.protocol import Answer, Push
-from colonysim.core.replies import Cluster
+from colonysim.core.replies import ClusterInfo
 from colonysim.evidence.journal import JournalFailed
 from colonysim.kernel.connections import HANG_UP, Asked, HangUp
 from colonysim.kernel.pending import LOST, Garbled, Pending
@@ -59,7 +59,7 @@ class Endpoint:
             return None
         if isinstance(answer.body, Garbled):
             return Outgoing(answer.status, answer.body.text.encode())
-        if isinstance(answer.body, Cluster) and self.address is not None:
+        if isinstance(answer.body, ClusterInfo) and self.address is not None:
             answer = replace(answer, body=_cluster_at(*self.address, answer.body))
         return self.codec.write(answer, incoming.payload)
 
@@ -82,10 +82,10 @@ class Endpoint:
         return self.finish(pending, incoming)
 
 
-def _cluster_at(host: str, port: int, cluster: Cluster) -> Cluster:
+def _cluster_at(host: str, port: int, cluster: ClusterInfo) -> ClusterInfo:
     """The cluster of one server as it is reached: only its front knows where that is."""
     node = replace(cluster.leader, host=host, apiport=port)
-    return Cluster((node,), node)
+    return ClusterInfo((node,), node)
 
 
 def read_request(codec: Codec, body: bytes, binary: bool) -> Asked | HangUp | Answer | None:

@@ -465,9 +465,9 @@ VIEWS: Final[dict[type, Callable[[Views, Any], Any]]] = {
     model.BlueprintChange: _change,
     replies.AssignReply: _assign_reply,
     replies.Statistics: _plain,
-    replies.Version: _plain,
+    replies.VersionReply: _plain,
     replies.ServerInfo: _server_info,
-    replies.Cluster: _plain,
+    replies.ClusterInfo: _plain,
     replies.PauseStatus: _plain,
     replies.GraphReply: _graph,
     replies.CronReply: _cron,
@@ -481,5 +481,5 @@ _INDENTS: Final[dict[type, int]] = {
     replies.AssignReply: 2,
     specs.Blueprint: 2,
     specs.BlueprintDefinition: 2,
-    replies.Cluster: 4,
+    replies.ClusterInfo: 4,
 }

@@ -10,7 +10,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.model import FAILED, RUNNING, SUCCESS, UNREGISTERED, WAITING
 from colonysim.core.protocol import ECHO, Message
 from colonysim.core.registry import operation
-from colonysim.core.replies import Cluster, ClusterNode, ServerInfo, Statistics
+from colonysim.core.replies import ClusterInfo, ClusterNode, ServerInfo, Statistics
 from colonysim.core.world import World
 
 
@@ -20,9 +20,9 @@ class Version(Message, frozen=True):
 
 
 @operation("versionmsg", Version, "Failed to get server version", access=anyone, signed=False)
-def version(world: World, caller: str, message: Version, _: None) -> replies.Version:
+def version(world: World, caller: str, message: Version, _: None) -> replies.VersionReply:
     """Return the server's version, which the reference leaves empty."""
-    return replies.Version("", "", "versionmsg")
+    return replies.VersionReply("", "", "versionmsg")
 
 
 class GetServerInfo(Message, frozen=True):
@@ -69,10 +69,10 @@ class GetCluster(Message, frozen=True):
 
 
 @operation("getclustermsg", GetCluster, "Failed to get cluster info", access=server_owner)
-def get_cluster(world: World, caller: str, message: GetCluster, _: None) -> Cluster:
+def get_cluster(world: World, caller: str, message: GetCluster, _: None) -> ClusterInfo:
     """Return a cluster of one node."""
     node = ClusterNode("server", "localhost", 2379, 2380, 25100, 50080)
-    return Cluster((node,), node)
+    return ClusterInfo((node,), node)
 
 
 class ChangeServerId(Message, frozen=True):
