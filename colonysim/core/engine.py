@@ -10,7 +10,7 @@ from __future__ import annotations
 from colonysim.core import channels, operations, recurring, subscriptions
 from colonysim.core.errors import DoubleRefusal, Refusal, Silence
 from colonysim.core.events import CronCheck, GeneratorCheck
-from colonysim.core.protocol import NO_REQUEST, Answer, Delivery, Failure, Park, Request
+from colonysim.core.protocol import NO_REQUEST, Answer, Delivery, ErrorBody, Park, Request
 from colonysim.core.registry import BY_MESSAGE, OPERATIONS, TIMERS
 from colonysim.core.trace import Abandoned
 from colonysim.core.world import World
@@ -62,7 +62,7 @@ def refused(ticket: int, refusal: Refusal) -> Answer:
     if isinstance(refusal, Silence):
         return Answer(ticket, refusal.status, "", None)
     copies = 2 if isinstance(refusal, DoubleRefusal) else 1
-    return Answer(ticket, refusal.status, "error", Failure(refusal.status, refusal.text), copies)
+    return Answer(ticket, refusal.status, "error", ErrorBody(refusal.status, refusal.text), copies)
 
 
 def fire_due(world: World, until_ns: int) -> list[Delivery] | None:

@@ -32,7 +32,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 NO_REQUEST: Final = Request(0, "", Message())
 
 
-class Failure(msgspec.Struct, frozen=True, gc=False):
+class ErrorBody(msgspec.Struct, frozen=True, gc=False):
     """The body of an error reply."""
 
     status: int
@@ -57,7 +57,7 @@ ECHO: Final = Echo()
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """The answer to one request.
 
-    `payload_type` is `error` for refusals (the body is then a `Failure`) and "" for replies without an envelope.
+    `payload_type` is `error` for refusals (the body is then a `ErrorBody`) and "" for replies without an envelope.
     `copies` is 2 for the doubled error of the log calls.
     """
 

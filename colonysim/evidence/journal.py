@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from colonysim.core.model import Process
-from colonysim.core.protocol import EMPTY, Answer, Delivery, Failure, Hangup, Push
+from colonysim.core.protocol import EMPTY, Answer, Delivery, ErrorBody, Hangup, Push
 from colonysim.core.replies import AssignReply
 from colonysim.core.settings import Settings
 from colonysim.core.world import World
@@ -41,7 +41,7 @@ INLINE_BYTES: Final = 300
 """A body no longer than this is written whole."""
 
 _BATCH: Final = 256  # entries of a stream that wait to be written at most
-_LASTING: Final = (Process, AssignReply, Failure)  # pictures nobody changes: they may be written later
+_LASTING: Final = (Process, AssignReply, ErrorBody)  # pictures nobody changes: they may be written later
 
 Entry = tuple[Any, ...]
 

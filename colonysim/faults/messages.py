@@ -15,7 +15,7 @@ import msgspec
 from colonysim.core import engine
 from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, WAITING
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
-from colonysim.core.protocol import EMPTY, Answer, Failure, Push, Request
+from colonysim.core.protocol import EMPTY, Answer, ErrorBody, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.world import World
 from colonysim.faults.model import (
@@ -433,7 +433,7 @@ def _hazard(rule: Rule) -> Hazard:
 
 
 def _error(ticket: int, fault: AnswerWith) -> Answer:
-    return Answer(ticket, fault.status, "error", Failure(fault.status, fault.text))
+    return Answer(ticket, fault.status, "error", ErrorBody(fault.status, fault.text))
 
 
 def cuts_off(fault: Any, subject: Subject) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.model import Process
-from colonysim.core.protocol import Empty, Failure
+from colonysim.core.protocol import Empty, ErrorBody
 from colonysim.core.replies import AssignReply
 from colonysim.core.specs import Timestamp
 from colonysim.kernel.pending import Call
@@ -25,7 +25,7 @@ LARGE_BYTES: Final = 6 * 2**10
 HUGE_BYTES: Final = 2**20
 
 _NEVER_LARGE: Final[frozenset[type]] = frozenset({Empty, type(None)})
-_SMALL_AS_ASKED: Final = _NEVER_LARGE | {Process, AssignReply, Failure}
+_SMALL_AS_ASKED: Final = _NEVER_LARGE | {Process, AssignReply, ErrorBody}
 _BYTES_PER_VALUE: Final = 64
 _FEW_VALUES: Final = 16
 

@@ -24,7 +24,7 @@ from colonysim.core.operations.processes import (
 )
 from colonysim.core.operations.users import AddUser
 from colonysim.core.operations.workflows import CancelProcessGraph, GetProcessGraph, SubmitWorkflow
-from colonysim.core.protocol import Failure, Message
+from colonysim.core.protocol import ErrorBody, Message
 from colonysim.core.replies import GraphReply, Statistics
 from colonysim.core.specs import (
     Attribute,
@@ -96,7 +96,7 @@ class Caller:
             raise Lost(f"the reply cannot be read: {body.text!r}")
         if answer.status == 200 and answer.payload_type:
             return body
-        raise Refused(answer.status, body.message if isinstance(body, Failure) else "the server gave no answer")
+        raise Refused(answer.status, body.message if isinstance(body, ErrorBody) else "the server gave no answer")
 
 
 class ProcessHandle:

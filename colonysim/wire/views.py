@@ -18,7 +18,7 @@ from colonysim.core.golang.escapes import escaped
 from colonysim.core.golang.numbers import NO_ITEMS, NO_PAIRS, free, number
 from colonysim.core.golang.times import format_sent_time, format_time, wall_clock
 from colonysim.core.golang.units import format_cpu, format_memory
-from colonysim.core.protocol import Empty, Failure
+from colonysim.core.protocol import Empty, ErrorBody
 
 _ENCODER: Final = msgspec.json.Encoder()
 _STATE_COLOURS: Final = ("#eee8d8", "#4689cd", "#92d050", "#cb4239", "#f5a623")
@@ -448,7 +448,7 @@ def _nothing(views: Views, body: Empty) -> Raw:
 
 VIEWS: Final[dict[type, Callable[[Views, Any], Any]]] = {
     Empty: _nothing,
-    Failure: _plain,
+    ErrorBody: _plain,
     specs.Colony: _plain,
     specs.User: _plain,
     specs.Attribute: _plain,

@@ -11,7 +11,7 @@ import pytest
 from colonysim import Simulation
 from colonysim.core.engine import OPERATIONS
 from colonysim.core.golang.civil import zone_of
-from colonysim.core.protocol import Failure
+from colonysim.core.protocol import ErrorBody
 from colonysim.simulation.client import Caller
 from colonysim.wire.codec import Codec, decode_message
 
@@ -27,7 +27,7 @@ def ask(sim: Simulation) -> Ask:
         payload = json.dumps({"msgtype": kind} | fields).encode()
         incoming = decode_message(OPERATIONS[kind], payload, caller_id)
         answer = sim.call(caller_id, incoming.message, has_nul=incoming.has_nul)
-        if isinstance(answer.body, Failure):
+        if isinstance(answer.body, ErrorBody):
             return answer.body.status, answer.body.message
         if not answer.payload_type:
             return answer.status, ""

@@ -9,7 +9,7 @@ from colonysim.core.events import POLL_RANK, PollOver
 from colonysim.core.golang.units import parse_cpu, parse_memory
 from colonysim.core.lifecycle import ASSIGN
 from colonysim.core.model import SECOND_NS
-from colonysim.core.protocol import EMPTY, PARK, Answer, Empty, Failure, Message, Park
+from colonysim.core.protocol import EMPTY, PARK, Answer, Empty, ErrorBody, Message, Park
 from colonysim.core.registry import operation, timer
 from colonysim.core.replies import AssignReply, PauseStatus
 from colonysim.core.scheduling import Demand, Poll
@@ -19,8 +19,8 @@ from colonysim.core.world import World
 
 LONGEST_TIMEOUT_S = 9_223_372_036  # Quirk: a longer one overflows in nanoseconds and has expired at once
 
-_NOTHING = Failure(404, "No process available for assignment")
-_PAUSED_AT_TIMEOUT = Failure(408, "Assignment timeout: colony assignments are paused")
+_NOTHING = ErrorBody(404, "No process available for assignment")
+_PAUSED_AT_TIMEOUT = ErrorBody(408, "Assignment timeout: colony assignments are paused")
 
 
 class AssignProcess(Message, frozen=True):
