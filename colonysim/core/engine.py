@@ -10,9 +10,9 @@ from __future__ import annotations
 from colonysim.core import channels, operations, recurring, subscriptions
 from colonysim.core.errors import DoubleRefusal, Refusal, Silence
 from colonysim.core.events import CronCheck, GeneratorCheck
+from colonysim.core.history import Abandoned
 from colonysim.core.protocol import NO_REQUEST, Answer, Delivery, ErrorBody, Park, Request
 from colonysim.core.registry import BY_MESSAGE, OPERATIONS, TIMERS
-from colonysim.core.trace import Abandoned
 from colonysim.core.world import World
 
 __all__ = [

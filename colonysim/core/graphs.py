@@ -16,10 +16,10 @@ from msgspec.structs import replace
 
 from colonysim.core import channels, intake, transitions
 from colonysim.core.errors import Refusal
+from colonysim.core.history import Settled
 from colonysim.core.intake import Initiator
 from colonysim.core.model import CANCELLED, FAILED, RUNNING, STATES, SUCCESS, WAITING, Process, ProcessGraph
 from colonysim.core.specs import FunctionSpec, WorkflowSpec
-from colonysim.core.trace import Settled
 from colonysim.core.world import World
 
 UNKNOWN_DEPENDENCY = (

@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from colonysim.core import channels, graphs, intake, registration, retention, subscriptions, transitions
 from colonysim.core.events import ReleaseTick
+from colonysim.core.history import Assignment, CallParked, Tried
 from colonysim.core.model import RUNNING, SECOND_NS, SUCCESS, WAITING, Process
 from colonysim.core.protocol import Answer
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import Demand, Poll, order_of
 from colonysim.core.storage import to_microseconds
-from colonysim.core.trace import Assignment, Parked, Tried
 from colonysim.core.world import World
 
 WAITED_TOO_LONG: Final = "Maximum waiting time limit exceeded"
@@ -86,7 +86,7 @@ def try_again(world: World, poll: Poll) -> None:
         world.queues.unpark(poll.ticket)
         poll.met_pause = paused
         world.queues.park(poll)
-        world.note(Parked(world.now_ns, poll.ticket, poll.demand, 0))
+        world.note(CallParked(world.now_ns, poll.ticket, poll.demand, 0))
 
 
 # ---------------------------------------------------------------- running
@@ -105,8 +105,8 @@ def take(world: World, demand: Demand) -> AssignReply | None:
         return None
     attributes, deadline_ns = process.attributes, process.exec_deadline_ns
     transitions.start(world, process, demand.executor_id)
-    if world.trace is not None:
-        world.trace.append(Assignment(world.now_ns, process.process_id, demand))
+    if world.history is not None:
+        world.history.append(Assignment(world.now_ns, process.process_id, demand))
     if process.process_id in world.channels:
         channels.assigned(world, process)
     if process.graph_id:

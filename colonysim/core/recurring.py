@@ -15,9 +15,9 @@ from colonysim.core.errors import Refusal
 from colonysim.core.events import CRON_RANK, GENERATOR_RANK, CronCheck, GeneratorCheck
 from colonysim.core.golang import cronexpr
 from colonysim.core.golang.civil import zone_of
+from colonysim.core.history import CronArmed, CronIdle, CronRan, Fired, Gone, Packed, SourceStalled
 from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator, Process, ProcessGraph
 from colonysim.core.specs import ZERO_TIME_NS, WorkflowSpec
-from colonysim.core.trace import CronArmed, CronIdle, CronRan, Fired, Gone, Held, Packed
 from colonysim.core.world import World
 
 CHECK_DELAY_NS: Final = 1_000_000
@@ -98,7 +98,7 @@ def _look_again(world: World, cron: Cron) -> None:
 
 def _hold(world: World, source_id: str) -> None:
     world.stalled[source_id] = None
-    world.note(Held(source_id))
+    world.note(SourceStalled(source_id))
 
 
 def reconsider(world: World) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from colonysim.core.history import Transition
 from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, Process
 from colonysim.core.specs import ZERO_TIME_NS
-from colonysim.core.trace import Transition
 from colonysim.core.world import World
 
 
@@ -71,8 +71,8 @@ def enter(world: World, process: Process, cause: str) -> None:
     world.queues.push(process)
     if process.spec.maxwaittime not in (0, -1):
         arm(world, process, process.wait_deadline_ns)
-    if world.trace is not None:
-        world.trace.append(Transition(world.now_ns, process_id, -1, WAITING, "", cause))
+    if world.history is not None:
+        world.history.append(Transition(world.now_ns, process_id, -1, WAITING, "", cause))
 
 
 def leave(world: World, process: Process, cause: str) -> None:
@@ -92,8 +92,8 @@ def leave(world: World, process: Process, cause: str) -> None:
         graph.counts[old] -= 1
     if world.out_of_sight:
         come_in_sight(world)
-    if world.trace is not None:
-        world.trace.append(Transition(world.now_ns, process.process_id, old, REMOVED, process.executor_id, cause))
+    if world.history is not None:
+        world.history.append(Transition(world.now_ns, process.process_id, old, REMOVED, process.executor_id, cause))
 
 
 def _move(world: World, process: Process, state: int, cause: str) -> None:
@@ -116,8 +116,8 @@ def _move(world: World, process: Process, state: int, cause: str) -> None:
         graph.counts[state] += 1
     if world.out_of_sight:
         come_in_sight(world)
-    if world.trace is not None:
-        world.trace.append(Transition(world.now_ns, process_id, old, state, process.executor_id, cause))
+    if world.history is not None:
+        world.history.append(Transition(world.now_ns, process_id, old, state, process.executor_id, cause))
 
 
 def set_attribute_states(world: World, process: Process) -> None:
@@ -217,5 +217,7 @@ def release(world: World, process: Process) -> None:
     process.wait_for_parents = False
     if process.state == WAITING:
         world.queues.release(process)
-        if world.trace is not None:
-            world.trace.append(Transition(world.now_ns, process.process_id, WAITING, WAITING, "", "parents succeeded"))
+        if world.history is not None:
+            world.history.append(
+                Transition(world.now_ns, process.process_id, WAITING, WAITING, "", "parents succeeded")
+            )

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
-from colonysim.core import trace
+from colonysim.core import history
 from colonysim.core.agenda import Agenda
 from colonysim.core.events import RELEASE_RANK, ReleaseTick
 from colonysim.core.model import (
@@ -60,7 +60,7 @@ class World:
         self.agenda = Agenda()
         self.outbox: list[Delivery] = []
         self.request = NO_REQUEST
-        self.trace: list[trace.Entry] | None = None
+        self.history: list[history.Entry] | None = None
         self.inputs: list[tuple[Any, ...]] | None = None  # inputs for the journal, if one is kept
         self.wakeups = "all"  # "one" or "none": hazards of the reference, see lifecycle
 
@@ -141,10 +141,10 @@ class World:
         self.last_serial = serial = self.last_serial + 1
         return serial
 
-    def note(self, entry: trace.Entry) -> None:
+    def note(self, entry: history.Entry) -> None:
         """Append an entry to the history, if one is kept."""
-        if self.trace is not None:
-            self.trace.append(entry)
+        if self.history is not None:
+            self.history.append(entry)
 
     # ------------------------------------------------------------ processes by colony and state
     def processes_in(self, colony: str, state: int) -> dict[str, Process]:

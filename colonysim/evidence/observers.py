@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from colonysim.core.history import Entry
 from colonysim.core.protocol import Delivery, Request
-from colonysim.core.trace import Entry
 from colonysim.core.world import World
 from colonysim.evidence.invariants import Invariants, InvariantViolation, ServerRaised
 from colonysim.evidence.journal import Journal
@@ -41,14 +41,14 @@ class Observers(Observer):
             self.journal.attach(world)
 
     def observe(self, observer: Callable[[list[Entry]], None]) -> None:
-        """Show `observer` the trace of each step from now on, until a `reset` or `restore` of the simulation.
+        """Show `observer` what happens in each step from now on, until a `reset` or `restore` of the simulation.
 
         It is called under the kernel's lock and must not ask anything of the simulation. Not under the lock.
         """
         with self._kernel.locked() as world:
             self._readers.append(observer)
-            if world.trace is None:
-                world.trace = []
+            if world.history is None:
+                world.history = []
 
     # ------------------------------------------------------------ what the kernel tells
     def require(self) -> None:
@@ -60,11 +60,11 @@ class Observers(Observer):
         world = self._kernel.world
         if self.journal is not None:
             self.journal.told(world.now_ns, deliveries)
-        if self._readers and world.trace:
+        if self._readers and world.history:
             for read in self._readers:
-                read(world.trace)
+                read(world.history)
             if self.invariants is None:
-                world.trace = []
+                world.history = []
         if self.invariants is not None:
             try:
                 self.invariants.check(deliveries, request)

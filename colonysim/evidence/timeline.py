@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
+from colonysim.core.history import Transition
 from colonysim.core.model import FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process, ProcessState
 from colonysim.core.specs import Log
-from colonysim.core.trace import Transition
 from colonysim.core.world import World
 from colonysim.kernel.clock import show_time
 from colonysim.kernel.why_idle import name_of

@@ -146,7 +146,7 @@ class Kernel:
                 if type(answer) is not Answer or answer.ticket != ticket:
                     answer = None  # parked
                 elif len(deliveries) == 1 and not self.settling:  # `after`, for speed, where nobody else is told
-                    shown = world.trace is not None or observer.recording
+                    shown = world.history is not None or observer.recording
                     broken = observer.look(deliveries, request) if shown else None
                     self.steps += 1
                     call.status, call.body, call.answered_ns = answer.status, answer.body, world.now_ns

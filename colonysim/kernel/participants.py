@@ -15,7 +15,7 @@ from colonysim.kernel.pending import Pending
 class Observer:
     """Sees each step and changes nothing. This one ignores what it sees; others override its methods.
 
-    While `recording` is True it is shown steps also where the world keeps no trace, and asked before each request.
+    While `recording` is True it is shown steps also where the world keeps no history, and asked before each request.
     """
 
     recording = False

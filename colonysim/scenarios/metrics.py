@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
+from colonysim.core.history import Entry, Transition
 from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, ProcessState
 from colonysim.core.specs import FunctionSpec
-from colonysim.core.trace import Entry, Transition
 from colonysim.core.world import World
 
 NEVER: Final = -1

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from colonysim import ColonyClient, ProcessHandle, ProcessState, Simulation
+from colonysim.core.history import Entry, Transition
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import RemoveAllProcesses
 from colonysim.core.operations.workflows import RemoveProcessGraph
 from colonysim.core.specs import Function
-from colonysim.core.trace import Entry, Transition
 
 from .conftest import Ask
 

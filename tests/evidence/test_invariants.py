@@ -173,7 +173,7 @@ def test_invariants_can_be_taken_up_in_the_middle(colony: ColonyClient) -> None:
 def test_they_can_be_left_out() -> None:
     sim = Simulation(invariants=False)
     world: World = sim.world
-    assert world.trace is None
+    assert world.history is None
     assert sim.observers.invariants is None
 
 

@@ -113,11 +113,11 @@ class Wrong(Exception):
 # ---------------------------------------------------------------- state
 def fingerprint(world: World) -> bytes:
     """All that the world is, but for what it has to tell observers. Equal bytes mean equal worlds."""
-    trace, world.trace = world.trace, None
+    trace, world.history = world.history, None
     try:
         return pickle.dumps(world, protocol=5)
     finally:
-        world.trace = trace
+        world.history = trace
 
 
 def _differences(before: Any, after: Any, path: str = "", seen: set[tuple[int, int]] | None = None) -> Iterator[str]:

@@ -226,7 +226,7 @@ def test_shares_hidden_processes_and_what_is_held_come_back_too() -> None:
     assert [name for name, value in body_of(rich()).items() if not value] == []
     one, other = History(sim.world), History(snapshots.thaw(rich()))
     for history in (one, other):
-        history.world.trace = history.world.inputs = None
+        history.world.history = history.world.inputs = None
         history.fire(history.world.now_ns + 3 * DAY_NS, most=3000)
     assert len(one.lines) == len(other.lines)
     assert snapshots.freeze(one.world) == snapshots.freeze(other.world)
@@ -274,7 +274,7 @@ DERIVED = {
         "agenda", "attribute_times", "attributes", "by_state", "executors_by_id", "function_ids", "functions_of",
         "held_by", "logs_of_executor", "logs_of_process", "odd_names", "out_of_sight", "queues", "release_ticks",
         "tick_tickets", "users_by_id", "_ids", "_phase_ns", "_sweep_ticks_at",  # made again from what is stored
-        "channel_streams", "inputs", "outbox", "request", "subscriptions", "trace",  # of those who wait or look
+        "channel_streams", "inputs", "outbox", "request", "subscriptions", "history",  # of those who wait or look
     },
     Queues: {
         "exclusive", "policy", "pools", "held", "_runs_made",  # made again from the settings and the processes

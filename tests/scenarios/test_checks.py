@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from colonysim.core.trace import Transition
+from colonysim.core.history import Transition
 from colonysim.scenarios.checks import AnyCheck, Checks, Each, Eventually, Finding, LeadsTo, Probe, condition
 from colonysim.scenarios.metrics import Metrics
 from colonysim.simulation.simulation import Simulation

@@ -7,6 +7,7 @@ from colonysim.core.access import any_member, colony_owner, member
 from colonysim.core.errors import Refusal
 from colonysim.core.events import POLL_RANK, PollOver
 from colonysim.core.golang.units import parse_cpu, parse_memory
+from colonysim.core.history import CallParked, PauseChanged
 from colonysim.core.lifecycle import ASSIGN
 from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import EMPTY, PARK, Answer, Empty, ErrorBody, Message, Park
@@ -14,7 +15,6 @@ from colonysim.core.registry import operation, timer
 from colonysim.core.replies import AssignReply, PauseStatus
 from colonysim.core.scheduling import Demand, Poll
 from colonysim.core.specs import Int
-from colonysim.core.trace import Parked, Pause
 from colonysim.core.world import World
 
 LONGEST_TIMEOUT_S = 9_223_372_036  # Quirk: a longer one overflows in nanoseconds and has expired at once
@@ -66,7 +66,7 @@ def assign(world: World, caller: str, message: AssignProcess, _: None) -> Assign
         ticket = world.request.ticket
         due = world.agenda.add(world.now_ns + timeout_s * SECOND_NS, PollOver(ticket), POLL_RANK)
         world.queues.park(Poll(ticket, demand, due, met_pause=paused))
-        world.note(Parked(world.now_ns, ticket, demand, timeout_s))
+        world.note(CallParked(world.now_ns, ticket, demand, timeout_s))
         return PARK
     if not paused:
         raise Refusal(_NOTHING.status, _NOTHING.message)
@@ -92,7 +92,7 @@ class PauseAssignments(Message, frozen=True):
 def pause_assignments(world: World, caller: str, message: PauseAssignments, _: None) -> Empty:
     """Stop assigning processes; everything else continues. Parked calls meet the pause when they are woken."""
     world.paused[message.colonyname] = None
-    world.note(Pause(message.colonyname, on=True))
+    world.note(PauseChanged(message.colonyname, on=True))
     return EMPTY
 
 
@@ -104,7 +104,7 @@ class ResumeAssignments(Message, frozen=True):
 def resume_assignments(world: World, caller: str, message: ResumeAssignments, _: None) -> Empty:
     """Resume assignments. Calls that were parked because of the pause try again, in order of arrival."""
     world.paused.pop(message.colonyname, None)
-    world.note(Pause(message.colonyname, on=False))
+    world.note(PauseChanged(message.colonyname, on=False))
     for poll in list(world.queues.pause_polls.get(message.colonyname, {}).values()):
         lifecycle.try_again(world, poll)
     return EMPTY

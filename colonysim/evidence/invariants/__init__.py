@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from colonysim.core.history import Assignment, Transition
 from colonysim.core.model import RUNNING, SUCCESS, WAITING, Process
 from colonysim.core.operations.attributes import AddAttribute
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful, SetOutput
@@ -17,7 +18,6 @@ from colonysim.core.operations.functions import AddFunction
 from colonysim.core.operations.workflows import AddChild
 from colonysim.core.protocol import Delivery, Request
 from colonysim.core.specs import Function
-from colonysim.core.trace import Assignment, Transition
 from colonysim.core.world import World
 from colonysim.evidence.invariants.access import Access
 from colonysim.evidence.invariants.agreement import Agreement
@@ -72,7 +72,7 @@ class Invariants:
         for each in self.all:
             for kind, read in each.reads().items():
                 self._readers.setdefault(kind, []).append(read)
-        world.trace = []
+        world.history = []
 
     def check(self, deliveries: Sequence[Delivery] = (), request: Request | None = None) -> None:
         """Look at what has happened since the last time, and at what came out of it. Errors: InvariantViolation.
@@ -81,9 +81,9 @@ class Invariants:
         """
         world = self.world
         try:
-            happened = world.trace
+            happened = world.history
             if happened:
-                world.trace = []
+                world.history = []
                 self._read(happened)
             if request is not None:
                 kind = type(request.message)
@@ -186,9 +186,9 @@ class Invariants:
         from colonysim.evidence.invariants.records import Records  # no simulation needs it before its end
 
         try:
-            happened = self.world.trace
+            happened = self.world.history
             if happened:  # outside of any step, as when somebody hangs up
-                self.world.trace = []
+                self.world.history = []
                 self._read(happened)
             self._agree()
             Records(self.ledger, self._executors).compare()

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
+from colonysim.core.history import Enrolled, Unregistered
 from colonysim.core.model import APPROVED
-from colonysim.core.protocol import Answer, Delivery, Failure, Message, Request
+from colonysim.core.protocol import Answer, Delivery, ErrorBody, Message, Request
 from colonysim.core.registry import BY_MESSAGE
-from colonysim.core.trace import Enrolled, Unregistered
 from colonysim.evidence.invariants.executors import Executors
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Ledger
@@ -69,7 +69,7 @@ class Access(Invariant):
         answer = first if type(first) is Answer and first.ticket == request.ticket else None
         name = BY_MESSAGE[type(request.message)].name
         if answer is not None and answer.payload_type in ("error", ""):
-            if type(answer.body) is Failure and answer.body.message.startswith(_DENIED):
+            if type(answer.body) is ErrorBody and answer.body.message.startswith(_DENIED):
                 self._denied(request, name, answer)
             elif name in _REFUSED_SILENTLY and not answer.payload_type and answer.status != 200:
                 raise InvariantViolation(f"{name} was refused with {answer.status}, not with silence")

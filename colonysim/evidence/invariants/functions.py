@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
+from colonysim.core.history import Transition
 from colonysim.core.model import RUNNING, SECOND_NS
 from colonysim.core.specs import Function
-from colonysim.core.trace import Transition
 from colonysim.evidence.invariants.executors import Executors
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger

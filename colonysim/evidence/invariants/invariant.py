@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from colonysim.core.history import Assignment, Transition
 from colonysim.core.protocol import Delivery
-from colonysim.core.trace import Assignment, Transition
 from colonysim.evidence.invariants.ledger import Book, Ledger
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from colonysim.core.history import Transition
 from colonysim.core.model import FAILED, RUNNING, WAITING
 from colonysim.core.protocol import Delivery
-from colonysim.core.trace import Transition
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final
 
+from colonysim.core.history import Assignment, PauseChanged, Transition, Tried
 from colonysim.core.model import NO_RESOURCES, RUNNING, WAITING, Process
 from colonysim.core.scheduling import Demand
-from colonysim.core.trace import Assignment, Pause, Transition, Tried
 from colonysim.evidence.invariants.fitness import is_for_nobody, unfit
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger, Line, Place
@@ -70,7 +70,7 @@ class Order(Invariant):
                 self._list(book)
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {Tried: self.tried, Pause: self.pause}
+        return {Tried: self.tried, PauseChanged: self.pause}
 
     # ------------------------------------------------------------ who may be taken
     def moved(self, step: Transition, book: Book) -> None:
@@ -156,7 +156,7 @@ class Order(Invariant):
                 what = f"waits and was not given to {demand.name}, who asked for work and may have it"
                 raise self.ledger.violation(book.process_id, what)
 
-    def pause(self, entry: Pause) -> None:
+    def pause(self, entry: PauseChanged) -> None:
         if entry.on:
             self.paused[entry.colony] = None
         else:

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
+from colonysim.core.history import Abandoned, CallParked, PauseChanged, Transition
 from colonysim.core.model import SUCCESS, WAITING, Process
 from colonysim.core.protocol import Answer, Delivery
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import Demand
-from colonysim.core.trace import Abandoned, Parked, Pause, Transition
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
 from colonysim.evidence.invariants.fitness import unfit
 from colonysim.evidence.invariants.invariant import Invariant
@@ -80,10 +80,10 @@ class Polls(Invariant):
             self._park(poll.ticket, poll.demand, None)
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {Parked: self.park, Abandoned: self.abandoned, Pause: self.pause}
+        return {CallParked: self.park, Abandoned: self.abandoned, PauseChanged: self.pause}
 
     # ------------------------------------------------------------ coming and going
-    def park(self, entry: Parked) -> None:
+    def park(self, entry: CallParked) -> None:
         """A call waits, or goes on waiting where a pause has begun or ended for it."""
         known = self.parked.get(entry.ticket)
         if known is not None:
@@ -120,7 +120,7 @@ class Polls(Invariant):
         if (poll := self.parked.get(entry.ticket)) is not None:
             self._forget(poll)
 
-    def pause(self, entry: Pause) -> None:
+    def pause(self, entry: PauseChanged) -> None:
         if entry.on:
             self.paused[entry.colony] = None
         else:

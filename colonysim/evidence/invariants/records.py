@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any, Final
 
+from colonysim.core.history import Transition
 from colonysim.core.lifecycle import RAN_TOO_LONG, WAITED_TOO_LONG
 from colonysim.core.model import (
     CANCELLED,
@@ -18,7 +19,6 @@ from colonysim.core.model import (
     ProcessGraph,
 )
 from colonysim.core.specs import ZERO_TIME_NS
-from colonysim.core.trace import Transition
 from colonysim.evidence.invariants.executors import Executors
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
+from colonysim.core.history import CronArmed, CronIdle, CronRan, Fired, Gone, Packed, SourceStalled
 from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator
 from colonysim.core.protocol import Delivery
 from colonysim.core.recurring import CHECK_DELAY_NS
 from colonysim.core.specs import ZERO_TIME_NS
-from colonysim.core.trace import CronArmed, CronIdle, CronRan, Fired, Gone, Held, Packed
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Ledger
@@ -46,7 +46,13 @@ class Crons(Invariant):
                 self.armed(CronArmed(self.world.now_ns, cron.cron_id, cron.next_run_ns))
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {CronArmed: self.armed, CronIdle: self.idle, CronRan: self.ran, Held: self.held, Gone: self.gone}
+        return {
+            CronArmed: self.armed,
+            CronIdle: self.idle,
+            CronRan: self.ran,
+            SourceStalled: self.held,
+            Gone: self.gone,
+        }
 
     def armed(self, step: CronArmed) -> None:
         """It runs at a time, at an interval from its last run where it has one; or that is found out next."""
@@ -96,7 +102,7 @@ class Crons(Invariant):
         self._disarm(book)
         book.ran_ns, book.graph_id, book.first_look = step.now_ns, step.graph_id, False
 
-    def held(self, step: Held) -> None:
+    def held(self, step: SourceStalled) -> None:
         if (book := self.books.get(step.source_id)) is not None:
             self._disarm(book)
 
@@ -156,7 +162,7 @@ class Generators(Invariant):
                 self._expect(book, self.world.now_ns)
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {Packed: self.packed, Fired: self.fired, Held: self.held, Gone: self.gone}
+        return {Packed: self.packed, Fired: self.fired, SourceStalled: self.held, Gone: self.gone}
 
     def packed(self, step: Packed) -> None:
         book = self.books.get(step.generator_id)
@@ -229,7 +235,7 @@ class Generators(Invariant):
         self.deadlines.drop(book.deadline)
         book.deadline = None
 
-    def held(self, step: Held) -> None:
+    def held(self, step: SourceStalled) -> None:
         if (book := self.books.get(step.source_id)) is not None:
             self._forget(book)
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from colonysim.core.events import StreamOver
+from colonysim.core.history import Transition
 from colonysim.core.model import CANCELLED, FAILED, RUNNING, SUCCESS, WAITING, Process, Subscription
 from colonysim.core.protocol import Delivery, Push
 from colonysim.core.replies import AssignReply
-from colonysim.core.trace import Transition
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger
 from colonysim.evidence.invariants.violation import InvariantViolation

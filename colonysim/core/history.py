@@ -37,7 +37,7 @@ class Tried(msgspec.Struct, frozen=True, gc=False):
     paused: bool
 
 
-class Parked(msgspec.Struct, frozen=True, gc=False):
+class CallParked(msgspec.Struct, frozen=True, gc=False):
     """An assign call starts to wait for a process, or keeps waiting after a pause has started or ended.
 
     `timeout_s` is 0 if it keeps waiting, because its timeout counts from when it started to wait.
@@ -55,7 +55,7 @@ class Abandoned(msgspec.Struct, frozen=True, gc=False):
     ticket: int
 
 
-class Pause(msgspec.Struct, frozen=True, gc=False):
+class PauseChanged(msgspec.Struct, frozen=True, gc=False):
     """The assignments of a colony have been paused (`on`) or resumed."""
 
     colony: str
@@ -114,7 +114,7 @@ class CronRan(msgspec.Struct, frozen=True, gc=False):
     graph_id: str
 
 
-class Held(msgspec.Struct, frozen=True, gc=False):
+class SourceStalled(msgspec.Struct, frozen=True, gc=False):
     """A cron or generator cannot start its workflow until the world changes."""
 
     source_id: str
@@ -156,16 +156,16 @@ Entry = (
     Transition
     | Assignment
     | Tried
-    | Parked
+    | CallParked
     | Abandoned
-    | Pause
+    | PauseChanged
     | Enrolled
     | Unregistered
     | Settled
     | CronArmed
     | CronIdle
     | CronRan
-    | Held
+    | SourceStalled
     | Packed
     | Fired
     | Gone
