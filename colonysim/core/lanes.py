@@ -1,4 +1,4 @@
-"""Processes that are alike stand in one `Run`; the runs that one kind of executor may look at form a `Lane`.
+"""Processes that are alike stand in one `LaneRun`; the runs that one kind of executor may look at form a `Lane`.
 
 Part of THE HOT PATH, see `scheduling`.
 """
@@ -50,7 +50,7 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-class Run:
+class LaneRun:
     """Waiting processes alike in conditions and priority, in order of rank.
 
     `fifo` holds those that came in order; what comes back with an earlier rank goes to the heap
@@ -125,20 +125,20 @@ class View:
 
     __slots__ = ("heads", "posted", "read")
 
-    def __init__(self, runs: Iterable[Run], read: int) -> None:
+    def __init__(self, runs: Iterable[LaneRun], read: int) -> None:
         found = [(run.number, order_of(head)) for run in runs if (head := run.head())]
         self.posted: dict[int, Order] = dict(found)
         self.heads: list[tuple[int, int, int]] = [(*order, number) for number, order in found]
         heapq.heapify(self.heads)
         self.read = read
 
-    def post(self, run: Run) -> None:
+    def post(self, run: LaneRun) -> None:
         """The run has got a new, earlier head, if that has not gone meanwhile."""
         if head := run.head():
             self.posted[run.number] = order = order_of(head)
             heapq.heappush(self.heads, (*order, run.number))
 
-    def best(self, runs: dict[int, Run]) -> tuple[Run, Process] | None:
+    def best(self, runs: dict[int, LaneRun]) -> tuple[LaneRun, Process] | None:
         heads, posted = self.heads, self.posted
         while heads:
             time_ns, serial, number = heads[0]
@@ -170,17 +170,17 @@ class Lane:
     __slots__ = ("asked", "cpu_steps", "filled", "fresh", "log", "log_start", "memory_steps", "runs", "tree", "views")
 
     def __init__(self) -> None:
-        self.runs: dict[int, Run] = {}
+        self.runs: dict[int, LaneRun] = {}
         self.views: dict[tuple[int, int], View] = {}
-        self.log: list[Run] = []
+        self.log: list[LaneRun] = []
         self.log_start = 0
         self.cpu_steps: list[int] = []
         self.memory_steps: list[int] = []
         self.asked = self.filled = 0  # calls, and runs that have gone into views
-        self.tree: Tree[Run, Process] | None = None
-        self.fresh: dict[int, Run] = {}
+        self.tree: Tree[LaneRun, Process] | None = None
+        self.fresh: dict[int, LaneRun] = {}
 
-    def add(self, run: Run) -> None:
+    def add(self, run: LaneRun) -> None:
         self.runs[run.number] = run
         if self.tree is not None:
             self.fresh[run.number] = run
@@ -193,7 +193,7 @@ class Lane:
         if new_cpu or new_memory:
             self.views.clear()  # they are named by their places among the steps
 
-    def discard(self, run: Run) -> None:
+    def discard(self, run: LaneRun) -> None:
         del self.runs[run.number]
         for view in self.views.values():
             view.posted.pop(run.number, None)
@@ -204,7 +204,7 @@ class Lane:
             self.tree = None
             self.fresh.clear()
 
-    def post(self, run: Run) -> None:
+    def post(self, run: LaneRun) -> None:
         """The run has a new, earlier head; where there are no views and no tree nobody needs to know."""
         if self.tree is not None:
             self.tree.post(run)
@@ -215,10 +215,10 @@ class Lane:
             self.log.clear()
         self.log.append(run)
 
-    def best(self, demand: Demand) -> tuple[Run, Process] | None:
+    def best(self, demand: Demand) -> tuple[LaneRun, Process] | None:
         """The run whose head this executor gets next, with that head."""
         runs = self.runs
-        found: tuple[Run, Process] | None = None
+        found: tuple[LaneRun, Process] | None = None
         if len(runs) > _FEW_RUNS:
             self.asked += 1
             if (view := self._view_of(demand)) is not None:
@@ -233,7 +233,7 @@ class Lane:
                     found = run, head
         return found
 
-    def _in_tree(self, demand: Demand) -> tuple[Run, Process] | None:
+    def _in_tree(self, demand: Demand) -> tuple[LaneRun, Process] | None:
         """The best of the runs in the tree, which takes in those that are fresh once they are many."""
         if self.tree is None or len(self.fresh) > 32 + math.isqrt(self.tree.size):
             from colonysim.core.bounds import Tree  # few servers need one

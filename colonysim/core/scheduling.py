@@ -1,6 +1,6 @@
 """THE HOT PATH: which waiting process may this executor have, and which waiting executor this process.
 
-Processes that ask for the same things stand in one `Run`, in the order in which they are given out. An
+Processes that ask for the same things stand in one `LaneRun`, in the order in which they are given out. An
 executor looks into at most four `Lane`s (at its location or anywhere, by its name or by nobody's) and takes
 the first head among the runs it can serve. Rules: docs/protocol/b-processes.md 4.3 and 4.4.
 """
@@ -11,7 +11,7 @@ import heapq
 from itertools import islice
 from typing import Final, TypeVar
 
-from colonysim.core.lanes import Demand, Lane, Run, RunKey, order_of
+from colonysim.core.lanes import Demand, Lane, LaneRun, RunKey, order_of
 from colonysim.core.model import Process
 from colonysim.core.policies import Policy, Shares, reference
 from colonysim.core.waiters import Poll, Request, Waiters
@@ -22,7 +22,7 @@ MAX_COUNT: Final = 127
 _ANY: Final = ("", None)
 _RUNS_BEFORE_PRUNING: Final = 63
 
-__all__ = ["MAX_COUNT", "Demand", "Poll", "Pool", "Queues", "Run", "order_of"]
+__all__ = ["MAX_COUNT", "Demand", "LaneRun", "Poll", "Pool", "Queues", "order_of"]
 
 K = TypeVar("K")
 
@@ -33,12 +33,12 @@ class Pool:
     __slots__ = ("lanes", "prune_at", "runs", "waiters")
 
     def __init__(self) -> None:
-        self.runs: dict[RunKey, Run] = {}
+        self.runs: dict[RunKey, LaneRun] = {}
         self.prune_at = _RUNS_BEFORE_PRUNING  # so many runs are looked through for empty ones
         self.lanes: dict[tuple[str, str | None], Lane] = {}
         self.waiters = Waiters()
 
-    def enter(self, run: Run) -> None:
+    def enter(self, run: LaneRun) -> None:
         """Put a new run into its lanes."""
         _, location, names, _, _ = run.key
         lanes = []
@@ -49,7 +49,7 @@ class Pool:
             lanes.append(lane)
         run.lanes = tuple(lanes)
 
-    def best(self, demand: Demand) -> tuple[Run, Process] | None:
+    def best(self, demand: Demand) -> tuple[LaneRun, Process] | None:
         """The first of what stands in the up to four lanes an executor looks into."""
         lanes = self.lanes
         found = lane.best(demand) if (lane := lanes.get(_ANY)) else None
@@ -263,11 +263,11 @@ class Queues:
             pool = self.pools[colony, executor_type] = Pool()
         return pool
 
-    def _new_run(self, pool: Pool, key: RunKey) -> Run:
+    def _new_run(self, pool: Pool, key: RunKey) -> LaneRun:
         if len(pool.runs) >= pool.prune_at:
             pool.prune()
         self._runs_made += 1
-        run = pool.runs[key] = Run(self._runs_made, key)
+        run = pool.runs[key] = LaneRun(self._runs_made, key)
         pool.enter(run)
         return run
 

@@ -14,7 +14,7 @@ import msgspec
 from colonysim.core import access
 from colonysim.core.errors import Refusal
 from colonysim.core.model import APPROVED, PENDING, REJECTED, RUNNING, WAITING, Executor, Process, ProcessState
-from colonysim.core.scheduling import MAX_COUNT, Demand, Poll, Pool, Run, order_of
+from colonysim.core.scheduling import MAX_COUNT, Demand, LaneRun, Poll, Pool, order_of
 from colonysim.core.world import World
 from colonysim.evidence.invariants.fitness import unfit
 from colonysim.kernel.clock import show_span, show_time
@@ -189,7 +189,7 @@ class _Look:
             found.append((executor, counts[kind]))
         return found
 
-    def _before(self, run: Run) -> tuple[int, list[Process]]:
+    def _before(self, run: LaneRun) -> tuple[int, list[Process]]:
         """How many processes of a run stand in front of this one, and the first of them."""
         if run.number not in self._counted:
             order, count, first = order_of(self.process), 0, []
@@ -266,7 +266,7 @@ def _may_ask(world: World, executor: Executor) -> bool:
     return world.executors_by_id[executor.executor_id][0] is executor
 
 
-def _serves(executor: Executor, run: Run) -> bool:
+def _serves(executor: Executor, run: LaneRun) -> bool:
     """Whether an executor that asks without limits may have the processes of a run."""
     _, location, names, _, _ = run.key
     return (names is None or executor.name in names) and location in ("", executor.location.lower())

@@ -11,7 +11,7 @@ import pytest
 from colonysim import ColonyClient, ExecutorClient, InvariantViolation, Simulation
 from colonysim.core import channels, graphs, intake, lifecycle, recurring, registration, retention, transitions
 from colonysim.core.agenda import Agenda
-from colonysim.core.lanes import Run
+from colonysim.core.lanes import LaneRun
 from colonysim.core.model import RUNNING, SUCCESS, WAITING, Cron, Generator, Process
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
@@ -42,15 +42,15 @@ def park(executor: ExecutorClient, timeout_s: int = 60) -> None:
 def test_late_processes_that_are_lost_when_the_queue_is_cleared(
     colony: ColonyClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clear = Run.forget_one
+    clear = LaneRun.forget_one
 
-    def lose_late(self: Run) -> None:
+    def lose_late(self: LaneRun) -> None:
         length = len(self.fifo) + len(self.late)
         clear(self)
         if len(self.fifo) + len(self.late) < length:
             self.late = []
 
-    monkeypatch.setattr(Run, "forget_one", lose_late)
+    monkeypatch.setattr(LaneRun, "forget_one", lose_late)
     gone, executor = colony.add_executor("t"), colony.add_executor("t")
     colony.submit("f", executortype="t")
     gone.assign()
