@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from colonysim.core import storage, upkeep
+from colonysim.core import removal, storage
 from colonysim.core.access import colony_owner, member, server_owner, silent_member
 from colonysim.core.errors import Refusal
 from colonysim.core.lookup import or_null
@@ -59,7 +59,7 @@ def remove_colony(world: World, caller: str, message: RemoveColony, _: None) -> 
         storage.text(400, message.colonyname)
     if message.colonyname not in world.colonies:
         raise Refusal(400, f"Colony with name <{message.colonyname}> not found")
-    upkeep.drop_colony(world, message.colonyname)
+    removal.drop_colony(world, message.colonyname)
     return EMPTY
 
 
