@@ -5,7 +5,7 @@ from colonysim import experiments as experiments
 from colonysim import faults as faults
 from colonysim import hypothesis as hypothesis
 from colonysim import scenarios as scenarios
-from colonysim.core.model import ProcessState as ProcessState
+from colonysim.core.records import ProcessState as ProcessState
 from colonysim.core.settings import Settings as Settings
 from colonysim.evidence.invariants import InvariantViolation as InvariantViolation
 from colonysim.evidence.journal import JournalFailed as JournalFailed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from colonysim.core.model import APPROVED, RUNNING, WAITING, ProcessState
+from colonysim.core.records import APPROVED, RUNNING, WAITING, ProcessState
 from colonysim.core.specs import FunctionSpec
 from colonysim.extras import needed_for
 from colonysim.faults.model import AnyFault, Delay, Duplicate, LoseReply, LoseRequest, Partition, Plan, Restart

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.errors import NUL_TEXT, Refusal, Silence
-from colonysim.core.model import APPROVED, RUNNING, Process
+from colonysim.core.records import APPROVED, RUNNING, Process
 from colonysim.core.storage import unparsable
 from colonysim.core.world import World
 

@@ -15,7 +15,7 @@ from colonysim.core import intake, lifecycle, recurring
 from colonysim.core.errors import Refusal, Silence
 from colonysim.core.golang.units import through_double
 from colonysim.core.intake import Initiator
-from colonysim.core.model import BlueprintChange, Cron, Process
+from colonysim.core.records import BlueprintChange, Cron, Process
 from colonysim.core.specs import (
     ZERO_TIME_NS,
     Blueprint,

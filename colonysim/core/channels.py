@@ -10,8 +10,8 @@ from typing import Final
 from colonysim.core.errors import Refusal
 from colonysim.core.events import STREAM_RANK, SubscriptionOver
 from colonysim.core.history import Appended
-from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Channel, Channels, Entry, Process
 from colonysim.core.protocol import Push, Unblock
+from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, Channel, Channels, Entry, Process
 from colonysim.core.world import World
 
 MAX_CHANNELS: Final = 100

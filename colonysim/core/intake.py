@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from colonysim.core import channels, storage, transitions
 from colonysim.core.errors import Refusal
 from colonysim.core.golang.units import parse_cpu, parse_memory, through_double, wrapped
-from colonysim.core.model import DAY_NS, ENV, NO_RESOURCES, SECOND_NS, Process, Resources
+from colonysim.core.records import DAY_NS, ENV, NO_RESOURCES, SECOND_NS, Process, Resources
 from colonysim.core.specs import Attribute, FunctionSpec, WorkflowSpec
 from colonysim.core.world import World
 

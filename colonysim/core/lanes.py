@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from colonysim.core.model import WAITING, Process
+from colonysim.core.records import WAITING, Process
 
 if TYPE_CHECKING:
     from colonysim.core.bounds import Tree

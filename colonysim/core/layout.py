@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from colonysim.core.model import RUNNING, Process, ProcessGraph
+from colonysim.core.records import RUNNING, Process, ProcessGraph
 from colonysim.core.replies import GraphEdge, GraphNode
 from colonysim.core.world import World
 

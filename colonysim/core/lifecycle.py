@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from colonysim.core import channels, graphs, intake, registration, retention, subscriptions, transitions
 from colonysim.core.events import ReleaseTick
 from colonysim.core.history import Assignment, CallParked, Tried
-from colonysim.core.model import RUNNING, SECOND_NS, SUCCESS, WAITING, Process
 from colonysim.core.protocol import Answer
+from colonysim.core.records import RUNNING, SECOND_NS, SUCCESS, WAITING, Process
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import Demand, Poll, order_of
 from colonysim.core.storage import to_microseconds

@@ -7,7 +7,7 @@ from typing import Any
 
 from colonysim.core import storage
 from colonysim.core.errors import Refusal
-from colonysim.core.model import Executor, Process
+from colonysim.core.records import Executor, Process
 from colonysim.core.world import World
 
 

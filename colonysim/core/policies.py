@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from colonysim.core.model import SECOND_NS, Process
+from colonysim.core.records import SECOND_NS, Process
 from colonysim.core.specs import FunctionSpec
 
 PolicyName = Literal["reference", "deadline", "fair", "shortest"]

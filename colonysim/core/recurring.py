@@ -16,7 +16,7 @@ from colonysim.core.events import CRON_RANK, GENERATOR_RANK, CronCheck, Generato
 from colonysim.core.golang import cronexpr
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.history import CronArmed, CronIdle, CronRan, Fired, Gone, Packed, SourceStalled
-from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator, Process, ProcessGraph
+from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, Cron, Generator, Process, ProcessGraph
 from colonysim.core.specs import ZERO_TIME_NS, WorkflowSpec
 from colonysim.core.world import World
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from colonysim.core import channels, recurring, registration, transitions
-from colonysim.core.model import STATES
+from colonysim.core.records import STATES
 from colonysim.core.world import World
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from colonysim.core.model import Cron, Generator, Process, ProcessGraph
+from colonysim.core.records import Cron, Generator, Process, ProcessGraph
 
 
 class AssignReply(msgspec.Struct, frozen=True, gc=False):

@@ -6,7 +6,7 @@ from typing import Final
 
 from colonysim.core import graphs, transitions
 from colonysim.core.events import RETENTION_RANK, Retention
-from colonysim.core.model import SECOND_NS, SUCCESS, Process
+from colonysim.core.records import SECOND_NS, SUCCESS, Process
 from colonysim.core.world import World
 
 RETENTION_PERIOD_NS: Final = 60 * SECOND_NS

@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from colonysim.core.lanes import Demand, Lane, LaneRun, RunKey, order_of
-from colonysim.core.model import Process
 from colonysim.core.policies import Policy, Shares, reference
+from colonysim.core.records import Process
 from colonysim.core.waiters import Poll, Request, Waiters
 
 MAX_COUNT: Final = 127

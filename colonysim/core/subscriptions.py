@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from colonysim.core.events import STREAM_RANK, StreamOver
-from colonysim.core.model import SECOND_NS, Process, Subscription
 from colonysim.core.protocol import Hangup, Push
+from colonysim.core.records import SECOND_NS, Process, Subscription
 from colonysim.core.world import World
 
 PUSH_TYPE: Final = "subscribeprocessmsg"  # Quirk: the payload type of both kinds of subscription

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from colonysim.core.history import Transition
-from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, Process
+from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, Process
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.world import World
 

@@ -15,7 +15,9 @@ from msgspec.structs import replace
 from colonysim.core import history
 from colonysim.core.agenda import Agenda
 from colonysim.core.events import RELEASE_RANK, ReleaseTick
-from colonysim.core.model import (
+from colonysim.core.policies import POLICIES
+from colonysim.core.protocol import NO_REQUEST, Delivery
+from colonysim.core.records import (
     SECOND_NS,
     STATES,
     BlueprintChange,
@@ -28,8 +30,6 @@ from colonysim.core.model import (
     Snapshot,
     Subscriptions,
 )
-from colonysim.core.policies import POLICIES
-from colonysim.core.protocol import NO_REQUEST, Delivery
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import STOCK_SERVER_ID, Settings
 from colonysim.core.specs import (

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from colonysim.core.model import Process
 from colonysim.core.protocol import EMPTY, Answer, Delivery, ErrorBody, Hangup, Push
+from colonysim.core.records import Process
 from colonysim.core.replies import AssignReply
 from colonysim.core.settings import Settings
 from colonysim.core.world import World

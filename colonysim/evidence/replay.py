@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from colonysim.core import engine
-from colonysim.core.model import ProcessState
 from colonysim.core.protocol import Answer, Delivery, Push, Request
+from colonysim.core.records import ProcessState
 from colonysim.core.registry import OPERATIONS
 from colonysim.core.world import World
 from colonysim.evidence import journal

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.history import Transition
-from colonysim.core.model import FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process, ProcessState
+from colonysim.core.records import FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process, ProcessState
 from colonysim.core.specs import Log
 from colonysim.core.world import World
 from colonysim.kernel.clock import show_time

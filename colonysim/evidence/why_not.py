@@ -13,7 +13,7 @@ import msgspec
 
 from colonysim.core import access
 from colonysim.core.errors import Refusal
-from colonysim.core.model import APPROVED, PENDING, REJECTED, RUNNING, WAITING, Executor, Process, ProcessState
+from colonysim.core.records import APPROVED, PENDING, REJECTED, RUNNING, WAITING, Executor, Process, ProcessState
 from colonysim.core.scheduling import MAX_COUNT, Demand, LaneRun, Poll, Pool, order_of
 from colonysim.core.world import World
 from colonysim.evidence.invariants.fitness import unfit

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from colonysim.core.model import SECOND_NS
+from colonysim.core.records import SECOND_NS
 from colonysim.faults.model import ActorFault, AnyFault, Crash, MessageFault, Restart, ServerFault, Times, When
 from colonysim.simulation.simulation import Simulation
 

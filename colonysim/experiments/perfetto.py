@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.model import WAITING, ProcessState
+from colonysim.core.records import WAITING, ProcessState
 from colonysim.experiments.report import Bins
 from colonysim.scenarios.runner import Run
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.model import RUNNING, SECOND_NS, SUCCESS
+from colonysim.core.records import RUNNING, SECOND_NS, SUCCESS
 from colonysim.kernel.clock import show_time
 from colonysim.scenarios import metrics as figures
 from colonysim.scenarios.metrics import COLUMNS, NEVER, Metrics, quantiles

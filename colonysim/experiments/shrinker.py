@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from colonysim.core.model import SECOND_NS
+from colonysim.core.records import SECOND_NS
 from colonysim.experiments.determinise import Strike, pinned, read_strike
 from colonysim.experiments.minimise import Where, at, fewest, least, most, paths, put
 from colonysim.faults.model import AnyFault, MessageFault, named

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from colonysim.core import engine
-from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer
+from colonysim.core.records import SECOND_NS
 from colonysim.faults.messages import Network
 from colonysim.faults.model import (
     ActorFault,

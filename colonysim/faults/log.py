@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from colonysim.core.model import SECOND_NS
+from colonysim.core.records import SECOND_NS
 from colonysim.faults.model import AnyFault, Hazard, MessageFault, kind_of
 from colonysim.faults.tally import is_strike
 

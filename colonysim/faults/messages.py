@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core import engine
-from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, WAITING
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.protocol import EMPTY, Answer, ErrorBody, Push, Request
+from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, WAITING
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.world import World
 from colonysim.faults.model import (

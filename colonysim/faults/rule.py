@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Message
+from colonysim.core.records import SECOND_NS
 from colonysim.core.world import World
 from colonysim.faults.model import After, Fault, Match, Span, Times, When, fits
 from colonysim.kernel import randomness

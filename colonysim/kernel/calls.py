@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.model import Process
 from colonysim.core.protocol import Empty, ErrorBody
+from colonysim.core.records import Process
 from colonysim.core.replies import AssignReply
 from colonysim.core.specs import Timestamp
 from colonysim.kernel.pending import Call

@@ -12,7 +12,7 @@ from typing import Final
 
 from colonysim.core.golang.civil import civil
 from colonysim.core.golang.gotypes import parse_timestamp
-from colonysim.core.model import SECOND_NS
+from colonysim.core.records import SECOND_NS
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_NS: Final = -62_135_510_400 * SECOND_NS  # 0001-01-02T00:00:00Z: an earlier one cannot be written in every zone

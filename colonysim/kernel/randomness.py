@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
-from colonysim.core.model import SECOND_NS, Process
+from colonysim.core.records import SECOND_NS, Process
 from colonysim.core.values import Value
 
 MOST: Final = 1e9

@@ -13,7 +13,7 @@ import msgspec
 
 from colonysim.core import storage
 from colonysim.core.events import Cleanup, CronCheck, GeneratorCheck, ReleaseTick, Retention
-from colonysim.core.model import REMOVED, RUNNING, STATES, WAITING, Process
+from colonysim.core.records import REMOVED, RUNNING, STATES, WAITING, Process
 from colonysim.core.scheduling import order_of
 from colonysim.core.settings import Settings
 from colonysim.core.tables import Named, NamedTable

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 import msgspec
 from msgspec import structs
 
-from colonysim.core.model import NO_RESOURCES, Channel, Process, Resources
+from colonysim.core.records import NO_RESOURCES, Channel, Process, Resources
 from colonysim.core.settings import Settings
 from colonysim.core.specs import ZERO_TIME_NS, SchemaProperty, Spec, Timestamp
 

@@ -26,7 +26,7 @@ from colonysim.core.events import (
     StreamOver,
     SubscriptionOver,
 )
-from colonysim.core.model import (
+from colonysim.core.records import (
     BlueprintChange,
     Channels,
     Cron,

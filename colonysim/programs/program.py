@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from colonysim.core.model import SECOND_NS
+from colonysim.core.records import SECOND_NS
 from colonysim.faults.injector import Faults
 from colonysim.kernel import randomness
 from colonysim.kernel.connections import Connection

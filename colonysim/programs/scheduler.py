@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from colonysim.core.model import SECOND_NS
+from colonysim.core.records import SECOND_NS
 from colonysim.faults.injector import Faults
 from colonysim.kernel import randomness
 from colonysim.kernel.actors import cpu_time_ns

@@ -22,7 +22,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any, Final, Protocol
 
-from colonysim.core.model import SECOND_NS
+from colonysim.core.records import SECOND_NS
 
 _GREGORIAN_TICKS: Final = 0x01B21DD213814000
 """Tenths of a microsecond from 1582, where uuid1 begins to count, to 1970."""

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from colonysim.core.model import RUNNING, WAITING
+from colonysim.core.records import RUNNING, WAITING
 from colonysim.evidence.replay import show_line
 from colonysim.simulation.simulation import Simulation
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from colonysim.core.history import Transition
-from colonysim.core.model import RUNNING, SECOND_NS, SUCCESS
+from colonysim.core.records import RUNNING, SECOND_NS, SUCCESS
 from colonysim.core.values import Value
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.randomness import NotNegative, to_ns

@@ -13,11 +13,11 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from colonysim.core.agenda import Event
-from colonysim.core.model import Process
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
 from colonysim.core.protocol import Answer, Message
+from colonysim.core.records import Process
 from colonysim.core.specs import ExecutorSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.history import Entry, Transition
-from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, ProcessState
+from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, ProcessState
 from colonysim.core.specs import FunctionSpec
 from colonysim.core.world import World
 

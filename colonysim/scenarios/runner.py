@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from colonysim.core.model import SECOND_NS
 from colonysim.core.operations.crons import AddCron, RemoveCron
 from colonysim.core.operations.generators import AddGenerator
 from colonysim.core.protocol import Answer, Message
+from colonysim.core.records import SECOND_NS
 from colonysim.core.specs import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
 from colonysim.core.values import BadValue
 from colonysim.evidence.invariants import InvariantViolation

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Final, NamedTuple
 from msgspec import Meta
 from msgspec.structs import replace
 
-from colonysim.core.model import SECOND_NS
 from colonysim.core.operations.generators import PackGenerator
 from colonysim.core.operations.processes import PRIORITY_LIMIT, SubmitFuncSpec
 from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.protocol import Message
+from colonysim.core.records import SECOND_NS
 from colonysim.core.specs import Conditions, FunctionSpec, WorkflowSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness

@@ -13,10 +13,10 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from colonysim.core.agenda import Event
-from colonysim.core.model import DAY_NS, SECOND_NS
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.operations.users import AddUser
 from colonysim.core.protocol import Answer, Message
+from colonysim.core.records import DAY_NS, SECOND_NS
 from colonysim.core.specs import Conditions, User
 from colonysim.core.values import Value
 from colonysim.kernel import randomness

@@ -16,8 +16,8 @@ from functools import cache, lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import Answer, Hangup, Push
+from colonysim.core.records import SECOND_NS
 from colonysim.kernel.connections import Asked, Connection, HangUp
 from colonysim.kernel.pending import Inbox
 from colonysim.simulation.simulation import Simulation

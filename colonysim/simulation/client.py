@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Self
 
-from colonysim.core.model import Executor, Process, ProcessState
 from colonysim.core.operations.assignment import AssignProcess, PauseAssignments, ResumeAssignments
 from colonysim.core.operations.attributes import AddAttribute
 from colonysim.core.operations.channels import ChannelAppend, ChannelRead
@@ -25,6 +24,7 @@ from colonysim.core.operations.processes import (
 from colonysim.core.operations.users import AddUser
 from colonysim.core.operations.workflows import CancelProcessGraph, GetProcessGraph, SubmitWorkflow
 from colonysim.core.protocol import ErrorBody, Message
+from colonysim.core.records import Executor, Process, ProcessState
 from colonysim.core.replies import GraphReply, Statistics
 from colonysim.core.specs import (
     Attribute,

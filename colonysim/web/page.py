@@ -6,7 +6,7 @@ from html import escape
 from typing import Final
 from urllib.parse import quote
 
-from colonysim.core.model import STATES, ProcessState
+from colonysim.core.records import STATES, ProcessState
 from colonysim.kernel.clock import show_time
 from colonysim.kernel.why_idle import name_of
 from colonysim.simulation.simulation import Simulation

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from colonysim.core import model, replies, specs
+from colonysim.core import records, replies, specs
 from colonysim.core.golang.escapes import escaped
 from colonysim.core.golang.numbers import NO_ITEMS, NO_PAIRS, free, number
 from colonysim.core.golang.times import format_sent_time, format_time, wall_clock
@@ -63,7 +63,7 @@ def _indent(body: Any) -> int:
 
 
 # ---------------------------------------------------------------- executors, functions, server
-def _executor(views: Views, executor: model.Executor) -> Any:
+def _executor(views: Views, executor: records.Executor) -> Any:
     shown: dict[str, Any] = {
         "executorid": executor.executor_id,
         "executortype": executor.executor_type,
@@ -131,7 +131,7 @@ def _assign_reply(views: Views, reply: replies.AssignReply) -> Any:
     return shown
 
 
-def _process(views: Views, process: model.Process) -> dict[str, Any]:
+def _process(views: Views, process: records.Process) -> dict[str, Any]:
     time = views.time
     return {
         "processid": process.process_id,
@@ -159,12 +159,12 @@ def _process(views: Views, process: model.Process) -> dict[str, Any]:
     }
 
 
-def _spec_of(process: model.Process) -> dict[str, Any]:
-    environment = {a.key: a.value for a in process.attributes if a.attributetype == model.ENV}
+def _spec_of(process: records.Process) -> dict[str, Any]:
+    environment = {a.key: a.value for a in process.attributes if a.attributetype == records.ENV}
     return _spec(process.spec, process.resources, environment)
 
 
-def _spec(spec: specs.FunctionSpec, resources: model.Resources, environment: dict[str, str]) -> dict[str, Any]:
+def _spec(spec: specs.FunctionSpec, resources: records.Resources, environment: dict[str, str]) -> dict[str, Any]:
     shown = {
         "nodename": spec.nodename,
         "funcname": spec.funcname,
@@ -184,7 +184,7 @@ def _spec(spec: specs.FunctionSpec, resources: model.Resources, environment: dic
     return shown
 
 
-def _conditions(conditions: specs.Conditions, resources: model.Resources) -> dict[str, Any]:
+def _conditions(conditions: specs.Conditions, resources: records.Resources) -> dict[str, Any]:
     names = conditions.executornames
     gpu = conditions.gpu or specs.Gpu()
     shown: dict[str, Any] = {
@@ -248,7 +248,7 @@ def _node(node: replies.GraphNode) -> Any:
 
 def _workflow(workflow: specs.WorkflowSpec) -> dict[str, Any]:
     """Render a workflow that the server created as a client would have sent it."""
-    nodes = [_spec(node, model.NO_RESOURCES, node.env or {}) for node in workflow.functionspecs or ()]
+    nodes = [_spec(node, records.NO_RESOURCES, node.env or {}) for node in workflow.functionspecs or ()]
     return {"colonyname": workflow.colonyname, "functionspecs": nodes}
 
 
@@ -291,7 +291,7 @@ def _generator(views: Views, reply: replies.GeneratorReply) -> Any:
 
 
 # ---------------------------------------------------------------- channels, files, locations, blueprints
-def _entry(views: Views, entry: model.Entry) -> Any:
+def _entry(views: Views, entry: records.Entry) -> Any:
     shown: dict[str, Any] = {"sequence": entry.sequence}
     if entry.in_reply_to:
         shown["inreplyto"] = entry.in_reply_to
@@ -317,7 +317,7 @@ def _file(views: Views, file: specs.FileSpec) -> Any:
     }
 
 
-def _snapshot(views: Views, snapshot: model.Snapshot) -> Any:
+def _snapshot(views: Views, snapshot: records.Snapshot) -> Any:
     added = format_time(snapshot.added_ns, UTC, exact=True) if snapshot.fresh else views.time(snapshot.added_ns)
     return {
         "snapshotid": snapshot.snapshot_id,
@@ -370,7 +370,7 @@ def _blueprint(views: Views, blueprint: specs.Blueprint) -> Any:
     return shown
 
 
-def _change(views: Views, change: model.BlueprintChange) -> Any:
+def _change(views: Views, change: records.BlueprintChange) -> Any:
     blueprint = change.blueprint
     shown: dict[str, Any] = {
         "historyid": change.history_id,
@@ -458,11 +458,11 @@ VIEWS: Final[dict[type, Callable[[Views, Any], Any]]] = {
     specs.Location: _location,
     specs.Blueprint: _blueprint,
     specs.BlueprintDefinition: _definition,
-    model.Executor: _executor,
-    model.Process: _process,
-    model.Entry: _entry,
-    model.Snapshot: _snapshot,
-    model.BlueprintChange: _change,
+    records.Executor: _executor,
+    records.Process: _process,
+    records.Entry: _entry,
+    records.Snapshot: _snapshot,
+    records.BlueprintChange: _change,
     replies.AssignReply: _assign_reply,
     replies.Statistics: _plain,
     replies.VersionReply: _plain,
@@ -477,7 +477,7 @@ VIEWS: Final[dict[type, Callable[[Views, Any], Any]]] = {
 }
 
 _INDENTS: Final[dict[type, int]] = {
-    model.Process: 2,
+    records.Process: 2,
     replies.AssignReply: 2,
     specs.Blueprint: 2,
     specs.BlueprintDefinition: 2,

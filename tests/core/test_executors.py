@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Simulation
-from colonysim.core.model import APPROVED, REJECTED, UNREGISTERED
+from colonysim.core.records import APPROVED, REJECTED, UNREGISTERED
 
 from .conftest import Ask
 

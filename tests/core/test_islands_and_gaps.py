@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from colonysim import AssignedProcess, ColonyClient, ExecutorClient, ProcessState, Simulation
-from colonysim.core.model import Process
 from colonysim.core.operations.colonies import RemoveColony
 from colonysim.core.operations.users import AddUser
+from colonysim.core.records import Process
 from colonysim.core.specs import User
 from colonysim.simulation.client import GraphHandle
 

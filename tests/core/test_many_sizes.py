@@ -7,7 +7,7 @@ import random
 import pytest
 
 from colonysim.core import lanes
-from colonysim.core.model import CANCELLED, RUNNING, WAITING, Process
+from colonysim.core.records import CANCELLED, RUNNING, WAITING, Process
 from colonysim.core.scheduling import Demand, Queues
 from tests.core.test_scheduling import Naive, _process
 from tests.steps import steps

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from colonysim.core.model import CANCELLED, RUNNING, WAITING, Process, Resources
+from colonysim.core.records import CANCELLED, RUNNING, WAITING, Process, Resources
 from colonysim.core.scheduling import Demand, Queues, order_of
 from colonysim.core.specs import Conditions, FunctionSpec
 

@@ -12,12 +12,12 @@ from colonysim import ColonyClient, ExecutorClient, InvariantViolation, Simulati
 from colonysim.core import channels, graphs, intake, lifecycle, recurring, registration, retention, transitions
 from colonysim.core.agenda import Agenda
 from colonysim.core.lanes import LaneRun
-from colonysim.core.model import RUNNING, SUCCESS, WAITING, Cron, Generator, Process
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.crons import AddCron, RunCron
 from colonysim.core.operations.generators import AddGenerator, PackGenerator
 from colonysim.core.policies import PolicyName
+from colonysim.core.records import RUNNING, SUCCESS, WAITING, Cron, Generator, Process
 from colonysim.core.scheduling import Poll, Queues
 from colonysim.core.specs import CronSpec, GeneratorSpec
 from colonysim.core.world import World

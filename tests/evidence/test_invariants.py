@@ -8,7 +8,7 @@ import pytest
 
 from colonysim import AssignedProcess, ColonyClient, InvariantViolation, Simulation
 from colonysim.core import lanes, lifecycle, transitions
-from colonysim.core.model import RUNNING, WAITING, Process
+from colonysim.core.records import RUNNING, WAITING, Process
 from colonysim.core.scheduling import Demand, Queues
 from colonysim.core.world import World
 
@@ -302,7 +302,7 @@ def test_a_generator_that_fires_too_much(colony: ColonyClient, monkeypatch: pyte
 
 # ---------------------------------------------------------------- channels
 def test_a_channel_out_of_order(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from colonysim.core.model import Entry
+    from colonysim.core.records import Entry
 
     process = colony.submit("f", channels=["chat"])
     process.say("chat", b"one", 1)

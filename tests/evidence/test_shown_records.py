@@ -10,8 +10,8 @@ import pytest
 
 from colonysim import ColonyClient, InvariantViolation, Refused, Simulation
 from colonysim.core import channels, lifecycle, subscriptions
-from colonysim.core.model import SUCCESS, Process
 from colonysim.core.operations.colonies import GetColony
+from colonysim.core.records import SUCCESS, Process
 from colonysim.core.specs import User
 from colonysim.core.world import World
 from colonysim.evidence.invariants import ServerRaised, TablesUnreadable

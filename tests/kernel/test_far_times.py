@@ -11,7 +11,7 @@ from colonysim import ColonyClient, Refused, Simulation, Stuck
 from colonysim.core.errors import Refusal
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.golang.gotypes import parse_timestamp
-from colonysim.core.model import SECOND_NS
+from colonysim.core.records import SECOND_NS
 from colonysim.kernel.clock import FIRST_NS, LAST_NS, Clock, Mode, parse_time, show_time
 from colonysim.scenarios.arrivals import Once
 from colonysim.scenarios.executors import ExecutorGroup

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from colonysim import function_spec
-from colonysim.core.model import SECOND_NS, Process
+from colonysim.core.records import SECOND_NS, Process
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import (
     AnySpan,

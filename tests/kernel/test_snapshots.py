@@ -27,9 +27,9 @@ from colonysim.conformance.targets import InProcess
 from colonysim.core import engine
 from colonysim.core.agenda import Agenda, Event
 from colonysim.core.engine import OPERATIONS
-from colonysim.core.model import Subscriptions
 from colonysim.core.policies import Shares
 from colonysim.core.protocol import Delivery, Message, Request
+from colonysim.core.records import Subscriptions
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import Settings
 from colonysim.core.world import World

@@ -11,10 +11,10 @@ import random
 import pytest
 
 from colonysim import AssignedProcess, ColonyClient, ExecutorClient, ProcessState, Refused, Simulation
-from colonysim.core.model import APPROVED, UNREGISTERED
 from colonysim.core.operations.crons import AddCron, RemoveCron, RunCron
 from colonysim.core.operations.executors import ApproveExecutor, RejectExecutor
 from colonysim.core.operations.generators import AddGenerator, PackGenerator, RemoveGenerator
+from colonysim.core.records import APPROVED, UNREGISTERED
 from colonysim.core.recurring import CHECK_DELAY_NS
 from colonysim.core.specs import ZERO_TIME_NS, CronSpec, GeneratorSpec
 

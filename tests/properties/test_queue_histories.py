@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from colonysim.core.model import CANCELLED, RUNNING, WAITING, Process, Resources
+from colonysim.core.records import CANCELLED, RUNNING, WAITING, Process, Resources
 from colonysim.core.scheduling import Demand, Poll, Pool, Queues
 from colonysim.core.specs import Conditions, FunctionSpec
 

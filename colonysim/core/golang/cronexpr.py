@@ -16,7 +16,7 @@ import msgspec
 from colonysim.core.errors import Refusal, Silence
 from colonysim.core.golang.civil import days_in, into_calendar, utc_seconds, zone_of
 from colonysim.core.golang.units import go_quote, go_time_quote, int64
-from colonysim.core.model import SECOND_NS
+from colonysim.core.records import SECOND_NS
 
 YEARS_AHEAD: Final = 5
 _HOUR_S: Final = 3600

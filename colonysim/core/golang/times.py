@@ -8,7 +8,7 @@ from typing import Final
 
 from colonysim.core.errors import Refusal
 from colonysim.core.golang.civil import civil
-from colonysim.core.model import SECOND_NS
+from colonysim.core.records import SECOND_NS
 from colonysim.core.specs import Timestamp
 from colonysim.core.storage import to_microseconds
 

@@ -9,8 +9,8 @@ from colonysim.core.events import POLL_RANK, PollOver
 from colonysim.core.golang.units import parse_cpu, parse_memory
 from colonysim.core.history import CallParked, PauseChanged
 from colonysim.core.lifecycle import ASSIGN
-from colonysim.core.model import SECOND_NS
 from colonysim.core.protocol import EMPTY, PARK, Answer, Empty, ErrorBody, Message, Park
+from colonysim.core.records import SECOND_NS
 from colonysim.core.registry import operation, timer
 from colonysim.core.replies import AssignReply, PauseStatus
 from colonysim.core.scheduling import Demand, Poll

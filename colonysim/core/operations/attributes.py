@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from colonysim.core import intake, retention, storage
 from colonysim.core.access import holder, member, of_target, running
 from colonysim.core.errors import Refusal
-from colonysim.core.model import SUCCESS, Process
 from colonysim.core.protocol import Message
+from colonysim.core.records import SUCCESS, Process
 from colonysim.core.registry import operation
 from colonysim.core.specs import Attribute
 from colonysim.core.world import World

@@ -12,8 +12,8 @@ from colonysim.core.errors import Refusal
 from colonysim.core.golang.units import through_double
 from colonysim.core.intake import Initiator
 from colonysim.core.lookup import or_null
-from colonysim.core.model import Process
 from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.records import Process
 from colonysim.core.registry import operation
 from colonysim.core.specs import Blueprint, Int
 from colonysim.core.world import World

@@ -5,8 +5,8 @@ from __future__ import annotations
 from colonysim.core import channels, lookup
 from colonysim.core.access import member, of_target
 from colonysim.core.errors import Refusal
-from colonysim.core.model import Channel, Entry, Process
 from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.records import Channel, Entry, Process
 from colonysim.core.registry import operation
 from colonysim.core.specs import Int
 from colonysim.core.world import World

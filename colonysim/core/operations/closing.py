@@ -8,8 +8,8 @@ from colonysim.core import lifecycle, lookup, storage
 from colonysim.core.access import holder, member, of_target, running
 from colonysim.core.errors import Refusal
 from colonysim.core.golang.units import through_double
-from colonysim.core.model import CANCELLED, FAILED, SUCCESS, WAITING, Process
 from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.records import CANCELLED, FAILED, SUCCESS, WAITING, Process
 from colonysim.core.registry import operation
 from colonysim.core.world import World
 

@@ -8,7 +8,8 @@ from colonysim.core import removal, storage
 from colonysim.core.access import colony_owner, member, server_owner, silent_member
 from colonysim.core.errors import Refusal
 from colonysim.core.lookup import or_null
-from colonysim.core.model import (
+from colonysim.core.protocol import ECHO, EMPTY, Empty, Message
+from colonysim.core.records import (
     APPROVED,
     CANCELLED,
     FAILED,
@@ -18,7 +19,6 @@ from colonysim.core.model import (
     UNREGISTERED,
     WAITING,
 )
-from colonysim.core.protocol import ECHO, EMPTY, Empty, Message
 from colonysim.core.registry import operation
 from colonysim.core.replies import Statistics
 from colonysim.core.specs import Colony

@@ -8,8 +8,8 @@ from colonysim.core import graphs, intake, lookup, recurring, storage
 from colonysim.core.access import member, of_target
 from colonysim.core.errors import Refusal
 from colonysim.core.golang import cronexpr, gotypes
-from colonysim.core.model import Cron
 from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.records import Cron
 from colonysim.core.registry import operation
 from colonysim.core.replies import CronReply
 from colonysim.core.specs import CronSpec, Int

@@ -11,8 +11,8 @@ from colonysim.core import lookup, registration, storage
 from colonysim.core.access import any_member, colony_owner, member, named, of_target
 from colonysim.core.errors import Refusal
 from colonysim.core.lookup import or_null
-from colonysim.core.model import APPROVED, REJECTED, Executor
 from colonysim.core.protocol import ECHO, EMPTY, Empty, Message
+from colonysim.core.records import APPROVED, REJECTED, Executor
 from colonysim.core.registry import operation
 from colonysim.core.specs import Allocations, Capabilities, ExecutorSpec
 from colonysim.core.world import World

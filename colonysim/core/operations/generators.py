@@ -9,8 +9,8 @@ from colonysim.core.access import member, of_target
 from colonysim.core.errors import Refusal
 from colonysim.core.golang import gotypes
 from colonysim.core.lookup import or_null
-from colonysim.core.model import Generator
 from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.records import Generator
 from colonysim.core.registry import operation
 from colonysim.core.replies import GeneratorReply
 from colonysim.core.specs import GeneratorSpec, Int

@@ -11,8 +11,8 @@ from colonysim.core.access import holder, member, of_target, running
 from colonysim.core.errors import NUL_TEXT, DoubleRefusal, Refusal, Silence
 from colonysim.core.like import Like
 from colonysim.core.lookup import or_null
-from colonysim.core.model import APPROVED, DAY_NS, Process
 from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.records import APPROVED, DAY_NS, Process
 from colonysim.core.registry import operation
 from colonysim.core.specs import Int, Log
 from colonysim.core.world import World

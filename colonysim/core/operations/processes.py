@@ -9,8 +9,8 @@ from colonysim.core import intake, lifecycle, lookup, storage
 from colonysim.core.access import colony_owner, member, of_target, silent_member
 from colonysim.core.errors import Refusal
 from colonysim.core.lookup import or_null
-from colonysim.core.model import CANCELLED, FAILED, RUNNING, SECOND_NS, STATES, SUCCESS, WAITING, Process
 from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.records import CANCELLED, FAILED, RUNNING, SECOND_NS, STATES, SUCCESS, WAITING, Process
 from colonysim.core.registry import operation
 from colonysim.core.scheduling import order_of
 from colonysim.core.specs import FunctionSpec, Int

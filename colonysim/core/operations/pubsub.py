@@ -8,8 +8,8 @@ from colonysim.core import channels, subscriptions
 from colonysim.core.access import AccessRule, anyone, member, of_target
 from colonysim.core.errors import Refusal
 from colonysim.core.events import StreamOver, SubscriptionOver
-from colonysim.core.model import Process
 from colonysim.core.protocol import PARK, Message, Park, Push, Unblock
+from colonysim.core.records import Process
 from colonysim.core.registry import operation, timer
 from colonysim.core.specs import Int, Int64
 from colonysim.core.world import World

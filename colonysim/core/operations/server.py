@@ -7,8 +7,8 @@ from typing import Any
 from colonysim.core import replies, storage
 from colonysim.core.access import anyone, server_owner
 from colonysim.core.errors import Refusal
-from colonysim.core.model import FAILED, RUNNING, SUCCESS, UNREGISTERED, WAITING
 from colonysim.core.protocol import ECHO, Message
+from colonysim.core.records import FAILED, RUNNING, SUCCESS, UNREGISTERED, WAITING
 from colonysim.core.registry import operation
 from colonysim.core.replies import ClusterInfo, ClusterNode, ServerInfo, Statistics
 from colonysim.core.world import World

@@ -10,8 +10,8 @@ from colonysim.core import files, storage
 from colonysim.core.access import member
 from colonysim.core.errors import Refusal
 from colonysim.core.lookup import or_null
-from colonysim.core.model import Snapshot
 from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.records import Snapshot
 from colonysim.core.registry import operation
 from colonysim.core.world import World
 

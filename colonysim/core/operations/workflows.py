@@ -9,8 +9,8 @@ from colonysim.core import graphs, intake, layout, lookup, recurring, storage
 from colonysim.core.access import AccessRule, colony_owner, member, of_target
 from colonysim.core.errors import Refusal
 from colonysim.core.lookup import or_null
-from colonysim.core.model import RUNNING, STATES, Process, ProcessGraph
 from colonysim.core.protocol import EMPTY, Empty, Message
+from colonysim.core.records import RUNNING, STATES, Process, ProcessGraph
 from colonysim.core.registry import operation
 from colonysim.core.replies import GraphReply
 from colonysim.core.specs import FunctionSpec, Int, WorkflowSpec

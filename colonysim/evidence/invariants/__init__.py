@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from colonysim.core.history import Assignment, Transition
-from colonysim.core.model import RUNNING, SUCCESS, WAITING, Process
 from colonysim.core.operations.attributes import AddAttribute
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful, SetOutput
 from colonysim.core.operations.functions import AddFunction
 from colonysim.core.operations.workflows import AddChild
 from colonysim.core.protocol import Delivery, Request
+from colonysim.core.records import RUNNING, SUCCESS, WAITING, Process
 from colonysim.core.specs import Function
 from colonysim.core.world import World
 from colonysim.evidence.invariants.access import Access

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.history import Enrolled, Unregistered
-from colonysim.core.model import APPROVED
 from colonysim.core.protocol import Answer, Delivery, ErrorBody, Message, Request
+from colonysim.core.records import APPROVED
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.evidence.invariants.executors import Executors
 from colonysim.evidence.invariants.invariant import Invariant

@@ -8,7 +8,7 @@ from typing import Final
 
 from colonysim.core.agenda import Event
 from colonysim.core.events import CronCheck, GeneratorCheck, PollOver, ReleaseTick
-from colonysim.core.model import RUNNING, WAITING
+from colonysim.core.records import RUNNING, WAITING
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Ledger
 from colonysim.evidence.invariants.limits import Limits

@@ -8,8 +8,8 @@ from typing import Any
 
 from colonysim.core.events import SubscriptionOver
 from colonysim.core.history import Appended, Assignment, Transition
-from colonysim.core.model import CANCELLED, FAILED, SUCCESS, Channel
 from colonysim.core.protocol import Delivery, Push
+from colonysim.core.records import CANCELLED, FAILED, SUCCESS, Channel
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger
 from colonysim.evidence.invariants.violation import InvariantViolation

@@ -9,7 +9,7 @@ import msgspec
 
 from colonysim.core.events import Cleanup
 from colonysim.core.history import Assignment, Enrolled, Tried, Unregistered
-from colonysim.core.model import SECOND_NS, UNREGISTERED
+from colonysim.core.records import SECOND_NS, UNREGISTERED
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.storage import unparsable
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines

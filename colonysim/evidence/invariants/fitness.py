@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from colonysim.core.model import Process
+from colonysim.core.records import Process
 from colonysim.core.scheduling import Demand
 
 MAX_COUNT: Final = 127

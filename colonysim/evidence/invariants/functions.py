@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from colonysim.core.history import Transition
-from colonysim.core.model import RUNNING, SECOND_NS
+from colonysim.core.records import RUNNING, SECOND_NS
 from colonysim.core.specs import Function
 from colonysim.evidence.invariants.executors import Executors
 from colonysim.evidence.invariants.invariant import Invariant

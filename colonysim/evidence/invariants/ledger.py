@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.history import Transition
-from colonysim.core.model import CANCELLED, FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process
+from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process
 from colonysim.core.world import World
 from colonysim.evidence.invariants.violation import InvariantViolation
 from colonysim.evidence.timeline import NEW, UNKNOWN, tell

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from colonysim.core.history import Transition
-from colonysim.core.model import FAILED, RUNNING, WAITING
 from colonysim.core.protocol import Delivery
+from colonysim.core.records import FAILED, RUNNING, WAITING
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger

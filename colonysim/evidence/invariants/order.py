@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 from colonysim.core.history import Assignment, PauseChanged, Transition, Tried
-from colonysim.core.model import NO_RESOURCES, RUNNING, WAITING, Process
+from colonysim.core.records import NO_RESOURCES, RUNNING, WAITING, Process
 from colonysim.core.scheduling import Demand
 from colonysim.evidence.invariants.fitness import is_for_nobody, unfit
 from colonysim.evidence.invariants.invariant import Invariant

@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.history import Abandoned, CallParked, PauseChanged, Transition
-from colonysim.core.model import SUCCESS, WAITING, Process
 from colonysim.core.protocol import Answer, Delivery
+from colonysim.core.records import SUCCESS, WAITING, Process
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import Demand
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from colonysim.core.model import WAITING
+from colonysim.core.records import WAITING
 from colonysim.core.world import World
 from colonysim.evidence.invariants.ledger import Book
 

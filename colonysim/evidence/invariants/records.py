@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from colonysim.core.history import Transition
 from colonysim.core.lifecycle import RAN_TOO_LONG, WAITED_TOO_LONG
-from colonysim.core.model import (
+from colonysim.core.records import (
     CANCELLED,
     FAILED,
     RUNNING,

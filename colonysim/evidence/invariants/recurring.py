@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.history import CronArmed, CronIdle, CronRan, Fired, Gone, Packed, SourceStalled
-from colonysim.core.model import FAILED, SECOND_NS, SUCCESS, Cron, Generator
 from colonysim.core.protocol import Delivery
+from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, Cron, Generator
 from colonysim.core.recurring import CHECK_DELAY_NS
 from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from colonysim.core.events import Retention as RetentionRun
 from colonysim.core.history import Settled, Transition
-from colonysim.core.model import REMOVED, SECOND_NS, SUCCESS
 from colonysim.core.protocol import Delivery
+from colonysim.core.records import REMOVED, SECOND_NS, SUCCESS
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger

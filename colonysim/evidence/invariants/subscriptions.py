@@ -7,8 +7,8 @@ from typing import Final
 
 from colonysim.core.events import StreamOver
 from colonysim.core.history import Transition
-from colonysim.core.model import CANCELLED, FAILED, RUNNING, SUCCESS, WAITING, Process, Subscription
 from colonysim.core.protocol import Delivery, Push
+from colonysim.core.records import CANCELLED, FAILED, RUNNING, SUCCESS, WAITING, Process, Subscription
 from colonysim.core.replies import AssignReply
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger
