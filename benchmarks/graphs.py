@@ -8,7 +8,7 @@ from collections.abc import Callable
 from benchmarks.measure import ASSIGN, USER_ID, Row, Stage, once
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.workflows import SubmitWorkflow
-from colonysim.core.specs import Conditions, FunctionSpec, WorkflowSpec
+from colonysim.core.types import Conditions, FunctionSpec, WorkflowSpec
 
 Parents = Callable[[int, int], list[str]]
 

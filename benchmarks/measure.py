@@ -17,7 +17,7 @@ from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.operations.users import AddUser
 from colonysim.core.protocol import Answer, Message
-from colonysim.core.specs import Colony, Conditions, ExecutorSpec, FunctionSpec, User
+from colonysim.core.types import Colony, Conditions, ExecutorSpec, FunctionSpec, User
 from colonysim.simulation.simulation import Simulation
 
 COLONY_ID, USER_ID = "c" * 64, "a" * 64

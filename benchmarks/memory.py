@@ -7,7 +7,7 @@ import tracemalloc
 
 from benchmarks.measure import USER_ID, Row, Stage, once
 from colonysim.core.operations.processes import CancelProcess, RemoveProcess, SubmitFuncSpec
-from colonysim.core.specs import Conditions, FunctionSpec
+from colonysim.core.types import Conditions, FunctionSpec
 
 
 def resident_bytes() -> int:

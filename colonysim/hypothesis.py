@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from colonysim.core.records import APPROVED, RUNNING, WAITING, ProcessState
-from colonysim.core.specs import FunctionSpec
+from colonysim.core.types import FunctionSpec
 from colonysim.extras import needed_for
 from colonysim.faults.model import AnyFault, Delay, Duplicate, LoseReply, LoseRequest, Partition, Plan, Restart
 from colonysim.faults.triggers import Match, Times, When

@@ -20,7 +20,7 @@ from colonysim import (
     Simulation,
 )
 from colonysim.core import lifecycle, transitions
-from colonysim.core.specs import FunctionSpec
+from colonysim.core.types import FunctionSpec
 from colonysim.faults.model import LoseReply, Plan
 from colonysim.hypothesis import ColonyStateMachine, Nodes, fault_plans, function_specs, workflows
 from colonysim.kernel.pending import Lost

@@ -23,7 +23,7 @@ from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import CancelProcess, RemoveProcess, SubmitFuncSpec
 from colonysim.core.operations.workflows import SubmitWorkflow
-from colonysim.core.specs import Conditions, FunctionSpec, WorkflowSpec
+from colonysim.core.types import Conditions, FunctionSpec, WorkflowSpec
 
 PACKAGE = str(Path(colonysim.__file__).parent)
 ASSIGN = AssignProcess(colonyname="c", timeout=-1)

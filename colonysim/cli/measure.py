@@ -11,7 +11,7 @@ from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.protocol import Answer
-from colonysim.core.specs import Conditions, FunctionSpec
+from colonysim.core.types import Conditions, FunctionSpec
 from colonysim.simulation.client import ColonyClient
 from colonysim.simulation.simulation import Simulation
 

@@ -16,7 +16,7 @@ from colonysim.core.errors import Refusal, Silence
 from colonysim.core.golang.units import through_double
 from colonysim.core.intake import Initiator
 from colonysim.core.records import BlueprintChange, Cron, Process
-from colonysim.core.specs import (
+from colonysim.core.types import (
     ZERO_TIME_NS,
     Blueprint,
     BlueprintDefinition,

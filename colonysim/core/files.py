@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from colonysim.core.like import Like
 from colonysim.core.replies import FileLabel
-from colonysim.core.specs import FileSpec
+from colonysim.core.types import FileSpec
 from colonysim.core.world import World
 
 

@@ -19,7 +19,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.history import Settled
 from colonysim.core.intake import Initiator
 from colonysim.core.records import CANCELLED, FAILED, RUNNING, STATES, SUCCESS, WAITING, Process, ProcessGraph
-from colonysim.core.specs import FunctionSpec, WorkflowSpec
+from colonysim.core.types import FunctionSpec, WorkflowSpec
 from colonysim.core.world import World
 
 UNKNOWN_DEPENDENCY = (

@@ -12,7 +12,7 @@ from colonysim.core import channels, storage, transitions
 from colonysim.core.errors import Refusal
 from colonysim.core.golang.units import parse_cpu, parse_memory, through_double, wrapped
 from colonysim.core.records import DAY_NS, ENV, NO_RESOURCES, SECOND_NS, Process, Resources
-from colonysim.core.specs import Attribute, FunctionSpec, WorkflowSpec
+from colonysim.core.types import Attribute, FunctionSpec, WorkflowSpec
 from colonysim.core.world import World
 
 PRIORITY_STEP_NS: Final = DAY_NS

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from colonysim.core.records import SECOND_NS, Process
-from colonysim.core.specs import FunctionSpec
+from colonysim.core.types import FunctionSpec
 
 PolicyName = Literal["reference", "deadline", "fair", "shortest"]
 

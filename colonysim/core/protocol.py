@@ -6,7 +6,7 @@ from typing import Any, Final, final
 
 import msgspec
 
-from colonysim.core.specs import Spec
+from colonysim.core.types import Spec
 
 
 class Message(Spec, frozen=True):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import msgspec
 
-from colonysim.core.specs import (
+from colonysim.core.types import (
     ZERO_TIME_NS,
     Allocations,
     Attribute,

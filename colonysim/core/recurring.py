@@ -17,7 +17,7 @@ from colonysim.core.golang import cronexpr
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.history import CronArmed, CronIdle, CronRan, Fired, Gone, Packed, SourceStalled
 from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, Cron, Generator, Process, ProcessGraph
-from colonysim.core.specs import ZERO_TIME_NS, WorkflowSpec
+from colonysim.core.types import ZERO_TIME_NS, WorkflowSpec
 from colonysim.core.world import World
 
 CHECK_DELAY_NS: Final = 1_000_000

@@ -6,7 +6,7 @@ from colonysim.core import storage, transitions
 from colonysim.core.events import CLEANUP_RANK, Cleanup
 from colonysim.core.history import Enrolled, Unregistered
 from colonysim.core.records import SECOND_NS, UNREGISTERED, Executor
-from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.types import ZERO_TIME_NS
 from colonysim.core.world import World
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from colonysim.core.errors import NUL_TEXT, Refusal
 from colonysim.core.golang.civil import civil
-from colonysim.core.specs import Timestamp
+from colonysim.core.types import Timestamp
 
 INT32_MIN: Final = -(2**31)
 INT32_MAX: Final = 2**31 - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Protocol, TypeVar
 
-from colonysim.core.specs import FileSpec
+from colonysim.core.types import FileSpec
 
 
 class Named(Protocol):

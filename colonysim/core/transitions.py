@@ -9,7 +9,7 @@ import msgspec
 
 from colonysim.core.history import Transition
 from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, Process
-from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.types import ZERO_TIME_NS
 from colonysim.core.world import World
 
 

@@ -32,7 +32,9 @@ from colonysim.core.records import (
 )
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import STOCK_SERVER_ID, Settings
-from colonysim.core.specs import (
+from colonysim.core.storage import unparsable
+from colonysim.core.tables import FileTable, NamedTable
+from colonysim.core.types import (
     Attribute,
     Blueprint,
     BlueprintDefinition,
@@ -42,8 +44,6 @@ from colonysim.core.specs import (
     Log,
     User,
 )
-from colonysim.core.storage import unparsable
-from colonysim.core.tables import FileTable, NamedTable
 
 _IDS_PER_BATCH: Final = 64
 

@@ -9,7 +9,7 @@ import msgspec
 
 from colonysim.core.history import Transition
 from colonysim.core.records import FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process, ProcessState
-from colonysim.core.specs import Log
+from colonysim.core.types import Log
 from colonysim.core.world import World
 from colonysim.kernel.clock import show_time
 from colonysim.kernel.why_idle import name_of

@@ -12,7 +12,7 @@ import msgspec
 from colonysim.core.protocol import Empty, ErrorBody
 from colonysim.core.records import Process
 from colonysim.core.replies import AssignReply
-from colonysim.core.specs import Timestamp
+from colonysim.core.types import Timestamp
 from colonysim.kernel.pending import Call
 
 CALLS_KEPT: Final = 10_000

@@ -17,7 +17,7 @@ from msgspec import structs
 
 from colonysim.core.records import NO_RESOURCES, Channel, Process, Resources
 from colonysim.core.settings import Settings
-from colonysim.core.specs import ZERO_TIME_NS, SchemaProperty, Spec, Timestamp
+from colonysim.core.types import ZERO_TIME_NS, SchemaProperty, Spec, Timestamp
 
 LEFT_OUT: Final[dict[type, dict[str, Callable[[], Any]]]] = {
     Process: {"spec": lambda: None, "attributes": tuple},

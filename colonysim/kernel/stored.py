@@ -37,7 +37,7 @@ from colonysim.core.records import (
     Snapshot,
 )
 from colonysim.core.settings import Settings
-from colonysim.core.specs import (
+from colonysim.core.types import (
     Attribute,
     Blueprint,
     BlueprintDefinition,

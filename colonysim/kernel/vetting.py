@@ -20,7 +20,7 @@ from colonysim.core.golang.gotypes import GoShape, shapes_of
 from colonysim.core.golang.units import MAX_DEPTH, has_room, levels
 from colonysim.core.protocol import Message
 from colonysim.core.registry import BY_MESSAGE
-from colonysim.core.specs import UNSET_TIME, Timestamp
+from colonysim.core.types import UNSET_TIME, Timestamp
 
 _VOUCHED_CALLERS: Final = 10_000
 _INT64: Final = range(-(2**63), 2**63)

@@ -18,7 +18,7 @@ from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import Process
-from colonysim.core.specs import ExecutorSpec
+from colonysim.core.types import ExecutorSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending

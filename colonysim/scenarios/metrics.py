@@ -15,7 +15,7 @@ import msgspec
 
 from colonysim.core.history import Entry, Transition
 from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, ProcessState
-from colonysim.core.specs import FunctionSpec
+from colonysim.core.types import FunctionSpec
 from colonysim.core.world import World
 
 NEVER: Final = -1

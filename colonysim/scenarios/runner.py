@@ -15,7 +15,7 @@ from colonysim.core.operations.crons import AddCron, RemoveCron
 from colonysim.core.operations.generators import AddGenerator
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import SECOND_NS
-from colonysim.core.specs import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
+from colonysim.core.types import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
 from colonysim.core.values import BadValue
 from colonysim.evidence.invariants import InvariantViolation
 from colonysim.evidence.journal import JournalErrors

@@ -15,7 +15,7 @@ from colonysim.core.operations.processes import PRIORITY_LIMIT, SubmitFuncSpec
 from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.protocol import Message
 from colonysim.core.records import SECOND_NS
-from colonysim.core.specs import Conditions, FunctionSpec, WorkflowSpec
+from colonysim.core.types import Conditions, FunctionSpec, WorkflowSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import AnySpan, Positive

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from colonysim.core.policies import knows
-from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.types import ZERO_TIME_NS
 from colonysim.core.world import World
 from colonysim.faults.model import kind_of
 from colonysim.scenarios import lint

@@ -17,7 +17,7 @@ from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.operations.users import AddUser
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import DAY_NS, SECOND_NS
-from colonysim.core.specs import Conditions, User
+from colonysim.core.types import Conditions, User
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending

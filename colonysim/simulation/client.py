@@ -26,7 +26,7 @@ from colonysim.core.operations.workflows import CancelProcessGraph, GetProcessGr
 from colonysim.core.protocol import ErrorBody, Message
 from colonysim.core.records import Executor, Process, ProcessState
 from colonysim.core.replies import GraphReply, Statistics
-from colonysim.core.specs import (
+from colonysim.core.types import (
     Attribute,
     Colony,
     Conditions,

@@ -7,7 +7,7 @@ from typing import Final
 from colonysim.core.operations.colonies import AddColony
 from colonysim.core.operations.users import AddUser
 from colonysim.core.settings import STOCK_SERVER_KEY
-from colonysim.core.specs import Colony, User
+from colonysim.core.types import Colony, User
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire.identity import Identity
 

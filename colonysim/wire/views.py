@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from colonysim.core import records, replies, specs
+from colonysim.core import records, replies, types
 from colonysim.core.golang.escapes import escaped
 from colonysim.core.golang.numbers import NO_ITEMS, NO_PAIRS, free, number
 from colonysim.core.golang.times import format_sent_time, format_time, wall_clock
@@ -29,7 +29,7 @@ class Views:
 
     def __init__(self, zone: tzinfo) -> None:
         self.zone = zone
-        self._unset = format_time(specs.ZERO_TIME_NS, zone)
+        self._unset = format_time(types.ZERO_TIME_NS, zone)
 
     def json(self, body: Any) -> bytes:
         """Encode a reply body as JSON, indented and escaped as the reference does it.
@@ -53,7 +53,7 @@ class Views:
 
     def time(self, time_ns: int) -> str:
         """Format a time given in nanoseconds since 1970."""
-        return self._unset if time_ns == specs.ZERO_TIME_NS else format_time(time_ns, self.zone)
+        return self._unset if time_ns == types.ZERO_TIME_NS else format_time(time_ns, self.zone)
 
 
 def _indent(body: Any) -> int:
@@ -86,7 +86,7 @@ def _executor(views: Views, executor: records.Executor) -> Any:
     return shown
 
 
-def _function(views: Views, function: specs.Function) -> Any:
+def _function(views: Views, function: types.Function) -> Any:
     shown: dict[str, Any] = {
         "functionid": function.functionid,
         "executorname": function.executorname,
@@ -106,7 +106,7 @@ def _function(views: Views, function: specs.Function) -> Any:
     return shown
 
 
-def _argument(arg: specs.FunctionArg) -> Any:
+def _argument(arg: types.FunctionArg) -> Any:
     shown: dict[str, Any] = {"name": arg.name, "type": arg.type}
     if arg.description:
         shown["description"] = arg.description
@@ -164,7 +164,7 @@ def _spec_of(process: records.Process) -> dict[str, Any]:
     return _spec(process.spec, process.resources, environment)
 
 
-def _spec(spec: specs.FunctionSpec, resources: records.Resources, environment: dict[str, str]) -> dict[str, Any]:
+def _spec(spec: types.FunctionSpec, resources: records.Resources, environment: dict[str, str]) -> dict[str, Any]:
     shown = {
         "nodename": spec.nodename,
         "funcname": spec.funcname,
@@ -176,7 +176,7 @@ def _spec(spec: specs.FunctionSpec, resources: records.Resources, environment: d
         "maxretries": spec.maxretries,
         "conditions": _conditions(spec.conditions, resources),
         "label": spec.label,
-        "fs": spec.fs or specs.NO_FILESYSTEM,
+        "fs": spec.fs or types.NO_FILESYSTEM,
         "env": free(environment) if environment else NO_PAIRS,
     }
     if spec.channels:
@@ -184,9 +184,9 @@ def _spec(spec: specs.FunctionSpec, resources: records.Resources, environment: d
     return shown
 
 
-def _conditions(conditions: specs.Conditions, resources: records.Resources) -> dict[str, Any]:
+def _conditions(conditions: types.Conditions, resources: records.Resources) -> dict[str, Any]:
     names = conditions.executornames
-    gpu = conditions.gpu or specs.Gpu()
+    gpu = conditions.gpu or types.Gpu()
     shown: dict[str, Any] = {
         "colonyname": conditions.colonyname,
         "executornames": [] if names == ["*"] else names,
@@ -210,7 +210,7 @@ def _conditions(conditions: specs.Conditions, resources: records.Resources) -> d
 # ---------------------------------------------------------------- graphs, crons, generators
 def _graph(views: Views, reply: replies.GraphReply) -> Any:
     graph = reply.graph
-    unset = format_time(specs.ZERO_TIME_NS, UTC)
+    unset = format_time(types.ZERO_TIME_NS, UTC)
     return {
         "processgraphid": graph.graph_id,
         "initiatorid": graph.initiator_id,
@@ -246,7 +246,7 @@ def _node(node: replies.GraphNode) -> Any:
     }
 
 
-def _workflow(workflow: specs.WorkflowSpec) -> dict[str, Any]:
+def _workflow(workflow: types.WorkflowSpec) -> dict[str, Any]:
     """Render a workflow that the server created as a client would have sent it."""
     nodes = [_spec(node, records.NO_RESOURCES, node.env or {}) for node in workflow.functionspecs or ()]
     return {"colonyname": workflow.colonyname, "functionspecs": nodes}
@@ -302,7 +302,7 @@ def _entry(views: Views, entry: records.Entry) -> Any:
     return shown
 
 
-def _file(views: Views, file: specs.FileSpec) -> Any:
+def _file(views: Views, file: types.FileSpec) -> Any:
     return {
         "fileid": file.fileid,
         "colonyname": file.colonyname,
@@ -329,7 +329,7 @@ def _snapshot(views: Views, snapshot: records.Snapshot) -> Any:
     }
 
 
-def _location(views: Views, location: specs.Location) -> Any:
+def _location(views: Views, location: types.Location) -> Any:
     return {
         "locationid": location.locationid,
         "name": location.name,
@@ -340,7 +340,7 @@ def _location(views: Views, location: specs.Location) -> Any:
     }
 
 
-def _metadata(metadata: specs.Metadata) -> dict[str, Any]:
+def _metadata(metadata: types.Metadata) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": metadata.name, "colonyname": metadata.colonyname}
     if metadata.locationname:
         shown["locationname"] = metadata.locationname
@@ -358,7 +358,7 @@ def _metadata(metadata: specs.Metadata) -> dict[str, Any]:
     return shown
 
 
-def _blueprint(views: Views, blueprint: specs.Blueprint) -> Any:
+def _blueprint(views: Views, blueprint: types.Blueprint) -> Any:
     shown: dict[str, Any] = {
         "blueprintid": blueprint.blueprintid,
         "kind": blueprint.kind,
@@ -389,7 +389,7 @@ def _change(views: Views, change: records.BlueprintChange) -> Any:
     return shown
 
 
-def _definition(views: Views, definition: specs.BlueprintDefinition) -> Any:
+def _definition(views: Views, definition: types.BlueprintDefinition) -> Any:
     spec = definition.spec
     names = _given(spec.names, ("kind", "listKind", "singular", "plural"), ("shortNames",))
     shown: dict[str, Any] = {"group": spec.group, "version": spec.version, "names": names, "scope": spec.scope}
@@ -410,7 +410,7 @@ def _given(struct: Any, always: tuple[str, ...], if_given: tuple[str, ...]) -> d
     return shown
 
 
-def _schema(schema: specs.Schema) -> Any:
+def _schema(schema: types.Schema) -> Any:
     shown = _given(schema, (), ("type",))
     if schema.properties:
         shown["properties"] = _properties(schema.properties)
@@ -419,11 +419,11 @@ def _schema(schema: specs.Schema) -> Any:
     return shown
 
 
-def _properties(properties: dict[str, specs.SchemaProperty]) -> Any:
+def _properties(properties: dict[str, types.SchemaProperty]) -> Any:
     return {name: _property(properties[name]) for name in sorted(properties)}
 
 
-def _property(prop: specs.SchemaProperty) -> Any:
+def _property(prop: types.SchemaProperty) -> Any:
     shown = _given(prop, (), ("type", "description"))
     if prop.enum:
         shown["enum"] = free(prop.enum)
@@ -449,15 +449,15 @@ def _nothing(views: Views, body: Empty) -> Raw:
 VIEWS: Final[dict[type, Callable[[Views, Any], Any]]] = {
     Empty: _nothing,
     ErrorBody: _plain,
-    specs.Colony: _plain,
-    specs.User: _plain,
-    specs.Attribute: _plain,
-    specs.Log: _plain,
-    specs.Function: _function,
-    specs.FileSpec: _file,
-    specs.Location: _location,
-    specs.Blueprint: _blueprint,
-    specs.BlueprintDefinition: _definition,
+    types.Colony: _plain,
+    types.User: _plain,
+    types.Attribute: _plain,
+    types.Log: _plain,
+    types.Function: _function,
+    types.FileSpec: _file,
+    types.Location: _location,
+    types.Blueprint: _blueprint,
+    types.BlueprintDefinition: _definition,
     records.Executor: _executor,
     records.Process: _process,
     records.Entry: _entry,
@@ -479,7 +479,7 @@ VIEWS: Final[dict[type, Callable[[Views, Any], Any]]] = {
 _INDENTS: Final[dict[type, int]] = {
     records.Process: 2,
     replies.AssignReply: 2,
-    specs.Blueprint: 2,
-    specs.BlueprintDefinition: 2,
+    types.Blueprint: 2,
+    types.BlueprintDefinition: 2,
     replies.ClusterInfo: 4,
 }

@@ -10,7 +10,7 @@ from colonysim.core.golang import gotypes
 from colonysim.core.golang.gojson import JsonError, Number, Object, scan, to_text
 from colonysim.core.operations.executors import AddExecutor
 from colonysim.core.operations.processes import SubmitFuncSpec
-from colonysim.core.specs import WorkflowSpec
+from colonysim.core.types import WorkflowSpec
 
 
 @pytest.mark.parametrize(

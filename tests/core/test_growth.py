@@ -23,7 +23,7 @@ from colonysim.core.operations.snapshots import CreateSnapshot, GetSnapshot
 from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import Settings
-from colonysim.core.specs import (
+from colonysim.core.types import (
     Attribute,
     Conditions,
     CronSpec,

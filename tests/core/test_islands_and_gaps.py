@@ -6,7 +6,7 @@ from colonysim import AssignedProcess, ColonyClient, ExecutorClient, ProcessStat
 from colonysim.core.operations.colonies import RemoveColony
 from colonysim.core.operations.users import AddUser
 from colonysim.core.records import Process
-from colonysim.core.specs import User
+from colonysim.core.types import User
 from colonysim.simulation.client import GraphHandle
 
 from .conftest import Ask

@@ -11,7 +11,7 @@ from colonysim.core.history import Entry, Transition
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import RemoveAllProcesses
 from colonysim.core.operations.workflows import RemoveProcessGraph
-from colonysim.core.specs import Function
+from colonysim.core.types import Function
 
 from .conftest import Ask
 

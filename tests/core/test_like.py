@@ -13,7 +13,7 @@ from colonysim import ColonyClient, Simulation
 from colonysim.core.like import Like
 from colonysim.core.operations.files import AddFile, GetFileLabels
 from colonysim.core.operations.logs import SearchLogs
-from colonysim.core.specs import FileSpec
+from colonysim.core.types import FileSpec
 from tests.steps import steps
 
 

@@ -15,7 +15,7 @@ from croniter import croniter
 from colonysim import ColonyClient, Simulation
 from colonysim.core.operations.crons import AddCron as AddCronMessage
 from colonysim.core.recurring import CHECK_DELAY_NS
-from colonysim.core.specs import ZERO_TIME_NS, CronSpec
+from colonysim.core.types import ZERO_TIME_NS, CronSpec
 
 from .conftest import Ask
 
@@ -101,7 +101,7 @@ def test_the_zone_of_the_server_decides_when_a_cron_runs() -> None:
     sim = Simulation(mode="manual", timezone="America/New_York", start="2026-03-07T00:00:00Z")
     colony = ColonyClient.create(sim, "c")
     from colonysim.core.operations.crons import AddCron
-    from colonysim.core.specs import CronSpec
+    from colonysim.core.types import CronSpec
 
     colony.user.ask(
         AddCron(

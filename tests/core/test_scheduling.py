@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from colonysim.core.records import CANCELLED, RUNNING, WAITING, Process, Resources
 from colonysim.core.scheduling import Demand, Queues, order_of
-from colonysim.core.specs import Conditions, FunctionSpec
+from colonysim.core.types import Conditions, FunctionSpec
 
 
 def _process(serial: int, **given: object) -> Process:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from colonysim import ColonyClient, ProcessState, Simulation
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.processes import SubmitFuncSpec
-from colonysim.core.specs import Conditions, FunctionSpec
+from colonysim.core.types import Conditions, FunctionSpec
 
 from .conftest import Ask
 

@@ -15,7 +15,7 @@ from colonysim.core.operations.attributes import AddAttribute
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import GetProcess, RemoveProcess, SubmitFuncSpec
 from colonysim.core.operations.workflows import SubmitWorkflow
-from colonysim.core.specs import Attribute, Conditions, FunctionSpec, WorkflowSpec
+from colonysim.core.types import Attribute, Conditions, FunctionSpec, WorkflowSpec
 from colonysim.kernel.calls import _SMALL_AS_ASKED, CALLS_KEPT, CALLS_KEPT_BYTES, LARGE_BYTES
 
 MIB = 2**20

@@ -19,7 +19,7 @@ from colonysim.core.operations.generators import AddGenerator, PackGenerator
 from colonysim.core.policies import PolicyName
 from colonysim.core.records import RUNNING, SUCCESS, WAITING, Cron, Generator, Process
 from colonysim.core.scheduling import Poll, Queues
-from colonysim.core.specs import CronSpec, GeneratorSpec
+from colonysim.core.types import CronSpec, GeneratorSpec
 from colonysim.core.world import World
 
 WORKFLOW = '{"colonyname":"c","functionspecs":[{"nodename":"n","conditions":{"executortype":"t"}}]}'

@@ -224,7 +224,7 @@ def test_a_success_with_a_process_that_is_none(colony: ColonyClient, monkeypatch
 # ---------------------------------------------------------------- crons and generators
 def _cron(colony: ColonyClient, interval_s: int) -> None:
     from colonysim.core.operations.crons import AddCron
-    from colonysim.core.specs import CronSpec
+    from colonysim.core.types import CronSpec
 
     workflow = '{"colonyname":"c","functionspecs":[{"nodename":"n"}]}'
     spec = CronSpec(colonyname="c", name="x", interval=interval_s, workflowspec=workflow)
@@ -267,7 +267,7 @@ def test_a_cron_that_runs_too_early(colony: ColonyClient) -> None:
 
 def _generator(colony: ColonyClient, packs: int) -> None:
     from colonysim.core.operations.generators import AddGenerator, PackGenerator
-    from colonysim.core.specs import GeneratorSpec
+    from colonysim.core.types import GeneratorSpec
 
     workflow = '{"colonyname":"c","functionspecs":[{"nodename":"n"}]}'
     spec = GeneratorSpec(colonyname="c", name="g", trigger=2, timeout=-1, workflowspec=workflow)

@@ -31,7 +31,7 @@ from colonysim.conformance.targets import InProcess
 from colonysim.core import lifecycle, transitions
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.registry import BY_MESSAGE
-from colonysim.core.specs import FunctionSpec
+from colonysim.core.types import FunctionSpec
 from colonysim.core.world import World
 from colonysim.faults.model import (
     AnswerWith,

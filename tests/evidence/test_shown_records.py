@@ -12,7 +12,7 @@ from colonysim import ColonyClient, InvariantViolation, Refused, Simulation
 from colonysim.core import channels, lifecycle, subscriptions
 from colonysim.core.operations.colonies import GetColony
 from colonysim.core.records import SUCCESS, Process
-from colonysim.core.specs import User
+from colonysim.core.types import User
 from colonysim.core.world import World
 from colonysim.evidence.invariants import ServerRaised, TablesUnreadable
 from colonysim.scenarios.runner import run
@@ -375,7 +375,7 @@ def test_a_graph_that_forgets_when_it_began(colony: ColonyClient, monkeypatch: p
 def test_a_child_in_another_place_than_was_asked_for(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     from colonysim.core import graphs
     from colonysim.core.operations.workflows import AddChild
-    from colonysim.core.specs import Conditions, FunctionSpec
+    from colonysim.core.types import Conditions, FunctionSpec
 
     executor = colony.add_executor("t")
     graph = colony.submit_workflow({"a": {"executortype": "t"}, "b": {"executortype": "t", "dependencies": ["a"]}})

@@ -343,7 +343,7 @@ def test_what_falls_due_while_the_server_is_down_happens_when_it_is_back(sim: Si
 
 def test_crons_run_once_after_a_long_absence(sim: Simulation, colony: ColonyClient) -> None:
     from colonysim.core.operations.crons import AddCron
-    from colonysim.core.specs import CronSpec, WorkflowSpec
+    from colonysim.core.types import CronSpec, WorkflowSpec
     from colonysim.simulation.client import function_spec
 
     workflow = WorkflowSpec(colonyname="c", functionspecs=[function_spec("c", "f", nodename="n", executortype="a")])

@@ -27,7 +27,7 @@ from colonysim.core.operations.locations import AddLocation
 from colonysim.core.operations.processes import GetProcesses, SubmitFuncSpec
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.registry import BY_MESSAGE, OPERATIONS
-from colonysim.core.specs import (
+from colonysim.core.types import (
     BlueprintDefinition,
     Conditions,
     DefinitionSpec,

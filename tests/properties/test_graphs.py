@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from colonysim import ColonyClient, Refused, Simulation
 from colonysim.core.operations.workflows import AddChild
-from colonysim.core.specs import ZERO_TIME_NS, Conditions, FunctionSpec
+from colonysim.core.types import ZERO_TIME_NS, Conditions, FunctionSpec
 from colonysim.simulation.client import AssignedProcess, GraphHandle
 
 WAITING, RUNNING, SUCCESS, FAILED, CANCELLED = range(5)

@@ -16,7 +16,7 @@ from colonysim.core.operations.executors import ApproveExecutor, RejectExecutor
 from colonysim.core.operations.generators import AddGenerator, PackGenerator, RemoveGenerator
 from colonysim.core.records import APPROVED, UNREGISTERED
 from colonysim.core.recurring import CHECK_DELAY_NS
-from colonysim.core.specs import ZERO_TIME_NS, CronSpec, GeneratorSpec
+from colonysim.core.types import ZERO_TIME_NS, CronSpec, GeneratorSpec
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000

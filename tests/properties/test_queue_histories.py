@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from colonysim.core.records import CANCELLED, RUNNING, WAITING, Process, Resources
 from colonysim.core.scheduling import Demand, Poll, Pool, Queues
-from colonysim.core.specs import Conditions, FunctionSpec
+from colonysim.core.types import Conditions, FunctionSpec
 
 DAY_NS = 86_400_000_000_000
 Pick = Callable[[int], int]

@@ -16,7 +16,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.golang.gotypes import parse_timestamp
 from colonysim.core.golang.numbers import free, number
 from colonysim.core.golang.times import format_time, wall_clock
-from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.types import ZERO_TIME_NS
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
 SECOND = 10**9

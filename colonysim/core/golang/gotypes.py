@@ -20,7 +20,7 @@ from colonysim.core.golang.civil import Civil, days_in, seconds_of
 from colonysim.core.golang.gojson import JsonError, Number, Object, kind_of, scan
 from colonysim.core.golang.units import MAX_DEPTH, NO_ROOM, TOO_DEEP
 from colonysim.core.protocol import Message
-from colonysim.core.specs import Timestamp, WorkflowSpec
+from colonysim.core.types import Timestamp, WorkflowSpec
 
 _INTEGER: Final = re.compile(r"-?[0-9]+\Z")
 _INT64: Final = range(-(2**63), 2**63)

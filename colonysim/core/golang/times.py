@@ -9,8 +9,8 @@ from typing import Final
 from colonysim.core.errors import Refusal
 from colonysim.core.golang.civil import civil
 from colonysim.core.records import SECOND_NS
-from colonysim.core.specs import Timestamp
 from colonysim.core.storage import to_microseconds
+from colonysim.core.types import Timestamp
 
 YEAR_ERROR: Final = (
     "json: error calling MarshalJSON for type time.Time: Time.MarshalJSON: year outside of range [0,9999]"

@@ -14,7 +14,7 @@ from colonysim.core.records import SECOND_NS
 from colonysim.core.registry import operation, timer
 from colonysim.core.replies import AssignReply, PauseStatus
 from colonysim.core.scheduling import Demand, Poll
-from colonysim.core.specs import Int
+from colonysim.core.types import Int
 from colonysim.core.world import World
 
 LONGEST_TIMEOUT_S = 9_223_372_036  # Quirk: a longer one overflows in nanoseconds and has expired at once

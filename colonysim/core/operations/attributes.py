@@ -10,7 +10,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Message
 from colonysim.core.records import SUCCESS, Process
 from colonysim.core.registry import operation
-from colonysim.core.specs import Attribute
+from colonysim.core.types import Attribute
 from colonysim.core.world import World
 
 

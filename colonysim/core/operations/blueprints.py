@@ -15,7 +15,7 @@ from colonysim.core.lookup import or_null
 from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.records import Process
 from colonysim.core.registry import operation
-from colonysim.core.specs import Blueprint, Int
+from colonysim.core.types import Blueprint, Int
 from colonysim.core.world import World
 
 

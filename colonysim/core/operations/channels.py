@@ -8,7 +8,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.records import Channel, Entry, Process
 from colonysim.core.registry import operation
-from colonysim.core.specs import Int
+from colonysim.core.types import Int
 from colonysim.core.world import World
 
 

@@ -21,7 +21,7 @@ from colonysim.core.records import (
 )
 from colonysim.core.registry import operation
 from colonysim.core.replies import Statistics
-from colonysim.core.specs import Colony
+from colonysim.core.types import Colony
 from colonysim.core.world import World
 
 

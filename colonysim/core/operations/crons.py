@@ -12,7 +12,7 @@ from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.records import Cron
 from colonysim.core.registry import operation
 from colonysim.core.replies import CronReply
-from colonysim.core.specs import CronSpec, Int
+from colonysim.core.types import CronSpec, Int
 from colonysim.core.world import World
 
 

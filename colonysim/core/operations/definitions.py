@@ -9,7 +9,7 @@ from colonysim.core.access import colony_owner, member_or_owner
 from colonysim.core.errors import Refusal
 from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.registry import operation
-from colonysim.core.specs import BlueprintDefinition
+from colonysim.core.types import BlueprintDefinition
 from colonysim.core.world import World
 
 

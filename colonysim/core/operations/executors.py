@@ -14,7 +14,7 @@ from colonysim.core.lookup import or_null
 from colonysim.core.protocol import ECHO, EMPTY, Empty, Message
 from colonysim.core.records import APPROVED, REJECTED, Executor
 from colonysim.core.registry import operation
-from colonysim.core.specs import Allocations, Capabilities, ExecutorSpec
+from colonysim.core.types import Allocations, Capabilities, ExecutorSpec
 from colonysim.core.world import World
 
 

@@ -13,7 +13,7 @@ from colonysim.core.lookup import or_null
 from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.registry import operation
 from colonysim.core.replies import FileData
-from colonysim.core.specs import FileSpec, Timestamp
+from colonysim.core.types import FileSpec, Timestamp
 from colonysim.core.world import World
 
 

@@ -12,7 +12,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.lookup import or_null
 from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.registry import operation
-from colonysim.core.specs import Function
+from colonysim.core.types import Function
 from colonysim.core.world import World
 
 

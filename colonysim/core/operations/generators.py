@@ -13,7 +13,7 @@ from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.records import Generator
 from colonysim.core.registry import operation
 from colonysim.core.replies import GeneratorReply
-from colonysim.core.specs import GeneratorSpec, Int
+from colonysim.core.types import GeneratorSpec, Int
 from colonysim.core.world import World
 
 

@@ -10,7 +10,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.lookup import known_colony, or_null, require_colony
 from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.registry import operation
-from colonysim.core.specs import Location
+from colonysim.core.types import Location
 from colonysim.core.world import World
 
 

@@ -14,7 +14,7 @@ from colonysim.core.lookup import or_null
 from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.records import APPROVED, DAY_NS, Process
 from colonysim.core.registry import operation
-from colonysim.core.specs import Int, Log
+from colonysim.core.types import Int, Log
 from colonysim.core.world import World
 
 MAX_COUNT: Final = 500

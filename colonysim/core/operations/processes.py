@@ -13,7 +13,7 @@ from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.records import CANCELLED, FAILED, RUNNING, SECOND_NS, STATES, SUCCESS, WAITING, Process
 from colonysim.core.registry import operation
 from colonysim.core.scheduling import order_of
-from colonysim.core.specs import FunctionSpec, Int
+from colonysim.core.types import FunctionSpec, Int
 from colonysim.core.world import World
 
 MAX_COUNT: Final = 100

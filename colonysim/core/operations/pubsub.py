@@ -11,7 +11,7 @@ from colonysim.core.events import StreamOver, SubscriptionOver
 from colonysim.core.protocol import PARK, Message, Park, Push, Unblock
 from colonysim.core.records import Process
 from colonysim.core.registry import operation, timer
-from colonysim.core.specs import Int, Int64
+from colonysim.core.types import Int, Int64
 from colonysim.core.world import World
 
 DEFAULT_CHANNEL_TIMEOUT_S: Final = 30

@@ -10,7 +10,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.lookup import known_colony, or_null, require_colony
 from colonysim.core.protocol import ECHO, EMPTY, Empty, Message
 from colonysim.core.registry import operation
-from colonysim.core.specs import User
+from colonysim.core.types import User
 from colonysim.core.world import World
 
 

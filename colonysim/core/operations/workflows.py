@@ -13,7 +13,7 @@ from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.records import RUNNING, STATES, Process, ProcessGraph
 from colonysim.core.registry import operation
 from colonysim.core.replies import GraphReply
-from colonysim.core.specs import FunctionSpec, Int, WorkflowSpec
+from colonysim.core.types import FunctionSpec, Int, WorkflowSpec
 from colonysim.core.world import World
 
 MAX_COUNT: Final = 100

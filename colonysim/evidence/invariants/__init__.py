@@ -17,7 +17,7 @@ from colonysim.core.operations.functions import AddFunction
 from colonysim.core.operations.workflows import AddChild
 from colonysim.core.protocol import Delivery, Request
 from colonysim.core.records import RUNNING, SUCCESS, WAITING, Process
-from colonysim.core.specs import Function
+from colonysim.core.types import Function
 from colonysim.core.world import World
 from colonysim.evidence.invariants.access import Access
 from colonysim.evidence.invariants.agreement import Agreement

@@ -10,8 +10,8 @@ import msgspec
 from colonysim.core.events import Cleanup
 from colonysim.core.history import Assignment, Enrolled, Tried, Unregistered
 from colonysim.core.records import SECOND_NS, UNREGISTERED
-from colonysim.core.specs import ZERO_TIME_NS
 from colonysim.core.storage import unparsable
+from colonysim.core.types import ZERO_TIME_NS
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Ledger

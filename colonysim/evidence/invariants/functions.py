@@ -8,7 +8,7 @@ import msgspec
 
 from colonysim.core.history import Transition
 from colonysim.core.records import RUNNING, SECOND_NS
-from colonysim.core.specs import Function
+from colonysim.core.types import Function
 from colonysim.evidence.invariants.executors import Executors
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger

@@ -12,7 +12,7 @@ from colonysim.core.history import Assignment, Settled, Transition
 from colonysim.core.operations.workflows import AddChild
 from colonysim.core.protocol import Delivery
 from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SUCCESS, WAITING, ProcessGraph, ProcessState
-from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.types import ZERO_TIME_NS
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger
 from colonysim.evidence.invariants.violation import InvariantViolation

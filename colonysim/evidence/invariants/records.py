@@ -18,7 +18,7 @@ from colonysim.core.records import (
     Process,
     ProcessGraph,
 )
-from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.types import ZERO_TIME_NS
 from colonysim.evidence.invariants.executors import Executors
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger

@@ -11,7 +11,7 @@ from colonysim.core.history import CronArmed, CronIdle, CronRan, Fired, Gone, Pa
 from colonysim.core.protocol import Delivery
 from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, Cron, Generator
 from colonysim.core.recurring import CHECK_DELAY_NS
-from colonysim.core.specs import ZERO_TIME_NS
+from colonysim.core.types import ZERO_TIME_NS
 from colonysim.evidence.invariants.deadlines import Deadline, Deadlines
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Ledger
