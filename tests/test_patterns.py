@@ -30,10 +30,9 @@ _SEARCHES = r"\b{name}\.(search|sub|subn|split|findall|finditer)\("
 ANY_WAY = {
     "scenarios.scenario._COPY": "steps back over the first repeat once, and looks at nine digits each time",
     "experiments.shrinker._COPY": "steps back over the first repeat once, and digits end at the next hyphen",
-    "scenarios.files._UNKNOWN": "matched at the beginning alone, and steps back over its one repeat once",
-    "scenarios.files._MISSING": "matched at the beginning alone, and steps back over its one repeat once",
-    "scenarios.files._NO_KIND": "matched at the beginning alone, and steps back over its one repeat once",
-    "scenarios.files._AT": "msgspec's texts end with the mark that it needs, so the first place fits",
+    "core.values._AT": "msgspec's texts end with the mark that it needs, so the first place fits",
+    "core.values._LIMIT": "searches msgspec's own words, in which no value of the caller's stands",
+    "core.values._TYPES": "searches msgspec's own words, in which no value of the caller's stands",
     "core.golang.units._STRING": "nothing behind its first character can fail, so it never steps back",
     "web.http1._ABSOLUTE": "the scheme and the host end at characters that they cannot hold; the rest takes all",
 }

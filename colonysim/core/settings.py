@@ -73,10 +73,10 @@ class Settings(Value, frozen=True, kw_only=True):
         for name in ("build_version", "build_time"):
             if not getattr(self, name).isprintable():
                 raise self.refused(name, "must be printable text")
-        if not re.fullmatch(r"[0-9a-fA-F]{64}", self.server_key):
+        if not _KEY.fullmatch(self.server_key):
             raise BadValue("server_key must be a private key of 64 hex digits", ("server_key",), named=1)
         if not 0 < int(self.server_key, 16) < _GROUP_ORDER:
-            text = f"server_key is no private key of secp256k1: take one from 1 to {_GROUP_ORDER - 1:x}"
+            text = f"server_key is not a private key of secp256k1: use one from 1 to {_GROUP_ORDER - 1:x}"
             raise BadValue(text, ("server_key",), named=1)
 
     @classmethod

@@ -292,11 +292,11 @@ def test_a_generator_that_sleeps(colony: ColonyClient) -> None:
 
 
 def test_a_generator_that_fires_too_much(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from colonysim.core import trace
+    from colonysim.core import history
 
     _generator(colony, 2)
     (generator,) = colony.sim.world.generators.values()
-    colony.sim.world.note(trace.Fired(colony.sim.world.now_ns, generator.generator_id, 3, ""))
+    colony.sim.world.note(history.Fired(colony.sim.world.now_ns, generator.generator_id, 3, ""))
     _expect("started a workflow with 3 arguments of 2", lambda: colony.submit("f"), colony.sim)
 
 

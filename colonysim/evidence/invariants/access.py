@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -43,7 +42,7 @@ _CHANGES_ROLES: Final = frozenset({
 _GIVES_UP_OWN: Final = frozenset({"changeuseridmsg", "changeexecutoridmsg", "changecolonyidmsg", "changeserveridmsg"})
 """After these the caller may no longer have the role by which it was served."""
 _DENIED: Final = "Access denied, "
-_NAMED: Final = re.compile(r"Colony with name <(.*)>$", re.DOTALL)
+_NAMED: Final = "Colony with name <"
 
 
 class Access(Invariant):
@@ -87,8 +86,8 @@ class Access(Invariant):
         if answer.status != 403:
             raise InvariantViolation(f"{name} of {request.caller_id} was denied access with {answer.status}, not 403")
         text = answer.body.message
-        named = _NAMED.search(text)
-        colony = named[1] if named is not None else self._colony_of(request.message)
+        _, named, rest = text.partition(_NAMED)
+        colony = rest[:-1] if named and rest.endswith(">") else self._colony_of(request.message)
         if self.world.odd_names or (colony is None and name not in _SERVER_OWNER):
             return
         if self._may(request.caller_id, name, colony):
