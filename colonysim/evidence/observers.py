@@ -1,4 +1,4 @@
-"""What looks at each step of a simulation: the journal, the invariants, and what users have added."""
+"""What looks at each step of a simulation: the journal, the invariants, and what others have added."""
 
 from __future__ import annotations
 

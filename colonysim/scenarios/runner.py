@@ -122,7 +122,7 @@ class Run:
             journal_errors=journal_errors,
         )
         self.metrics = Metrics(self.sim.world)
-        self.sim.observe(self.metrics.read)
+        self.sim.observers.observe(self.metrics.read)
         try:
             self.colony = ColonyClient.create(self.sim, scenario.colony)
         except Refused as refused:

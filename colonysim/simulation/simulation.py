@@ -43,8 +43,12 @@ if TYPE_CHECKING:
 class Simulation:
     """A Colonies server in memory, with a clock.
 
+    `faults` adds and removes faults (see colonysim.faults). The other parts are for plumbing: `kernel` (requests, time,
+    connections), `driver` (moves time for those who wait) and `observers` (invariants, and what else looks on).
+
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`, as virtual seconds a real second.
-    Further keywords are fields of Settings, such as `seed` and `start`. `invariants` says whether the server's rules
+    `settings` are those of the server; further keywords (`overrides`) are fields of Settings that differ from it, such
+    as `seed` and `start`. `invariants` says whether the server's rules
     are checked after each step. `journal` keeps the history, in memory or, if it is a path, in that file, and
     `journal_errors` says what happens when the file cannot be written any more. `threshold_s` is how many seconds of
     real time clients outside of this process must be silent before they count as waiting.
@@ -125,8 +129,8 @@ class Simulation:
     def call(self, caller_id: str, message: Message, *, has_nul: bool | None = None) -> Answer:
         """Ask the server under an identity, and wait for the answer in virtual time.
 
-        `caller_id` is the id that a signature would prove, 64 hexadecimal digits. `has_nul` is for messages that
-        have been read from bytes: whether the message may hold U+0000.
+        `caller_id` is the id that a signature would prove, 64 hexadecimal digits, and `message` the request. `has_nul`
+        is for messages that have been read from bytes: whether the message may hold U+0000.
         Errors: TypeError and ValueError for what no client could send; Stuck, InvariantViolation, JournalFailed.
         """
         if has_nul is None and (type(caller_id) is not str or self._vouched.get(caller_id) is not message):
@@ -145,7 +149,8 @@ class Simulation:
     def begin(self, caller_id: str, message: Message, *, has_nul: bool | None = None, outside: bool = False) -> Pending:
         """Ask the server as `call` does, and return at once: the request, with `answer` set if it is there already.
 
-        `outside` says that the client is not in this process: the answer, too, counts as a sign of life of it.
+        `caller_id`, `message` and `has_nul` are as for `call`. `outside` says that the client is not in this process:
+        its requests and their answers count as signs of life of it.
         Errors: as `call`, but for Stuck.
         """
         if has_nul is None:
@@ -161,7 +166,7 @@ class Simulation:
         return pending
 
     def wait(self, pending: Pending) -> Answer:
-        """Wait for the answer to a request that `begin` returned; time moves on while everybody waits.
+        """Wait for the answer to `pending`, a request that `begin` returned; time moves on while everybody waits.
 
         Errors: Stuck where no answer can ever come; InvariantViolation.
         """
@@ -175,7 +180,7 @@ class Simulation:
         return pending.answer
 
     def abandon(self, pending: Pending) -> None:
-        """Hang up: a request that waits at the server gives its place free, and its answer has status 0."""
+        """Hang up on `pending`: a request that waits at the server gives its place free; its answer has status 0."""
         with self.kernel.lock:
             self.kernel.abandon(pending)
 
@@ -188,7 +193,7 @@ class Simulation:
         until: Callable[[], bool] | None = None,
         settle: bool = True,
     ) -> None:
-        """Move time: by seconds, to a time, or until something is true (looked at after each event).
+        """Move time: by `seconds`, to the time `to`, or until `until` is true, which is looked at after each event.
 
         Everything that falls due on the way happens at its time. Whoever gets an answer by that may act
         before time moves on, unless `settle` is False. `to` is a datetime with a zone, or a text as RFC 3339 has it.
@@ -236,7 +241,7 @@ class Simulation:
             return self.kernel.due()
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
-        """Go on in another mode (see Mode), or at another rate in virtual seconds a real second.
+        """Go on in another `mode` (see Mode), or at another `rate` in virtual seconds a real second.
 
         Errors: ValueError for a mode or a rate that makes no sense, and for real time beside programs.
         """
@@ -254,9 +259,9 @@ class Simulation:
 
     @contextmanager
     def actor(self, name: str) -> Iterator[Actor]:
-        """Register a named actor in this thread: time does not move on by itself while it acts.
+        """Register a named actor in this thread: in mode `auto` time does not move on until the end of the `with`.
 
-        Errors: ValueError for a name in use.
+        Errors: ValueError where `name` is in use.
         """
         kernel = self.kernel
         with kernel.lock:
@@ -279,11 +284,12 @@ class Simulation:
         restart_after_s: float | None = None,
         starts_after_s: float = 0.0,
     ) -> Program:
-        """Have ordinary blocking code act in this simulation, in lock-step with all others and in virtual time.
+        """Have ordinary blocking code act in lock-step with all other programs and in virtual time.
 
-        It first acts in `run`, or `starts_after_s` seconds later. `forever`: `run` does not wait for its end.
-        `restart_after_s`: when it ends with an error it is started anew after so many seconds, as a supervisor would;
-        otherwise `run` raises ProgramFailed. `executor_type` is for faults that name one.
+        `fn` is called with `args`, in `run` or `starts_after_s` seconds later. `name` is the function's own if none is
+        given. `forever`: `run` does not wait for its end. `restart_after_s`: when it ends with an error it is started
+        anew after so many seconds, as a supervisor would; otherwise `run` raises ProgramFailed. `executor_type` is for
+        faults that name one.
         Errors: ValueError for a name that is taken, or while the clock follows real time.
         """
         clock = self.kernel.clock
@@ -307,7 +313,7 @@ class Simulation:
         )
 
     def run(self, for_s: float | None = None, *, until: Callable[[], bool] | None = None) -> None:
-        """Let programs act and time go on: for so many seconds, until something is true, or until all have ended.
+        """Let programs act and time go on: for `for_s` seconds, until `until` is true, or until all have ended.
 
         Errors: ProgramFailed with the name and stack of a program, Stuck where nothing can happen any more or a
         program is blocked by something real, InvariantViolation, ValueError where there is nothing to wait for.
@@ -345,7 +351,7 @@ class Simulation:
             return snapshots.freeze(self.kernel.world)
 
     def restore(self, snapshot: bytes) -> None:
-        """Go back to a snapshot; whoever waits loses the connection.
+        """Go back to `snapshot`, bytes that `snapshot()` returned; whoever waits loses the connection.
 
         Errors: BadSnapshot for bytes that are none; ValueError while there are programs.
         """
@@ -368,7 +374,7 @@ class Simulation:
                 self.journal.marked(kernel.world.now_ns)
 
     def reset(self, seed: int | None = None) -> None:
-        """Go back to the state after start-up, or to what `mark_initial` marked, if given with another seed.
+        """Go back to the state after start-up, or to what `mark_initial` marked, with another `seed` if one is given.
 
         Whoever waits loses the connection, and clients outside are forgotten. The clock goes on in its mode.
         Errors: ValueError for what is no seed, and while there are programs.
@@ -407,13 +413,6 @@ class Simulation:
         return other
 
     # ------------------------------------------------------------ evidence
-    def observe(self, observer: Callable[[list[Entry]], None]) -> None:
-        """Call `observer` after each step with what it changed in the server, until the next `reset` or `restore`.
-
-        It is called while the simulation is locked, and must not ask anything of the simulation.
-        """
-        self.observers.observe(observer)
-
     def check(self) -> None:
         """Raise the first problem that has come up in any thread, and compare the server with the invariants' books.
 
@@ -428,14 +427,14 @@ class Simulation:
             return self.kernel.why()
 
     def why_not(self, process_id: str) -> WhyNot:
-        """Why a process is not assigned: all that stands in its way, and its state, `unknown` for an unknown id."""
+        """Why the process `process_id` is not assigned: its state (`unknown` for no such id) and what is in its way."""
         from colonysim.evidence import why_not
 
         with self.kernel.lock:
             return why_not.why_not(self.kernel.world, process_id)
 
     def story(self, process_id: str) -> str:
-        """The life of a process in lines; it is kept only where invariants are checked."""
+        """The life of the process `process_id` in lines; it is kept only where invariants are checked."""
         with self.kernel.lock:
             return self.observers.story(process_id)
 

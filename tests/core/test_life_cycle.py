@@ -26,7 +26,7 @@ def causes(sim: Simulation) -> list[str]:
     def note(entries: list[Entry]) -> None:
         found.extend(entry.cause for entry in entries if isinstance(entry, Transition))
 
-    sim.observe(note)
+    sim.observers.observe(note)
     return found
 
 
@@ -177,7 +177,7 @@ def test_who_stands_first_in_the_queue_is_failed_first(sim: Simulation, colony: 
     def note(entries: list[Entry]) -> None:
         failed.extend(each.process_id for each in entries if isinstance(each, Transition) and each.new == 3)
 
-    sim.observe(note)
+    sim.observers.observe(note)
     low, high = (colony.submit("f", executortype="t", maxwaittime=1, priority=priority) for priority in (0, 5))
     sim.advance(3)
     assert failed == [high.id, low.id]

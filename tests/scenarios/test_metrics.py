@@ -17,7 +17,7 @@ class Lab:
     def __init__(self, **settings: Any) -> None:
         self.sim = Simulation(mode="manual", **settings)
         self.metrics = Metrics(self.sim.world)
-        self.sim.observe(self.metrics.read)
+        self.sim.observers.observe(self.metrics.read)
         self.colony = ColonyClient.create(self.sim, "c")
         self.executor: ExecutorClient = self.colony.add_executor("cli")
 

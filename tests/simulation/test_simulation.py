@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -407,3 +408,22 @@ def test_looking_at_why_changes_nothing() -> None:
     before = sim.snapshot()
     assert "nothing is due, ever" in sim.why()
     assert sim.snapshot() == before
+
+
+# ---------------------------------------------------------------- what users see of it
+def test_a_simulation_shows_at_most_thirty_names_and_explains_each(sim: Simulation) -> None:
+    """Whatever else there is to do with a simulation is done with its parts."""
+    names = [name for name in {*dir(Simulation), *vars(sim)} if not name.startswith("_")]
+    assert len(names) <= 30, sorted(names)
+    for name in names:
+        if name in vars(sim):
+            assert f"`{name}`" in (Simulation.__doc__ or ""), f"the docstring of Simulation does not explain {name}"
+        else:
+            assert getattr(Simulation, name).__doc__, f"Simulation.{name} has no docstring"
+
+
+def test_each_parameter_of_a_simulations_methods_is_explained() -> None:
+    methods = {name: one for name, one in inspect.getmembers(Simulation, inspect.isfunction) if name[0] != "_"}
+    for name, method in {"": Simulation, **methods}.items():
+        for parameter in inspect.signature(method).parameters:
+            assert parameter in ("self", "args") or f"`{parameter}`" in (method.__doc__ or ""), (name, parameter)
