@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from colonysim.core.records import SECOND_NS
 from colonysim.faults.injector import Faults
@@ -13,7 +13,8 @@ from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending, Waiter
 from colonysim.programs import stdlib_patches
-from colonysim.programs.host import Bell, Crashed, ProgramActor
+from colonysim.programs.host import Bell, Crashed, ProgramActor, ProgramFailed
+from colonysim.programs.turns import Turns, refuse_to_wait
 
 _READS_AT_ONCE: Final = 10_000
 """So often may a program read the clock without doing anything else before that takes time."""
@@ -24,28 +25,6 @@ _LAST_WORDS: Final = 100
 """So often is a dead program told that it is dead; one that goes on all the same is left standing."""
 
 
-class Company(Protocol):
-    """All programs of a simulation, and whose turn it is: see Programs."""
-
-    kernel: Kernel
-    faults: Faults
-    ready: list[Program]
-    acting: Program | None
-    failures: list[BaseException]
-
-    def somebody_first(self) -> bool: ...
-
-    def hand_over(self, program: Program) -> None: ...
-
-    def plan_restart(self, program: Program, after_s: float) -> None: ...
-
-    def bury(self, program: Program, state: str, error: BaseException | None = None) -> None: ...
-
-    def end(self, program: Program, state: str, error: BaseException | None) -> None: ...
-
-    def leave(self, program: Program) -> None: ...
-
-
 class Program:
     """Code that runs as an actor. `state` is one of waiting, running, over, failed and crashed.
 
@@ -53,9 +32,10 @@ class Program:
     counts its requests and sleeps.
     """
 
-    def __init__(self, programs: Company, name: str, code: Callable[[], Any]) -> None:
-        self.programs = programs
-        self._kernel, self._faults = programs.kernel, programs.faults
+    def __init__(self, kernel: Kernel, faults: Faults, turns: Turns, name: str, code: Callable[[], Any]) -> None:
+        self._kernel = kernel
+        self._faults = faults
+        self._turns = turns
         self.name = name
         self.code = code
         self.executor_type = ""
@@ -67,6 +47,8 @@ class Program:
         self.error: BaseException | None = None
         self.gate = threading.Lock()
         self.ready = False
+        self.restart_timer = 0  # of its next life, if that has been planned
+        self.thread: threading.Thread | None = None
         self.bell: Any = Bell(self.make_ready)
         self.begin_life()
 
@@ -84,7 +66,7 @@ class Program:
         self.sockets: list[Connection] = []
         self.reads = self.steps = 0
         self.steps_at_ns = -1
-        self.thread: threading.Thread | None = None
+        self.thread = None
         seed = self._kernel.world.settings.seed
         self.random = randomness.source(seed, f"program/{self.name}/{self.lives}")
 
@@ -117,13 +99,13 @@ class Program:
         if self.steps > _STEPS_AT_ONCE:
             self.steps = 0
             text = f"program {self.name!r} has taken {_STEPS_AT_ONCE} steps without time moving: let it sleep"
-            self.programs.failures.append(Stuck(text))
+            self._turns.failures.append(Stuck(text))
         if self._faults.watches_steps:
             with kernel.lock:
                 self._faults.step(self.name)
             if self.doomed:
                 self._remind()
-        if self.paused_until_ns > now_ns or self.programs.somebody_first():
+        if self.paused_until_ns > now_ns or self._turns.somebody_first():
             self.waits_for, self.since_ns = "its turn", now_ns
             with kernel.lock:
                 self.make_ready()
@@ -178,7 +160,7 @@ class Program:
 
     def _rest(self) -> None:
         """Hand over, and come back when it is this program's turn again."""
-        self.programs.hand_over(self)
+        self._turns.hand_over(self)
         self.waits_for = ""
         if self.doomed:
             self._remind()
@@ -187,7 +169,7 @@ class Program:
         self.told_so += 1
         if self.told_so > _LAST_WORDS:  # it swallows everything: its thread stands still for good
             gate = self.gate  # the next life has another one
-            self.programs.leave(self)
+            self._end("crashed", None)  # it is left standing
             gate.acquire()
         raise Crashed(f"program {self.name!r} has crashed")
 
@@ -202,7 +184,7 @@ class Program:
             self.pause_timer = kernel.timetable.add(self.paused_until_ns, self.resume, f"{self.name} goes on")
             return
         self.ready = True
-        self.programs.ready.append(self)
+        self._turns.ready.append(self)
 
     def pause(self, until_ns: int) -> None:
         """It stands still until then, wherever it is."""
@@ -211,7 +193,7 @@ class Program:
         self.paused_until_ns = max(self.paused_until_ns, until_ns)
         if self.ready:
             self.ready = False
-            self.programs.ready.remove(self)
+            self._turns.ready.remove(self)
             self.make_ready()
         elif self.pause_timer:
             self.make_ready()  # it would have gone on when the pause before ends
@@ -238,15 +220,43 @@ class Program:
             if not connection.closed:
                 kernel.connections.lose(connection)
         if self.thread is None:
-            self.programs.bury(self, "crashed")
-        elif self.programs.acting is not self:
+            self._bury("crashed")
+        elif self._turns.acting is not self:
             self.make_ready()
         if restart_after_s is not None:
-            self.programs.plan_restart(self, restart_after_s)
+            self.plan_restart(restart_after_s)
+
+    def plan_restart(self, after_s: float) -> None:
+        """Start it, for the first time or anew, after so many seconds, unless that has been planned already."""
+        self._turns.lives += 1
+        if not self.restart_timer:
+            due_ns = self._kernel.world.now_ns + round(after_s * SECOND_NS)
+            self.restart_timer = self._kernel.timetable.add(due_ns, self._restart, f"{self.name} starts")
+
+    def _restart(self) -> None:
+        self.restart_timer = 0
+        if self.thread is not None and not self.over:  # it has crashed, and does not know yet
+            self.comes_back = True
+            return
+        if self.over:
+            self.state = "waiting"
+            self.error = None
+            self.begin_life()
+        self.begin()
+
+    def _bury(self, state: str, error: BaseException | None = None) -> None:
+        """Its life has come to its end."""
+        self.state, self.error = state, error
+        self._turns.lives += 1
+        if self.ready:
+            self.ready = False
+            self._turns.ready.remove(self)
 
     # ------------------------------------------------------------ its thread
     def begin(self) -> None:
         """Give it a thread and its first turn. Under the lock."""
+        self._kernel.observer.note({"program": self.name, "does": "starts", "life": self.lives})
+        self._turns.lives += 1
         self.gate = threading.Lock()
         self.gate.acquire()
         self.thread = threading.Thread(target=self._live, args=(self.lives,), daemon=True)
@@ -259,7 +269,7 @@ class Program:
         self.gate.acquire()
         self._kernel.actors.adopt(ProgramActor(self.name, program=self, step=self.step))
         self.waits_for = ""
-        self.programs.acting = stdlib_patches.here.inhabitant = self
+        self._turns.acting = stdlib_patches.here.inhabitant = self
         state, error = "over", None
         try:
             if not self.doomed:
@@ -272,10 +282,21 @@ class Program:
         if self.doomed:
             state, error = "crashed", None
         if life == self.lives and not self.over:
-            self.programs.end(self, state, error)
+            self._end(state, error)
 
-
-def refuse_to_wait() -> None:
-    """Errors: ValueError in a condition that a run ends with, in whatever thread it is looked at."""
-    if stdlib_patches.here.looking:
-        raise ValueError("a condition that time goes on until must not wait: let it ask only what is answered at once")
+    def _end(self, state: str, error: BaseException | None) -> None:
+        """Its code has ended, in its own thread, which has nothing more to do than to hand over."""
+        kernel, turns = self._kernel, self._turns
+        turns.acting = None
+        with kernel.lock:
+            self._bury(state, error)
+            if state != "crashed":
+                does = "fails" if error else "ends"
+                kernel.observer.note({"program": self.name, "does": does, "error": repr(error)})
+            if error is not None and self.restart_after_s is not None:
+                self.plan_restart(self.restart_after_s)
+            elif error is not None:
+                turns.failures.append(ProgramFailed(self.name, error))
+            if self.comes_back:
+                self.plan_restart(0)
+        turns.hand_on()

@@ -18,7 +18,6 @@ from datetime import datetime, timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from colonysim.core.history import Entry
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.settings import Settings, check_seed
 from colonysim.core.world import World

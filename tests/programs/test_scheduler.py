@@ -28,7 +28,7 @@ from colonysim.faults.model import ClockSkew, Crash, LoseReply, Match, Pause, Sl
 from colonysim.kernel import actors
 from colonysim.kernel.pending import Waiter
 from colonysim.programs import program as program_module
-from colonysim.programs import scheduler as programs_module
+from colonysim.programs import turns as turns_module
 from colonysim.programs.host import place, stack
 from colonysim.programs.scheduler import Programs
 from colonysim.simulation.client import ExecutorClient
@@ -672,7 +672,7 @@ def test_all_programs_can_be_stopped_after_several_have_failed(sim: Simulation) 
 
 
 def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.2)
+    monkeypatch.setattr(turns_module, "STUCK_AFTER_S", 0.2)
     lock = threading.Lock()
     lock.acquire()
 
@@ -691,7 +691,7 @@ def test_a_program_blocked_by_something_real_is_told(sim: Simulation, monkeypatc
 
 
 def test_a_program_that_polls_something_real_is_told(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.5)
+    monkeypatch.setattr(turns_module, "STUCK_AFTER_S", 0.5)
     event = threading.Event()
 
     def poll() -> None:
@@ -747,7 +747,7 @@ def test_a_child_process_is_no_program(sim: Simulation) -> None:
 
 
 def test_a_program_that_computes_is_not_stuck(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs_module, "STUCK_AFTER_S", 0.1)
+    monkeypatch.setattr(turns_module, "STUCK_AFTER_S", 0.1)
 
     def compute() -> None:
         begun_ns = time.thread_time_ns()
