@@ -95,7 +95,8 @@ def _depths(metrics: Metrics, bins: Bins) -> dict[str, list[Any]]:
     for at_ns, new_depth, new_run in zip(metrics.depth_at_ns, metrics.depth, metrics.running, strict=True):
         if at_ns > last_ns:
             go_on(at_ns)
-        depth, run = new_depth, new_run
+        depth, run, place = new_depth, new_run, bins.place(at_ns)
+        most[place], running[place] = max(most[place], depth), max(running[place], run)  # also what lasts no time
     go_on(bins.start_ns + bins.count * bins.width_ns)
     return {
         "depth_max": most,
