@@ -61,10 +61,18 @@ def fault_counts(scenario: Scenario, counts: dict[str, int]) -> tuple[FaultCount
 
 def tested_nothing(seen: Evidence) -> str:
     """Why a run has tested nothing at all, "" where it has tested something."""
-    if seen.metrics.gauges.submitted or any(program.has_run for program in seen.cast.programs.values()):
+    if any(program.has_run for program in seen.cast.programs.values()):
         return ""
+    if seen.metrics.gauges.submitted:
+        return "" if seen.metrics.executors else _nobody_worked(seen)
     why = "; ".join(one.text for one in _workloads(seen)) or "there is no workload, program or cron that does"
     return f"nothing was tested: no process was submitted ({why})"
+
+
+def _nobody_worked(seen: Evidence) -> str:
+    """Why no executor ever got a process, in a run in which some were submitted."""
+    why = "; ".join(one.text for one in _executors(seen)) or "there are no executors"
+    return f"nothing was tested: no executor ever got a process ({why})"
 
 
 def find(seen: Evidence, broken_off: bool) -> tuple[RunWarning, ...]:

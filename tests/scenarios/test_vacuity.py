@@ -30,7 +30,7 @@ from colonysim.faults.model import (
     When,
 )
 from colonysim.faults.triggers import After
-from colonysim.scenarios.arrivals import At, Every, Once
+from colonysim.scenarios.arrivals import At, Every, Once, Poisson
 from colonysim.scenarios.checks import Each, Eventually, LeadsTo, Probe
 from colonysim.scenarios.executors import ExecutorGroup
 from colonysim.scenarios.lint import lint
@@ -423,3 +423,21 @@ def test_a_partition_counts_what_it_takes_and_not_its_beginning() -> None:
     assert run(scenario).faults[0].count >= 1
     nobody = replace(FINE, faults=(Partition(actors="w", for_s=5, times=Times(at_s=101)),))  # between two submissions
     assert run(nobody).faults[0].count == 0
+
+
+@pytest.mark.parametrize(
+    ("executors", "faults", "why"),
+    [
+        ((), (), "there are no executors"),
+        ((ExecutorGroup(name="x", type="gpu"),), (), "no process asked for executors of type 'gpu'"),
+        ((ExecutorGroup(name="x", starts=9e8),), (), "executor 'x' never asked for work"),
+        ((ExecutorGroup(name="x"),), (Crash(times=Times(at_s=0), pick=None),), "executors 'x' never got a process"),
+    ],
+)
+def test_a_run_in_which_no_executor_ever_gets_a_process_is_not_green(executors: Any, faults: Any, why: str) -> None:
+    impatient = Workload(name="w", arrivals=Poisson(100), count=3, mix=(Submission(maxwaittime=10),))
+    result = run(Scenario(phases=Phases(storm_s=600), executors=executors, faults=faults, workload=(impatient,)))
+    assert not result.ok
+    (failure,) = result.failures
+    assert failure.text.startswith("nothing was tested: no executor ever got a process (")
+    assert why in failure.text
