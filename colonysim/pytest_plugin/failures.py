@@ -1,4 +1,4 @@
-"""What is told of a failed test: its seed, how to repeat it, what happened last, and the files that are kept."""
+"""The report of a failed test: its seed, the command that repeats it, the last events, and the files kept."""
 
 from __future__ import annotations
 
@@ -13,29 +13,35 @@ from colonysim.evidence.replay import show_line
 from colonysim.simulation.simulation import Simulation
 
 EVENTS: Final = 20
-STORIES: Final = 3  # told in the report; the file has more
-STORIES_KEPT: Final = 1000
+TIMELINES_SHOWN: Final = 3  # in the report; the file has more
+TIMELINES_KEPT: Final = 1000
 _WIDTH: Final = 200
 
 
 def command(node_id: str, seed: int, one_of_many: bool = False) -> str:
-    """What repeats a test; one of many by an option keeps its name only where the option is given again."""
+    """Return the command that repeats a test.
+
+    `one_of_many`: the option --colonysim-seeds made this test. Its name has a suffix that exists only with that option.
+    """
     return f"pytest {shlex.quote(node_id)} --colonysim-seed={seed}" + (" --colonysim-seeds=1" if one_of_many else "")
 
 
-def told(repeat: str, node_id: str, simulations: list[Simulation], folder: Path | None) -> Iterator[str]:
-    """The lines of the report. `repeat` is the command that repeats the test."""
+def report(repeat: str, node_id: str, simulations: list[Simulation], folder: Path | None) -> Iterator[str]:
+    """Yield the lines of the report, and write the files into `folder` if there is one.
+
+    `repeat` is the command that repeats the test.
+    """
     for number, simulation in enumerate(simulations, 1):
         if len(simulations) > 1:
             yield f"simulation {number} of {len(simulations)}"
         yield f"seed {simulation.settings.seed}; repeat with: {repeat}"
-        yield f"virtual time {simulation.now:%Y-%m-%d %H:%M:%S.%f} UTC, {len(simulation.calls)} calls; what came last:"
+        yield f"virtual time {simulation.now:%Y-%m-%d %H:%M:%S.%f} UTC, {len(simulation.calls)} calls; last events:"
         yield from (f"  {line[:_WIDTH]}" for line in _events(simulation))
         unfinished = _unfinished(simulation)
         if unfinished:
-            yield f"{len(unfinished)} processes have not come to their end:"
-            for process_id in unfinished[:STORIES]:
-                yield from _life(simulation, process_id)
+            yield f"{len(unfinished)} {'process' if len(unfinished) == 1 else 'processes'} unfinished:"
+            for process_id in unfinished[:TIMELINES_SHOWN]:
+                yield from _timeline(simulation, process_id)
     if folder is not None:
         yield from _keep(folder_of(folder, node_id), simulations)
 
@@ -53,11 +59,11 @@ def _events(simulation: Simulation) -> list[str]:
 def _unfinished(simulation: Simulation) -> list[str]:
     with simulation.kernel.locked() as world:
         states = (tables[state] for tables in world.by_state.values() for state in (RUNNING, WAITING))
-        return list(islice((process_id for table in states for process_id in table), STORIES_KEPT))
+        return list(islice((process_id for table in states for process_id in table), TIMELINES_KEPT))
 
 
-def _life(simulation: Simulation, process_id: str) -> Iterator[str]:
-    """The story of a process, and why it goes no further."""
+def _timeline(simulation: Simulation, process_id: str) -> Iterator[str]:
+    """Yield the timeline of a process, and the reasons why it is unfinished."""
     yield f"  process {process_id}"
     yield from (f"  {line}" for line in simulation.story(process_id).splitlines())
     yield from (f"    {text}" for text in simulation.why_not(process_id).texts)
@@ -65,12 +71,12 @@ def _life(simulation: Simulation, process_id: str) -> Iterator[str]:
 
 # ---------------------------------------------------------------- files
 def folder_of(folder: Path, node_id: str) -> Path:
-    """Where the files of one test are kept."""
+    """Return the folder for the files of one test."""
     return folder / "".join(char if char.isalnum() or char in "-_." else "_" for char in node_id)
 
 
 def journal_in(folder: Path, number: int) -> Path:
-    """The journal of a test's simulation, the first one being 0."""
+    """Return the path of the journal of a test's simulation; the first simulation has number 0."""
     return folder / ("journal.jsonl" if number == 0 else f"journal-{number + 1}.jsonl")
 
 
@@ -80,27 +86,32 @@ def _keep(folder: Path, simulations: list[Simulation]) -> Iterator[str]:
         if simulation.journal is not None:
             path = journal_in(folder, number)
             simulation.journal.save(path)
-            yield f"history written to {path}; replay it with: colonysim replay {shlex.quote(str(path))}"
-    stories = [line for each in simulations for i in _unfinished(each) for line in _life(each, i)]
-    if stories:
+            yield f"journal written to {path}; replay it with: colonysim replay {shlex.quote(str(path))}"
+    timelines = [line for each in simulations for i in _unfinished(each) for line in _timeline(each, i)]
+    if timelines:
         path = folder / "stories.txt"
-        path.write_text("\n".join((*stories, "")), encoding="utf-8")
-        yield f"stories of what has not come to its end written to {path}"
+        path.write_text("\n".join((*timelines, "")), encoding="utf-8")
+        yield f"timelines of unfinished processes written to {path}"
 
 
-# ---------------------------------------------------------------- against a record
+# ---------------------------------------------------------------- against a recorded journal
 def difference(recorded: Path, simulation: Simulation) -> str | None:
-    """Where the history of a simulation parts from a recorded one; None where both are the same."""
+    """Describe the first difference between a simulation's journal and a recorded one; None if there is none."""
     if simulation.journal is None:
-        return "it cannot be compared with a record: it has journal=False"
+        return "the simulation keeps no journal (journal=False)"
     return first_difference(recorded.read_bytes().split(b"\n")[1:-1], simulation.journal.lines, "recorded", "now")
 
 
 def first_difference(first: list[bytes], second: list[bytes], one: str, other: str) -> str | None:
-    """The first line in which two histories differ; None where they are the same."""
-    for number, (was, came) in enumerate(zip(first, second, strict=False), 2):
-        if was != came:
-            return f"line {number} of the history was\n  {one}: {show_line(was)}\n  {other}: {show_line(came)}"
+    """Describe the first difference between two journals called `one` and `other`; None if they are equal.
+
+    Both come without their header, so the first line has number 2.
+    """
+    for number, (line, other_line) in enumerate(zip(first, second, strict=False), 2):
+        if line != other_line:
+            return (
+                f"line {number} of the journal differs\n  {one}: {show_line(line)}\n  {other}: {show_line(other_line)}"
+            )
     if len(first) != len(second):
-        return f"the history had {len(first)} lines {one}, and has {len(second)} {other}"
+        return f"the journals have different lengths: {one} {len(first)} lines, {other} {len(second)} lines"
     return None

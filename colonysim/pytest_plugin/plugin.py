@@ -1,6 +1,6 @@
 """The pytest plugin: a fresh simulation for each test, with its fixtures, marker and options.
 
-Everything heavy is imported when a fixture first asks for it: a test run that uses none pays nothing.
+Imports are inside the fixtures, so that a test run that uses none of them does not pay for the imports.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from colonysim.web.servers import WebServer
 
 MARKER: Final = (
-    "colonysim(seed=None, seeds=None, mode='auto', start=None, faults=None, scenario=None, **settings): how the "
-    "simulation of a test is set up; further keywords are settings of the server"
+    "colonysim(seed=None, seeds=None, mode='auto', start=None, faults=None, scenario=None, **settings): set up the "
+    "simulation of a test; further keywords are settings of the server"
 )
 OPTIONS: Final = {
-    "seed": "seed of every simulation; by default each test has its own, made from its name",
-    "seeds": "run each test of a simulation with so many seeds",
-    "replay": "journal, or folder of artifacts: run with the seed it was recorded with, and fail where histories part",
-    "check_determinism": "run each test of a simulation twice and compare the histories: yes or no",
-    "strict": "fail a test where a fault of its marker never struck, or part of its scenario did nothing: yes or no",
-    "artifacts": "folder that takes the journal of each test that fails, and the stories of what it left unfinished",
-    "real": "url of a real Colonies server for the fixture colonysim_url",
+    "seed": "seed of every simulation; by default the seed of a test is made from its name",
+    "seeds": "run each test that uses a simulation with this many seeds",
+    "replay": "journal or folder of artifacts: run with the recorded seed, and fail at the first difference",
+    "check_determinism": "run each test that uses a simulation twice and compare the journals: yes or no",
+    "strict": "fail a test if a fault of its marker never struck, or part of its scenario did nothing: yes or no",
+    "artifacts": "folder for the journal of each test that fails, and the timelines of its unfinished processes",
+    "real": "URL of a real Colonies server for the fixture colonysim_url",
 }
 _SIMULATIONS: Final = pytest.StashKey[list[Any]]()
 _SEED: Final = pytest.StashKey[int]()
@@ -46,6 +46,7 @@ _NO: Final = ("", "no", "false", "0")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the command-line options and their ini keys."""
     group = parser.getgroup("colonysim", "a simulated Colonies server")
     for name, text in OPTIONS.items():
         key = f"colonysim_{name}"
@@ -58,24 +59,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and refuse what no option can mean."""
+    """Register the marker, and check the options. Raises UsageError for an invalid one."""
     config.addinivalue_line("markers", MARKER)
     for name in _FLAGS:
         flag(config, name)
-    if option(config, "replay") and not hasattr(config, "workerinput"):  # in the process that reports come to
+    if option(config, "replay") and not hasattr(config, "workerinput"):  # not in workers of pytest-xdist
         from colonysim.pytest_plugin import idle
 
-        config.pluginmanager.register(idle.Records(), "colonysim_records")
+        config.pluginmanager.register(idle.Comparisons(), "colonysim_comparisons")
 
 
 def option(config: pytest.Config, name: str) -> str:
-    """An option's value: from the command line, else the environment, else the ini file, else ""."""
+    """Return an option's value: from the command line, else the environment, else the ini file, else ""."""
     key = f"colonysim_{name}"
     return str(config.getoption(key) or os.environ.get(key.upper()) or config.getini(key) or "")
 
 
 def flag(config: pytest.Config, name: str) -> bool:
-    """Whether an option that is yes or no is on. Errors: UsageError for anything else."""
+    """Return whether an option that takes yes or no is on. Raises UsageError for anything else."""
     text = option(config, name).lower()
     if text not in (*_YES, *_NO):
         raise pytest.UsageError(f"colonysim_{name} takes yes or no, not {text!r}")
@@ -93,21 +94,21 @@ def _number(config: pytest.Config, name: str) -> int | None:
 
 
 def _seeds(config: pytest.Config) -> int | None:
-    """The number of seeds that the option gives. Errors: UsageError for one below 1, which would run no test."""
+    """Return the value of --colonysim-seeds. Raises UsageError if it is below 1, which would run no test."""
     seeds = _number(config, "seeds")
     if seeds is not None and seeds < 1:
-        raise pytest.UsageError(f"--colonysim-seeds takes 1 or more, not {seeds}: no test would be run")
+        raise pytest.UsageError(f"--colonysim-seeds takes 1 or more, not {seeds}: no test would run")
     return seeds
 
 
 # ---------------------------------------------------------------- seeds
 def seed_of(node_id: str) -> int:
-    """The seed a test has of itself."""
+    """Return the default seed of a test, made from its name."""
     return int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:4])
 
 
 def _of_marker(item: Any) -> dict[str, Any]:
-    """The arguments that a test's marker gives."""
+    """Return the arguments of a test's marker that are not None. Raises UsageError for an invalid seed or seeds."""
     marker = item.get_closest_marker("colonysim")
     given = {name: value for name, value in marker.kwargs.items() if value is not None} if marker else {}
     for name, least in (("seed", None), ("seeds", 1)):
@@ -115,16 +116,18 @@ def _of_marker(item: Any) -> dict[str, Any]:
         if value is None:
             continue
         if type(value) is not int or (least is not None and value < least):
-            wanted = "a whole number" if least is None else "a whole number, 1 or more: else no test would be run"
+            wanted = "a whole number" if least is None else "a whole number, 1 or more: with less, no test would run"
             raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.colonysim({name}={value!r}) takes {wanted}")
     return given
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test once for each seed where several are asked for."""
+    """Parametrize a test by seed if the marker or the options give several seeds."""
     given = _of_marker(metafunc.definition)
     if "scenario" in given and "colonysim_result" not in metafunc.fixturenames:
-        raise pytest.UsageError(f"{metafunc.definition.nodeid}: a scenario is run by the fixture colonysim_result")
+        raise pytest.UsageError(
+            f"{metafunc.definition.nodeid}: its scenario would not run: request the fixture colonysim_result"
+        )
     if "colonysim_seed" not in metafunc.fixturenames:
         return
     if seeds := given.get("seeds") or _seeds(metafunc.config):
@@ -137,7 +140,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def colonysim_seed(request: pytest.FixtureRequest) -> int:
-    """The seed of this test's simulations."""
+    """Seed of this test's simulations."""
     if hasattr(request, "param"):
         return int(request.param)
     given = _number(request.config, "seed")
@@ -152,9 +155,10 @@ def colonysim_seed(request: pytest.FixtureRequest) -> int:
 # ---------------------------------------------------------------- simulations
 @pytest.fixture
 def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Iterator[Callable[..., Simulation]]:
-    """Makes simulations; what goes wrong in them fails the test. Keywords are those of `Simulation`.
+    """Function that creates simulations. Its keywords are those of `Simulation`, with the marker's as defaults.
 
-    `stock_colony`: with the colony `dev` and its user, who are there before the marker's faults strike.
+    `stock_colony`: add the colony `dev` and its user, before the marker's faults. A broken invariant or a failed
+    program in any of the simulations fails the test.
     """
     from colonysim.simulation.simulation import Simulation
 
@@ -179,7 +183,7 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
         if faults is not None:
             from colonysim.pytest_plugin import scenarios
 
-            names[-1] += scenarios.strike(simulation, faults)
+            names[-1] += scenarios.add_faults(simulation, faults)
         return simulation
 
     yield make
@@ -192,7 +196,7 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
 
 
 def _stop_all(simulations: list[Simulation]) -> None:
-    """End the programs of all simulations, whatever becomes of one."""
+    """Stop the programs of all simulations, then raise the first error."""
     problems = []
     for simulation in simulations:
         try:
@@ -207,9 +211,9 @@ def _stop_all(simulations: list[Simulation]) -> None:
 def colonysim(
     make_colonysim: Callable[..., Simulation], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Simulation]:
-    """A simulated server with the stock colony `dev`. SDK calls to localhost:50080 reach it without a socket.
+    """Simulated server with the stock colony `dev`. SDK calls to localhost:50080 reach it without a socket.
 
-    The marker's `faults`, one, several or a plan, are in force from the beginning of the test.
+    The marker's `faults` (one, several or a plan) are active from the beginning of the test.
     """
     from colonysim.sdk.intercept import intercept
     from colonysim.simulation import stock
@@ -223,7 +227,7 @@ def colonysim(
 
 @pytest.fixture
 def colony(colonysim: Simulation) -> ColonyClient:
-    """The stock colony `dev` with its owner and its user, as objects."""
+    """Client of the stock colony `dev`, with its owner and its user."""
     from colonysim.simulation.client import ColonyClient
 
     return ColonyClient.stock(colonysim)
@@ -231,13 +235,13 @@ def colony(colonysim: Simulation) -> ColonyClient:
 
 @pytest.fixture
 def executor_factory(colony: ColonyClient) -> Callable[..., ExecutorClient]:
-    """Adds approved executors to the colony: `executor_factory("cli", name="e1")`."""
+    """Function that adds an approved executor to the colony: `executor_factory("cli", name="e1")`."""
     return colony.add_executor
 
 
 @pytest.fixture
 def colonysim_result(request: pytest.FixtureRequest, colonysim_seed: int) -> Result:
-    """What has become of the marker's scenario with this test's seed; what did not hold in it fails the test."""
+    """Result of the marker's scenario with this test's seed; a failure in it fails the test."""
     from colonysim.pytest_plugin import scenarios
 
     given = _of_marker(request.node)
@@ -247,7 +251,7 @@ def colonysim_result(request: pytest.FixtureRequest, colonysim_seed: int) -> Res
 
 @pytest.fixture
 def colonysim_server(colonysim: Simulation) -> Iterator[WebServer]:
-    """The simulation of `colonysim` on a free port; `url` and `port` tell where."""
+    """Web server for the simulation of `colonysim` on a free port: see `url` and `port`."""
     from colonysim.web.servers import WebServer
 
     with WebServer(colonysim) as server:
@@ -258,7 +262,7 @@ def colonysim_server(colonysim: Simulation) -> Iterator[WebServer]:
 
 @pytest.fixture
 def colonysim_url(request: pytest.FixtureRequest) -> str:
-    """The url of a server to test with: a simulated one, or the real one given by --colonysim-real."""
+    """URL of a server to test with: a simulated one, or the real one given by --colonysim-real."""
     real = option(request.config, "real")
     if real:
         return real.rstrip("/")
@@ -268,7 +272,7 @@ def colonysim_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def colonysim_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    """An S3 server for ColonyFS, with the variables that SDKs find it by. Needs the extra colonysim[s3]."""
+    """S3 server for ColonyFS, with the environment variables that SDKs read. Needs the extra colonysim[s3]."""
     from colonysim.sdk import s3
 
     with s3.ObjectStore() as store, s3.python_sync():
@@ -277,15 +281,15 @@ def colonysim_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
         yield store
 
 
-# ---------------------------------------------------------------- what is told of a failure
+# ---------------------------------------------------------------- reports
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell the seed of a failed test, how to repeat it, and what happened last."""
+    """Add to the report of a failed test: its seed, the command that repeats it, and the last events."""
     report = yield
     if call.excinfo is not None and call.excinfo.errisinstance(MissingExtra):
-        report.longrepr = str(call.excinfo.value)  # the command that installs it is all there is to know
+        report.longrepr = str(call.excinfo.value)  # it has the command that installs the extra: no traceback needed
     simulations = item.stash.get(_SIMULATIONS, [])
     report.colonysim_compared = item.stash.get(_COMPARED, False)  # type: ignore[attr-defined]
     if report.when == "call":
@@ -293,7 +297,7 @@ def pytest_runtest_makereport(
         if any(names := item.stash.get(_FAULTS, [])):
             from colonysim.pytest_plugin import idle
 
-            counts = idle.counted(names, simulations)
+            counts = idle.counts_of(names, simulations)
             struck = [f"fault {name} struck {count} times" for name, count in counts.items()]
             report.sections.append(("colonysim faults", "\n".join(struck)))
     if report.failed and simulations:
@@ -303,14 +307,14 @@ def pytest_runtest_makereport(
         seed = item.stash.get(_SEED, simulations[0].settings.seed)
         by_option = bool(_number(item.config, "seeds")) and not _of_marker(item).get("seeds")
         repeat = failures.command(item.nodeid, seed, by_option)
-        lines = failures.told(repeat, item.nodeid, simulations, Path(folder) if folder else None)
+        lines = failures.report(repeat, item.nodeid, simulations, Path(folder) if folder else None)
         report.sections.append(("colonysim", "\n".join(lines)))
     return report
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Tell which faults of the marker of a test that passed have never struck."""
+    """Report the marker's faults that never struck in a test that passed."""
     yield
     given = _of_marker(item)
     if "faults" not in given or "scenario" in given or not item.stash.get(_PASSED, False):
@@ -318,11 +322,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     from colonysim.pytest_plugin import idle
 
     texts = idle.never_struck(item.stash.get(_FAULTS, []), item.stash.get(_SIMULATIONS, []))
-    idle.tell(item, texts, flag(item.config, "strict"))
+    idle.report(item, texts, flag(item.config, "strict"))
 
 
 def _record_of(request: pytest.FixtureRequest) -> Path | None:
-    """The recorded journal this test is compared with, if there is one."""
+    """Return the journal that --colonysim-replay has for this test, if any. Raises UsageError if there are none."""
     given = option(request.config, "replay")
     if not given:
         return None
@@ -332,9 +336,9 @@ def _record_of(request: pytest.FixtureRequest) -> Path | None:
     from colonysim.pytest_plugin import failures
 
     if not path.is_dir():
-        raise pytest.UsageError(f"--colonysim-replay takes a journal or a folder of artifacts; there is no {given}")
+        raise pytest.UsageError(f"--colonysim-replay takes a journal or a folder of artifacts: {given} does not exist")
     if next(path.rglob("*.jsonl"), None) is None:
-        raise pytest.UsageError(f"--colonysim-replay: there is no journal in {given}, so nothing to compare with")
+        raise pytest.UsageError(f"--colonysim-replay: {given} contains no journal (*.jsonl) to compare with")
     journal = failures.journal_in(failures.folder_of(path, request.node.nodeid), 0)
     return journal if journal.is_file() else None
 
@@ -352,33 +356,33 @@ def _recorded_seed(record: Path) -> int:
 def _compare_with(record: Path, made: list[Simulation]) -> None:
     from colonysim.pytest_plugin import failures
 
-    if parting := failures.difference(record, made[0]):
-        pytest.fail(f"the test does not do what {record} has recorded: {parting}", pytrace=False)
+    if difference := failures.difference(record, made[0]):
+        pytest.fail(f"the test differs from its recording {record}: {difference}", pytrace=False)
 
 
-# ---------------------------------------------------------------- the same history twice
+# ---------------------------------------------------------------- determinism
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """With --colonysim-check-determinism: run a test twice, and fail it where its histories differ."""
+    """With --colonysim-check-determinism: run a test twice, and fail it if its journals differ."""
     if not flag(item.config, "check_determinism") or "make_colonysim" not in getattr(item, "fixturenames", ()):
         return None
     from _pytest.runner import runtestprotocol
 
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     first = runtestprotocol(item, log=False, nextitem=nextitem)
-    lines = _histories(item)
+    lines = _journals(item)
     reports = first
     if all(report.passed for report in first):
         item._initrequest()  # type: ignore[attr-defined]
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
-        difference = _first_difference(lines, _histories(item))
+        difference = _first_difference(lines, _journals(item))
         if difference or _unrecorded(item):
             call = next(report for report in reports if report.when == "call")
             call.outcome = "failed"
             call.longrepr = (
                 f"the test is not deterministic: run twice with one seed, {difference}"
                 if difference
-                else "whether the test is deterministic cannot be told: it has a simulation with journal=False"
+                else "cannot check whether the test is deterministic: it has a simulation with journal=False"
             )
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
@@ -386,17 +390,18 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     return True
 
 
-def _histories(item: pytest.Item) -> list[bytes]:
+def _journals(item: pytest.Item) -> list[bytes]:
+    """Return the journals of all simulations of a test, as one list of lines."""
     simulations: list[Simulation] = item.stash.get(_SIMULATIONS, [])
     return [line for simulation in simulations if simulation.journal for line in simulation.journal.lines]
 
 
 def _unrecorded(item: pytest.Item) -> bool:
-    """Whether a simulation of the test keeps no history that could be compared."""
+    """Return whether a simulation of the test keeps no journal to compare."""
     return any(simulation.journal is None for simulation in item.stash.get(_SIMULATIONS, []))
 
 
 def _first_difference(first: list[bytes], second: list[bytes]) -> str | None:
     from colonysim.pytest_plugin import failures
 
-    return failures.first_difference(first, second, "first", "then")
+    return failures.first_difference(first, second, "first run", "second run")

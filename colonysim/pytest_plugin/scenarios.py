@@ -1,4 +1,4 @@
-"""What the marker's `scenario` and `faults` mean to a test."""
+"""Apply the marker's `scenario` and `faults` to a test."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from colonysim.simulation.simulation import Simulation
 
 
-def strike(simulation: Simulation, given: Any) -> list[str]:
-    """Add the faults of a marker: one, several, as structs or plain data, or a whole plan; gives their names.
+def add_faults(simulation: Simulation, given: Any) -> list[str]:
+    """Add the faults of a marker to a simulation and return the names of the enabled ones.
 
-    Errors: UsageError.
+    `given` is one fault or several, as structs or plain data, or a plan. Raises UsageError for an invalid fault.
     """
     from colonysim.faults.model import BadFault, Plan, read_faults
 
@@ -30,7 +30,10 @@ def strike(simulation: Simulation, given: Any) -> list[str]:
 
 
 def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest) -> tuple[Scenario, Path | None]:
-    """The scenario of a marker, with the marker's faults added, and its file. Errors: UsageError."""
+    """Return the scenario of a marker with the marker's faults added, and its file if it was read from one.
+
+    Raises UsageError if the scenario or a fault is invalid.
+    """
     from colonysim.faults.model import Plan, read_faults
     from colonysim.scenarios.scenario import Scenario
 
@@ -48,13 +51,16 @@ def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest) -> tupl
 
 
 def _found(given: str | Path, request: pytest.FixtureRequest) -> Path:
-    """A file beside the test, or from the root of all tests."""
+    """Find a file in the folder of the test, else in the root folder of the test run."""
     places = (request.path.parent / given, request.config.rootpath / given)
     return next((place for place in places if place.exists()), places[0])
 
 
 def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest, strict: bool) -> Result:
-    """Run the scenario of a marker; what must not be in it fails the test, and with `strict` what did nothing."""
+    """Run the scenario of a marker and return its result.
+
+    A failure in it fails the test; so does, with `strict`, a part of it that did nothing.
+    """
     from colonysim.pytest_plugin import idle
     from colonysim.scenarios.runner import run
 
@@ -63,12 +69,12 @@ def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest
     scenario, path = scenario_of(given, faults, request)
     result = run(scenario, seed)
     if not result.ok:
-        lines = [f"scenario {scenario.name!r} does not hold with seed {seed}:"]
+        lines = [f"scenario {scenario.name!r} failed with seed {seed}:"]
         for failure in result.failures:
             lines += [f"{failure.kind}: {failure.text}", *failure.story.splitlines()]
         if path is not None and faults is None:
             lines.append("repeat with: " + shlex.join(["colonysim", "run", str(path), "--seed", str(seed)]))
-            lines.append("make it small with: " + shlex.join(["colonysim", "shrink", str(path), "--seed", str(seed)]))
+            lines.append("shrink it with: " + shlex.join(["colonysim", "shrink", str(path), "--seed", str(seed)]))
         pytest.fail("\n".join(lines), pytrace=False)
-    idle.tell(request.node, map(str, result.warnings), strict)
+    idle.report(request.node, map(str, result.warnings), strict)
     return result

@@ -92,14 +92,14 @@ def test_a_failure_tells_seed_command_last_events_and_what_is_unfinished(pyteste
     result.stdout.fnmatch_lines(
         [
             "*seed *; repeat with: pytest test_f.py::test_it --colonysim-seed=*",
-            "*virtual time 2026-01-01 *, 6 calls; what came last:",
+            "*virtual time 2026-01-01 *, 6 calls; last events:",
             "*ask 6 of *: submitfuncspecmsg*",
             "*answer 6: 200 submitfuncspecmsg*WAITING*",
-            "*2 processes have not come to their end:",
+            "*2 processes unfinished:",
             "*NEW → WAITING  submit by myuser: f for 'cli'*",
             "*nobody asks: no assign call is waiting of e1*",
             "*no executor of type 'nowhere' is registered*",
-            "*history written to kept/test_f.py__test_it/journal.jsonl; replay it with: colonysim replay *",
+            "*journal written to kept/test_f.py__test_it/journal.jsonl; replay it with: colonysim replay *",
         ]
     )
     kept = Path(pytester.path, "kept", "test_f.py__test_it")
@@ -183,14 +183,14 @@ def test_a_test_that_does_something_else_than_recorded_is_told(pytester: pytest.
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
         [
-            "*the test does not do what *journal.jsonl has recorded: line * of the history was",
+            "*the test differs from its recording *journal.jsonl: line * of the journal differs",
             '*recorded: *"funcname":"f"*',
             '*now: *"funcname":"other"*',
         ]
     )
 
 
-@pytest.mark.parametrize(("given", "told"), [("nowhere", "there is no nowhere"), ("test_f.py", "is no journal of")])
+@pytest.mark.parametrize(("given", "told"), [("nowhere", "nowhere does not exist"), ("test_f.py", "is no journal of")])
 def test_a_record_that_is_none_is_told(pytester: pytest.Pytester, given: str, told: str) -> None:
     pytester.makepyfile(test_f=FAILING)
     result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-replay", given)
@@ -227,7 +227,7 @@ def test_chance(colony):
     )
     result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-check-determinism")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*run twice with one seed, line * of the history was*"])
+    result.stdout.fnmatch_lines(["*run twice with one seed, line * of the journal differs*"])
 
 
 def test_violated_invariants_fail_a_test_that_did_not_look(pytester: pytest.Pytester) -> None:
