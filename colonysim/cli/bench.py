@@ -13,7 +13,7 @@ def bench(
     count: Annotated[int, typer.Option(min=100, max=10_000_000, help="Life cycles for each figure.")] = 10_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure this machine: life cycles a second, with and without checks, and the cost of a long queue."""
+    """Measure this machine: life cycles per second, with and without checks, and the cost of a long queue."""
     import msgspec
     from rich.table import Table
 

@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from colonysim.experiments.compare import Interval, Variant
 
 MARK: Final = "!"
-"""Stands behind the figures of variants of which a run did not finish, and so did only a part of the work."""
+"""Marks the figures of variants with unfinished runs, which cover only a part of the work."""
 
 File = Annotated[Path, typer.Argument(help="A scenario.")]
-Seeds = Annotated[int, typer.Option(min=1, max=1_000_000, help="How many seeds, from the scenario's own on.")]
-Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures as a picture (SVG).")]
+Seeds = Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of seeds, from the scenario's own on.")]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Plot the figures (SVG).")]
 Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each variant and seed.")]
 
 
 def compare(
     file: File,
     policy: Annotated[
-        str, typer.Option(help="Policies to compare, the first one is what the others are held against.")
+        str, typer.Option(help="Policies to compare; the others are compared with the first one.")
     ] = "reference,deadline,fair,shortest",
     seeds: Seeds = 10,
     override: Override = None,
@@ -35,9 +35,9 @@ def compare(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """The same seeds under several policies: figures, and differences seed by seed with 95 % confidence intervals.
+    """Compare policies under the same seeds: figures, and differences seed by seed with 95 % confidence intervals.
 
-    Exit codes: 0 all runs held, 1 some did not, 2 there is nothing that could be compared.
+    Exit codes: 0 no run failed, 1 some failed, 2 the scenario or an option is invalid.
     """
     from colonysim.experiments.compare import points_of
 
@@ -54,7 +54,7 @@ def compare(
     if as_json:
         _as_json(variants)
     else:
-        _tell_differences(variants, seeds)
+        _print_differences(variants, seeds)
     _conclude(variants, plot, csv, strict, as_json, differences=True, joined=False)
 
 
@@ -74,9 +74,9 @@ def sweep(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """The same seeds with values varied: what more executors, say, would change.
+    """Run a scenario with values varied under the same seeds, for example with more executors.
 
-    Exit codes: 0 all runs held, 1 some did not, 2 there is nothing that could be run.
+    Exit codes: 0 no run failed, 1 some failed, 2 the scenario or an option is invalid.
     """
     from colonysim.experiments.compare import grid
 
@@ -91,7 +91,7 @@ def sweep(
     if as_json:
         _as_json(variants)
     else:
-        _tell_figures(variants, " ".join(text.partition("=")[0] for text in vary), seeds)
+        _print_figures(variants, " ".join(text.partition("=")[0] for text in vary), seeds)
     joined = all(_is_number(variant.name) for variant in variants)
     _conclude(variants, plot, csv, strict, as_json, differences=False, joined=joined)
 
@@ -106,19 +106,19 @@ def _conclude(
     differences: bool,
     joined: bool,
 ) -> None:
-    """Write the files, say what failed and what did nothing, and leave."""
+    """Write the files, and print failures and warnings. Exits with code 1 if there are any (warnings: if `strict`)."""
     from colonysim.experiments.compare import no_chance, warnings_of
 
     if plot is not None:
-        _write(plot, _picture(variants, joined, differences))
+        _write(plot, _plot(variants, joined, differences))
     if csv is not None:
         _write_csv(variants, csv)
     warnings = warnings_of(variants)
     failed = [variant for variant in variants if variant.failed]
     if not as_json:
-        _tell_notes(variants)
+        _print_notes(variants)
         if no_chance(variants):
-            out.print("no chance in this scenario: all seeds gave the same figures, so one seed tells as much")
+            out.print("no chance in this scenario: all seeds gave the same figures, so one seed is enough")
         for warning in warnings:
             warn(str(warning))
         for variant in failed:
@@ -134,7 +134,7 @@ def _conclude(
 
 # ---------------------------------------------------------------- running
 def _refuse_varied(overrides: tuple[str, ...], paths: list[str], option: str) -> None:
-    """Leave where --set gives a value that each variant replaces."""
+    """Exit with code 2 if --set gives a value that each variant replaces."""
     for text in overrides:
         if text.partition("=")[0] in paths:
             fail(f"--set {text} has no effect: {option} replaces it; leave one of them out")
@@ -153,25 +153,25 @@ def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bo
             return run_variants(file, variants, seeds)
         with Status("", console=err) as status:
 
-            def told(name: str, seed: int) -> None:
+            def update(name: str, seed: int) -> None:
                 nonlocal done
                 done += 1
                 status.update(f"run {done:,} of {len(variants) * seeds:,}: {name}, seed {seed + 1}")
 
-            return run_variants(file, variants, seeds, told)
+            return run_variants(file, variants, seeds, update)
     except (OSError, ValueError) as error:
         fail(refusal(error, file))
 
 
-# ---------------------------------------------------------------- telling
-def _tell_figures(variants: list[Variant], title: str, seeds: int) -> None:
+# ---------------------------------------------------------------- printing
+def _print_figures(variants: list[Variant], title: str, seeds: int) -> None:
     from rich.table import Column, Table
 
     from colonysim.experiments.compare import FIGURES
 
     what = f"means of {seeds} seeds ± 95 %; n/a: nothing to measure"
     if any(variant.partial for variant in variants):
-        what += f"; {MARK} not to be compared: some of its runs did not finish"
+        what += f"; {MARK} not comparable: some of its runs did not finish"
     table = Table(
         Column(title.replace(" ", "\n"), no_wrap=True), "runs", *FIGURES, box=None, title=what, title_justify="left"
     )
@@ -183,7 +183,7 @@ def _tell_figures(variants: list[Variant], title: str, seeds: int) -> None:
 
 
 def _figure(variant: Variant, figure: str) -> str:
-    """A figure of a variant, with how many of its seeds had one where some had not, and the mark where one is due."""
+    """Format a figure of a variant, with the number of seeds that have it if not all do, and with the mark if due."""
     known = sum(value is not None for value in variant.values(figure))
     part = f" ({known} of {len(variant.runs)})" if 0 < known < len(variant.runs) else ""
     return _shown(variant.interval(figure)) + part + (f"\u00a0{MARK}" if variant.partial else "")
@@ -193,15 +193,15 @@ def _shown(interval: Interval | None) -> str:
     return "n/a" if interval is None else str(interval)
 
 
-def _tell_differences(variants: list[Variant], seeds: int) -> None:
+def _print_differences(variants: list[Variant], seeds: int) -> None:
     from rich.table import Table
 
     from colonysim.experiments.compare import FIGURES
 
     first, *others = variants
-    _tell_figures(variants, "policy", seeds)
+    _print_figures(variants, "policy", seeds)
     out.print()
-    title = f"difference to {first.name}, seed by seed ± 95 %; * zero lies outside"
+    title = f"difference to {first.name}, seed by seed ± 95 %; * excludes zero"
     table = Table("", *(other.name for other in others), box=None, title=title, title_justify="left")
     for figure in FIGURES:
         cells = []
@@ -213,8 +213,8 @@ def _tell_differences(variants: list[Variant], seeds: int) -> None:
     out.print(table)
 
 
-def _tell_notes(variants: list[Variant]) -> None:
-    """What readers of the figures must know about the traces, each note once."""
+def _print_notes(variants: list[Variant]) -> None:
+    """Print the notes on the traces, each once."""
     for note in dict.fromkeys(note for variant in variants for note in variant.notes):
         out.print(f"note  {note}")
 
@@ -246,7 +246,7 @@ def _as_json(variants: list[Variant]) -> None:
 
 
 def _write_csv(variants: list[Variant], path: Path) -> None:
-    """A line for each run; a figure of which there was nothing to measure is empty."""
+    """Write a line for each run; a figure without a value is empty."""
     from colonysim.experiments.compare import FIGURES
 
     try:
@@ -263,9 +263,9 @@ def _write_csv(variants: list[Variant], path: Path) -> None:
         fail(f"{path}: cannot be written: {error.strerror or error}", FAILED)
 
 
-# ---------------------------------------------------------------- drawing
-def _picture(variants: list[Variant], joined: bool, differences: bool) -> str:
-    """All figures that have a value; variants with runs that did not finish are marked, and have no place on a line."""
+# ---------------------------------------------------------------- plotting
+def _plot(variants: list[Variant], joined: bool, differences: bool) -> str:
+    """Plot all figures that have a value. Variants with unfinished runs are marked, and left out of lines."""
     from colonysim.experiments.compare import FIGURES
     from colonysim.experiments.plot import Panel, Point, svg
 
@@ -284,9 +284,9 @@ def _picture(variants: list[Variant], joined: bool, differences: bool) -> str:
     return svg(panels)
 
 
-def _write(plot: Path, picture: str) -> None:
+def _write(plot: Path, svg: str) -> None:
     try:
-        plot.write_text(picture, encoding="utf-8")
+        plot.write_text(svg, encoding="utf-8")
     except OSError as error:
         fail(f"{plot}: cannot be written: {error.strerror or error}", FAILED)
 

@@ -1,4 +1,4 @@
-"""What all commands have in common: where they write, how they fail, and options that mean the same everywhere."""
+"""Shared by all commands: consoles, exit codes, error messages and common options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FINE: Final = 0
 FAILED: Final = 1
 BAD_INPUT: Final = 2
 BROKEN: Final = 70
-"""A mistake in colonysim itself, as in sysexits.h."""
+"""A bug in colonysim: EX_SOFTWARE of sysexits.h."""
 SIGNALLED: Final = 128
 """Added to the number of the signal that ended a command, as shells do."""
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
@@ -36,12 +36,12 @@ _HASH_SEEDS: Final = ("0", "4711")
 out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, markup=False)
 
-AsJson = Annotated[bool, typer.Option("--json", help="For machines: JSON, and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 OnJournalErrors = Annotated[
     JournalErrors | None,
     typer.Option(
         "--journal-errors",
-        help="Go on without the journal when its file cannot be written any more, or stop; continue by default.",
+        help="If the journal's file cannot be written any more: continue without it (the default), or stop.",
     ),
 ]
 Override = Annotated[
@@ -49,33 +49,33 @@ Override = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="Change a value of the scenario: --set executors.0.count=50."),
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit code 1 also where part of the scenario did nothing (see warnings).")
+    bool, typer.Option("--strict", help="Exit with code 1 also if part of the scenario did nothing (see warnings).")
 ]
 
 
 class BadOutput(ValueError):
-    """A file that cannot be written, or must not be. The text begins with its name."""
+    """An output file cannot be written, or would replace another file of the command. The text starts with its name."""
 
 
 def complain(text: str) -> None:
-    """Say what is wrong, where there is anywhere to say it."""
+    """Print an error on stderr, if it can be written."""
     with suppress(OSError):
         err.print(f"colonysim: {text}", style="red", soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """Say what did nothing."""
+    """Print a warning."""
     out.print(f"WARNING {text}", style="yellow")
 
 
 def fail(text: str, status: int = BAD_INPUT) -> NoReturn:
-    """Say what is wrong, and leave."""
+    """Print an error and exit, with code 2 by default."""
     complain(text)
     raise typer.Exit(status)
 
 
 def broken(error: Exception) -> str:
-    """Describe a mistake in colonysim itself: what it is, where, and how to report it."""
+    """Describe a bug in colonysim: the error, its place, and how to report it."""
     if os.environ.get("COLONYSIM_TRACEBACK"):
         return "".join(traceback.format_exception(error)).rstrip()
     frames = traceback.extract_tb(error.__traceback__)
@@ -84,13 +84,13 @@ def broken(error: Exception) -> str:
     what = f"{type(error).__name__}: {error}".partition("\n")[0]
     return (
         f"internal error at {place}: {what}\n"
-        "This is a mistake in colonysim: please report it, with the traceback that COLONYSIM_TRACEBACK=1 shows."
+        "This is a bug in colonysim: please report it, with the traceback that COLONYSIM_TRACEBACK=1 shows."
     )
 
 
 @contextmanager
 def on_signal(act: Callable[[int], object]) -> Iterator[None]:
-    """Call `act` with the number of a signal that asks the process to stop; a second signal ends it at once."""
+    """During the block, call `act` with the number of the first SIGINT or SIGTERM; a second one ends the process."""
 
     def received(number: int, _: FrameType | None) -> None:
         for each in STOPPING:
@@ -106,14 +106,14 @@ def on_signal(act: Callable[[int], object]) -> Iterator[None]:
 
 
 def refuse_idle(beside: str, given: Mapping[str, object]) -> None:
-    """Leave where options are given that have no effect beside this one."""
+    """Exit with code 2 if options are given that have no effect beside the option `beside`."""
     if names := [name for name, value in given.items() if value]:
         have, them = ("has", "it") if len(names) == 1 else ("have", "them")
         fail(f"{' and '.join(names)} {have} no effect with {beside}: leave {them} out, or {beside}")
 
 
 def refuse_long_seeds(first: int, count: int = 1) -> None:
-    """Leave where a seed has more than 64 bits: scenario files take no longer ones."""
+    """Exit with code 2 if one of `count` seeds from `first` on has more than 64 bits, the limit in scenario files."""
     from colonysim.core.settings import check_seed
 
     try:
@@ -124,14 +124,14 @@ def refuse_long_seeds(first: int, count: int = 1) -> None:
 
 
 def on_journal_errors(wanted: JournalErrors | None, journal: Path | None) -> JournalErrors:
-    """What to do when the journal cannot be written any more; leaves where there is none."""
+    """Return the value of --journal-errors or its default. Exits with code 2 if there is no --journal."""
     if wanted is not None and journal is None:
-        fail("--journal-errors goes with --journal: say which file takes the history")
+        fail("--journal-errors needs --journal FILE, the file to write the journal to")
     return wanted or JournalErrors.CONTINUE
 
 
 def load(file: Path, overrides: list[str] | None) -> Scenario:
-    """The scenario of a file, or leave."""
+    """Read the scenario of a file. Exits with code 2 if it is invalid."""
     from colonysim.scenarios.files import BadScenario
     from colonysim.scenarios.scenario import Scenario
 
@@ -142,7 +142,7 @@ def load(file: Path, overrides: list[str] | None) -> Scenario:
 
 
 def refusal(error: Exception, file: Path) -> str:
-    """What is wrong with a scenario that cannot be run, with its file and line where they are known."""
+    """Return the message for a scenario that cannot be run, with its file, and with the line where it is known."""
     from colonysim.core.values import BadValue
     from colonysim.scenarios.files import located
     from colonysim.scenarios.programs import BadProgram
@@ -156,7 +156,7 @@ def refusal(error: Exception, file: Path) -> str:
 
 
 def repeats(file: Path, seed: int, overrides: list[str] | None = None) -> list[str]:
-    """The command that repeats a run, in words."""
+    """Return the command that repeats a run, as a list of arguments."""
     words = ["colonysim", "run", str(file), "--seed", str(seed)]
     for text in overrides or ():
         words += ["--set", text]
@@ -164,9 +164,10 @@ def repeats(file: Path, seed: int, overrides: list[str] | None = None) -> list[s
 
 
 def twice(arguments: list[str]) -> list[str]:
-    """What a command prints in two processes with different hash seeds: chance that is not of the seed would show.
+    """Run a command in two processes with different hash seeds, and return what each prints.
 
-    Leaves as the command does where there is nothing that it could do.
+    Randomness that does not come from the seed shows as a difference. Exits with the command's code if that is
+    neither 0 nor 1.
     """
     printed = []
     for hash_seed in _HASH_SEEDS:
@@ -181,7 +182,7 @@ def twice(arguments: list[str]) -> list[str]:
 
 
 def spread(values: Quantiles, unit: str = "", digits: int = 3) -> str:
-    """The percentiles of something, in a line."""
+    """Format the percentiles of a figure as a line."""
     if values.count == 0:
         return "none"
     parts = (("p50", values.p50), ("p90", values.p90), ("p99", values.p99), ("max", values.max))

@@ -1,4 +1,4 @@
-"""An executor for `colonysim dev` that closes whatever it gets."""
+"""The executor of `colonysim dev --executor`, which closes each process it gets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RETRY_S: Final = 1.0
 
 
 def parse_answer(text: str | None) -> list[Any] | None:
-    """The output to answer with. Errors: ValueError that shows how to write it."""
+    """Parse the value of --answer, a JSON list. Raises ValueError, with an example, if it is not one."""
     if text is None:
         return None
     try:
@@ -30,9 +30,9 @@ def parse_answer(text: str | None) -> list[Any] | None:
 
 
 class EchoExecutor:
-    """Closes each process with the given output, or else with its arguments, after a while.
+    """Closes each process after `takes_s` seconds, with the given output or (None) with its arguments.
 
-    Errors: Refused where the stock colony is not there.
+    Raises Refused if the stock colony does not exist.
     """
 
     def __init__(self, sim: Simulation, executor_type: str, answer: list[Any] | None, takes_s: float) -> None:
@@ -44,12 +44,12 @@ class EchoExecutor:
         self._executor: ExecutorClient | None = self._join()
 
     def start(self) -> EchoExecutor:
-        """Run in a thread of its own until `stop`."""
+        """Run in a new thread until `stop`."""
         threading.Thread(target=self._run, name=f"{OWN_THREADS}echo", daemon=True).start()
         return self
 
     def stop(self) -> None:
-        """Close nothing any more. Its last poll ends by itself, or with the process."""
+        """Close no more processes. The thread ends after its last poll, or with the process."""
         self._stopping.set()
 
     def __enter__(self) -> EchoExecutor:
@@ -66,8 +66,8 @@ class EchoExecutor:
             try:
                 self._executor = self._executor or self._join()
                 self._serve(self._executor)
-            except (Refused, ConnectionError) as problem:  # it has been removed, or the server reset
-                print(f"# executor {NAME} begins anew: {problem}", flush=True)
+            except (Refused, ConnectionError) as problem:  # the executor was removed, or the server was reset
+                print(f"# executor {NAME} joins again: {problem}", flush=True)
                 self._executor = None
                 self._stopping.wait(RETRY_S)
 

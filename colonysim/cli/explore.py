@@ -1,4 +1,4 @@
-"""colonysim explore and colonysim shrink: look for seeds that fail, and make what is found small."""
+"""colonysim explore and colonysim shrink: find seeds that fail, and make a failing scenario smaller."""
 
 from __future__ import annotations
 
@@ -45,13 +45,12 @@ _MOST_RUNS = 1_000_000
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario.")]
 To = Annotated[
-    Path | None, typer.Option("--shrunk", metavar="OUT.YAML", help="Where the shrunk scenario goes; else beside FILE.")
+    Path | None,
+    typer.Option("--shrunk", metavar="OUT.YAML", help="File for the shrunk scenario; by default beside FILE."),
 ]
 Runs = Annotated[
     int | None,
-    typer.Option(
-        "--shrink-runs", min=1, max=_MOST_RUNS, help=f"Runs that shrinking may take, {_SHRINK_RUNS} by default."
-    ),
+    typer.Option("--shrink-runs", min=1, max=_MOST_RUNS, help=f"Most runs for shrinking; by default {_SHRINK_RUNS}."),
 ]
 
 
@@ -59,12 +58,12 @@ def explore(
     file: File,
     seeds: Annotated[int, typer.Option(min=1, max=_MOST_SEEDS, help="How many seeds to run.")] = 100,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=_MOST_WORKERS, help="Processes side by side; else one a core.")
+        int | None, typer.Option(min=1, max=_MOST_WORKERS, help="Parallel processes; by default one per core.")
     ] = None,
-    from_seed: Annotated[int | None, typer.Option(help="The first seed; else the scenario's own.")] = None,
+    from_seed: Annotated[int | None, typer.Option(help="First seed; by default the scenario's own.")] = None,
     stop_at_first: Annotated[bool, typer.Option("--stop-at-first", help="Stop at the first seed that fails.")] = False,
     dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Run on a cluster of dask.distributed; `local` starts one.")
+        str | None, typer.Option(metavar="ADDRESS", help="Run on a dask.distributed cluster; `local` starts one.")
     ] = None,
     overrides: Override = None,
     no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Do not shrink the first seed that fails.")] = False,
@@ -73,7 +72,7 @@ def explore(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a scenario under many seeds, and shrink the first that fails. Exit code 0: none did; 1: some did."""
+    """Run a scenario with many seeds, and shrink the first that fails. Exit codes: 0 none failed, 1 some failed."""
     from colonysim.experiments.exploration import overview
 
     if no_shrink:
@@ -105,13 +104,13 @@ def explore(
 
 def shrink(
     file: File,
-    seed: Annotated[int | None, typer.Option(help="The seed that fails; else the scenario's own.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed that fails; by default the scenario's own.")] = None,
     overrides: Override = None,
     shrunk: To = None,
     shrink_runs: Runs = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a scenario that fails with a seed small: the fewest faults, executors and processes that still fail so."""
+    """Shrink a scenario that fails with a seed to the fewest faults, executors and processes that still fail so."""
     scenario = load(file, overrides)
     chosen = scenario.seed if seed is None else seed
     refuse_long_seeds(chosen)
@@ -153,13 +152,13 @@ def _sweep(
     try:
         with (
             on_signal(stopped),
-            _progress("seeds", len(seeds)) as told,
+            _progress("seeds", len(seeds)) as update,
             closing(explored(scenario, seeds, pool, stop_at_first, stop)) as coming,
         ):
             for outcome in coming:
                 outcomes.append(outcome)
-                told(len(outcomes), f"{sum(not one.ok for one in outcomes)} failed")
-    except (ValueError, OSError) as error:  # such as a folder to work in that is gone
+                update(len(outcomes), f"{sum(not one.ok for one in outcomes)} failed")
+    except (ValueError, OSError) as error:  # OSError: for example, the working directory was removed
         fail(refusal(error, file))
     if signals:
         err.print(
@@ -170,12 +169,12 @@ def _sweep(
 
 @contextmanager
 def _progress(what: str, total: int | None) -> Iterator[Any]:
-    """A bar on a terminal, and nothing elsewhere: gives what is to be told how far things are."""
+    """Show a progress bar if stderr is a terminal, and yield the function that updates it: (done, text)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     text = TextColumn("{task.fields[text]}", markup=False)
     with Progress(*columns, text, console=err, transient=True, disable=not err.is_terminal) as bar:
         line = bar.add_task(what, total=total, text="")
-        yield lambda done, said: bar.update(line, completed=done, text=said)
+        yield lambda done, text: bar.update(line, completed=done, text=text)
 
 
 def _show(view: Overview, wanted: int) -> None:
@@ -215,19 +214,14 @@ def _beside(file: Path, seed: int, given: Path | None) -> Path:
 
 
 def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -> dict[str, Any]:
-    """Shrink, write it down, and say how to run it."""
+    """Shrink a scenario, write the result to a file, and print the command that runs it."""
     from colonysim.experiments.shrinker import CannotShrink
-    from colonysim.experiments.shrinker import shrink as made_small
+    from colonysim.experiments.shrinker import shrink as shrunk
 
     began = time.monotonic()
     try:
-        with _progress("shrinking", runs) as told:
-            small = made_small(
-                scenario,
-                seed,
-                limit=runs,
-                progress=lambda done, size: told(done, str(size)),
-            )
+        with _progress("shrinking", runs) as update:
+            small = shrunk(scenario, seed, limit=runs, progress=lambda done, size: update(done, str(size)))
         _write(small, to)
     except CannotShrink as error:
         fail(str(error), 1)
@@ -235,8 +229,8 @@ def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -
         fail(f"{to}: {error}" if isinstance(error, OSError) else str(error))
     command = shlex.join(repeats(to, seed))
     if not as_json:
-        end = "" if small.complete else f", which is all that --shrink-runs={runs} allows"
-        end = ", interrupted: it may be made smaller still" if small.interrupted else end
+        end = "" if small.complete else f", stopped at --shrink-runs={runs}: it may become smaller with more runs"
+        end = ", interrupted: it may become smaller with more runs" if small.interrupted else end
         out.print(f"shrunk in {small.runs} runs and {time.monotonic() - began:.1f} s{end}:")
         out.print(f"  from {small.before}\n  to   {small.after}\n  {small.failure.kind}: {small.failure.text}")
         out.print(f"digest {small.digest or 'none'}; repeat with:\n  {command}")

@@ -1,4 +1,7 @@
-"""The command line: colonysim dev, serve, run, validate, explore, shrink, import-trace, verify, coverage."""
+"""The command line: the application, its entry point, and the commands dev, serve, verify and coverage.
+
+Each of the other commands is in a module of this package, and is registered here.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ from colonysim.cli.console import (
     refuse_idle,
 )
 from colonysim.cli.serving import Anywhere, ControlToken, Host, LimitOption
-from colonysim.cli.state_file import StateEvery, StateFile, StatePath, kept, state_file
+from colonysim.cli.state_file import StateEvery, StateFile, StatePath, saving, state_file
 from colonysim.core.settings import Settings, range_of
 from colonysim.evidence.journal import JournalFailed
 from colonysim.extras import MissingExtra
@@ -59,28 +62,28 @@ app = typer.Typer(
 Timezone = Annotated[
     str | None, typer.Option(help="IANA zone of printed times and cron expressions.", envvar="COLONYSIM_TIMEZONE")
 ]
-Seed = Annotated[int | None, typer.Option(help="All chance comes from it.", envvar="COLONYSIM_SEED")]
-Server = Annotated[ServerKind, typer.Option(help="Which loop serves connections.", envvar="COLONYSIM_SERVER")]
+Seed = Annotated[int | None, typer.Option(help="Seed of all randomness.", envvar="COLONYSIM_SEED")]
+Server = Annotated[ServerKind, typer.Option(help="Web server that serves connections.", envvar="COLONYSIM_SERVER")]
 Setting = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the server; see --settings for all."),
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the server; --settings lists all."),
 ]
 JournalFile = Annotated[
-    Path | None, typer.Option("--journal", metavar="FILE", help="File that takes the history, for colonysim replay.")
+    Path | None, typer.Option("--journal", metavar="FILE", help="Write the journal to this file, for colonysim replay.")
 ]
 Cases = Annotated[
-    list[Path] | None, typer.Argument(help="Case files, or folders of them; by default those of colonysim.")
+    list[Path] | None, typer.Argument(help="Case files, or folders of them; by default the cases of colonysim.")
 ]
 STOCK: Final = Settings(timezone="Europe/Stockholm")
 """The settings of the stock development environment."""
 
 
 def main() -> NoReturn:
-    """Entry point: run a command and end the process with its exit code.
+    """Run a command and end the process with its exit code.
 
-    SIGTERM ends a command as Ctrl-C does, so that what it started is ended with it; the exit code is 128 plus the
-    signal's number. Output that cannot be written, as on a full disk, is one line and exit code 1. A mistake in
-    colonysim itself is one line and exit code 70; with COLONYSIM_TRACEBACK=1 its traceback as well.
+    SIGTERM ends a command as Ctrl-C does, with the processes it started; the exit code is 128 plus the signal's
+    number. If the output cannot be written, as on a full disk, the exit code is 1, with one line on stderr. For a bug
+    in colonysim it is 70, with one line on stderr, or with a traceback if COLONYSIM_TRACEBACK=1 is set.
     """
     streams.prepare()
     signals: list[int] = []
@@ -96,7 +99,7 @@ def main() -> NoReturn:
         status = ended.code
     except KeyboardInterrupt:
         status = SIGNALLED
-    except Exception as error:  # whatever it is, users get a line that they can act on
+    except Exception as error:  # users get a message that they can act on, not a traceback
         status = _failed(error)
     try:
         streams.flush()
@@ -111,7 +114,7 @@ def main() -> NoReturn:
 
 
 def _failed(error: Exception) -> int:
-    """Say what has ended a command, and give its exit code."""
+    """Print the error that ended a command, and return the exit code."""
     if isinstance(error, OSError) and (text := streams.unwritable(error)) is not None:
         streams.give_up()
         complain(text)
@@ -124,8 +127,8 @@ def _failed(error: Exception) -> int:
 
 
 def _settings(given: Iterable[str] | None, base: Settings | None = None, **fields: Any) -> Settings:
-    """The settings of the environment, then of --set, then of the options."""
-    serving.say_what_is_unknown(Settings.__struct_fields__)
+    """Return the settings from `base`, the environment, --set and the options (`fields`), the last one winning."""
+    serving.warn_of_unknown_variables(Settings.__struct_fields__)
     try:
         settings = Settings.from_texts(
             {
@@ -168,7 +171,9 @@ def _list_settings(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
     settings: Annotated[
         bool, typer.Option("--settings", callback=_list_settings, is_eager=True, help="List the server's settings.")
     ] = False,
@@ -184,13 +189,16 @@ def dev(
     timezone: Timezone = None,
     seed: Seed = None,
     executor: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="Add an executor of this type that closes what it gets.")
+        str | None, typer.Option(metavar="TYPE", help="Add an executor of this type that closes each process it gets.")
     ] = None,
     answer: Annotated[
-        str | None, typer.Option(metavar="JSON", help="Output of that executor, a JSON list; else its arguments.")
+        str | None,
+        typer.Option(metavar="JSON", help="Output of that executor, a JSON list; by default the process's arguments."),
     ] = None,
-    takes: Annotated[float | None, typer.Option(help="Seconds that executor takes for each process; else 0.")] = None,
-    s3: Annotated[bool, typer.Option("--s3", help="With an S3 server for ColonyFS (extra colonysim[s3]).")] = False,
+    takes: Annotated[float | None, typer.Option(help="Seconds it takes for each process; by default 0.")] = None,
+    s3: Annotated[
+        bool, typer.Option("--s3", help="Start an S3 server for ColonyFS as well (extra colonysim[s3]).")
+    ] = False,
     server: Server = ServerKind.WERKZEUG,
     state: StatePath = None,
     state_every: StateEvery = None,
@@ -201,7 +209,7 @@ def dev(
     control_token: ControlToken = None,
     limit: LimitOption = None,
 ) -> None:
-    """The stock development environment in real time: a ready server with the colony `dev` and the user `myuser`."""
+    """Serve the stock development environment in real time: the colony `dev` with the user `myuser`."""
     from colonysim.cli import echo
     from colonysim.simulation import stock
 
@@ -214,42 +222,42 @@ def dev(
     settings = _settings(setting, STOCK.overridden(start="now"), timezone=timezone, seed=seed)
     with (
         serving.stop_signals() as stopped,
-        serving.take_place(host, port, server, control_from_anywhere, control_token, limit) as place,
+        serving.listen(host, port, server, control_from_anywhere, control_token, limit) as endpoint,
     ):
         file = state_file(state, state_every)
-        serving.say_what_the_state_decides(
-            state, {"--seed": seed is not None, "--timezone": timezone, "--set": setting}
-        )
+        serving.warn_of_stored_settings(state, {"--seed": seed is not None, "--timezone": timezone, "--set": setting})
         sim = _simulation(settings, Mode.REAL, 1.0, file, journal, journal_errors, install=True)
         with ExitStack() as running:
-            running.enter_context(kept(sim, file, state_every))
-            web = running.enter_context(place.server(sim))
+            running.enter_context(saving(sim, file, state_every))
+            web = running.enter_context(endpoint.server(sim))
             variables = stock.environment(reachable(host), web.port, sim.settings.server_key)
             if s3:
                 variables |= running.enter_context(_object_store(host)).environment()
             for name, value in variables.items():
                 out.print(f"export {name}={value}", highlight=False, soft_wrap=True)
-            token = place.made_up_token(web)
+            token = endpoint.generated_token(web)
             page = f"{web.url}/colonysim/" + (f"?token={token}" if token else "")
             out.print(f"# colonysim on {web.url}, page at {page}, Ctrl-C to stop", highlight=False)
             if executor is not None:
                 running.enter_context(_echo(sim, executor, output, takes or 0.0))
-                out.print(f"# executor {echo.NAME} of type {executor} closes what it gets", highlight=False)
+                out.print(f"# executor {echo.NAME} of type {executor} closes each process it gets", highlight=False)
             stopped.wait()
 
 
 @app.command()
 def serve(
     host: Host = LOCALHOST,
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 for a free one.", envvar="COLONYSIM_PORT")] = 0,
-    clock: Annotated[Mode, typer.Option(help="How time moves.", envvar="COLONYSIM_CLOCK")] = Mode.AUTO,
-    rate: Annotated[float | None, typer.Option(help="How fast, for --clock scaled; else 1.")] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.", envvar="COLONYSIM_PORT")] = 0,
+    clock: Annotated[Mode, typer.Option(help="How virtual time advances.", envvar="COLONYSIM_CLOCK")] = Mode.AUTO,
+    rate: Annotated[
+        float | None, typer.Option(help="Virtual seconds for each real second, with --clock scaled; by default 1.")
+    ] = None,
     timezone: Timezone = None,
     seed: Seed = None,
     start: Annotated[
-        str | None, typer.Option(help="Time at the beginning: RFC 3339, or `now` (as with --clock real).")
+        str | None, typer.Option(help="Start time: RFC 3339, or `now` (the default with --clock real).")
     ] = None,
-    stock: Annotated[bool, typer.Option("--stock", help="With the colony `dev` and the user `myuser`.")] = False,
+    stock: Annotated[bool, typer.Option("--stock", help="Add the colony `dev` and the user `myuser`.")] = False,
     server: Server = ServerKind.WERKZEUG,
     state: StatePath = None,
     state_every: StateEvery = None,
@@ -260,7 +268,7 @@ def serve(
     control_token: ControlToken = None,
     limit: LimitOption = None,
 ) -> None:
-    """A server for test suites in any language. Prints one line of JSON with its url, seed and pid."""
+    """Serve test suites in any language. Prints one line of JSON with the url, seed and pid of the server."""
     rate = serving.rate_of(clock, rate)
     outputs.require([], {"--journal": journal} | ({"--state": state} if journal else {}))
     base = Settings(start="now") if clock is Mode.REAL else None
@@ -268,14 +276,14 @@ def serve(
     given = {"--seed": seed is not None, "--timezone": timezone, "--start": start, "--stock": stock, "--set": setting}
     with (
         serving.stop_signals() as stopped,
-        serving.take_place(host, port, server, control_from_anywhere, control_token, limit) as place,
+        serving.listen(host, port, server, control_from_anywhere, control_token, limit) as endpoint,
     ):
         file = state_file(state, state_every)
-        serving.say_what_the_state_decides(state, given)
+        serving.warn_of_stored_settings(state, given)
         sim = _simulation(settings, clock, rate, file, journal, journal_errors, install=stock)
-        with kept(sim, file, state_every), place.server(sim) as web:
+        with saving(sim, file, state_every), endpoint.server(sim) as web:
             line: dict[str, Any] = {"url": web.url, "seed": sim.settings.seed, "pid": os.getpid()}
-            if token := place.made_up_token(web):
+            if token := endpoint.generated_token(web):
                 line["control_token"] = token
             print(msgspec.json.encode(line).decode(), flush=True)
             stopped.wait()
@@ -344,24 +352,26 @@ app.command()(bench.bench)
 def verify(
     cases: Cases = None,
     url: Annotated[
-        str | None, typer.Option(help="A server to play against; else a simulation in this process.")
+        str | None, typer.Option(help="Server to play against; by default a simulation in this process.")
     ] = None,
-    real: Annotated[
-        bool, typer.Option("--real", help="That server's time is real: wait, and leave its clock alone.")
-    ] = False,
+    real: Annotated[bool, typer.Option("--real", help="That server has no virtual clock: let real time pass.")] = False,
     again: Annotated[
         int,
         typer.Option(
-            min=0, max=1000, help="With --real: play what differs so often again; timers there race with requests."
+            min=0,
+            max=1000,
+            help="With --real: play cases that differ again, up to this many times (timers race with requests).",
         ),
     ] = 0,
     timezone: Annotated[
-        str | None, typer.Option(help="IANA zone of printed times of that simulation; Europe/Stockholm by default.")
+        str | None, typer.Option(help="IANA zone of printed times of that simulation; by default Europe/Stockholm.")
     ] = None,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Print every difference, and what passed.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Print all differences, and the cases that passed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Play recorded conversations and compare the answers: does a server still tell the truth?"""
+    """Play recorded requests against a server and compare its replies with the recorded ones."""
     from colonysim.conformance import report
     from colonysim.conformance.player import CASES, BadCase
 
@@ -372,7 +382,7 @@ def verify(
     if as_json:
         refuse_idle("--json", {"-v": verbose})
     if again and not real:
-        fail("--again goes with --real: in virtual time a case gives the same answers each time")
+        fail("--again needs --real: in virtual time a case gives the same replies each time")
     try:
         results = report.play_all(
             cases or [CASES],
@@ -396,10 +406,10 @@ def verify(
 @app.command()
 def coverage(
     cases: Cases = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/coverage.md.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/coverage.md.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What is served: every message type with its rule, and what recorded cases test of it."""
+    """List every message type with its access rule, and how often the recorded cases call it."""
     from colonysim.conformance import coverage
     from colonysim.conformance.player import CASES, BadCase
 

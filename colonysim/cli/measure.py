@@ -1,4 +1,4 @@
-"""How fast this machine runs the simulation: the few figures that users ask for."""
+"""Measure how fast this machine runs the simulation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from colonysim.simulation.simulation import Simulation
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One thing that was measured."""
+    """One measured value with its unit."""
 
     what: str
     value: float
@@ -39,9 +39,9 @@ _ASSIGN = AssignProcess(colonyname="bench", timeout=-1)
 def life_cycles(
     count: int, executors: int = 1, *, waiting: int = 0, invariants: bool = False, journal: bool = False
 ) -> float:
-    """Seconds of processor time for so many submissions, assignments and closes, with that many waiting before.
+    """Return the seconds of processor time for `count` life cycles: submit, assign, close.
 
-    Both limits of each process are armed. The messages that do not differ are made once.
+    `waiting` processes wait in the queue before. Each process has a limit for waiting and one for running.
     """
     sim = Simulation(mode="manual", invariants=invariants, journal=journal)
     colony = ColonyClient.create(sim, "bench")
@@ -66,7 +66,7 @@ def life_cycles(
 
 
 def figures(count: int = 10_000) -> list[Figure]:
-    """What this machine does, best of three."""
+    """Measure this machine with `count` life cycles for each figure, best of three."""
 
     def rate(**how: bool) -> float:
         return count / min(life_cycles(count, **how) for _ in range(3))

@@ -1,4 +1,4 @@
-"""Files that a command writes: looked at before it does anything, so that nothing is lost and no work is in vain."""
+"""Check the files that a command will write before it starts, so that no input is lost and no work is wasted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from colonysim.cli.console import BadOutput, fail
 
 
 def check(read: Iterable[Path | None], written: Mapping[str, Path | None]) -> None:
-    """See that the files can be written, and are neither read by the command nor named twice. Errors: BadOutput.
+    """Check that files can be written, are not read by the command, and are not named twice. Raises BadOutput.
 
-    `written` has a file for each option that names one. Nothing is created or changed.
+    `written`: the file of each option that names one. Creates and changes nothing.
     """
     inputs = {_place(path) for path in read if path is not None} - {None}
     taken: dict[object, str] = {}
@@ -25,14 +25,14 @@ def check(read: Iterable[Path | None], written: Mapping[str, Path | None]) -> No
         if place is None:
             continue
         if place in inputs:
-            raise BadOutput(f"{path}: {option} would overwrite what is read: give it another name")
+            raise BadOutput(f"{path}: {option} would overwrite an input: give another name")
         if place in taken:
             raise BadOutput(f"{path}: {taken[place]} and {option} would overwrite each other: give each its own file")
         taken[place] = option
 
 
 def require(read: Iterable[Path | None], written: Mapping[str, Path | None]) -> None:
-    """Leave where `check` finds something."""
+    """Exit with code 2 if `check` raises."""
     try:
         check(read, written)
     except BadOutput as error:
@@ -40,7 +40,7 @@ def require(read: Iterable[Path | None], written: Mapping[str, Path | None]) -> 
 
 
 def _unwritable(path: Path) -> str:
-    """Why a file cannot be written; "" where it seems that it can."""
+    """Return why a file cannot be written; "" if it seems that it can."""
     try:
         if path.is_dir():
             return "it is a folder"
@@ -54,11 +54,11 @@ def _unwritable(path: Path) -> str:
 
 
 def _place(path: Path) -> object:
-    """What is the same for all names of one file; None for what is no regular file, such as a terminal."""
+    """Return a key that is equal for all names of a file; None if it is not a regular file, such as a terminal."""
     try:
         if not path.exists():
             return path.resolve()
         found = path.stat()
         return (found.st_dev, found.st_ino) if path.is_file() else None
-    except (OSError, ValueError, RuntimeError):  # which reading it will tell
+    except (OSError, ValueError, RuntimeError):  # reported when the file is read
         return None

@@ -1,4 +1,4 @@
-"""colonysim replay: a recorded history again, up to the first difference."""
+"""colonysim replay: run a recorded journal again, up to the first difference."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ if TYPE_CHECKING:
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="A journal: of serve --journal, dev --journal or a test's artifacts.")],
+    file: Annotated[Path, typer.Argument(help="Journal: from serve, dev or run --journal, or a test's artifacts.")],
     until: Annotated[int | None, typer.Option(min=1, max=2**63 - 1, help="Replay up to this line only.")] = None,
     check_determinism: Annotated[
         bool, typer.Option("--check-determinism", help="Replay twice, in fresh processes, and compare.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Replay a journal and stop at the first difference. Exit codes: 0 same, 1 differs, 2 no journal to replay."""
+    """Replay a journal and stop at the first difference. Exit codes: 0 same, 1 different, 2 no journal to replay."""
     if check_determinism:
         refuse_idle("--check-determinism", {"--json": as_json})
         _compare(file, until)
         return
     replayed = _replay(file, until, quiet=as_json)
     if replayed.same and replayed.lines <= 1:
-        fail(f"{file}: nothing was replayed: there is nothing but the header" + (" up to line 1" if until else ""))
+        what = "line 1 is the header: give a larger --until" if until else "the journal has only a header"
+        fail(f"{file}: nothing was replayed: {what}")
     if as_json:
         import msgspec
 
@@ -37,7 +38,7 @@ def replay(
     elif replayed.difference is not None:
         out.print(str(replayed.difference))
     else:
-        _tell(replayed)
+        _print(replayed)
     raise typer.Exit(FINE if replayed.same else FAILED)
 
 
@@ -55,30 +56,30 @@ def _replay(file: Path, until: int | None, quiet: bool) -> Replayed:
         fail(f"{file}: {error.strerror or error}" if isinstance(error, OSError) else f"{file}: {error}")
 
 
-def _tell(replayed: Replayed) -> None:
+def _print(replayed: Replayed) -> None:
     from colonysim.kernel.clock import show_time
 
     out.print(f"the same: {replayed.lines:,} lines, up to {show_time(replayed.now_ns)} UTC, seed {replayed.seed}")
     out.print(f"digest {replayed.digest}")
     for problem in replayed.problems:
-        out.print(f"the history has a problem, now as then: {problem}")
+        out.print(f"problem in the recording and in the replay: {problem}")
 
 
 def _compare(file: Path, until: int | None) -> None:
-    """Replay twice, and say whether it was the same twice."""
+    """Replay twice in fresh processes, and print whether both gave the same."""
     arguments = ["replay", str(file), "--json"]
     if until is not None:
         arguments += ["--until", str(until)]
     first, second = twice(arguments)
     if first != second:
-        out.print("replayed twice, and not the same twice: the server is not deterministic here")
-        out.print(f"  once: {first.strip()}\n  then: {second.strip()}")
+        out.print("two replays differ: the simulation is not deterministic here")
+        out.print(f"  first:  {first.strip()}\n  second: {second.strip()}")
         raise typer.Exit(FAILED)
-    out.print("replayed twice, the same both times")
-    _report(first)
+    out.print("two replays are equal")
+    _print_decoded(first)
 
 
-def _report(text: str) -> None:
+def _print_decoded(text: str) -> None:
     import msgspec
 
     from colonysim.evidence.replay import Replayed
@@ -87,4 +88,4 @@ def _report(text: str) -> None:
     if replayed.difference is not None:
         out.print(str(replayed.difference))
         raise typer.Exit(FAILED)
-    _tell(replayed)
+    _print(replayed)

@@ -1,4 +1,4 @@
-"""colonysim run and colonysim validate: scenarios from files."""
+"""colonysim run and colonysim validate: run or check scenario files."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ if TYPE_CHECKING:
 
 def run(
     file: Annotated[Path, typer.Argument(help="A scenario.")],
-    seed: Annotated[int | None, typer.Option(help="Another seed than the scenario's.", envvar="COLONYSIM_SEED")] = None,
+    seed: Annotated[int | None, typer.Option(help="By default the scenario's own.", envvar="COLONYSIM_SEED")] = None,
     override: Override = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
-    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page for people (HTML).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run, and run nothing.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML report.")] = None,
     perfetto: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a trace for ui.perfetto.dev.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each process.")] = None,
     summary: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole result as JSON.")] = None,
     journal: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the whole history, for colonysim replay.")
+        Path | None, typer.Option(metavar="FILE", help="Write the journal, for colonysim replay.")
     ] = None,
     journal_errors: OnJournalErrors = None,
     check_determinism: Annotated[
@@ -61,7 +61,7 @@ def run(
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a scenario. Exit codes: 0 everything held, 1 something did not, 2 there is nothing that could be run."""
+    """Run a scenario. Exit codes: 0 no failures, 1 failures, 2 the scenario cannot be run."""
     from colonysim.scenarios.runner import Run
 
     on_errors = on_journal_errors(journal_errors, journal)
@@ -99,7 +99,7 @@ def run(
 
         print(msgspec.json.encode(result).decode())
     else:
-        _tell(result, wanted | recorded, shlex.join(repeats(file, result.seed, override)))
+        _print(result, wanted | recorded, shlex.join(repeats(file, result.seed, override)))
     raise typer.Exit(FAILED if not result.ok or (strict and result.warnings) else FINE)
 
 
@@ -108,13 +108,13 @@ def validate(
     strict: Strict = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of scenarios.")] = False,
 ) -> None:
-    """Check scenario files, traces included, without running them. Exit codes: 0 all good, 2 not; see --strict."""
+    """Check scenario files, with their traces, without running them. Exit codes: 0 valid, 2 invalid; see --strict."""
     if schema:
         refuse_idle("--schema", {"--strict": strict, " ".join(map(str, files or ())): files})
         print(schema_text(), end="")
         return
     if not files:
-        fail("name a scenario, or ask for --schema")
+        fail("no scenario given: name a scenario file, or use --schema")
     bad = idle = False
     for file in files:
         from colonysim.scenarios.scenario import Scenario
@@ -135,7 +135,7 @@ def validate(
 
 
 def schema_text() -> str:
-    """The JSON Schema of scenario files, as it is published."""
+    """Return the JSON Schema of scenario files, formatted as it is published."""
     import msgspec
 
     from colonysim.scenarios.scenario import Scenario
@@ -145,12 +145,12 @@ def schema_text() -> str:
 
 # ---------------------------------------------------------------- reading
 def _refuse_idle(beside: str, given: Mapping[str, object]) -> None:
-    """Leave where options of these names are given, which have no effect beside this one."""
+    """Exit with code 2 if options of these names are given, which have no effect beside the option `beside`."""
     refuse_idle(beside, {f"--{name}": value for name, value in given.items()})
 
 
 def _check(file: Path, scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
-    """Notes on a scenario, and what in it can do nothing. Errors: ValueError for one that a run would refuse."""
+    """Return notes on a scenario, and warnings for parts that can do nothing. Raises ValueError if it is invalid."""
     from colonysim.scenarios.validation import check
 
     _files(file, scenario)
@@ -158,7 +158,7 @@ def _check(file: Path, scenario: Scenario) -> tuple[list[str], list[RunWarning]]
 
 
 def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
-    """What would be run."""
+    """Print what a run would do."""
     from colonysim.kernel.clock import show_span
     from colonysim.scenarios.scenario import groups_of
 
@@ -193,7 +193,7 @@ def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
 # ---------------------------------------------------------------- running
 @contextmanager
 def _progress(scenario: Scenario, quiet: bool) -> Iterator[Callable[[float, Metrics], None] | None]:
-    """A line that tells how far a run has come; none where nobody looks."""
+    """Show a progress bar on a terminal, and yield the function that updates it; yield None without a terminal."""
     if quiet or not err.is_terminal:
         yield None
         return
@@ -205,7 +205,7 @@ def _progress(scenario: Scenario, quiet: bool) -> Iterator[Callable[[float, Metr
     ) as bar:
         line = bar.add_task("", total=scenario.phases.storm_s, at="", ended=0, queue=0)
 
-        def tell(now_s: float, metrics: Metrics) -> None:
+        def update(now_s: float, metrics: Metrics) -> None:
             from colonysim.kernel.clock import show_span
 
             gauges = metrics.gauges
@@ -213,13 +213,16 @@ def _progress(scenario: Scenario, quiet: bool) -> Iterator[Callable[[float, Metr
             at = show_span(round(now_s * 1e9))
             bar.update(line, completed=now_s, at=at, ended=ended, queue=gauges.queue_depth)
 
-        yield tell
+        yield update
 
 
 def _files(
     file: Path, scenario: Scenario, given: Mapping[str, Path | None] | None = None, journal: Path | None = None
 ) -> dict[str, Path]:
-    """What to write: as the command line says, else as the scenario does, beside the scenario. Errors: BadOutput."""
+    """Return the path of each output file: from the command line, else from the scenario's `report`.
+
+    Paths of the scenario are relative to its folder. Raises BadOutput if a file cannot be written.
+    """
     from colonysim.scenarios.recorded import files_of
 
     wanted = scenario.report
@@ -235,7 +238,7 @@ def _files(
 
 
 def _write(kind: str, done: Run, path: Path) -> None:
-    """Write what has come of a run; leaves where the file cannot take it, as on a full disk."""
+    """Write an output file of a run. Exits with code 1 if it cannot be written, as on a full disk."""
     from colonysim.experiments import perfetto, report
 
     assert done.result is not None
@@ -252,9 +255,9 @@ def _write(kind: str, done: Run, path: Path) -> None:
         fail(f"{path}: cannot be written: {error.strerror or error}", FAILED)
 
 
-# ---------------------------------------------------------------- twice
+# ---------------------------------------------------------------- determinism
 def _compare(file: Path, seed: int, override: list[str] | None) -> NoReturn:
-    """Run twice, and say whether it was the same twice."""
+    """Run twice in fresh processes, print whether the results are equal, and exit."""
     import msgspec
 
     words = [*repeats(file, seed, override)[1:], "--json", "--set", "journal=true"]
@@ -263,12 +266,12 @@ def _compare(file: Path, seed: int, override: list[str] | None) -> NoReturn:
         if name != "cost" and first[name] != second[name]:
             out.print(f"two runs with seed {seed} differ in {name}: {first[name]} and {second[name]}", style="red")
             raise typer.Exit(FAILED)
-    out.print(f"the same twice: seed {seed}, digest {first['digest']}, journal {first['journal_digest']}")
+    out.print(f"two runs are equal: seed {seed}, digest {first['digest']}, journal {first['journal_digest']}")
     raise typer.Exit(FINE)
 
 
-# ---------------------------------------------------------------- telling
-def _tell(result: Result, files: dict[str, Path], command: str) -> None:
+# ---------------------------------------------------------------- printing
+def _print(result: Result, files: dict[str, Path], command: str) -> None:
     from colonysim.kernel.clock import show_span
 
     figures = result.summary

@@ -1,4 +1,4 @@
-"""What a served simulation keeps on disk: its state, written at the end and every now and then, and its journal."""
+"""Save the state of a served simulation to a file, at the end and periodically, and close its journal."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from colonysim.kernel.actors import OWN_THREADS
 if TYPE_CHECKING:
     from colonysim.simulation.simulation import Simulation
 
-_PERMISSIONS: Final = 0o666  # less what the umask takes
+_PERMISSIONS: Final = 0o666  # the umask applies
 _LAST_REPLIES_S: Final = 1.0
-"""So long a server that its journal stops has for the replies to requests that have taken effect."""
+"""Seconds between a journal error and the stop of the server, for the replies to requests that have taken effect."""
 
 StatePath = Annotated[
     Path | None,
-    typer.Option("--state", metavar="FILE", help="File the state is read from at the start and written to at the end."),
+    typer.Option("--state", metavar="FILE", help="Read the state from this file at the start, write it at the end."),
 ]
 StateEvery = Annotated[
     float | None,
@@ -33,21 +33,21 @@ StateEvery = Annotated[
         metavar="SECONDS",
         min=0.001,
         max=1e6,
-        help="Write the state so often as well, so that a server that is killed loses no more than that.",
+        help="Write the state periodically as well, so that a killed server loses no more than this.",
     ),
 ]
 
 
 class StateFile:
-    """A file that holds a state, or will. A write that fails leaves what was there, and nothing else.
+    """A file for the state of a simulation. A write that fails leaves the previous content.
 
-    Errors: OSError that says what is wrong, where the file cannot be written.
+    Raises OSError, with a text for the user, if the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._target = path.resolve()  # a link stays a link
+            self._target = path.resolve()  # write() replaces the target of a symbolic link, not the link
         except RuntimeError:
             raise OSError(f"{path} is a link that leads to itself") from None
         self._fresh = self._target.with_name(self._target.name + ".new")
@@ -55,9 +55,9 @@ class StateFile:
         if self._target.is_dir():
             raise OSError(f"{path} is a folder: name a file in it")
         if self._target.exists() and not self._target.is_file():
-            raise OSError(f"{path} is no regular file")
+            raise OSError(f"{path} is not a regular file")
         if not folder.is_dir():
-            raise OSError(f"there is no folder {folder}: make it first")
+            raise OSError(f"the folder {folder} does not exist: create it first")
         try:
             os.close(self._open())
             self._fresh.unlink()
@@ -65,14 +65,14 @@ class StateFile:
             raise OSError(f"{path} cannot be written: {error.strerror or error}") from None
 
     def read(self) -> bytes | None:
-        """What the file holds; None where it is not there yet. Errors: OSError."""
+        """Return the content of the file; None if it does not exist yet. Raises OSError."""
         try:
             return self._target.read_bytes()
         except FileNotFoundError:
             return None
 
     def write(self, state: bytes) -> None:
-        """Replace what the file holds as a whole, and see it on the disk. Errors: OSError, with the file's name."""
+        """Replace the content atomically, and sync it to the disk. Raises OSError, with the file's name."""
         try:
             self._write(state)
         except BaseException as error:
@@ -97,16 +97,16 @@ class StateFile:
             os.close(folder)
 
     def _open(self) -> int:
-        """A new file beside the place; one that a killed server has left makes way for it."""
+        """Open a temporary file beside the target, after removing one that a killed server has left."""
         self._fresh.unlink(missing_ok=True)
         return os.open(self._fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PERMISSIONS)
 
 
 def state_file(path: Path | None, every_s: float | None) -> StateFile | None:
-    """The file that `--state` names; leaves where it cannot be one."""
+    """Return the file of `--state`, if it is given. Exits with code 2 if it cannot be written."""
     if path is None:
         if every_s is not None:
-            fail("--state-every goes with --state: say which file takes the state")
+            fail("--state-every needs --state FILE, the file to write the state to")
         return None
     try:
         return StateFile(path)
@@ -116,35 +116,35 @@ def state_file(path: Path | None, every_s: float | None) -> StateFile | None:
 
 # ---------------------------------------------------------------- while a server runs
 @contextmanager
-def kept(sim: Simulation, file: StateFile | None, every_s: float | None) -> Iterator[None]:
-    """Save the state of a simulation while it is served, and at the end, however that comes.
+def saving(sim: Simulation, file: StateFile | None, every_s: float | None) -> Iterator[None]:
+    """Save the state of a simulation every `every_s` seconds during the block, and at its end.
 
-    Where the journal fails and is to stop the server, the process is asked to end as by SIGTERM. Leaves with exit
-    code 1 where the server was stopped by that, or where the state could not be saved at the end.
+    If the journal fails under --journal-errors stop, this sends SIGTERM to the process. Exits with code 1 if that
+    stopped the server, or if the state could not be saved at the end.
     """
-    keeper = _Keeper(sim, file)
+    saver = _Saver(sim, file)
     if sim.journal is not None:
         sim.journal.flush()
-        if sim.journal.stopped:  # which has been told
+        if sim.journal.stopped:  # the journal has printed the error
             raise typer.Exit(FAILED)
-        sim.journal.on_error = keeper.journal_failed
+        sim.journal.on_error = saver.journal_failed
     ended = threading.Event()
-    saving = threading.Thread(target=keeper.save_every, args=(every_s, ended), name=f"{OWN_THREADS}state", daemon=True)
+    thread = threading.Thread(target=saver.save_every, args=(every_s, ended), name=f"{OWN_THREADS}state", daemon=True)
     if every_s is not None:
-        saving.start()
+        thread.start()
     try:
         yield
     finally:
         ended.set()
         if every_s is not None:
-            saving.join()
-        fine = keeper.end()
-    if not fine:
+            thread.join()
+        succeeded = saver.end()
+    if not succeeded:
         raise typer.Exit(FAILED)
 
 
-class _Keeper:
-    """Saves a simulation, and says what goes wrong with that: on stderr, in `health` and on the page."""
+class _Saver:
+    """Saves a simulation, and reports errors on stderr, in `health` and on the page."""
 
     def __init__(self, sim: Simulation, file: StateFile | None) -> None:
         self._sim = sim
@@ -152,9 +152,10 @@ class _Keeper:
         self._ending: threading.Timer | None = None
 
     def journal_failed(self) -> None:
-        """The journal has just said so on stderr; end the server where it shall not go on without one.
+        """Stop the server after an error of its journal, if --journal-errors stop asks for that.
 
-        The request that met the error has taken effect: it is answered before the connections are closed.
+        The journal has printed the error. The request that caused it has taken effect, so the server has a moment
+        to answer it before the connections are closed.
         """
         if self._sim.journal is not None and self._sim.journal.stopped:
             main = threading.main_thread().ident or 0
@@ -163,7 +164,7 @@ class _Keeper:
             self._ending.start()
 
     def save(self) -> bool:
-        """Write the state, if there is a file for it: whether that went well."""
+        """Write the state, if there is a file for it. Return False if that failed."""
         if self._file is None:
             return True
         failing = self._sim.observers.failing
@@ -178,21 +179,21 @@ class _Keeper:
         return True
 
     def save_every(self, seconds: float | None, ended: threading.Event) -> None:
-        """Write the state so often, until the server has ended."""
+        """Write the state every `seconds` seconds until the server has ended."""
         while not ended.wait(seconds):
             self.save()
 
     def end(self) -> bool:
-        """Write what is left of the journal, and the state: whether all went well."""
+        """Close the journal and write the state. Return False if one of them failed."""
         journal = self._sim.journal
         if journal is not None:
             journal.on_error = lambda: None
             if self._ending is not None:
-                self._ending.cancel()  # the server ends already
+                self._ending.cancel()  # the server is ending already
             journal.close()
         saved = self.save()
         if journal is None or not journal.stopped:
             return saved
         rest = f"; the state is in {self._file.path}" if self._file is not None and saved else ""
-        complain(f"stopped, as --journal-errors stop asks{rest}")
+        complain(f"stopped because of --journal-errors stop{rest}")
         return False

@@ -1,4 +1,4 @@
-"""Standard output and error of a command: always there, able to write any text, and a full one is no mistake."""
+"""Standard output and error of a command: handle closed streams, missing characters and full disks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.
 
 
 def prepare() -> None:
-    """Put the null device in the place of closed streams, and escape what an encoding has no character for."""
+    """Replace closed streams by the null device, and escape characters that an encoding lacks."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
-        while (taken := os.open(os.devnull, os.O_RDWR)) <= 2:  # else the next file that is opened takes their number
+        while (taken := os.open(os.devnull, os.O_RDWR)) <= 2:  # else a file opened later would get descriptor 0, 1 or 2
             pass
         os.close(taken)
     for name in ("stdout", "stderr"):
@@ -27,20 +27,20 @@ def prepare() -> None:
 
 
 def unwritable(error: OSError) -> str | None:
-    """What to say of an error of standard output; None for an error of something else."""
+    """Return the message for an error of standard output; None if the error has another source."""
     if error.filename is not None or error.errno not in _UNWRITABLE:
         return None
     return f"the output cannot be written: {error.strerror}"
 
 
 def flush() -> None:
-    """Write what is left. Errors: OSError where standard output takes no more."""
-    with suppress(ValueError):  # it has been closed
+    """Flush standard output. Raises OSError if it cannot be written."""
+    with suppress(ValueError):  # it is closed
         sys.stdout.flush()
 
 
 def give_up() -> None:
-    """Drop what standard output has not taken: the interpreter would try again when it ends."""
+    """Discard unwritten output, which the interpreter would otherwise try to write again at its end."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""colonysim import-trace: what a recorded workload holds, and the same as CSV."""
+"""colonysim import-trace: summarise a recorded workload, and convert it to CSV."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 def import_trace(
     file: Annotated[Path, typer.Argument(help="SWF, WfFormat or CSV, packed (.gz, .bz2, .xz, .zip) or not.")],
-    kind: Annotated[str, typer.Option("--format", help="swf, wfformat or csv, where the name does not tell.")] = "",
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it as CSV.")] = None,
+    kind: Annotated[
+        str, typer.Option("--format", help="swf, wfformat or csv; by default from the name of the file.")
+    ] = "",
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the trace as CSV.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What a trace holds: how many processes, over which time, how long they run, whose and where."""
+    """Summarise a trace: number of processes, span, run times, users and sites."""
     import msgspec
 
     from colonysim.scenarios import traces
@@ -41,7 +43,7 @@ def import_trace(
     if as_json:
         print(msgspec.json.encode(taken).decode())
     else:
-        _tell(file, taken)
+        _print(file, taken)
         if (kind or traces.format_of(file)) == "wfformat":
             recorded = traces.read_workflow(file)
             out.print(
@@ -51,7 +53,7 @@ def import_trace(
             out.print(f"  written to      {csv}")
 
 
-def _tell(file: Path, taken: Census) -> None:
+def _print(file: Path, taken: Census) -> None:
     from colonysim.kernel.clock import show_span
 
     out.print(f"{file}")

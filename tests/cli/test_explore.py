@@ -282,7 +282,7 @@ def test_interrupted_shrinking_says_so(
         shrinking.send_signal(number)
     stdout, stderr = ended(shrinking)
     assert shrinking.returncode == 128 + number
-    assert "interrupted: it may be made smaller still" in stdout
+    assert "interrupted: it may become smaller with more runs" in stdout
     assert f"interrupted by {signal.Signals(number).name}" in stderr
     assert (tmp_path / "small.yaml").exists()
 

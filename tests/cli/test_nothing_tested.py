@@ -54,7 +54,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["verify", "unexpecting.json"], 'no step has "expect"'),
         (["coverage", "empty"], "empty has no cases"),
         (["coverage", "nowhere*.json"], "does not exist"),
-        (["validate"], "name a scenario"),
+        (["validate"], "no scenario given"),
         (["validate", "empty"], "cannot be read"),
         (["validate", "fine.yaml", "nowhere*.yaml"], "cannot be read"),
         (["validate", "blank.yaml"], "a scenario is a mapping"),

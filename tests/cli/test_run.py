@@ -95,7 +95,7 @@ def test_json_is_all_that_a_machine_gets(scenario: Path) -> None:
 def test_a_run_is_compared_with_itself_in_another_process(scenario: Path) -> None:
     compared = run("run", scenario, "--check-determinism", "--seed", 8)
     assert compared.returncode == 0, compared.stdout
-    assert compared.stdout.startswith("the same twice: seed 8, digest ")
+    assert compared.stdout.startswith("two runs are equal: seed 8, digest ")
 
 
 def test_two_runs_that_differ_are_told(scenario: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_a_dry_run_says_what_it_would_do(scenario: Path) -> None:
             ["run", "{scenario}", "--report", "/nowhere/r.html"],
             "/nowhere/r.html: cannot be written: its folder does not exist",
         ),
-        (["validate"], "name a scenario"),
+        (["validate"], "no scenario given"),
         (["import-trace", "nowhere.swf"], "nowhere.swf: cannot be read"),
         (["import-trace", "{scenario}"], "the name tells no format"),
     ],
@@ -231,7 +231,7 @@ def test_a_trace_is_not_written_over_itself(tmp_path: Path) -> None:
     path.write_text("submit_s,run_s\n1,2\n")
     refused = run("import-trace", path, "--csv", path)
     assert refused.returncode == 2
-    assert "--csv would overwrite what is read: give it another name" in refused.stderr
+    assert "--csv would overwrite an input: give another name" in refused.stderr
     assert path.read_text() == "submit_s,run_s\n1,2\n"
 
 

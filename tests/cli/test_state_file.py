@@ -105,7 +105,7 @@ def test_a_server_that_shall_stop_with_its_journal_saves_the_state_and_says_why(
         code, said = ended(served, None)
     assert code == 1
     assert f"the journal {journal} cannot be written: Broken pipe" in said
-    assert f"stopped, as --journal-errors stop asks; the state is in {state}" in said
+    assert f"stopped because of --journal-errors stop; the state is in {state}" in said
     assert processes_in(state) == 2
 
 
@@ -151,7 +151,7 @@ def test_a_journal_that_fails_before_the_server_listens_ends_it_where_it_shall(t
 def test_errors_of_a_journal_need_a_journal() -> None:
     refused = run("serve", "--journal-errors", "stop")
     assert refused.returncode == 2
-    assert "--journal-errors goes with --journal" in refused.stderr
+    assert "--journal-errors needs --journal" in refused.stderr
 
 
 @pytest.mark.parametrize(("errors", "code"), [("continue", 0), ("stop", 1)])
@@ -173,12 +173,12 @@ def test_a_state_that_could_not_be_written_is_refused_at_the_start(command: str,
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "taken.new").mkdir()
     for name, said in (
-        ("nowhere/state", f"there is no folder {tmp_path}/nowhere: make it first"),
-        ("file/state", f"there is no folder {tmp_path}/file"),
+        ("nowhere/state", f"the folder {tmp_path}/nowhere does not exist: create it first"),
+        ("file/state", f"the folder {tmp_path}/file does not exist"),
         (".", "is a folder: name a file in it"),
         ("loop", "is a link that leads to itself"),
         ("taken", "cannot be written: Is a directory"),
-        ("/dev/null", "/dev/null is no regular file"),
+        ("/dev/null", "/dev/null is not a regular file"),
         ("/proc/state", "/proc/state cannot be written"),
         ("x" * 300, "File name too long"),
     ):
