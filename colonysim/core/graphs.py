@@ -18,7 +18,7 @@ from colonysim.core import channels, intake, transitions
 from colonysim.core.errors import Refusal
 from colonysim.core.history import Settled
 from colonysim.core.intake import Initiator
-from colonysim.core.records import CANCELLED, FAILED, RUNNING, STATES, SUCCESS, WAITING, Process, ProcessGraph
+from colonysim.core.records import CANCELLED, FAILED, RUNNING, STATES, SUCCESS, WAITING, Process, ProcessGraph, Reached
 from colonysim.core.types import FunctionSpec, WorkflowSpec
 from colonysim.core.world import World
 
@@ -135,18 +135,27 @@ def settle(world: World, graph: ProcessGraph, state: int | None = None) -> None:
 def _evaluated(world: World, graph: ProcessGraph) -> int:
     """The state of a graph with islands, by the reference's walk: docs/protocol/c-workflows.md 3.2, word for word.
 
-    What no root leads to may fail and pull down what it is a parent of, and a new child may build a bridge.
+    What no root leads to may fail and pull down what it is a parent of, and a new child may build a bridge. Until
+    one of these happens a walk would find what the last one found, but for the states, which are counted meanwhile.
     """
+    if (known := world.reached.get(graph.graph_id)) is not None:
+        return _state_of(known.counts)
     reached = list(walk(world, graph))
     counts = [0 for _ in STATES]
+    failed = False
     for process in reached:
         counts[process.state] += 1  # Quirk: before what its parents do to it
         parents = [world.processes[parent] for parent in process.parents if parent in world.processes]
-        if any(parent.state == FAILED for parent in parents):
+        if not failed and any(parent.state == FAILED for parent in parents):
+            failed = True
             _fail_all(world, reached)
             graph.state, graph.ended_ns = FAILED, world.now_ns
         if process.wait_for_parents and all(parent.state == SUCCESS for parent in parents):
             transitions.release(world, process)
+    found = Reached({process.process_id: None for process in reached}, [0 for _ in STATES])
+    for process in reached:
+        found.counts[process.state] += 1
+    world.reached[graph.graph_id] = found
     return _state_of(counts)
 
 
@@ -194,8 +203,13 @@ def on_failed(world: World, process: Process) -> None:
     graph = world.graphs.get(process.graph_id)
     if graph is None:
         return
-    if process.children and not graph.has_islands:
-        _fail_all(world, list(walk(world, graph)))
+    if not graph.has_islands:
+        if process.children:
+            _fail_all(world, list(walk(world, graph)))
+    elif known := world.reached.get(graph.graph_id):
+        all_failed = known.counts[FAILED] == len(known.members)
+        if not all_failed and any(child_id in known.members for child_id in process.children):
+            del world.reached[graph.graph_id]
     settle(world, graph)
 
 
@@ -247,6 +261,11 @@ def add_child(world: World, parent: Process, child: Process, before: Process | N
     graph = world.graphs[parent.graph_id]
     graph.members[child.process_id] = None
     graph.counts[WAITING] += 1
+    if (known := world.reached.get(graph.graph_id)) and parent.process_id in known.members:
+        known.members[child.process_id] = None
+        known.counts[WAITING] += 1
+        if before is not None and before.process_id not in known.members:
+            del world.reached[graph.graph_id]
     intake.enter(world, child, "add child")
 
 

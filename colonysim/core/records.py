@@ -157,6 +157,13 @@ class ProcessGraph(Record):
     has_islands: bool = False
 
 
+class Reached(NamedTuple):
+    """The processes of a graph with islands that roots lead to, and their numbers by state."""
+
+    members: dict[str, None]
+    counts: list[int]
+
+
 # ---------------------------------------------------------------- crons and generators
 class Cron(Record):
     """A workflow that starts on a schedule: docs/protocol/c-workflows.md 6.1.

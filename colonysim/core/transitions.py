@@ -90,6 +90,7 @@ def leave(world: World, process: Process, cause: str) -> None:
     if graph := world.graphs.get(process.graph_id):
         graph.members.pop(process.process_id, None)
         graph.counts[old] -= 1
+        world.reached.pop(graph.graph_id, None)
     if world.out_of_sight:
         come_in_sight(world)
     if world.history is not None:
@@ -114,6 +115,9 @@ def _move(world: World, process: Process, state: int, cause: str) -> None:
     if process.graph_id and (graph := world.graphs.get(process.graph_id)):
         graph.counts[old] -= 1
         graph.counts[state] += 1
+        if graph.has_islands and (reached := world.reached.get(graph.graph_id)) and process_id in reached.members:
+            reached.counts[old] -= 1
+            reached.counts[state] += 1
     if world.out_of_sight:
         come_in_sight(world)
     if world.history is not None:

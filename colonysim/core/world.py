@@ -27,6 +27,7 @@ from colonysim.core.records import (
     Generator,
     Process,
     ProcessGraph,
+    Reached,
     Snapshot,
     Subscriptions,
 )
@@ -91,6 +92,7 @@ class World:
         self.cleanup: tuple[int, int] | None = None  # ticket and due time in ns of the next clean-up
 
         self.graphs: dict[str, ProcessGraph] = {}
+        self.reached: dict[str, Reached] = {}  # by graph: of those with islands, as the last walk has found it
         self.crons: NamedTable[Cron] = NamedTable()
         self.generators: NamedTable[Generator] = NamedTable()
         self.stalled: dict[str, None] = {}  # ids of crons and generators whose workflow could not be started

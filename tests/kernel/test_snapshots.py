@@ -272,8 +272,8 @@ def test_equal_specs_are_written_once_and_come_back_as_one() -> None:
 DERIVED = {
     World: {
         "agenda", "attribute_times", "attributes", "by_state", "executors_by_id", "function_ids", "functions_of",
-        "held_by", "logs_of_executor", "logs_of_process", "odd_names", "out_of_sight", "queues", "release_ticks",
-        "tick_tickets", "users_by_id", "_ids", "_phase_ns", "_sweep_ticks_at",  # made again from what is stored
+        "held_by", "logs_of_executor", "logs_of_process", "odd_names", "out_of_sight", "queues", "reached",
+        "release_ticks", "tick_tickets", "users_by_id", "_ids", "_phase_ns", "_sweep_ticks_at",  # made again from what is stored
         "channel_streams", "inputs", "outbox", "request", "subscriptions", "history",  # of those who wait or look
     },
     Queues: {
