@@ -292,23 +292,3 @@ class Subscription(msgspec.Struct, frozen=True):
     state: int
     process_id: str
     timer: int
-
-
-class Subscriptions:
-    """All process subscriptions: to single processes, and to all of an executor type in the order of their turns."""
-
-    def __init__(self) -> None:
-        self.of_process: dict[str, list[Subscription]] = {}
-        self.general: list[Subscription] = []
-        self.any = False  # whether there are subscriptions; see `count`
-
-    def __len__(self) -> int:
-        return len(self.general) + len(self.of_process)
-
-    def count(self) -> None:
-        """Update `any`; call it after each change."""
-        self.any = bool(self.general or self.of_process)
-
-    def all(self) -> list[Subscription]:
-        """List all subscriptions."""
-        return self.general + [s for listed in self.of_process.values() for s in listed]

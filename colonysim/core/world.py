@@ -29,12 +29,11 @@ from colonysim.core.records import (
     ProcessGraph,
     Reached,
     Snapshot,
-    Subscriptions,
 )
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import STOCK_SERVER_ID, Settings
 from colonysim.core.storage import unparsable
-from colonysim.core.tables import FileTable, NamedTable
+from colonysim.core.tables import FileTable, NamedTable, Subscriptions
 from colonysim.core.types import (
     Attribute,
     Blueprint,

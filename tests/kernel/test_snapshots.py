@@ -29,9 +29,9 @@ from colonysim.core.agenda import Agenda, Event
 from colonysim.core.engine import OPERATIONS
 from colonysim.core.policies import Shares
 from colonysim.core.protocol import Delivery, Message, Request
-from colonysim.core.records import Subscriptions
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import Settings
+from colonysim.core.tables import Subscriptions
 from colonysim.core.world import World
 from colonysim.evidence import journal
 from colonysim.kernel import snapshots, stored
@@ -282,7 +282,9 @@ DERIVED = {
     },
     Agenda: {"heap", "_events", "last_ticket"},
     Shares: {"turn", "last_turns"},
-    Subscriptions: {"of_process", "general", "any"},
+    Subscriptions: {
+        "any", "_made", "_turns", "_of_stream", "_of_process", "_turn_of", "_keys", "_by_key", "_by_beginning", "_lengths",
+    },
 }  # fmt: skip
 
 

@@ -132,7 +132,7 @@ class Invariants:
         self._happened += len(happened)
         ledger, limits, order, polls, readers = self.ledger, self._limits, self._order, self._polls, self._readers
         functions, subscribed = self.world.functions, self.world.subscriptions
-        told = subscribed.general or subscribed.of_process
+        told = subscribed.any
         for entry in happened:
             kind = type(entry)
             if kind is Transition:

@@ -40,13 +40,14 @@ class Subscriptions(Invariant):
         self.stirred = False
         changes, self.changes = self.changes, []
         told = {(push.stream, *_shown(push.body)) for push in deliveries if type(push) is Push}
+        every = self.world.subscriptions.all()
+        general = [one for one in every if not one.process_id]
         for book, state in changes:
             executor_type = book.process.spec.conditions.executortype
-            for subscription in self.world.subscriptions.of_process.get(book.process_id, ()):
+            for subscription in (one for one in every if one.process_id == book.process_id):
                 if (subscription.executor_type, subscription.state) == (executor_type, state):
                     if (subscription.stream, book.process_id, state) not in told:
                         raise self._untold(book, state, subscription)
-            general = self.world.subscriptions.general
             asking = [one for one in general if (one.executor_type, one.state) == (executor_type, state)]
             heard = any((one.stream, book.process_id, state) in told for one in general)
             if asking and not heard:
