@@ -44,6 +44,7 @@ class Faults:
 
     The kernel has a network while there is anything for one to do, and None while not.
     `watches_steps` says whether any fault strikes at the steps of actors. `counts` says how often each struck.
+    `added` is how many there are, including those that a swarm leaves out under this seed.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -53,6 +54,7 @@ class Faults:
         self._faults: dict[str, _Given] = {}  # of them those that there are under this seed
         self._victims: dict[str, Victim] = {}
         self.watches_steps = False
+        self.added = 0
 
     # ------------------------------------------------------------ which there are
     @property
@@ -124,6 +126,7 @@ class Faults:
             self._known(name)
             del self._faults[name], self._given[name]
             self._end_one(name)
+            self._tally.removed(name)
             self._refresh()
 
     def enable(self, name: str, enabled: bool = True) -> None:
@@ -148,6 +151,7 @@ class Faults:
             self._given.clear()
             for name in names:
                 self._end_one(name)
+                self._tally.removed(name)
             self._refresh()
 
     def _known(self, name: str) -> _Given:
@@ -174,6 +178,7 @@ class Faults:
         self._refresh()
 
     def _refresh(self) -> None:
+        self.added = len(self._given)
         rules = [rule.fault for rule in self._rules.values()]
         self.watches_steps = any(isinstance(fault, ActorFault) and fault.when is not None for fault in rules)
         nothing = self._network.idle and not self._waiting_for_answers()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from colonysim.faults.model import ActorFault, MessageFault, Partition, When
 from colonysim.faults.rule import Rule
+
+MOST_REMOVED: Final = 10_000
+"""Removed faults whose counts are kept; those that were removed first are forgotten first."""
 
 
 def is_strike(line: dict[str, Any]) -> bool:
@@ -25,16 +28,26 @@ class Tally:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self._why: dict[str, str] = {}
+        self._removed: dict[str, None] = {}
 
     def begin(self, name: str) -> None:
         """Count from zero: a fault has been added."""
         self.counts[name] = 0
         self._why.pop(name, None)
+        self._removed.pop(name, None)
 
     def forget(self, name: str) -> None:
         """A fault has not been added after all."""
         self.counts.pop(name, None)
         self._why.pop(name, None)
+
+    def removed(self, name: str) -> None:
+        """Keep the count of a fault that has been removed, and drop the oldest such count if there are too many."""
+        self._removed[name] = None
+        if len(self._removed) > MOST_REMOVED:
+            oldest = next(iter(self._removed))
+            del self._removed[oldest]
+            self.forget(oldest)
 
     def note(self, line: dict[str, Any]) -> None:
         """Count what a fault wrote, if that is a strike."""

@@ -27,6 +27,7 @@ from colonysim.web.limits import DEFAULTS, Limits
 JSON: Final = "application/json"
 PROMISED: Final = 32  # snapshots kept
 MOST_ACTORS: Final = 10_000
+MOST_FAULTS: Final = 1000
 MOST_NAME: Final = 200  # characters
 MOST_NUMBER: Final = 2**63 - 1
 MOST_FIELDS: Final = 10  # of a query
@@ -276,9 +277,13 @@ class Control:
 
     def _add_faults(self, body: Any, query: dict[str, str]) -> Any:
         """One fault, a list of them, or a plan."""
-        if isinstance(body, dict) and "faults" in body:
-            return self.sim.faults.add(msgspec.convert(body, Plan))
-        return self.sim.faults.add(*read_faults(body))
+        plan = msgspec.convert(body, Plan) if isinstance(body, dict) and "faults" in body else None
+        faults = read_faults(body) if plan is None else plan.faults
+        present = self.sim.faults.added
+        if present + len(faults) > MOST_FAULTS:
+            text = f"{present} faults and {len(faults)} more are too many: at most {MOST_FAULTS} can be added"
+            raise Bad(409, f"{text}; remove some first with DELETE /colonysim/faults")
+        return self.sim.faults.add(*(faults if plan is None else [plan]))
 
     def _enable_fault(self, body: EnableFault, query: dict[str, str]) -> Any:
         self.sim.faults.enable(body.name, body.enabled)

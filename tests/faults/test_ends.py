@@ -12,6 +12,7 @@ from colonysim import ColonyClient, ExecutorClient, Simulation
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.server import Version
+from colonysim.faults import tally
 from colonysim.faults.model import AnyFault, ClockSkew, Crash, Hazard, Partition, Pause, Restart, SlowDown, Times
 from colonysim.scenarios.executors import ExecutorGroup, Fleet
 
@@ -258,3 +259,17 @@ def test_a_fault_strikes_as_often_as_a_time_is_given() -> None:
     sim.faults.add(Restart(times=Times(at_s=(0, 7, 7))))
     sim.advance(10)
     assert [at_s for at_s, _ in _strikes(sim)] == [0, 7, 7]
+
+
+@pytest.mark.parametrize("way", ["remove", "clear"])
+def test_counts_of_the_faults_that_were_removed_first_are_dropped(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    monkeypatch.setattr(tally, "MOST_REMOVED", 3)
+    sim = Simulation(mode="manual")
+    for number in range(6):
+        sim.faults.add(Restart(name=f"f{number}", times=Times(at_s=10)))
+        ENDS[way](sim, f"f{number}")
+    assert list(sim.faults.counts) == ["f3", "f4", "f5"]
+    assert list(sim.faults.idle) == ["f3", "f4", "f5"]
+    sim.faults.add(Restart(name="f3", times=Times(at_s=10)), Restart(name="g", times=Times(at_s=10)))
+    ENDS[way](sim, "g")
+    assert sim.faults.counts.keys() >= {"f3", "f5", "g"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation
 from colonysim.simulation import stock
-from colonysim.web.control import BODIES, MOST_ACTORS, MOST_NAME, QUERIES, Control
+from colonysim.web.control import BODIES, MOST_ACTORS, MOST_FAULTS, MOST_NAME, QUERIES, Control
 from colonysim.web.http1 import HttpRequest, request_to
 
 ROUTES = sorted(Control(Simulation(mode="manual")).routes)
@@ -212,6 +212,25 @@ def test_there_are_no_more_actors_than_can_be_kept(control: Control) -> None:
         control.sim.kernel.outside_actor(f"a{number}", waits=True)
     assert refused(control, request_of(("POST", "actors"), b'{"name": "one more"}'))[0] == 409
     assert control.answer(request_of(("POST", "actors"), b'{"name": "a5", "gone": true}'))[0] == 200
+
+
+@pytest.mark.parametrize("form", ["list", "plan", "swarm that draws none"])
+def test_there_are_no_more_faults_than_can_be_kept(control: Control, form: str) -> None:
+    def body(number: int) -> bytes:
+        faults: Any = [{"kind": "reorder"}] * number
+        if form == "plan":
+            faults = {"faults": faults}
+        elif form == "swarm that draws none":
+            faults = {"faults": faults, "swarm": {"keep": 0, "at_least": 0}}
+        return json.dumps(faults).encode()
+
+    status, text = refused(control, request_of(("POST", "faults"), body(MOST_FAULTS)))
+    assert status == 409
+    assert f"1 faults and {MOST_FAULTS} more are too many: at most {MOST_FAULTS} can be added" in text
+    assert control.answer(request_of(("POST", "faults"), body(MOST_FAULTS - 1)))[0] == 200
+    assert refused(control, request_of(("POST", "faults"), body(1)))[0] == 409
+    assert control.answer(request_of(("DELETE", "faults")))[0] == 200
+    assert control.answer(request_of(("POST", "faults"), body(1)))[0] == 200
 
 
 FIELDS = st.sampled_from(
