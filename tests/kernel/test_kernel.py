@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from colonysim.core.model import SECOND_NS
 
 import colonysim
 from colonysim import ColonyClient, Simulation, Stuck
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.server import Version
 from colonysim.core.protocol import Answer, Delivery, Request
+from colonysim.core.records import SECOND_NS
 from colonysim.core.settings import Settings
 from colonysim.kernel.clock import Mode
 from colonysim.kernel.driver import Driver
