@@ -111,7 +111,7 @@ class _Sees(Observer):
         self.problems: list[BaseException] = []
         self.broken: Exception | None = None
 
-    def look(self, deliveries: list[Delivery]) -> Exception | None:
+    def look(self, deliveries: list[Delivery], request: Request | None = None) -> Exception | None:
         self.seen.append(deliveries)
         return self.broken
 
