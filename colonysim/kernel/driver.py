@@ -1,17 +1,22 @@
 """The driver: elects one thread to move virtual time for all who wait, once every actor is blocked.
 
-Who may move time is said in kernel.py. The driver is for those who wait in mode `auto` (and, by the way, keeps the
-clocks that follow real time up to date). At any moment at most one thread is the mover, `kernel.mover`:
+kernel.py says who may move time. The driver does so in mode `auto`, and brings a clock that follows real time up to
+date for those who wait. At any moment at most one thread is the mover, which `kernel.mover` stands for:
 
-- a server that has called `taken_over` is the mover as long as it runs; it calls `pump` when it is woken, and after as
-  many seconds as `pump` returns;
-- else one of the threads that wait in this process: each calls `wait_for`, the first to get the lock becomes the
-  mover, moves time until something happens for it, and then hands over to another one that waits.
+- a server that has called `taken_over` is the mover as long as it runs. It calls `pump` when it is woken, and again
+  after as many seconds as `pump` returns;
+- otherwise it is one of the threads that wait in this process. Each calls `wait_for`; the first to get the lock becomes
+  the mover, moves time until it has what it waits for, and then hands over to another one that waits.
 
-The mover looks whether every actor is blocked (`Actors.idle_in`), lets the next event happen if so, and looks again,
-for the event may have told somebody something. Each look ends in one of a few outcomes: time has moved as far as it
-can (NEVER), it is not this thread's turn (NOT_MINE), the awaited thing is there (DONE), or it must look again in a
-while (Retry). While somebody runs the programs of a simulation nobody else may move time, for one may be acting.
+The mover looks whether every actor is blocked (`Actors.idle_in`), lets one event happen if so, and looks again, for the
+event may have told somebody something. A look ends in one of four outcomes:
+
+- DONE: what was waited for is there;
+- NOT_MINE: another thread is the mover;
+- NEVER: nothing more happens by itself, so look again when woken;
+- Retry: look again after a time, because an actor may still be acting, or when the clock says so.
+
+While somebody runs the programs of a simulation nobody else may move time, for one of them may be acting.
 """
 
 from __future__ import annotations
@@ -33,11 +38,11 @@ _AT_ONCE_S: Final = 0.005
 
 
 class Outcome(Enum):
-    """What came of a look, where it is not to be repeated after a time."""
+    """What came of a look that is not to be repeated after a time."""
 
     DONE = "what was waited for is there"
     NOT_MINE = "another thread moves time"
-    NEVER = "nothing is due that could happen by itself"
+    NEVER = "nothing more happens by itself"
 
 
 class Retry(NamedTuple):
