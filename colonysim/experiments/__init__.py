@@ -1,4 +1,4 @@
-"""Many runs: explore, shrink, compare, sweep, and reports of them."""
+"""Experiments with many runs: explore, shrink, compare, sweep, and their reports."""
 
 from colonysim.facade import lazy_names
 

@@ -11,11 +11,14 @@ from colonysim.experiments.exploration import Pool
 
 
 class NoCluster(ValueError):
-    """A cluster that cannot be had. The text says why, and what would do."""
+    """A cluster is not available. The text says why, and how to fix it."""
 
 
 class Cluster(Pool):
-    """An existing cluster by its address, or one on this machine for `local`. Errors: NoCluster."""
+    """A dask.distributed cluster: an existing one by its address, or a new one on this machine for `local`.
+
+    `width`: number of workers of a local cluster, by default one per core. Raises NoCluster.
+    """
 
     def __init__(self, address: str, width: int | None = None) -> None:
         try:
@@ -30,19 +33,21 @@ class Cluster(Pool):
         try:
             self._client = distributed.Client(self._local or address, timeout="10s")
         except (OSError, ValueError) as error:
-            text = f"there is no cluster at {address!r}: {error or type(error).__name__}; "
+            text = f"no cluster at {address!r}: {error or type(error).__name__}; "
             raise NoCluster(f"{text}give the address that `dask scheduler` prints, or `local`") from None
         threads = sum(self._client.nthreads().values())
         if not threads:
             self.close(at_once=True)
-            raise NoCluster(f"the cluster at {address!r} has nobody who could run anything: start `dask worker`")
+            raise NoCluster(f"the cluster at {address!r} has no workers: start `dask worker`")
         super().__init__(threads)
         self._executor: Executor = self._client.get_executor(pure=False)
 
     def executor(self) -> Executor:
+        """Return the executor of the cluster's client."""
         return self._executor
 
     def close(self, at_once: bool) -> None:
+        """Disconnect from the cluster, and stop it if it is local."""
         self._client.close()
         if self._local is not None:
             self._local.close()

@@ -1,4 +1,4 @@
-"""Runs of one scenario side by side: the same seeds under other settings, and what difference that makes."""
+"""Compare variants of a scenario: run each with the same seeds, and compute differences with confidence intervals."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ FIGURES: Final[dict[str, Callable[[Summary], float | None]]] = {
     "utilisation": lambda s: s.utilisation,
     "makespan (s)": lambda s: s.makespan_s,
 }
-"""The figures that are compared, from the summary of a run; None where there was nothing to measure."""
+"""The compared figures, each computed from the summary of a run; None if there was nothing to measure."""
 
 MOST_VARIANTS: Final = 1_000
-"""So many combinations of values a sweep may have."""
+"""The most combinations of values in a sweep."""
 
-# The 97.5 % quantiles of Student's distribution for 1 to 30 degrees of freedom.
+# The 97.5 % quantiles of Student's t distribution for 1 to 30 degrees of freedom.
 _STUDENT: Final = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
     2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
@@ -43,7 +43,7 @@ _FURTHER: Final = ((40, 2.021), (60, 2.000), (120, 1.980))
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A mean and how far it may be off on either side, with 95 % confidence; None for a single value.
+    """A mean with the half width of its 95 % confidence interval, which is None for a single value.
 
     A half width of 0 means that all seeds gave the same value.
     """
@@ -53,7 +53,7 @@ class Interval(msgspec.Struct, frozen=True):
 
     @property
     def clear(self) -> bool:
-        """Whether zero lies outside. Values that are the same under all seeds show no chance, so nothing is clear."""
+        """Whether the interval excludes zero. False if all values are equal: they say nothing about other seeds."""
         return bool(self.half_width) and abs(self.mean) > (self.half_width or 0.0)
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class VariantRun(msgspec.Struct, frozen=True):
-    """One run of a variant. `unfinished` counts the processes that had not ended; `notes` are on its traces."""
+    """One run of a variant. `notes`: deviations of its traces from the recordings."""
 
     seed: int
     digest: str
@@ -74,16 +74,17 @@ class VariantRun(msgspec.Struct, frozen=True):
 
     @property
     def unfinished(self) -> int:
+        """Number of processes that had not ended."""
         return self.summary.unfinished
 
     @property
     def partial(self) -> bool:
-        """Whether its figures cover only a part of what was to be done: more is wrong than a check that failed."""
+        """Whether the figures cover only a part of the work: it has unfinished processes, or failed not just checks."""
         return bool(self.unfinished) or any(failure.kind != "check" for failure in self.failures)
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One way to run a scenario: what is changed in it, and what became of it under each seed."""
+    """One variant of a scenario: its overrides (`PATH=VALUE`), and its run with each seed."""
 
     name: str
     overrides: tuple[str, ...]
@@ -91,33 +92,34 @@ class Variant(msgspec.Struct, frozen=True):
 
     @property
     def summaries(self) -> tuple[Summary, ...]:
+        """The summary of each run."""
         return tuple(run.summary for run in self.runs)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes on its traces, each once."""
+        """The notes on its traces, each once."""
         return tuple(dict.fromkeys(note for run in self.runs for note in run.notes))
 
     @property
     def failed(self) -> tuple[VariantRun, ...]:
-        """The runs in which something did not hold, or did not come to its end."""
+        """The runs with failures."""
         return tuple(run for run in self.runs if run.failures)
 
     @property
     def partial(self) -> bool:
-        """Whether the figures of some of its runs are not to be compared with those of whole runs."""
+        """Whether some of its runs cover only a part of the work, so that its figures are not comparable."""
         return any(run.partial for run in self.runs)
 
     def values(self, figure: str) -> list[float | None]:
-        """A figure for each seed."""
+        """Return a figure (a key of FIGURES) for each seed."""
         return [FIGURES[figure](run.summary) for run in self.runs]
 
     def interval(self, figure: str) -> Interval | None:
-        """The mean over the seeds that have a value; None where none has."""
+        """Return the mean of a figure over the seeds that have a value; None if none has."""
         return _interval(self.values(figure))
 
     def against(self, other: Variant, figure: str) -> Interval | None:
-        """How much more than the other's, seed by seed; None where there is nothing to compare."""
+        """Return the mean difference to another variant, seed by seed; None if no seed has a value in both."""
         pairs = zip(self.values(figure), other.values(figure), strict=True)
         return _interval([None if ours is None or theirs is None else ours - theirs for ours, theirs in pairs])
 
@@ -128,17 +130,14 @@ def _interval(values: Sequence[float | None]) -> Interval | None:
 
 
 def no_chance(variants: Sequence[Variant]) -> bool:
-    """Whether all seeds gave the same figures, so that more than one of them adds nothing."""
+    """Return whether there are several seeds but all gave the same figures, so that one would be enough."""
     return all(len(set(map(msgspec.json.encode, one.summaries))) == 1 for one in variants) and any(
         len(one.runs) > 1 for one in variants
     )
 
 
 def warnings_of(variants: Sequence[Variant]) -> list[RunWarning]:
-    """What makes a comparison say less than it seems to: variants without a difference, and parts that did nothing.
-
-    Of warnings about runs, those that all runs of a variant share.
-    """
+    """Return warnings for variants with equal histories, and the warnings that all runs of a variant share."""
     found = []
     firsts: dict[tuple[str, ...], Variant] = {}
     for variant in variants:
@@ -156,14 +155,17 @@ def warnings_of(variants: Sequence[Variant]) -> list[RunWarning]:
 
 
 def interval_of(values: Sequence[float]) -> Interval:
-    """The mean of independent values with its 95 % confidence interval by Student's distribution."""
+    """Return the mean of independent values with its 95 % confidence interval by Student's t distribution."""
     if len(values) < 2:
         return Interval(fmean(values), None)
     return Interval(fmean(values), student(len(values) - 1) * stdev(values) / sqrt(len(values)))
 
 
 def student(degrees: int) -> float:
-    """The 97.5 % quantile, never too small: for degrees in between it is that of the next fewer known."""
+    """Return the 97.5 % quantile of Student's t distribution for these degrees of freedom.
+
+    Between entries of the table it takes the entry with fewer degrees of freedom, so intervals are never too narrow.
+    """
     if degrees <= len(_STUDENT):
         return _STUDENT[degrees - 1]
     known = [quantile for limit, quantile in _FURTHER if limit <= degrees]
@@ -174,22 +176,23 @@ def run_variants(
     file: Path,
     variants: dict[str, tuple[str, ...]],
     seeds: int,
-    told: Callable[[str, int], None] = lambda name, seed: None,
+    progress: Callable[[str, int], None] = lambda name, number: None,
 ) -> list[Variant]:
-    """Run a scenario under each variant's overrides with so many seeds, from the scenario's own on.
+    """Run a scenario with the overrides of each variant and `seeds` seeds, from the scenario's own on.
 
-    Errors: BadScenario for a file or an override that is none, ValueError for fewer than one seed.
+    `progress` is called before each run with the variant's name and the number of the seed, from 0.
+    Raises BadScenario if the file or an override is invalid, ValueError if there are no variants or no seeds.
     """
     if seeds < 1:
-        raise ValueError("give at least one seed")
+        raise ValueError(f"invalid seeds={seeds}: give at least one")
     if not variants:
-        raise ValueError("there are no variants to run: give at least one")
-    # All are read before any is run: a mistake in the last one shows at once.
+        raise ValueError("no variants to run: give at least one")
+    # Read all before running any, so that an error in the last one is found at once.
     scenarios = {name: Scenario.load(file, overrides) for name, overrides in variants.items()}
     runs: dict[str, list[VariantRun]] = {name: [] for name in variants}
     for number in range(seeds):
         for name, scenario in scenarios.items():
-            told(name, number)
+            progress(name, number)
             runs[name].append(_run(scenario, scenario.seed + number))
     return [Variant(name, variants[name], tuple(done)) for name, done in runs.items()]
 
@@ -202,7 +205,7 @@ def _run(scenario: Scenario, seed: int) -> VariantRun:
 
 
 def refuse_twins(file: Path, variants: dict[str, tuple[str, ...]]) -> None:
-    """Errors: ValueError where two variants are the same scenario, as with the values 1 and 1.0; BadScenario."""
+    """Raise ValueError if two variants are the same scenario, as with the values 1 and 1.0; or BadScenario."""
     known: list[tuple[str, Scenario]] = []
     for name, overrides in variants.items():
         scenario = Scenario.load(file, overrides)
@@ -212,11 +215,11 @@ def refuse_twins(file: Path, variants: dict[str, tuple[str, ...]]) -> None:
 
 
 def grid(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """All combinations of what is varied, each `PATH=VALUES`, as names and overrides; the last one changes fastest.
+    """Return the overrides of all combinations of `PATH=VALUES` texts, by name; the last path changes fastest.
 
-    With one path a variant is called by its value, else by all of them: `executors.0.count=2 settings.policy=fair`.
-
-    Errors: ValueError for what is no such text, a path or value given twice, or too many combinations.
+    With one path, the name is the value; with several, it is all overrides: `executors.0.count=2
+    settings.policy=fair`. Raises ValueError if a text is malformed, a path or value is given twice, or there are more
+    than MOST_VARIANTS combinations.
     """
     axes: dict[str, list[str]] = {}
     for text in texts:
@@ -238,9 +241,9 @@ def grid(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def points_of(text: str) -> list[str]:
-    """The values of `a,b,c`, of `1..64` (doubled from step to step) or of `1..64:4` (in steps of 4).
+    """Return the values of `a,b,c`, of `1..64` (each double the last) or of `1..64:4` (in steps of 4).
 
-    Errors: ValueError with an example, also for a value that is there twice.
+    Raises ValueError, with an example, if the text is malformed or has a value twice.
     """
     if ".." not in text:
         values = [part.strip() for part in text.split(",")]
@@ -254,11 +257,11 @@ def points_of(text: str) -> list[str]:
     try:
         low, high, stride = int(first), int(last), int(step) if step else 0
     except ValueError:
-        raise ValueError(f"{text!r} is no range; write one like 1..64 or 10..50:10") from None
+        raise ValueError(f"invalid range {text!r}: write one like 1..64 or 10..50:10") from None
     if low < 1 or high < low or stride < 0 or (step and not stride):
-        raise ValueError(f"{text!r} is no range of whole numbers from 1 on; write one like 1..64 or 10..50:10")
+        raise ValueError(f"invalid range {text!r}: write one like 1..64 or 10..50:10, from 1 on")
     if stride and (high - low) // stride >= MOST_VARIANTS:
-        raise ValueError(f"{text!r} has more than {MOST_VARIANTS:,} values; write a longer step, such as 10..50:10")
+        raise ValueError(f"{text!r} has more than {MOST_VARIANTS:,} values; give a larger step, such as 10..50:10")
     numbers = [low]
     while numbers[-1] < high:
         numbers.append(min(high, numbers[-1] + (stride or numbers[-1])))
@@ -266,7 +269,7 @@ def points_of(text: str) -> list[str]:
 
 
 def show(value: float) -> str:
-    """A figure for people, to four digits."""
+    """Format a figure to four significant digits."""
     if value == 0 or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}"

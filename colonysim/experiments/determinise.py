@@ -1,4 +1,4 @@
-"""Pins faults down: what has struck by chance becomes faults that strike once, each at its time and for as long."""
+"""Determinise faults: replace a random fault by one fault for each time it struck, with fixed time and duration."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _ASIDE = ("back", "healed", "on", "stopped", "push")
 
 
 class Strike(NamedTuple):
-    """One strike of a fault, counted from the start of the run.
+    """One occurrence of a fault, `at_ns` nanoseconds after the start of the run.
 
-    `actor` is whom it struck, or whose request, of type `type_name`; `span_ns` how long it lasts, where it does.
+    `actor`: the actor hit, or the caller of the request hit, which has type `type_name`. `span_ns`: its duration,
+    if it has one.
     """
 
     fault: str
@@ -29,7 +30,7 @@ class Strike(NamedTuple):
 
 
 def read_strike(sim: Simulation, line: dict[str, Any]) -> Strike | None:
-    """From what is written down of a run when it happens; None for what is no strike."""
+    """Make a strike from a line of the fault log at the time it is written; None if the line is not a strike."""
     if "fault" not in line or any(key in line for key in _ASIDE):
         return None
     world = sim.world
@@ -43,34 +44,34 @@ def read_strike(sim: Simulation, line: dict[str, Any]) -> Strike | None:
     return Strike(line["fault"], world.now_ns - world.started_ns, actor, type_name, next(spans, None))
 
 
-def pinned(fault: AnyFault, strikes: Sequence[Strike]) -> tuple[AnyFault, ...] | None:
-    """The strikes of a fault as faults of their own; None where that cannot be said in other words."""
+def determinised(fault: AnyFault, strikes: Sequence[Strike]) -> tuple[AnyFault, ...] | None:
+    """Return a fault without randomness for each strike of a fault; None if its kind does not allow that."""
     if isinstance(fault, MessageFault):
         return tuple(_message(fault, key, len(list(same))) for key, same in groupby(strikes))
     if isinstance(fault, ActorFault):
         return tuple(_actor(fault, strike) for strike in strikes)
     if isinstance(fault, ServerFault):
-        begun = [strike for strike in strikes if strike.span_ns is not None]  # not each request that was hit
+        begun = [strike for strike in strikes if strike.span_ns is not None]  # the others are requests it affected
         return tuple(_server(fault, strike) for strike in begun)
     return None
 
 
 def _name(fault: AnyFault, strike: Strike) -> str:
-    """A name that differs for all strikes of a run."""
+    """Return a name that is unique among the strikes of a run."""
     words = [fault.name, "at", f"{strike.at_ns / SECOND_NS:.9g}", strike.type_name, strike.actor]
     return " ".join(word for word in words if word)
 
 
 def _message(fault: AnyFault, strike: Strike, count: int) -> AnyFault:
-    """From just before the time of the strike on, whatever comes first of that type and caller."""
+    """Return a fault that hits the first `count` messages of that type and caller from just before the strike."""
     assert isinstance(fault, MessageFault)
     match = fault.match
     if strike.type_name:
         match = replace(match, types=(strike.type_name,), callers=(strike.actor,) if strike.actor else match.callers)
     from_s = max(strike.at_ns - 1, 0) // 1000 / 1_000_000
     when = When(from_s=from_s, first=count)
-    pinned: AnyFault = replace(fault, name=_name(fault, strike), match=match, when=when)
-    return pinned
+    once: AnyFault = replace(fault, name=_name(fault, strike), match=match, when=when)
+    return once
 
 
 def _actor(fault: AnyFault, strike: Strike) -> AnyFault:
@@ -79,13 +80,13 @@ def _actor(fault: AnyFault, strike: Strike) -> AnyFault:
     if strike.span_ns is not None:
         span = "restart_after_s" if isinstance(fault, Crash) else "for_s"
         changed[span] = strike.span_ns / SECOND_NS
-    pinned: AnyFault = replace(fault, name=_name(fault, strike), **changed)
-    return pinned
+    once: AnyFault = replace(fault, name=_name(fault, strike), **changed)
+    return once
 
 
 def _server(fault: AnyFault, strike: Strike) -> AnyFault:
     assert strike.span_ns is not None
     span = "down_s" if isinstance(fault, Restart) else "for_s"
     times = Times(at_s=(strike.at_ns / SECOND_NS,))
-    pinned: AnyFault = replace(fault, name=_name(fault, strike), times=times, **{span: strike.span_ns / SECOND_NS})
-    return pinned
+    once: AnyFault = replace(fault, name=_name(fault, strike), times=times, **{span: strike.span_ns / SECOND_NS})
+    return once

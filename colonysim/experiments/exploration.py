@@ -1,7 +1,7 @@
-"""Explores a scenario: runs it under many seeds, in parallel processes or wherever an executor of futures leads.
+"""Explore a scenario: run it with many seeds, in parallel processes or on any `concurrent.futures` executor.
 
-One run that goes wrong in any way, its whole process included, costs no other run. What has become of a seed does
-not depend on how many run beside it, nor on the order in which they come back.
+A run that fails, even by killing its process, affects no other run. The outcome of a seed depends neither on how many
+runs are parallel nor on the order in which they finish.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from colonysim.scenarios.warnings import RunWarning
 
 _TEXT: Final = 500
 _one_at_a_time: Final = threading.Lock()
-"""Programs see one virtual time in a process; an executor of futures may have threads."""
+"""The clock patches for programs are global to a process, and an executor may run seeds in several threads."""
 _AHEAD: Final = 3
-"""So many seeds for each process are handed out before the first of them comes back."""
+"""Seeds submitted ahead for each parallel process, so that none is idle."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What has become of one seed: small, since it travels. `failures` come without the stories.
+    """The outcome of one seed, small enough to send between processes: `failures` come without timelines.
 
-    `faults` says how often each fault struck that is not turned off, `warnings` what did nothing,
-    `notes` what of its traces is not as it was recorded.
+    `faults`: how often each enabled fault struck. `warnings`: parts that did nothing. `notes`: deviations of its
+    traces from the recordings. `real_s`: real seconds that the run took.
     """
 
     seed: int
@@ -54,26 +54,28 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
+        """Whether the run had no failures."""
         return not self.failures
 
     @property
     def failed_as(self) -> tuple[str, ...]:
-        """The kinds and names of what failed, each once."""
+        """The kinds and names of the failures, each once."""
         return tuple(dict.fromkeys(f"{failure.kind}: {failure.name}" for failure in self.failures))
 
 
 class Struck(msgspec.Struct, frozen=True):
-    """How often a fault struck under all seeds together, and under how many of them."""
+    """How often a fault struck in all runs together (`count`), and in how many of them (`seeds`)."""
 
     count: int
     seeds: int
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
-    """What has become of all seeds, those that have come back in the order of their numbers.
+    """Summary of the outcomes of all seeds, which are in ascending order.
 
-    `failures` counts the seeds that failed by the kind and name of their failures. `warnings` tell of what did
-    nothing under any seed, `notes` of what is not as it was recorded in the traces.
+    `failed`: the seeds that failed. `failures`: how many seeds failed with each kind and name of failure.
+    `warnings`: parts that did nothing under any seed. `notes`: deviations of traces from the recordings.
+    `digests`: number of different histories. `slowest`: up to three seeds.
     """
 
     seeds: int
@@ -88,7 +90,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_seed(scenario: Scenario, seed: int) -> Outcome:
-    """Run a scenario with one seed. Errors: ValueError for a scenario that cannot be run at all."""
+    """Run a scenario with one seed. Raises ValueError if the scenario cannot be run."""
     try:
         with _one_at_a_time:
             run = Run(scenario, seed)
@@ -111,17 +113,17 @@ def run_seed(scenario: Scenario, seed: int) -> Outcome:
 
 
 def _broken(seed: int, name: str, text: str) -> Outcome:
-    """The outcome of a run that came to no result."""
+    """Return the outcome of a run that ended with an error."""
     return Outcome(seed=seed, failures=(Failure(kind="error", name=name, text=text[-_TEXT:]),))
 
 
 def absolute(scenario: Scenario) -> Scenario:
-    """The same scenario, to be run from whatever folder."""
+    """Return the scenario with an absolute folder, so that it can be run from any working directory."""
     return replace(scenario, folder=str(Path(scenario.folder).resolve()))
 
 
 def overview(outcomes: Iterable[Outcome], up_to_first: bool = False) -> Overview:
-    """Sum up outcomes: all, or those up to the first that failed."""
+    """Summarise outcomes: all, or with `up_to_first` those up to the first seed that failed."""
     listed = sorted(outcomes, key=lambda outcome: outcome.seed)
     if up_to_first:
         end = next((place for place, outcome in enumerate(listed, 1) if not outcome.ok), len(listed))
@@ -151,47 +153,49 @@ def _struck(outcomes: list[Outcome]) -> dict[str, Struck]:
 
 
 def _idle_under_all(outcomes: list[Outcome], faults: dict[str, Struck]) -> Iterator[RunWarning]:
-    """What did nothing under any seed: faults that never struck, whatever the scenario accepts of a single seed,
-    and what all seeds that were not broken off warn of.
+    """Yield a warning for each part that did nothing under any seed.
+
+    These are faults that never struck, even if the scenario accepts that for a single seed, and the warnings that
+    all runs share which were not aborted.
     """
-    told = {(one.kind, one.name): one for outcome in outcomes for one in outcome.warnings}
+    warnings = {(one.kind, one.name): one for outcome in outcomes for one in outcome.warnings}
     for name in (name for name, struck in faults.items() if not struck.count):
-        known = told.get(("fault", name))
-        why = known.text.partition(": ")[2] if known else "it was not drawn, or it was accepted that it did not strike"
+        known = warnings.get(("fault", name))
+        why = known.text.partition(": ")[2] if known else "it was not drawn, or the scenario accepts that"
         text = f"fault {name!r} never struck under any of {len(outcomes)} seeds: {why}"
         yield RunWarning(kind="fault", name=name, path=known.path if known else "", text=text)
     whole = [outcome for outcome in outcomes if not any(failure.kind in BREAKS for failure in outcome.failures)]
-    for key, warning in told.items():
+    for key, warning in warnings.items():
         if (warning.kind != "fault" or faults[warning.name].count) and all(
             key in [(one.kind, one.name) for one in outcome.warnings] for outcome in whole
         ):
             yield warning
 
 
-# ---------------------------------------------------------------- many
+# ---------------------------------------------------------------- pools
 class Pool:
-    """Where seeds are run: `width` of them at a time."""
+    """Base class of pools, which run seeds: `width` of them at a time. A subclass defines `executor`."""
 
     def __init__(self, width: int) -> None:
         self.width = width
 
     def submit(self, scenario: Scenario, seed: int) -> Future[Outcome]:
-        """Begin a run."""
+        """Start a run with one seed."""
         return self.executor().submit(run_seed, scenario, seed)
 
     def executor(self) -> Executor:
-        """What runs it."""
-        raise TypeError("a pool knows where it runs")
+        """Return the `concurrent.futures` executor that runs the seeds."""
+        raise TypeError(f"{type(self).__name__} must define executor()")
 
     def mend(self) -> None:
-        """A run has taken its process with it: go on all the same."""
+        """Recover after a run that killed its process."""
 
     def close(self, at_once: bool) -> None:
-        """Give back what it takes; `at_once`: without waiting for what still runs."""
+        """Release all resources; `at_once`: without waiting for runs in progress."""
 
 
 class Processes(Pool):
-    """Processes of this machine."""
+    """Processes of this machine: `width` of them, by default one per core."""
 
     def __init__(self, width: int | None = None) -> None:
         super().__init__(width or os.cpu_count() or 1)
@@ -199,8 +203,9 @@ class Processes(Pool):
         self._others: list[BaseProcess] = []
 
     def executor(self) -> ProcessPoolExecutor:
+        """Return the process pool, started on first use."""
         if self._made is None:
-            # Not fork: a program's threads, or a test runner's, would be lost halfway in the copy.
+            # Not fork: a copy of this process would lack the threads of programs or of a test runner.
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([__name__])
             self._others = multiprocessing.active_children()
@@ -208,11 +213,13 @@ class Processes(Pool):
         return self._made
 
     def mend(self) -> None:
+        """Discard the broken process pool; the next run starts another."""
         if self._made is not None:
             self._made.shutdown(wait=True, cancel_futures=True)
             self._made = None
 
     def close(self, at_once: bool) -> None:
+        """Stop the process pool; `at_once`: terminate its processes."""
         if self._made is None:
             return
         if at_once:
@@ -224,13 +231,13 @@ class Processes(Pool):
 
 
 def _prepare_worker() -> None:
-    """Leave Ctrl-C, which a terminal sends to all processes, to the parent, and end when the parent has ended."""
+    """Ignore Ctrl-C, which the parent handles, and end this process when the parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="colonysim-end-with-parent", daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent has ended, by whatever signal: nobody would stop a busy worker then."""
+    """End this process when its parent has ended, even by SIGKILL: nothing else would stop a busy worker then."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])
@@ -240,8 +247,8 @@ def _end_with_parent() -> None:
 class Stop:
     """Stops an exploration early. A signal handler or another thread may call `ask` at any moment.
 
-    An exception raised in a signal handler can strike anywhere, also where `concurrent.futures` holds a lock that is
-    then never released. A flag and a reentrant queue cannot.
+    An exception raised in a signal handler may interrupt `concurrent.futures` while it holds a lock, which is then
+    never released. This class uses a flag and a reentrant queue instead.
     """
 
     def __init__(self) -> None:
@@ -249,7 +256,7 @@ class Stop:
         self.finished: SimpleQueue[Future[Outcome] | None] = SimpleQueue()
 
     def ask(self) -> None:
-        """Stop: no further seed begins, and those that run are given up."""
+        """Request the stop: no further seed starts, and runs in progress are abandoned."""
         self.asked = True
         self.finished.put(None)  # wakes the thread that waits for a result
 
@@ -257,28 +264,32 @@ class Stop:
 def explore(
     scenario: Scenario, seeds: Iterable[int], pool: Pool, stop_at_first: bool = False, stop: Stop | None = None
 ) -> Generator[Outcome, None, None]:
-    """Run a scenario under many seeds, and yield the outcome of each as it comes.
+    """Run a scenario with many seeds, and yield each outcome as soon as its run has ended.
 
-    `stop_at_first`: go no further than the first seed that fails, first by its place among the seeds.
-    `stop`: ends the exploration early when asked; it serves one exploration. The pool is closed at the end, and its
-    processes are terminated where the caller wants no more. Errors: ValueError for a scenario that cannot be run.
+    `stop_at_first`: stop at the first failing seed, by the order of `seeds`. `stop`: object to stop the exploration
+    early; use a new one for each exploration. Closes the pool at the end; if the caller closes this generator early,
+    the pool's processes are terminated. Raises ValueError if there are no seeds or the scenario cannot be run.
     """
     stop = stop or Stop()
     coming = iter(seeds)
     first = next(coming, None)
     if first is None:
-        raise ValueError("there are no seeds to explore: give at least one")
-    under_way = _Sweep(absolute(scenario), chain((first,), coming), pool, stop_at_first, stop)
+        raise ValueError("no seeds to explore: give at least one")
+    sweep = _Sweep(absolute(scenario), chain((first,), coming), pool, stop_at_first, stop)
     done = False
     try:
-        yield from under_way.outcomes()
+        yield from sweep.outcomes()
         done = not stop.asked
     finally:
         pool.close(at_once=not done)
 
 
 class _Sweep:
-    """Seeds under way. `places` are those of the seeds handed out, by future."""
+    """An exploration in progress.
+
+    `places`: place in the order and seed of each submitted run. `suspects`: runs that a dead process may have been
+    running; they are repeated one at a time, to find the seed that kills its process.
+    """
 
     def __init__(self, scenario: Scenario, seeds: Iterator[int], pool: Pool, stop_at_first: bool, stop: Stop) -> None:
         self.scenario = scenario
@@ -288,26 +299,27 @@ class _Sweep:
         self.stop = stop
         self.places: dict[Future[Outcome], tuple[int, int]] = {}
         self.suspects: deque[tuple[int, int]] = deque()
-        self.last: int | None = None  # the place after which nothing matters any more
+        self.last: int | None = None  # outcomes after this place are dropped
 
     def outcomes(self) -> Iterator[Outcome]:
-        self._hand_out()
+        """Submit all runs, and yield their outcomes as they end."""
+        self._submit_ahead()
         while (self.places or self.suspects) and not self.stop.asked:
             if not self.places:
-                yield from self._question()
-                self._hand_out()
+                yield from self._run_suspects()
+                self._submit_ahead()
                 continue
             for place, seed, future in self._finished():
                 if self.places.pop(future, None) is None:
-                    continue  # it was given up meanwhile
+                    continue  # it was abandoned in the meantime
                 outcome = self._result(future, place, seed)
-                if outcome is not None and self._matters(place, outcome):
+                if outcome is not None and self._counts(place, outcome):
                     yield outcome
             if not self.suspects:
-                self._hand_out()
+                self._submit_ahead()
 
     def _finished(self) -> list[tuple[int, int, Future[Outcome]]]:
-        """Wait until a run has ended or a stop is asked for, and return all that have ended, by their places."""
+        """Wait until a run ends or a stop is requested, and return all runs that have ended, ordered by place."""
         ended = [self.stop.finished.get()]
         try:
             while True:
@@ -322,7 +334,8 @@ class _Sweep:
         future.add_done_callback(self.stop.finished.put)
         return future
 
-    def _hand_out(self) -> None:
+    def _submit_ahead(self) -> None:
+        """Submit seeds until enough are in progress."""
         while self.last is None and not self.stop.asked and len(self.places) < self.pool.width * _AHEAD:
             following = next(self.seeds, None)
             if following is None:
@@ -332,7 +345,7 @@ class _Sweep:
                 future = self._submit(seed)
             except BrokenProcessPool:
                 self.suspects.append((place, seed))
-                self._lose_all()
+                self._suspect_all()
                 return
             self.places[future] = place, seed
 
@@ -343,29 +356,30 @@ class _Sweep:
             raise
         except BrokenProcessPool:
             self.suspects.append((place, seed))
-            self._lose_all()
+            self._suspect_all()
             return None
-        except Exception as error:  # an executor elsewhere says in its own words that it lost a process
-            return _broken(seed, "process died", f"the process that ran it is gone: {error}")
+        except Exception as error:  # other executors have exceptions of their own for a process that died
+            return _broken(seed, "process died", f"the process that ran this seed died: {error}")
 
-    def _lose_all(self) -> None:
-        """A process has died, and nobody can say by which seed: each that was under way is run again, alone."""
+    def _suspect_all(self) -> None:
+        """Mark all runs in progress as suspects: a process died, and it is unknown which of them it was running."""
         for future, (place, seed) in list(self.places.items()):
             if not future.done() or future.cancelled() or future.exception() is not None:
                 self.suspects.append((place, seed))
                 del self.places[future]
         self.pool.mend()
 
-    def _question(self) -> Iterator[Outcome]:
+    def _run_suspects(self) -> Iterator[Outcome]:
+        """Repeat the suspect runs one at a time, and yield their outcomes."""
         while self.suspects and not self.stop.asked:
             place, seed = min(self.suspects)
             self.suspects.remove((place, seed))
             outcome = self._alone(seed)
-            if outcome is not None and self._matters(place, outcome):
+            if outcome is not None and self._counts(place, outcome):
                 yield outcome
 
     def _alone(self, seed: int) -> Outcome | None:
-        """Run a seed that may be the one that takes its process with it; None where a stop is asked for meanwhile."""
+        """Run a seed while no other runs, because it may kill its process. Return None if a stop is requested."""
         try:
             future = self._submit(seed)
             while self.stop.finished.get() is not future:
@@ -376,10 +390,10 @@ class _Sweep:
             raise
         except Exception as error:
             self.pool.mend()
-            return _broken(seed, "process died", f"the process that ran it is gone: {error}")
+            return _broken(seed, "process died", f"the process that ran this seed died: {error}")
 
-    def _matters(self, place: int, outcome: Outcome) -> bool:
-        """Whether somebody wants to know; the first failure may be the last that does."""
+    def _counts(self, place: int, outcome: Outcome) -> bool:
+        """Return whether to yield an outcome. With `stop_at_first`, a failure cancels all runs after it."""
         if self.last is not None and place > self.last:
             return False
         if self.stop_at_first and not outcome.ok:

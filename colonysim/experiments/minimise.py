@@ -1,4 +1,4 @@
-"""Making things smaller while something still holds: lists, numbers, and the parts of nested structs."""
+"""Minimise lists and numbers while a predicate holds, also inside nested structs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from msgspec.structs import replace
 
 T = TypeVar("T")
 Where = tuple[str | int, ...]
-"""A path into nested structs and tuples: names of fields, and places."""
+"""A path into nested structs and tuples: field names and indices."""
 
 
 def fewest(items: Sequence[T], holds: Callable[[Sequence[T]], bool]) -> Sequence[T]:
-    """Delta debugging: some of the items for which it still holds, such that none of them can be left out.
+    """Return a subset of the items for which `holds` is true and from which no item can be removed.
 
-    It is known to hold for all of them.
+    This is delta debugging (ddmin). `holds` must be true for all items.
     """
     if not items or holds(items[:0]):
         return items[:0]
@@ -37,7 +37,7 @@ def fewest(items: Sequence[T], holds: Callable[[Sequence[T]], bool]) -> Sequence
 
 
 def least(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The least number for which it holds, as far as halving finds it. It is known to hold for `high`."""
+    """Return the least number for which `holds` is true, found by bisection. It must be true for `high`."""
     if low >= high or holds(low):
         return min(low, high)
     while high - low > 1:
@@ -50,13 +50,13 @@ def least(low: int, high: int, holds: Callable[[int], bool]) -> int:
 
 
 def most(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The most for which it holds, as far as halving finds it. It is known to hold for `low`."""
+    """Return the greatest number for which `holds` is true, found by bisection. It must be true for `low`."""
     return -least(-high, -low, lambda number: holds(-number))
 
 
 # ---------------------------------------------------------------- nested structs
 def at(value: Any, where: Where) -> Any:
-    """What stands at a path."""
+    """Return the value at a path."""
     step: Any
     for step in where:
         value = getattr(value, step) if hasattr(value, "__struct_fields__") else value[step]
@@ -64,7 +64,7 @@ def at(value: Any, where: Where) -> Any:
 
 
 def put(value: Any, where: Where, new: Any) -> Any:
-    """The value with something else at a path. Errors: ValueError where that makes no sense."""
+    """Return a copy with `new` at a path. Raises ValueError if a struct does not accept it."""
     if not where:
         return new
     step, *rest = where
@@ -76,7 +76,7 @@ def put(value: Any, where: Where, new: Any) -> Any:
 
 
 def paths(value: Any, names: Sequence[str], where: Where = ()) -> Iterator[Where]:
-    """The paths of all fields of these names, from the outside to the inside."""
+    """Yield the paths of all fields with these names, outer fields first."""
     if isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             if name in names:

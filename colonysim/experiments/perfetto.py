@@ -1,4 +1,4 @@
-"""A run in Chrome's trace format, which the Perfetto viewer opens: executors as threads, queues as counters."""
+"""Export a run in Chrome's trace format for the Perfetto viewer: executors as threads, queues as counters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OUTCOMES: Final = {state.value: state.name.lower() for state in ProcessState} |
 
 
 def write_perfetto(run: Run, path: Path) -> int:
-    """Write the file, an event at a time; returns how many."""
+    """Write the trace of a run to a file, one event at a time, and return the number of events."""
     encode = msgspec.json.Encoder().encode
     count = 0
     with path.open("wb") as stream:
@@ -33,7 +33,7 @@ def write_perfetto(run: Run, path: Path) -> int:
 
 
 def events(run: Run) -> Iterator[dict[str, Any]]:
-    """All events. Times are microseconds from the beginning."""
+    """Yield all events of a run. Times are microseconds since its start."""
     yield from _names(run)
     yield from _attempts(run)
     yield from _counters(run)
@@ -64,7 +64,7 @@ def _names(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _attempts(run: Run) -> Iterator[dict[str, Any]]:
-    """Every attempt at a process is a slice on the line of its executor."""
+    """Yield each attempt at a process as a slice on the track of its executor."""
     metrics, groups, ids = run.metrics, _groups(run), list(run.metrics.place)
     owners = [run.fleet.by_id.get(executor_id) for executor_id in metrics.executors]
     columns = (metrics.run_process, metrics.run_executor, metrics.run_start_ns, metrics.run_end_ns, metrics.run_outcome)
@@ -86,7 +86,7 @@ def _attempts(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _counters(run: Run) -> Iterator[dict[str, Any]]:
-    """The last values in each of many short spans: a viewer has no use for more."""
+    """Yield queue depth and running processes, downsampled to the last values in each of many short intervals."""
     metrics = run.metrics
     bins = Bins(run.start_ns, max(run.sim.world.now_ns, run.start_ns + 1), _COUNTER_STEPS)
     last: dict[int, tuple[int, int, int]] = {}

@@ -1,4 +1,4 @@
-"""Small plots as SVG, written by hand: points with their confidence intervals, one panel for each figure."""
+"""Draw small SVG plots: points with confidence intervals, one panel for each figure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STYLE: Final = (
 
 
 class Point(msgspec.Struct, frozen=True):
-    """A value and how far it may be off, at a place that is named."""
+    """A value with the half width of its confidence interval, and the label of its place on the x axis."""
 
     name: str
     value: float
@@ -30,7 +30,11 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Panel(msgspec.Struct, frozen=True):
-    """One figure. With `joined` points, their names are numbers, and the axis is logarithmic where they spread far."""
+    """The plot of one figure.
+
+    `joined`: connect the points by a line. Their names must be numbers; the x axis is logarithmic if these grow by a
+    factor of 10 or more. `zero`: the y axis includes zero.
+    """
 
     title: str
     points: Sequence[Point]
@@ -39,7 +43,7 @@ class Panel(msgspec.Struct, frozen=True):
 
 
 def svg(panels: Sequence[Panel], columns: int = 2) -> str:
-    """All panels as one picture."""
+    """Draw all panels as one SVG image."""
     rows = -(-len(panels) // columns)
     width, height = columns * _WIDTH, rows * _HEIGHT
     parts = [
@@ -83,7 +87,7 @@ def _panel(panel: Panel) -> list[str]:
 
 
 def _across(panel: Panel, right: float) -> list[float]:
-    """Where each point stands from left to right."""
+    """Return the x coordinate of each point."""
     count, room = len(panel.points), right - _LEFT
     if panel.joined and count > 1:
         values = [float(point.name) for point in panel.points]
@@ -95,7 +99,7 @@ def _across(panel: Panel, right: float) -> list[float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round values from below the lowest to above the highest."""
+    """Return round values from at most `low` to at least `high`, for about four intervals."""
     span = high - low or abs(high) or 1.0
     rough = span / 4
     power = 10.0 ** int(log10(rough) // 1)

@@ -1,4 +1,4 @@
-"""Reports of a run: one page that needs nothing else, figures as JSON, processes as CSV, and a Chrome trace."""
+"""Write reports of a run: a self-contained HTML page, the result as JSON, and the processes as CSV."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from colonysim.scenarios.metrics import COLUMNS, NEVER, Metrics, quantiles
 from colonysim.scenarios.runner import Result, Run
 
 MAX_ROWS: Final = 60
-"""So many rows of executors are shown one by one; more are shown by group."""
+"""Up to this many executors have a row each; more are shown by group."""
 
 _SLOWEST: Final = 15
 _MAX_BANDS: Final = 400
@@ -27,7 +27,7 @@ _OTHER_KINDS: Final = 40
 
 
 class Bins:
-    """Time cut into equal parts, from the beginning of a run to its end."""
+    """The time of a run divided into `count` intervals of equal width."""
 
     def __init__(self, start_ns: int, end_ns: int, count: int) -> None:
         self.start_ns = start_ns
@@ -35,15 +35,17 @@ class Bins:
         self.width_ns = max(1, -(-(end_ns - start_ns) // count))
 
     def place(self, time_ns: int) -> int:
+        """Return the index of the bin of a time."""
         return min(self.count - 1, max(0, (time_ns - self.start_ns) // self.width_ns))
 
     def zeros(self) -> list[int]:
+        """Return a list with a zero for each bin."""
         return [0] * self.count
 
 
-# ---------------------------------------------------------------- what is on the page
+# ---------------------------------------------------------------- data of the page
 def page_data(run: Run) -> dict[str, Any]:
-    """Everything that the page shows, binned: its size does not grow with the number of processes."""
+    """Return the data of the HTML page. They are binned, so their size does not grow with the number of processes."""
     result, metrics = run.result, run.metrics
     assert result is not None
     end_ns = max(run.sim.world.now_ns, run.start_ns + 1)
@@ -78,11 +80,14 @@ def page_data(run: Run) -> dict[str, Any]:
 
 
 def _depths(metrics: Metrics, bins: Bins) -> dict[str, list[Any]]:
-    """Most and mean of the queue, and most of what ran, in each bin; an empty bin goes on as the last one ended."""
+    """Return maximum and mean queue depth, and most running processes, for each bin.
+
+    Between two recorded times the earlier values apply, so that a bin without any continues the one before.
+    """
     most, running, area = [-1] * bins.count, [-1] * bins.count, [0] * bins.count
     last_ns, depth, run = bins.start_ns, 0, 0
 
-    def go_on(to_ns: int) -> None:
+    def fill(to_ns: int) -> None:
         nonlocal last_ns
         while last_ns < to_ns:
             place = bins.place(last_ns)
@@ -94,10 +99,10 @@ def _depths(metrics: Metrics, bins: Bins) -> dict[str, list[Any]]:
 
     for at_ns, new_depth, new_run in zip(metrics.depth_at_ns, metrics.depth, metrics.running, strict=True):
         if at_ns > last_ns:
-            go_on(at_ns)
+            fill(at_ns)
         depth, run, place = new_depth, new_run, bins.place(at_ns)
         most[place], running[place] = max(most[place], depth), max(running[place], run)  # also what lasts no time
-    go_on(bins.start_ns + bins.count * bins.width_ns)
+    fill(bins.start_ns + bins.count * bins.width_ns)
     return {
         "depth_max": most,
         "depth_mean": [round(part / bins.width_ns, 2) for part in area],
@@ -117,7 +122,7 @@ def _flows(metrics: Metrics, bins: Bins) -> dict[str, list[int]]:
 
 
 def _waiting(metrics: Metrics, bins: Bins) -> dict[str, list[float | None]]:
-    """Percentiles of the waiting times, by when the wait ended."""
+    """Return percentiles of the waiting times, in seconds, by the bin in which the wait ended."""
     waits: list[list[float]] = [[] for _ in range(bins.count)]
     for row, started_ns in enumerate(metrics.first_start_ns):
         if started_ns != NEVER:
@@ -135,7 +140,11 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _executors(run: Run, bins: Bins) -> dict[str, Any]:
-    """How busy executors were in each bin: one row each, or one for each group, the busiest first."""
+    """Return how busy executors were in each bin, one row for each executor or group.
+
+    If there are too many rows, the least busy are left out. `levels` has a byte for each row and bin: 255 is busy
+    for the whole bin.
+    """
     rows, row_of = _rows(run)
     busy = [[0] * bins.count for _ in rows]
     runs = [0] * len(rows)
@@ -149,10 +158,7 @@ def _executors(run: Run, bins: Bins) -> dict[str, Any]:
         if row is not None:
             runs[row] += 1
             _spread(busy[row], bins, start_ns, end_ns)
-    order = sorted(range(len(rows)), key=lambda row: -sum(busy[row]))
-    shown = order[:MAX_ROWS]
-    order_names = {row: place for place, row in enumerate(range(len(rows)))}
-    shown.sort(key=lambda row: order_names[row])
+    shown = sorted(sorted(range(len(rows)), key=lambda row: -sum(busy[row]))[:MAX_ROWS])
     levels = bytearray()
     for row in shown:
         whole = bins.width_ns * rows[row][1]
@@ -174,7 +180,7 @@ def _executors(run: Run, bins: Bins) -> dict[str, Any]:
 
 
 def _rows(run: Run) -> tuple[list[tuple[str, int]], dict[str, int]]:
-    """Rows as (name, how many executors), and the row of each executor's id."""
+    """Return the rows as (name, number of executors), and the row of each executor id."""
     executors = run.fleet.executors
     alone = len(executors) <= MAX_ROWS
     names: dict[str, int] = {}
@@ -199,7 +205,7 @@ def _still_running(metrics: Metrics, end_ns: int) -> list[tuple[int, int, int]]:
 
 
 def _spread(busy: list[int], bins: Bins, start_ns: int, end_ns: int) -> None:
-    """Add a span to the bins that it touches."""
+    """Add a span of time to the bins it overlaps."""
     first, last = bins.place(start_ns), bins.place(end_ns)
     if first == last:
         busy[first] += end_ns - start_ns
@@ -211,7 +217,7 @@ def _spread(busy: list[int], bins: Bins, start_ns: int, end_ns: int) -> None:
 
 
 def _faults(run: Run, bins: Bins) -> list[dict[str, Any]]:
-    """Each fault with the times it was on and how often it struck in each bin."""
+    """Return for each fault the spans in which it was active, and how often it struck in each bin."""
     strikes, start_ns, counts = run.strikes, run.start_ns, run.sim.faults.counts
     struck = [bins.zeros() for _ in strikes.names]
     for at_ns, fault in zip(strikes.at_ns, strikes.fault, strict=True):
@@ -236,7 +242,7 @@ def _faults(run: Run, bins: Bins) -> list[dict[str, Any]]:
 
 
 def _kinds(metrics: Metrics, tau_s: float) -> list[dict[str, Any]]:
-    """A line for each function, with its figures; the rarest are left out where there are too many."""
+    """Return the figures of each function, the most frequent first; the rarest are left out if there are too many."""
     rows: dict[str, list[int]] = {}
     for row, kind in enumerate(metrics.kind):
         rows.setdefault(metrics.kinds[kind].funcname, []).append(row)
@@ -268,7 +274,7 @@ def _figures(metrics: Metrics, rows: list[int], tau_s: float) -> dict[str, Any]:
 
 
 def _slowest(run: Run) -> list[dict[str, Any]]:
-    """Those that have waited longest, with their stories."""
+    """Return the processes that waited longest, with their timelines."""
     metrics = run.metrics
     best: list[tuple[int, int]] = []
     for row in range(len(metrics)):
@@ -290,7 +296,7 @@ def _slowest(run: Run) -> list[dict[str, Any]]:
 
 # ---------------------------------------------------------------- files
 def html_page(run: Run) -> str:
-    """The page, with all that it needs in itself."""
+    """Return the HTML page of a run, which needs no other files."""
     template = resources.files("colonysim.experiments").joinpath("report.html").read_text(encoding="utf-8")
     data = msgspec.json.encode(page_data(run)).decode().replace("</", "<\\/").replace("<!--", "<\\!--")
     title = html.escape(run.scenario.name)
@@ -298,17 +304,17 @@ def html_page(run: Run) -> str:
 
 
 def write_html(run: Run, path: Path) -> None:
-    """Write the page of a run to a file. Errors: OSError."""
+    """Write the HTML page of a run to a file. Raises OSError."""
     path.write_text(html_page(run), encoding="utf-8")
 
 
 def write_summary(result: Result, path: Path) -> None:
-    """The whole result as JSON."""
+    """Write the whole result to a file as JSON. Raises OSError."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
 
 
 def write_csv(run: Run, path: Path) -> None:
-    """A line for each process: see COLUMNS."""
+    """Write a CSV file with a line for each process; see COLUMNS. Raises OSError."""
 
     def name_of(executor_id: str) -> str:
         executor = run.fleet.by_id.get(executor_id)

@@ -1,7 +1,7 @@
-"""Shrinks a failing run: the fewest faults, executors, processes and the shortest storm that fail in the same way.
+"""Shrink a failing run: find the fewest faults, executors and processes and the shortest storm that fail the same way.
 
-Everything is tried with the one seed, one thing after another, so that the same comes out each time. Chance is
-taken out on the way: a fault that strikes now and then becomes those of its strikes that matter.
+All candidates run with the same seed, one after another, so the result is reproducible. Randomness is removed on the
+way: a random fault is replaced by those of its strikes that are necessary for the failure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from colonysim.core.records import SECOND_NS
-from colonysim.experiments.determinise import Strike, pinned, read_strike
+from colonysim.experiments.determinise import Strike, determinised, read_strike
 from colonysim.experiments.minimise import Where, at, fewest, least, most, paths, put
 from colonysim.faults.model import AnyFault, MessageFault, named
 from colonysim.scenarios import writer
@@ -26,12 +26,12 @@ _SIZES: Final = ("count", "total", "users", "size", "length", "width", "maps", "
 _TIMES: Final = ("from_s", "at_s", "for_s", "by_s", "down_s", "restart_after_s", "notice_s", "after_s")
 _VARIES: Final = re.compile(r"[0-9a-f]{6,}|-?\d+(\.\d+)?")
 _COPY: Final = re.compile(r"(.+)-(\d+)")
-_PINNED_AT_ONCE: Final = 256
-"""A fault that has struck more often than this is narrowed first."""
+_MOST_STRIKES: Final = 256
+"""A fault that struck more often than this is not replaced by its strikes."""
 
 
 class Wanted(NamedTuple):
-    """The failure that must stay. `text` is what it says but for numbers and ids, where its name alone says little."""
+    """The failure to preserve. `text`: its message without numbers and ids, for kinds whose name is not specific."""
 
     kind: str
     name: str
@@ -39,12 +39,12 @@ class Wanted(NamedTuple):
 
     @classmethod
     def like(cls, failure: Failure) -> Wanted:
-        """To fail in the same way as this."""
-        tells = failure.kind in ("program", "invariant", "error")
-        return cls(failure.kind, failure.name, _masked(failure.text) if tells else "")
+        """Return what a failure must match to count as the same as this one."""
+        specific = failure.kind in ("program", "invariant", "error")
+        return cls(failure.kind, failure.name, _masked(failure.text) if specific else "")
 
     def fits(self, failure: Failure) -> bool:
-        """Whether that is the same failure, or another of its kind."""
+        """Return whether a failure counts as the same."""
         return (failure.kind, failure.name) == (self.kind, self.name) and self.text in ("", _masked(failure.text))
 
     def __str__(self) -> str:
@@ -52,12 +52,12 @@ class Wanted(NamedTuple):
 
 
 def _masked(text: str) -> str:
-    """A text without the numbers, ids and names of copies in it, which differ from run to run."""
+    """Replace the numbers and ids in the first line of a text, which differ between runs."""
     return _VARIES.sub("#", text.partition("\n")[0])
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """How big a scenario is. `processes` are those that were submitted."""
+    """The size of a scenario. `processes`: number submitted in a run. `storm_s`: length of the storm in seconds."""
 
     faults: int
     executors: int
@@ -75,7 +75,11 @@ def _plural(noun: str) -> str:
 
 
 class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left. `complete`: nothing more could be left out; else the runs were used up, or it was `interrupted`."""
+    """The result of shrinking.
+
+    `failure` and `digest` are those of the shrunk `scenario`; `runs`: number of runs it took. `complete`: nothing
+    more could be removed; otherwise the limit of runs was reached, or shrinking was `interrupted`.
+    """
 
     scenario: Scenario
     seed: int
@@ -89,11 +93,14 @@ class Shrunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CannotShrink(ValueError):
-    """A seed that does not fail in the way that is wanted. The text says what it does."""
+    """The seed does not fail in the wanted way. The text says how it fails instead, if it does."""
 
 
 class Trial(NamedTuple):
-    """One run of a candidate: whether it fails as wanted, and what is known of it then."""
+    """One run of a candidate. `failure`: the wanted failure, None if it did not happen; `failures`: all.
+
+    `submitted`: number of processes of each workload. `strikes`: the strikes of each fault, by name.
+    """
 
     failure: Failure | None
     digest: str
@@ -104,11 +111,11 @@ class Trial(NamedTuple):
 
 
 Progress = Callable[[int, Size], None]
-"""Told after each run: how many there have been, and the smallest size so far."""
+"""Called after each run with the number of runs and the smallest size so far."""
 
 
 def try_out(scenario: Scenario, seed: int, wanted: Wanted | None) -> Trial:
-    """Run a candidate. Errors: ValueError where it makes no sense."""
+    """Run a candidate. Raises ValueError if it is not a valid scenario."""
     run = Run(scenario, seed)
     strikes: dict[str, list[Strike]] = {}
     noted = run.sim.observers.on_fault
@@ -140,12 +147,12 @@ def try_out(scenario: Scenario, seed: int, wanted: Wanted | None) -> Trial:
     return Trial(failure, digest, size, submitted, strikes, failures)
 
 
-class _Spent(Exception):
-    """There have been as many runs as there may be."""
+class _LimitReached(Exception):
+    """The limit of runs is reached."""
 
 
 class Shrinker:
-    """The smallest scenario so far that fails with `seed` as `wanted`, and what is tried to make it smaller."""
+    """Searches for smaller scenarios that fail with `seed` as `wanted`; `best` is the smallest so far."""
 
     def __init__(
         self,
@@ -166,13 +173,13 @@ class Shrinker:
         if self.trial.failure is None:
             found = ", ".join(f"{one.kind} {one.name!r}" for one in self.trial.failures)
             if not found:
-                raise CannotShrink(f"seed {seed} does not fail: colonysim explore finds seeds that do")
-            raise CannotShrink(f"seed {seed} does not fail with {wanted or 'anything'}: what fails is {found}")
+                raise CannotShrink(f"seed {seed} does not fail: find one that does with colonysim explore")
+            raise CannotShrink(f"seed {seed} does not fail with {wanted or 'anything'}: it fails with {found}")
         self.wanted = Wanted.like(self.trial.failure)
         self.before, self.failures = self.trial.size, self.trial.failures
 
     def _plain(self, scenario: Scenario) -> Scenario:
-        """The same run without what hides its parts: faults and checks have names, and nothing is drawn by swarm."""
+        """Return an equivalent scenario in which faults and checks are named, and no fault is drawn by `swarm`."""
         checks = [
             check if check.name else replace(check, name=f"check {place}")
             for place, check in enumerate(scenario.checks, 1)
@@ -183,24 +190,24 @@ class Shrinker:
             scenario, seed=self.seed, faults=faults, swarm=None, checks=tuple(checks), report=report, journal=False
         )
 
-    # ------------------------------------------------------------ trying
+    # ------------------------------------------------------------ candidates
     def _holds(self, candidate: Scenario) -> bool:
-        """Whether a candidate fails in the same way; then it is the best so far. Errors: _Spent."""
+        """Return whether a candidate fails in the same way; it is then the best so far. Raises _LimitReached."""
         data = writer.as_data(candidate)
         key = msgspec.json.encode(data)
         if key in self._known:
             return self._known[key]
         if self.runs >= self.limit:
-            raise _Spent
+            raise _LimitReached
         held = False
         try:
-            msgspec.convert({**data, "folder": candidate.folder}, Scenario)  # what is written must be readable
+            msgspec.convert({**data, "folder": candidate.folder}, Scenario)  # the written file must be valid
             self.runs += 1
             trial = try_out(candidate, self.seed, self.wanted)
         except ValueError:
-            pass  # it makes no sense without what was left out
+            pass  # not valid without the removed part
         else:
-            held = trial.failure is not None and not self._news(trial)
+            held = trial.failure is not None and not self._fails_otherwise(trial)
             if held:
                 self.best, self.trial = candidate, trial
         self._known[key] = held
@@ -208,33 +215,33 @@ class Shrinker:
             self.progress(self.runs, self.trial.size)
         return held
 
-    def _news(self, trial: Trial) -> bool:
-        """Whether something fails that did not before: nobody is helped by a scenario that fails in other ways too."""
+    def _fails_otherwise(self, trial: Trial) -> bool:
+        """Return whether a trial has a failure that the original does not have, which would only confuse."""
         known = {(failure.kind, failure.name) for failure in self.failures}
         return any((failure.kind, failure.name) not in known for failure in trial.failures)
 
     def _tries(self, where: Where, new: Any) -> bool:
-        """Whether it still fails with something else at a path of the best so far."""
+        """Return whether the best so far still fails with `new` at a path."""
         try:
             candidate = put(self.best, where, new)
         except ValueError:
             return False
         return self._holds(candidate)
 
-    # ------------------------------------------------------------ what is tried
+    # ------------------------------------------------------------ reductions
     def shrink(self) -> Shrunk:
-        """Make it as small as can be within the limit; KeyboardInterrupt gives the smallest so far."""
+        """Shrink as far as the limit of runs allows. On KeyboardInterrupt, return the smallest so far."""
         complete, interrupted = True, False
         try:
             self._drop_checks()
             self._settle()
             self._narrow()
-            if self._pin():
+            if self._determinise():
                 self._settle()
             if self._bring_forward():
                 self._settle()
             self._round()
-        except _Spent:
+        except _LimitReached:
             complete = False
         except KeyboardInterrupt:
             complete, interrupted = False, True
@@ -252,13 +259,13 @@ class Shrinker:
         )
 
     def _settle(self) -> None:
-        """Leave out, cut and shorten until nothing more can be."""
+        """Repeat the reductions until none of them makes the scenario smaller."""
         before = None
         while before != self.best:
             before = self.best
-            self._leave_out()
-            self._cut()
-            self._shorten()
+            self._remove_entries()
+            self._reduce_counts()
+            self._shorten_storm()
 
     def _drop_checks(self) -> None:
         self._holds(self.best)
@@ -267,21 +274,21 @@ class Shrinker:
         )
         self._tries(("checks",), kept)
 
-    def _leave_out(self) -> None:
-        """Entries of lists: faults first, then whatever else there is."""
+    def _remove_entries(self) -> None:
+        """Remove entries of lists, faults first, and optional parts."""
         for where in list(paths(self.best, _LISTS)):
             try:
                 entries = at(self.best, where)
             except (IndexError, AttributeError):
-                continue  # what it was a part of has gone
+                continue  # the enclosing part has been removed
             if isinstance(entries, tuple):
                 fewest(entries, lambda rest, where=where: self._tries(where, tuple(rest)))  # type: ignore[misc]
         for where in list(paths(self.best, ("workflow", "sites"))):
             if at(self.best, where) is not None:
                 self._tries(where, None)
 
-    def _cut(self) -> None:
-        """Numbers of things."""
+    def _reduce_counts(self) -> None:
+        """Reduce counts and sizes."""
         for place, (workload, submitted) in enumerate(zip(self.best.workload, self.trial.submitted, strict=False)):
             if workload.count is None and submitted:
                 self._tries(("workload", place, "count"), submitted)
@@ -293,7 +300,7 @@ class Shrinker:
             if type(number) is int and number > 1:
                 least(1, number, lambda fewer, where=where: self._tries(where, fewer))  # type: ignore[misc]
 
-    def _shorten(self) -> None:
+    def _shorten_storm(self) -> None:
         storm_s = self.best.phases.storm_s
         if storm_s is not None and storm_s > 1:
             whole = int(storm_s) + (storm_s > int(storm_s))
@@ -301,7 +308,7 @@ class Shrinker:
 
     # ------------------------------------------------------------ faults
     def _narrow(self) -> None:
-        """The windows of faults of messages, in whole seconds."""
+        """Narrow the time windows of message faults, in whole seconds."""
         for place, fault in enumerate(self.best.faults):
             struck = self.trial.strikes.get(fault.name)
             if not isinstance(fault, MessageFault) or not struck:
@@ -312,20 +319,23 @@ class Shrinker:
             last = least(first + 1, last, lambda until_s, where=until: self._tries(where, float(until_s)))  # type: ignore[misc]
             most(0, last - 1, lambda from_s, where=begin: self._tries(where, float(from_s)))  # type: ignore[misc]
 
-    def _pin(self) -> bool:
-        """Put each fault's strikes in its place, each as a fault of its own that strikes once."""
-        any_pinned = False
+    def _determinise(self) -> bool:
+        """Replace each fault by its strikes, each a fault without randomness. Return whether any was replaced."""
+        any_replaced = False
         for fault in self.best.faults:
             struck = self.trial.strikes.get(fault.name, [])
-            if len(struck) <= _PINNED_AT_ONCE:
-                once = pinned(fault, struck)
+            if len(struck) <= _MOST_STRIKES:
+                once = determinised(fault, struck)
                 if once is not None and self._tries(("faults",), self._instead(fault, once)):
-                    any_pinned = True
+                    any_replaced = True
                     fewest(once, lambda rest, each=once: self._tries(("faults",), self._without(each, rest)))  # type: ignore[misc]
-        return any_pinned
+        return any_replaced
 
     def _bring_forward(self) -> bool:
-        """Let strikes come earlier and hit others, so that less has to come before them, and fewer be there."""
+        """Move strikes to earlier times and to actors with lower numbers, so that more can be removed.
+
+        Return whether anything changed.
+        """
         before = self.best
         for where in list(paths(self.best.faults, ("from_s", "at_s"), ("faults",))):
             given = at(self.best, where)
@@ -338,7 +348,7 @@ class Shrinker:
         for where in list(paths(self.best.faults, ("actors", "callers"), ("faults",))):
             given = at(self.best, where)
             copy = _COPY.fullmatch(given[0]) if len(given) == 1 else None
-            if copy is not None:  # the first of its copies would do, and the later ones may be left out then
+            if copy is not None:  # if an earlier copy of the actor will do, the later ones may be removed
                 names = [f"{copy[1]}-{number}" for number in range(1, int(copy[2]))]
                 any(self._tries(where, (name,)) for name in names)
         return self.best != before
@@ -349,12 +359,12 @@ class Shrinker:
             faults += others if one.name == fault.name else (one,)
         return tuple(faults)
 
-    def _without(self, pinned_ones: Sequence[AnyFault], rest: Sequence[AnyFault]) -> tuple[AnyFault, ...]:
-        gone = {fault.name for fault in pinned_ones} - {fault.name for fault in rest}
+    def _without(self, replaced: Sequence[AnyFault], rest: Sequence[AnyFault]) -> tuple[AnyFault, ...]:
+        gone = {fault.name for fault in replaced} - {fault.name for fault in rest}
         return tuple(fault for fault in self.best.faults if fault.name not in gone)
 
     def _round(self) -> None:
-        """Times that need not be exact are told in whole seconds, or in thousandths."""
+        """Round times that need not be exact to seconds or milliseconds, and drop them from the names of faults."""
         for where in list(paths(self.best.faults, _TIMES, ("faults",))):
             given = at(self.best, where)
             for place in [(*where, place) for place in range(len(given))] if isinstance(given, tuple) else [where]:
@@ -363,7 +373,7 @@ class Shrinker:
                     if not isinstance(time_s, float) or self._tries(place, int(time_s * 10**digits) / 10**digits):
                         break
         for number, fault in enumerate(self.best.faults):
-            name = fault.name.partition(" at ")[0]  # the time in it may not be right any more
+            name = fault.name.partition(" at ")[0]  # the time in the name may have changed
             if name not in [one.name for one in self.best.faults]:
                 self._tries(("faults", number, "name"), name)
 
@@ -375,9 +385,9 @@ def shrink(
     limit: int = 500,
     progress: Progress | None = None,
 ) -> Shrunk:
-    """Make a scenario that fails with a seed as small as it can be and still fail in the same way.
+    """Shrink a scenario that fails with a seed as far as it still fails in the same way.
 
-    `wanted` is which failure must stay, the first one where it is not given; `limit` is how many runs that may
-    take. Errors: CannotShrink where it does not fail so; ValueError for a scenario that cannot be run.
+    `wanted`: the failure to preserve, by default the first one. `limit`: the most runs. `progress`: see Progress.
+    Raises CannotShrink if the seed does not fail in that way, ValueError if the scenario cannot be run.
     """
     return Shrinker(scenario, seed, wanted, limit, progress).shrink()

@@ -118,7 +118,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["run", "s.yaml", "--set", "executors.0.count=nan"], "executors.0.count: invalid count='nan'"),
     (["run", "s.yaml", "--set", f"name={LATIN}"], "cannot stand here"),
     (["run", "s.yaml", "--set", f"name={DEEP}"], "--set name="),
-    (["sweep", "s.yaml", "--vary", "seed=1..inf"], "is no range"),
+    (["sweep", "s.yaml", "--vary", "seed=1..inf"], "invalid range"),
     (["sweep", "s.yaml", "--vary", f"seed=1..{HUGE}:1"], "more than 1,000 values"),
     # ------------------------------------------------ traces, journals and cases
     (["import-trace", "binary", "--format", "csv"], "UTF-16"),
