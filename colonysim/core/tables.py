@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from colonysim.core.records import Subscription
 from colonysim.core.types import FileSpec
@@ -29,6 +29,9 @@ class NamedTable(dict[str, N]):
     def __init__(self) -> None:
         super().__init__()
         self._by_name: dict[tuple[str, str], N] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (), None, None, iter(self.items())  # so that copies have their indexes
 
     def __setitem__(self, item_id: str, item: N) -> None:
         super().__setitem__(item_id, item)
@@ -55,6 +58,9 @@ class FileTable(dict[str, FileSpec]):
         super().__init__()
         self._labels: dict[str, dict[str, dict[str, Revisions]]] = {}  # by colony, label and name
         self._counts: dict[tuple[str, str], int] = {}  # revisions by colony and label
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (), None, None, iter(self.items())  # so that copies have their indexes
 
     def __setitem__(self, file_id: str, file: FileSpec) -> None:
         super().__setitem__(file_id, file)

@@ -23,6 +23,7 @@ from colonysim.core.engine import OPERATIONS
 from colonysim.core.registry import Operation
 from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.core.world import World
+from colonysim.evidence.invariants import ServerRaised
 from colonysim.web.endpoint import Endpoint
 from colonysim.web.websocket import Session
 from colonysim.wire.codec import Outgoing
@@ -427,6 +428,8 @@ def _kind_of(error: Exception) -> str:
     """What went wrong, so that another run can be compared: its type, and where."""
     if isinstance(error, Wrong):
         return f"Wrong {str(error).partition(':')[0]}"
+    if isinstance(error, ServerRaised) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {last.name}"
 

@@ -11,6 +11,7 @@ from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.core.errors import Refusal
 from colonysim.core.registry import OPERATIONS
 from colonysim.core.settings import STOCK_SERVER_KEY
+from colonysim.evidence.invariants import ServerRaised
 from colonysim.web.limits import Limits
 from tests.serving import Wire, opened, signed
 
@@ -410,7 +411,8 @@ def test_errors_in_server_threads_are_kept_for_the_test(
     with WebServer(sim, kind=kind) as server, Wire(server) as wire:
         wire.post(GET_COLONY)
         assert wire.reply()[0] == "HTTP/1.1 500 Internal Server Error"
-    assert [type(error) for error in server.errors] == [ZeroDivisionError]
+    assert [type(error) for error in server.errors] == [ServerRaised]
+    assert isinstance(server.errors[0].__cause__, ZeroDivisionError)
 
 
 def test_a_refusal_is_no_error_of_the_server(server: WebServer, wire: Wire) -> None:
