@@ -5,6 +5,7 @@ They live in memory: nothing of them is in the reference's database.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import Final
 
 from colonysim.core.errors import Refusal
@@ -81,13 +82,32 @@ def append(world: World, process: Process, name: str, channel: Channel, entry: E
     log = channel.log
     if len(log) >= MAX_ENTRIES:
         raise Refusal(500, "channel log is full")
-    place = len(log)
-    while place and entry.stands_before(log[place - 1]):
-        place -= 1
-    log.insert(place, entry)
+    log.insert(_place(channel, entry), entry)
     world.note(Appended(process.process_id, name, entry.sender_id, entry.sequence))
     for stream in channel.listeners:
         world.outbox.append(Push(stream, "subscribechannelmsg", (entry,)))
+
+
+def _place(channel: Channel, entry: Entry) -> int:
+    """Where an entry comes to stand: by sequence within a sender, by time between senders.
+
+    Nothing in the log is newer, so it goes behind the last entry of another sender.
+    """
+    log = channel.log
+    if not log or log[-1].sender_id != entry.sender_id:
+        channel.last_turn = len(log)
+        return len(log)
+    first = channel.last_turn
+    if first is None:
+        first = len(log)
+        while first and log[first - 1].sender_id == entry.sender_id:
+            first -= 1
+        channel.last_turn = first
+    return bisect_right(log, entry.sequence, first, key=_sequence)
+
+
+def _sequence(entry: Entry) -> int:
+    return entry.sequence
 
 
 def subscribe(world: World, process_id: str, name: str, channel: Channel, stream: int, timeout_s: int) -> None:

@@ -240,12 +240,6 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     payload: bytes | None
     type: str
 
-    def stands_before(self, other: Entry) -> bool:
-        """Compare as the reference does: by sequence within a sender, by time between senders. Not a total order."""
-        if self.sender_id == other.sender_id:
-            return self.sequence < other.sequence
-        return self.timestamp_ns < other.timestamp_ns
-
 
 BUCKET_TOKENS: Final = 500
 TOKENS_PER_SECOND: Final = 100
@@ -254,12 +248,16 @@ _BUCKET_NS: Final = BUCKET_TOKENS * _TOKEN_NS
 
 
 class Channel(msgspec.Struct):
-    """One channel of a process. `listeners` maps each subscribed stream to the ticket of its timer."""
+    """One channel of a process. `listeners` maps each subscribed stream to the ticket of its timer.
+
+    From `last_turn` on, all entries of the log are from one sender and sorted; None if that place is not known.
+    """
 
     submitter_id: str
     executor_id: str
     log: list[Entry] = []
     listeners: dict[int, int] = {}
+    last_turn: int | None = None
 
     def has_party(self, caller_id: str) -> bool:
         """Whether a caller submitted or runs the channel's process."""

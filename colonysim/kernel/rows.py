@@ -21,7 +21,7 @@ from colonysim.core.types import ZERO_TIME_NS, SchemaProperty, Spec, Timestamp
 
 LEFT_OUT: Final[dict[type, dict[str, Callable[[], Any]]]] = {
     Process: {"spec": lambda: None, "attributes": tuple},
-    Channel: {"listeners": dict},
+    Channel: {"listeners": dict, "last_turn": lambda: None},
 }
 """Fields that do not stand in a row, with what they are until something else fills them: see `stored.Stored`."""
 

@@ -13,6 +13,7 @@ from colonysim.core import channels, engine
 from colonysim.core.events import SubscriptionOver
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.protocol import Request, Unblock
+from tests.steps import steps
 
 from .conftest import Ask
 
@@ -129,6 +130,37 @@ def test_a_process_that_has_ended_has_no_channels(assigned: AssignedProcess, end
         return
     with pytest.raises(Refused, match="404 Channel not found"):
         assigned.hear("chat")
+
+
+def test_a_message_with_a_lower_number_does_not_walk_the_log() -> None:
+    sim = Simulation(mode="manual", invariants=False)
+    submitted = ColonyClient.create(sim, "c").submit("f", executortype="t", channels=["chat"])
+
+    def cost(last: int, first: int) -> int:
+        def work() -> None:
+            for number in range(last, first, -1):
+                submitted.say("chat", b"", number)
+            sim.advance(1)
+
+        return steps(work)
+
+    for _ in range(15):
+        for number in range(100):
+            submitted.say("chat", b"", 10_000 + number)
+        sim.advance(1)
+    before = cost(5000, 4900)
+    for start in range(4900, 2000, -100):
+        cost(start, start - 100)
+    assert cost(2000, 1900) <= 1.2 * before
+
+
+def test_the_order_of_a_log_that_was_stored_goes_on(sim: Simulation, submitted: ProcessHandle) -> None:
+    for number in (5, 3, 9):
+        submitted.say("chat", b"%d" % number, number)
+    sim.restore(sim.snapshot())
+    for number in (4, 1):
+        submitted.say("chat", b"%d" % number, number)
+    assert submitted.hear("chat") == [b"1", b"3", b"4", b"5", b"9"]
 
 
 @given(sequences=st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.booleans()), max_size=30))
