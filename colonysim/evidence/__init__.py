@@ -1,1 +1,1 @@
-"""What happened and whether it was right: journal, replay, invariants, timeline, why_not."""
+"""Evidence of what happened and whether it was correct: journal, replay, invariants, timelines, why_not."""

@@ -1,9 +1,9 @@
-"""The history of a simulation: a line for each thing that went into the core or came out of it.
+"""The journal of a simulation: a line for each input and output of the core.
 
-JSON Lines: a header, then an array for each line, its kind first. What went in stands there whole, so that
-a replay can do it again. A short body stands there whole too; of a long one its size and checksum do, which
-is enough to find the first difference, for a replay has the other side. Two runs with one seed have the same
-lines, and so the same digest.
+The format is JSON Lines: a header, then an array for each line, which starts with its kind. Inputs are written in full,
+so that they can be replayed. Of an output, a short body is written in full, and of a long one its size and checksum;
+that is enough to find the first difference, because a replay has the other body. Two runs with the same seed have the
+same lines and digest.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ from colonysim.kernel.calls import ENCODER
 if TYPE_CHECKING:
     from collections.abc import Callable
     from io import FileIO
-    from pathlib import Path  # imported late: a simulation without a file does without
+    from pathlib import Path  # slow to import, and only needed for a journal in a file
 
 FORMAT: Final = 1
 INLINE_BYTES: Final = 300
-"""A body no longer than this is written whole."""
+"""A body up to this length is written in full."""
 
-_BATCH: Final = 256  # entries of a stream that wait to be written at most
-_LASTING: Final = (Process, AssignReply, ErrorBody)  # pictures nobody changes: they may be written later
+_BATCH: Final = 256  # entries that are buffered before they are written to the file
+_IMMUTABLE: Final = (Process, AssignReply, ErrorBody)  # bodies that nothing changes later: encoded when they are needed
 
 Entry = tuple[Any, ...]
 
 
 class JournalErrors(StrEnum):
-    """What happens when the file of a journal cannot be written any more, as on a full disk."""
+    """What a simulation does if the file of its journal cannot be written any more, as on a full disk."""
 
-    CONTINUE = "continue"  # the simulation goes on without it
-    STOP = "stop"  # it takes no more requests and lets no more time pass; what it holds can still be saved
+    CONTINUE = "continue"  # it continues without the journal
+    STOP = "stop"  # it refuses requests and to advance time; its state can still be saved
 
 
 class JournalFailed(RuntimeError):
-    """The journal could not be written, and the simulation was asked to stop then."""
+    """The journal could not be written, and the simulation stopped, as JournalErrors.STOP asks."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line: what it is, and which server the history began with."""
+class JournalHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line of a journal: its format, and the configuration of the simulation at the start."""
 
     colonysim: str = "journal"
     format: int = FORMAT
@@ -67,15 +67,15 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     mode: str
     start_ns: int
-    """Virtual time at the beginning; the server is empty then. What filled it stands in the lines."""
+    """Virtual start time. The server is empty then; the lines of the journal fill it."""
     invariants: bool
     settings: Settings
 
 
-def header(settings: Settings, mode: str, start_ns: int, invariants: bool) -> Header:
-    """The header of a history that begins now."""
-    return Header(
-        version=sys.modules["colonysim"].__version__,  # the front door, which this layer does not import
+def header(settings: Settings, mode: str, start_ns: int, invariants: bool) -> JournalHeader:
+    """Make the header of a new journal."""
+    return JournalHeader(
+        version=sys.modules["colonysim"].__version__,  # modules of this room must not import the package's façade
         python=platform.python_version(),
         seed=settings.seed,
         mode=mode,
@@ -90,7 +90,7 @@ _NO_BODY: Final = (None, EMPTY)
 
 # ---------------------------------------------------------------- lines
 def _body(body: Any) -> tuple[Any, ...]:
-    """The end of a line that has a body: what the body is about, its size and checksum; or all of it."""
+    """Return the last parts of a line with a body: (None, body), or ((size, CRC-32, process id, state),)."""
     if body is EMPTY:
         return _NO_BODY
     try:
@@ -105,8 +105,8 @@ def _body(body: Any) -> tuple[Any, ...]:
     return ((len(text), zlib.crc32(text)),)
 
 
-def told_line(now_ns: int, delivery: Delivery) -> Entry:
-    """The line of something that came out."""
+def output_line(now_ns: int, delivery: Delivery) -> Entry:
+    """Return the entry for an output of the core."""
     if isinstance(delivery, Answer):
         line = ("answer", now_ns, delivery.ticket, delivery.status, delivery.payload_type, *_body(delivery.body))
         if delivery.copies != 1:
@@ -118,7 +118,7 @@ def told_line(now_ns: int, delivery: Delivery) -> Entry:
 
 
 def encode_lines(entries: list[Entry]) -> bytes:
-    """Lines as bytes. A message that has no form in JSON leaves its description."""
+    """Encode entries as lines of JSON. Parts of an entry that JSON cannot represent are written as text."""
     try:
         return ENCODER.encode_lines(entries)
     except (ValueError, OverflowError, RecursionError, TypeError):
@@ -136,19 +136,20 @@ def _path(path: str | PathLike[str]) -> Path:
 
 
 class Journal:
-    """An event log of one simulation: in memory, or streamed to a file.
+    """The journal of one simulation, in memory or written to a file.
 
-    In memory the entries are put in form when somebody looks, for mostly nobody does. A stream is written a
-    few hundred lines at a time, whenever somebody outside of this process is answered, and at the end.
+    In memory, entries are encoded when they are first read, which is rare. A file is written in batches, before each
+    reply to a client outside of this process, and at the end.
 
-    A file that cannot be written any more ends at its last whole line, if that can be done: `error` then says why,
-    a line on stderr as well, and `on_error` is called. Later lines count in the digest and go nowhere. Nothing is
-    raised by that: what a request has done, it is answered for. Errors: OSError where the file cannot be begun.
+    If the file cannot be written any more, it is truncated after its last complete line where possible, the error is
+    stored in `error` and printed on stderr, and `on_error` is called. Later lines count in the digest only. Nothing is
+    raised then, because the request in progress has taken effect and must be answered. Raises OSError if the file
+    cannot be created.
     """
 
     def __init__(
         self,
-        head: Header,
+        head: JournalHeader,
         path: str | PathLike[str] | None = None,
         errors: JournalErrors = JournalErrors.CONTINUE,
     ) -> None:
@@ -159,10 +160,10 @@ class Journal:
         self.path = None if path is None else _path(path)
         self._digest = hashlib.sha256()
         self._waiting: list[Entry] = []
-        self._forming = threading.Lock()
+        self._encoding = threading.Lock()
         self._written: list[bytes] = []
         self._file: FileIO | None = None
-        self._whole_bytes = 0  # of the file, up to the end of its last whole line
+        self._whole_bytes = 0  # size of the file up to the end of its last complete line
         if self.path is not None:
             file = self.path.open("wb", buffering=0)
             try:
@@ -177,93 +178,94 @@ class Journal:
 
     @property
     def stopped(self) -> bool:
-        """Whether the simulation must not go on."""
+        """Whether the simulation must stop, because of an error with JournalErrors.STOP."""
         return self.error is not None and self.errors is JournalErrors.STOP
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the file, in a sentence; "" for nothing."""
+        """The error of the file as a sentence; "" if there is none."""
         if self.error is None:
             return ""
-        what = "the server takes no more requests" if self.stopped else "the server goes on without it"
+        what = "the server refuses requests" if self.stopped else "the server continues without it"
         why = self.error.strerror or str(self.error)
         return f"the journal {self.path} cannot be written: {why}; it ends after {self._whole_bytes} bytes, and {what}"
 
     def require(self) -> None:
-        """Go no further where the file has failed and nothing shall happen without one. Errors: JournalFailed."""
+        """Raise JournalFailed if the simulation must stop."""
         if self.stopped:
             raise JournalFailed(self.trouble)
 
-    # ------------------------------------------------------------ what went in
+    # ------------------------------------------------------------ inputs
     def attach(self, world: World) -> None:
-        """The engine writes what goes into this world right here."""
+        """Let the engine append the inputs of this world to the buffer of the journal."""
         world.inputs = self._waiting
 
     def moved(self, now_ns: int) -> None:
-        """Time was moved by hand."""
+        """Record that the clock was moved manually."""
         self._write(("move", now_ns))
 
     def marked(self, now_ns: int) -> None:
-        """From now on a reset comes back to here."""
+        """Record that this state is the one that later resets restore."""
         self._write(("mark", now_ns))
 
     def reset(self, start_ns: int, marked: bool, seed: int | None) -> None:
-        """Back to what was marked, or to an empty server."""
+        """Record a reset to the marked state or to an empty server, with a new seed if one is given."""
         self._write(("reset", start_ns, marked, seed))
 
     def restored(self, now_ns: int, packed: str) -> None:
-        """Back to a snapshot, which stands in the line as `snapshots.pack` packs it."""
+        """Record that a snapshot was restored, which `packed` contains (see `snapshots.pack`)."""
         self._write(("restore", now_ns, packed))
 
-    # ------------------------------------------------------------ what came out, and what else there is to know
-    def told(self, now_ns: int, deliveries: list[Delivery]) -> None:
-        """What a step gave out."""
+    # ------------------------------------------------------------ outputs and notes
+    def delivered(self, now_ns: int, deliveries: list[Delivery]) -> None:
+        """Record the outputs of a step of the core."""
         for delivery in deliveries:
-            if type(delivery) is Answer and (delivery.body is EMPTY or type(delivery.body) in _LASTING):
+            if type(delivery) is Answer and (delivery.body is EMPTY or type(delivery.body) in _IMMUTABLE):
                 self._waiting.append((None, now_ns, delivery))
             else:
-                self._waiting.append(told_line(now_ns, delivery))
+                self._waiting.append(output_line(now_ns, delivery))
         if self.path is not None and len(self._waiting) >= _BATCH:
             self.flush()
 
     def problem(self, now_ns: int, error: Exception) -> None:
-        """A step has broken an invariant, or off."""
+        """Record that a step broke an invariant or raised an exception."""
         self._write(("problem", now_ns, type(error).__name__, str(error)))
 
     def noted(self, now_ns: int, what: dict[str, Any]) -> None:
-        """Something to know that did not reach the core, such as a fault's verdict. A replay passes over it."""
+        """Record something that did not reach the core, such as a strike of a fault. A replay ignores it."""
         self._write(("note", now_ns, msgspec.Raw(ENCODER.encode(what))))
 
-    # ------------------------------------------------------------ reading it
+    # ------------------------------------------------------------ reading
     def digest(self) -> str:
-        """SHA-256 of all lines so far, the header apart."""
-        self._put_in_form()
+        """Return the SHA-256 of all lines so far, without the header, in hexadecimal."""
+        self._encode_waiting()
         return self._digest.hexdigest()
 
     @property
     def lines(self) -> list[bytes]:
-        """All lines so far, the header apart."""
-        self._put_in_form()
+        """All lines so far, without the header."""
+        self._encode_waiting()
         if self.path is not None:
             return self.path.read_bytes().split(b"\n")[1:-1]
         return b"".join(self._written).split(b"\n")[:-1]
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the whole history to a file that can be replayed."""
+        """Write the whole journal to a file that can be replayed. Raises OSError."""
         _path(path).write_bytes(b"\n".join((ENCODER.encode(self.header), *self.lines, b"")))
 
     def flush(self) -> None:
-        """Write what waits to the file, if there is one."""
+        """Write the buffered entries to the file, if there is one."""
         if self.path is not None:
-            self._put_in_form()
+            self._encode_waiting()
 
-    def _put_in_form(self) -> None:
-        with self._forming:
+    def _encode_waiting(self) -> None:
+        """Encode the buffered entries, add them to the digest, and write them to the file or to memory."""
+        with self._encoding:
             waiting = self._waiting[:]
-            del self._waiting[: len(waiting)]  # the engine writes to this very list, perhaps at this moment
+            del self._waiting[: len(waiting)]  # not clear(): the engine may append to this list at the same time
             for start in range(0, len(waiting), _BATCH):
                 batch = waiting[start : start + _BATCH]
-                lines = [entry if entry[0] is not None else told_line(entry[1], entry[2]) for entry in batch]
+                lines = [entry if entry[0] is not None else output_line(entry[1], entry[2]) for entry in batch]
                 text = encode_lines(lines)
                 self._digest.update(text)
                 if self._file is not None:
@@ -281,10 +283,10 @@ class Journal:
         self._whole_bytes += len(text)
 
     def _fail(self, file: FileIO, error: OSError) -> None:
-        """The file takes no more: cut off the line that is not whole, and say so once."""
+        """Handle an error of the file: truncate an incomplete line, print the error, and call `on_error`."""
         self.error, self._file = error, None
         atexit.unregister(self._at_exit)
-        with suppress(OSError):  # a device or a pipe has no length
+        with suppress(OSError):  # a device or a pipe cannot be truncated
             os.ftruncate(file.fileno(), self._whole_bytes)
         with suppress(OSError):
             file.close()
@@ -292,9 +294,9 @@ class Journal:
         self.on_error()
 
     def close(self) -> None:
-        """Write what is left; a file takes no more after that. What goes wrong is told as ever, and not raised."""
+        """Write the buffered entries and close the file. Errors are handled as described for the class, not raised."""
         if self._file is not None:
-            self._put_in_form()
+            self._encode_waiting()
         if (file := self._file) is not None:
             self._file = None
             atexit.unregister(self._at_exit)
@@ -312,5 +314,6 @@ class Journal:
 
 
 def _call(method: weakref.WeakMethod[Any]) -> None:
+    """Call a method at exit if its object still exists."""
     if (bound := method()) is not None:
         bound()

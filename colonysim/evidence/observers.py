@@ -59,7 +59,7 @@ class Observers(Observer):
     def look(self, deliveries: list[Delivery], request: Request | None = None) -> InvariantViolation | None:
         world = self._kernel.world
         if self.journal is not None:
-            self.journal.told(world.now_ns, deliveries)
+            self.journal.delivered(world.now_ns, deliveries)
         if self._readers and world.history:
             for read in self._readers:
                 read(world.history)

@@ -1,4 +1,4 @@
-"""A recorded history again, on a fresh core without network or threads, up to the first difference."""
+"""Replay a journal on a new core, without network or threads, up to the first difference."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from colonysim.core.registry import OPERATIONS
 from colonysim.core.world import World
 from colonysim.evidence import journal
 from colonysim.evidence.invariants import Invariants, InvariantViolation
-from colonysim.evidence.journal import Header
+from colonysim.evidence.journal import JournalHeader
 from colonysim.kernel import snapshots
 from colonysim.kernel.calls import ENCODER
 from colonysim.kernel.clock import show_time
@@ -27,17 +27,21 @@ from colonysim.kernel.vetting import decoder_of
 BEFORE: Final = 8  # lines shown before a difference
 MOST_HEADER_BYTES: Final = 65_536
 MOST_LINE_BYTES: Final = 256 * 2**20
-"""A journal with a longer line cannot be replayed: a request of 64 MiB fits, and a state of 1 GB mostly."""
-_SHOWN: Final = 1500  # characters of a line that are shown
+"""A journal with a longer line cannot be replayed. A request of 64 MiB fits, and usually a packed state of 1 GB."""
+_SHOWN: Final = 1500  # characters shown of a line
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class BadJournal(ValueError):
-    """The file is no journal that can be replayed. The text says why, and what to do."""
+    """The file is not a journal that can be replayed. The text says why, and how to fix it."""
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Where a replay parted from the record: both sides, the life of the process concerned, the lines before."""
+    """The first difference between a journal and its replay.
+
+    `line`: its number in the file. `then` and `now`: the recorded line and the one of the replay. `process_id` and
+    `story`: the process concerned and its timeline. `before`: the lines before, oldest first.
+    """
 
     line: int
     then: str
@@ -49,12 +53,16 @@ class Difference(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         parts = [f"line {self.line} differs", f"  then: {self.then}", f"  now:  {self.now}"]
         if self.process_id:
-            parts += [f"process {self.process_id}, as it was now:", self.story]
+            parts += [f"process {self.process_id} in the replay:", self.story]
         return "\n".join([*parts, "the lines before:", *(f"  {line}" for line in self.before)])
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What came of a replay. `difference` is None where all went as recorded, which `same` says."""
+    """The result of a replay. `difference` is None if it gave the recorded lines.
+
+    `lines`: number of lines replayed, with the header. `digest`: SHA-256 of the lines of the replay. `now_ns`: virtual
+    time at its end. `problems`: broken invariants and exceptions, which the recording has as well.
+    """
 
     lines: int
     digest: str
@@ -65,25 +73,26 @@ class Replayed(msgspec.Struct, frozen=True):
 
     @property
     def same(self) -> bool:
+        """Whether there is no difference."""
         return self.difference is None
 
 
-# ---------------------------------------------------------------- for people
+# ---------------------------------------------------------------- readable lines
 def show_line(line: bytes) -> str:
-    """A line of a journal for people."""
+    """Format a line of a journal for people."""
     try:
         kind, at_ns, *rest = msgspec.json.decode(line)
-        said = f"{show_time(at_ns)}  {_SAID.get(kind, str)(rest)}"
+        text = f"{show_time(at_ns)}  {_FORMATS.get(kind, str)(rest)}"
     except (ValueError, TypeError, IndexError, msgspec.DecodeError):
-        said = line.decode(errors="replace")
-    return _cut(said)
+        text = line.decode(errors="replace")
+    return _cut(text)
 
 
-def _asked(rest: list[Any]) -> str:
-    return f"ask {rest[0]} of {rest[1][:8] or 'nobody'}: {rest[2]}  {_json(_told(rest[3]))}"
+def _format_ask(rest: list[Any]) -> str:
+    return f"ask {rest[0]} of {rest[1][:8] or 'nobody'}: {rest[2]}  {_json(_without_empty(rest[3]))}"
 
 
-def _answered(rest: list[Any]) -> str:
+def _format_answer(rest: list[Any]) -> str:
     number, status, name, about = rest[0], rest[1], rest[2], rest[3]
     if about is None:
         return f"answer {number}: {status} {name}  {_json(rest[4])}"
@@ -91,31 +100,31 @@ def _answered(rest: list[Any]) -> str:
     return f"answer {number}: {status} {name} {of} {about[0]} bytes with checksum {about[1]:08x}"
 
 
-def _told(value: Any) -> Any:
-    """A message without what is left empty in it."""
+def _without_empty(value: Any) -> Any:
+    """Remove the empty fields of a message."""
     if not isinstance(value, dict):
         return value
-    return {key: told for key, each in value.items() if (told := _told(each)) not in (None, "", 0, [], {})}
+    return {key: kept for key, each in value.items() if (kept := _without_empty(each)) not in (None, "", 0, [], {})}
 
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-_SAID: Final[dict[str, Callable[[list[Any]], str]]] = {
-    "ask": _asked,
-    "answer": _answered,
-    "push": lambda rest: _answered(rest).replace("answer", "push on stream", 1),
-    "fire": lambda rest: f"falls due: {rest[0]}  {_json(rest[1])}",
-    "abandon": lambda rest: f"the client of {rest[0]} hangs up",
-    "close": lambda rest: f"the client of stream {rest[0]} goes",
-    "hangup": lambda rest: f"the server hangs up stream {rest[0]}",
-    "unblock": lambda rest: f"stream {rest[0]} is over",
-    "catch up": lambda _: "all happens that the server has missed",
-    "wakeups": lambda rest: f"parked calls are woken: {rest[0]}",
-    "lose memory": lambda _: "the server starts anew",
-    "move": lambda _: "time is moved by hand",
-    "mark": lambda _: "a reset comes back to here",
+_FORMATS: Final[dict[str, Callable[[list[Any]], str]]] = {
+    "ask": _format_ask,
+    "answer": _format_answer,
+    "push": lambda rest: _format_answer(rest).replace("answer", "push on stream", 1),
+    "fire": lambda rest: f"due: {rest[0]}  {_json(rest[1])}",
+    "abandon": lambda rest: f"the client of {rest[0]} closes its connection",
+    "close": lambda rest: f"the client of stream {rest[0]} closes its connection",
+    "hangup": lambda rest: f"the server closes stream {rest[0]}",
+    "unblock": lambda rest: f"stream {rest[0]} ends",
+    "catch up": lambda _: "the server handles the events that were due while it was down",
+    "wakeups": lambda rest: f"wake-ups of parked calls: {rest[0]}",
+    "lose memory": lambda _: "the server restarts",
+    "move": lambda _: "the clock is moved manually",
+    "mark": lambda _: "this state is marked for resets",
     "reset": lambda rest: "reset" + (f" with seed {rest[1]}" if rest[1] is not None else ""),
     "restore": lambda rest: f"restored from a snapshot of {len(rest[0])} characters",
     "problem": lambda rest: f"{rest[0]}: {rest[1]}",
@@ -127,7 +136,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
-# ---------------------------------------------------------------- what stands in a journal
+# ---------------------------------------------------------------- lines of inputs
 class _Line(msgspec.Struct, array_like=True):
     at_ns: int
 
@@ -144,85 +153,85 @@ class Ask(_Line, tag="ask"):
 
 
 class Fire(_Line, tag="fire"):
-    """Something fell due."""
+    """A scheduled event was due."""
 
     event: str
     about: msgspec.Raw
 
 
 class Abandon(_Line, tag="abandon"):
-    """The client of a parked request hung up."""
+    """The client of a parked request closed its connection."""
 
     ticket: int
 
 
 class Close(_Line, tag="close"):
-    """The client of a subscription went."""
+    """The client of a subscription closed its connection."""
 
     stream: int
 
 
 class Move(_Line, tag="move"):
-    """Time was moved by hand."""
+    """The clock was moved manually."""
 
 
 class Mark(_Line, tag="mark"):
-    """A reset comes back to here."""
+    """The state was marked for later resets."""
 
 
 class Reset(_Line, tag="reset"):
-    """Back to what was marked, or to an empty server; under another seed where one is given."""
+    """The simulation was reset to the marked state or to an empty server, with a new seed if one is given."""
 
     marked: bool
     seed: int | None
 
 
 class Restore(_Line, tag="restore"):
-    """Back to a snapshot."""
+    """A snapshot was restored."""
 
     state: str
 
 
 class Note(_Line, tag="note"):
-    """Something that did not reach the core."""
+    """A note that did not reach the core."""
 
     what: msgspec.Raw
 
 
 class CatchUp(_Line, tag="catch up"):
-    """All happened that the server had missed while it was away."""
+    """The server handled the events that were due while it was down."""
 
 
 class Wakeups(_Line, tag="wakeups"):
-    """Parked calls were woken in another way from then on."""
+    """The way in which parked calls are woken was changed."""
 
     wakeups: str
 
 
 class LoseMemory(_Line, tag="lose memory"):
-    """The server started anew."""
+    """The server restarted, and lost what it keeps in memory."""
 
 
 Input = Ask | Fire | Abandon | Close | Move | Mark | Reset | Restore | Note | CatchUp | Wakeups | LoseMemory
-_TOLD: Final = ("answer", "push", "hangup", "unblock", "problem")
+_OUTPUTS: Final = ("answer", "push", "hangup", "unblock", "problem")
 _INPUTS: Final = msgspec.json.Decoder(Input)
 
 
 def _message(line: Ask) -> Any:
     row = OPERATIONS.get(line.name)
     if row is None:
-        raise ValueError(f"there is no message type {line.name!r} in this version")
+        raise ValueError(f"this version has no message type {line.name!r}")
     return decoder_of(row.message).decode(line.message)
 
 
-def read_header(line: bytes) -> Header:
-    """The header of a journal. Errors: BadJournal."""
+def read_header(line: bytes) -> JournalHeader:
+    """Read the header of a journal from its first line. Raises BadJournal."""
     try:
         raw = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raw = None
     if not isinstance(raw, dict) or raw.get("colonysim") != "journal":
-        raise BadJournal("this is no journal of colonysim: its first line is no header of one")
+        raise BadJournal("not a colonysim journal: line 1 is not a journal header")
     if raw.get("format") != journal.FORMAT:
         made = f"by colonysim {raw.get('version')}" if raw.get("version") else "by another version"
         raise BadJournal(
@@ -230,14 +239,14 @@ def read_header(line: bytes) -> Header:
             "replay it with the version that wrote it"
         )
     try:
-        return msgspec.convert(raw, Header)
+        return msgspec.convert(raw, JournalHeader)
     except msgspec.ValidationError as error:
-        raise BadJournal(f"the journal's header cannot be read: {error}") from None
+        raise BadJournal(f"invalid journal header: {error}") from None
 
 
-# ---------------------------------------------------------------- doing it again
-class _Came(NamedTuple):
-    """Something that came out: its line, and the whole of it where that is more."""
+# ---------------------------------------------------------------- replaying
+class _Output(NamedTuple):
+    """An output of the replay: its line, and the delivery with the full body."""
 
     line: bytes
     delivery: Delivery | None = None
@@ -250,42 +259,43 @@ class _Came(NamedTuple):
 
 
 class Player:
-    """A core to which a history happens once more, a line at a time."""
+    """Replays a journal on a core, one line at a time."""
 
-    def __init__(self, head: Header) -> None:
+    def __init__(self, head: JournalHeader) -> None:
         self.head = head
         self.settings = head.settings
         self.problems: list[str] = []
         self.digest = hashlib.sha256()
         self._marked: bytes | None = None
-        self._expected: deque[_Came] = deque()
+        self._outputs: deque[_Output] = deque()  # of the last inputs, not yet compared
         self._begin(snapshots.begin(self.settings, head.start_ns))
 
     def _begin(self, world: World) -> None:
         self.world = world
         self.settings = world.settings
-        self.books = Invariants(world)
+        self.invariants = Invariants(world)
 
     def take(self, line: bytes) -> str | None:
-        """Let a line happen, or compare it with what has just come out: what there is in its place, if another.
+        """Replay a line that is an input, or compare one that is an output.
 
-        Errors: ValueError for a line that cannot be read.
+        Returns None, or for a difference what the replay has in place of the line. Raises ValueError for a line that
+        cannot be read.
         """
         kind = line[2 : line.find(b'"', 2)].decode(errors="replace")
-        if kind in _TOLD:
-            if not self._expected:
-                return "nothing came out any more"
-            came = self._expected.popleft()
-            self.digest.update(came.line + b"\n")
-            return None if came.line == line else str(came)
-        if kind != "note" and self._expected:
-            return str(self._expected[0])
+        if kind in _OUTPUTS:
+            if not self._outputs:
+                return "no further output"
+            output = self._outputs.popleft()
+            self.digest.update(output.line + b"\n")
+            return None if output.line == line else str(output)
+        if kind != "note" and self._outputs:
+            return str(self._outputs[0])
         self.digest.update(line + b"\n")
         return self._do(_INPUTS.decode(line), line)
 
     def left(self) -> str | None:
-        """What came out and does not stand in the journal any more."""
-        return str(self._expected[0]) if self._expected else None
+        """Return the first output of the replay that the journal does not contain, if there is one."""
+        return str(self._outputs[0]) if self._outputs else None
 
     def _do(self, line: Input, text: bytes) -> str | None:
         if isinstance(line, Note):
@@ -321,7 +331,7 @@ class Player:
         world = self.world
         due_ns = world.next_due()
         if due_ns is None:
-            return "nothing is due any more"
+            return "nothing is due"
         event = world.agenda.peek()
         fires_ns = max(due_ns, world.now_ns)
         (now,) = _lines([("fire", fires_ns, type(event).__name__, event)])
@@ -339,17 +349,17 @@ class Player:
         self._begin(world)
 
     def _step(self, do: Callable[[], list[Delivery]], request: Request | None = None) -> None:
-        """One step of the core, and what came out of it."""
+        """Run one step of the core, and collect its outputs."""
         world = self.world
         try:
             deliveries = do()
         except Exception as error:
             self._problem(error)
             return
-        lines = _lines([journal.told_line(world.now_ns, delivery) for delivery in deliveries])
-        self._expected.extend(map(_Came, lines, deliveries))
+        lines = _lines([journal.output_line(world.now_ns, delivery) for delivery in deliveries])
+        self._outputs.extend(map(_Output, lines, deliveries))
         try:
-            self.books.check(deliveries, request)
+            self.invariants.check(deliveries, request)
         except InvariantViolation as violation:
             if self.head.invariants:
                 self._problem(violation)
@@ -357,7 +367,7 @@ class Player:
     def _problem(self, error: Exception) -> None:
         self.problems.append(str(error))
         (line,) = _lines([("problem", self.world.now_ns, type(error).__name__, str(error))])
-        self._expected.append(_Came(line))
+        self._outputs.append(_Output(line))
 
 
 def _lines(entries: list[journal.Entry]) -> list[bytes]:
@@ -368,10 +378,9 @@ def _lines(entries: list[journal.Entry]) -> list[bytes]:
 def replay(
     path: str | Path, *, until: int | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Replayed:
-    """Replay a journal from a file, up to line `until` of it, and stop at the first difference.
+    """Replay a journal from a file, up to line `until` (1 is the header), and stop at the first difference.
 
-    `progress` is told now and then how many bytes have been read, and of how many lines. Errors: BadJournal,
-    OSError.
+    `progress` is called periodically with the number of bytes and of lines read. Raises BadJournal, OSError.
     """
     read, number = 0, 1
     before: deque[bytes] = deque(maxlen=BEFORE)
@@ -392,24 +401,24 @@ def replay(
             if progress is not None and number % 1000 == 0:
                 progress(read, number)
     if until is None and (now := player.left()) is not None:
-        gone = "nothing more came out"
-        return _result(player, number + 1, _difference(player, number + 1, gone, now, before))
+        end = "end of the journal"
+        return _result(player, number + 1, _difference(player, number + 1, end, now, before))
     return _result(player, number, None)
 
 
 def _numbered(file: Any, until: int | None) -> Iterator[tuple[int, bytes]]:
-    """The lines after the header, with their numbers. Errors: BadJournal for one that is too long or cut off."""
+    """Yield the lines after the header with their numbers. Raises BadJournal for a line too long or incomplete."""
     for number, line in enumerate(iter(lambda: file.readline(MOST_LINE_BYTES + 1), b""), 2):
         if until is not None and number > until:
             return
         if len(line) > MOST_LINE_BYTES:
             raise BadJournal(
-                f"line {number} has more than {MOST_LINE_BYTES:,} bytes; --until {number - 1} replays what is before it"
+                f"line {number} has more than {MOST_LINE_BYTES:,} bytes; --until {number - 1} replays the lines before"
             )
         if not line.endswith(b"\n"):
             raise BadJournal(
-                f"line {number}, the last one, is cut off: whoever wrote it was stopped in the middle; "
-                f"--until {number - 1} replays what is before it"
+                f"line {number}, the last one, is incomplete: its writer was stopped while writing it; "
+                f"--until {number - 1} replays the lines before"
             )
         yield number, line
 
@@ -421,12 +430,12 @@ def _result(player: Player, lines: int, difference: Difference | None) -> Replay
 
 def _difference(player: Player, number: int, then: str, now: str, before: deque[bytes]) -> Difference:
     process_id = _process_in(player, now, then, *(line.decode(errors="replace") for line in list(before)[:-4:-1]))
-    story = player.books.story(process_id) if process_id else ""
+    story = player.invariants.story(process_id) if process_id else ""
     return Difference(number, _cut(then), _cut(now), process_id, story, [show_line(line) for line in before])
 
 
 def _process_in(player: Player, *texts: str) -> str:
-    """The first process that is spoken of."""
+    """Return the first id in the texts that belongs to a process."""
     for text in texts:
         for process_id in _ID.findall(text):
             if process_id in player.world.processes:

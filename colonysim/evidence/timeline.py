@@ -1,4 +1,4 @@
-"""The life of a process in lines: what has happened to it, who did it, and what was said meanwhile."""
+"""Describe the timeline of a process: its state transitions, their causes, and the logs of its executors."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ NEW: Final = -1
 STATE_NAMES: Final = {NEW: "NEW", REMOVED: "REMOVED"} | {state.value: state.name for state in ProcessState}
 
 UNKNOWN: Final = "  nothing is known of it"
-"""The story of a process that was never here, or whose story is no longer kept."""
+"""The timeline of a process that never existed, or whose timeline is no longer kept."""
 _SHOWN: Final = 200  # characters of an output or an error
 
 
-def tell(world: World, process: Process, steps: list[Transition]) -> str:
-    """The life of a process, from what has happened to it and what its executors have written."""
+def describe(world: World, process: Process, steps: list[Transition]) -> str:
+    """Return the timeline of a process as text: a line for each transition and each log, in order of time."""
     logs = deque(world.logs_of_process.get(process.process_id, ()))
-    told: list[tuple[int, str]] = []
+    lines: list[tuple[int, str]] = []
     retries = 0
     for step in steps:
         written_before = step.now_ns if step.old == RUNNING else step.now_ns - 1
         while logs and logs[0].timestamp <= written_before:
-            told.append(_said(logs.popleft()))
+            lines.append(_log(logs.popleft()))
         retries += step.cause == "timeout"
-        told.append((step.now_ns, _step(world, process, step, retries)))
-    told += map(_said, logs)
-    if not told:
-        return "  nothing is known of it"
+        lines.append((step.now_ns, _step(world, process, step, retries)))
+    lines += map(_log, logs)
+    if not lines:
+        return UNKNOWN
     if steps and process.state in (SUCCESS, FAILED):
         what, text = ("output", process.output) if process.state == SUCCESS else ("errors", process.errors)
-        told.append((told[-1][0], f"{what}: {_cut(_json(text or []))}"))
-    return "\n".join(f"  {show_time(at_ns)}  {line}" for at_ns, line in told)
+        lines.append((lines[-1][0], f"{what}: {_cut(_json(text or []))}"))
+    return "\n".join(f"  {show_time(at_ns)}  {line}" for at_ns, line in lines)
 
 
-def _said(log: Log) -> tuple[int, str]:
+def _log(log: Log) -> tuple[int, str]:
     return log.timestamp, f"log of {log.executorname}: {_cut(log.message)}"
 
 
 def _step(world: World, process: Process, step: Transition, retries: int) -> str:
     line = f"{STATE_NAMES[step.old]} → {STATE_NAMES[step.new]}  {step.cause}"
     if step.old == NEW:
-        return f"{line} by {process.initiator_name or process.initiator_id[:8]}: {_wish(process)}"
+        return f"{line} by {process.initiator_name or process.initiator_id[:8]}: {_request(process)}"
     if step.cause == "timeout":
         limit = process.spec.maxretries
         line += f" after {process.spec.maxexectime} s, retry {retries} of {limit if limit >= 0 else 'any number'},"
@@ -60,8 +60,8 @@ def _step(world: World, process: Process, step: Transition, retries: int) -> str
     return line
 
 
-def _wish(process: Process) -> str:
-    """What it asks for."""
+def _request(process: Process) -> str:
+    """Describe the function of a process, and its conditions and limits."""
     spec, conditions = process.spec, process.spec.conditions
     parts = [f"{spec.funcname or 'a function without a name'} for {conditions.executortype!r}"]
     if conditions.executornames:

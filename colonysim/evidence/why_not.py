@@ -1,4 +1,4 @@
-"""Why a process is not assigned: everything that stands in its way, by the rules of matching.
+"""Explain why a process is not assigned: all reasons, by the rules of matching.
 
 Source: docs/protocol/b-processes.md 4.3.
 """
@@ -20,12 +20,12 @@ from colonysim.evidence.invariants.fitness import unfit
 from colonysim.kernel.clock import show_span, show_time
 from colonysim.kernel.why_idle import name_of
 
-NAMED: Final = 5  # so many executors or processes are named in a text
+NAMED: Final = 5  # at most this many executors or processes are named in a text
 _STATES: Final = {PENDING: "pending", APPROVED: "approved", REJECTED: "rejected"}
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """One thing that stands in the way: its kind, a sentence, and what the sentence speaks of."""
+    """One reason why a process is not assigned: its kind, a sentence, and the values in the sentence."""
 
     kind: str
     text: str
@@ -33,11 +33,11 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class WhyNot(msgspec.Struct, frozen=True):
-    """Why a process is not assigned. `would_get` are the executors that get it if they ask now, without limits.
+    """The reasons why a process is not assigned. `would_get`: executors that an assign without limits would give it.
 
     Kinds of reasons: `unknown`, `state` (it does not wait), `parents`, `never`, `paused`, `no executor`,
-    `not approved`, `names`, `location`, `conditions`, `behind`, and those that go away when somebody asks (with
-    more): `cpu`, `memory`, `nobody asks`, `not woken`.
+    `not approved`, `names`, `location`, `conditions`, `behind`; and four that another assign call, with larger limits,
+    removes: `cpu`, `memory`, `nobody asks`, `not woken`.
     """
 
     process_id: str
@@ -47,10 +47,12 @@ class WhyNot(msgspec.Struct, frozen=True):
 
     @property
     def texts(self) -> list[str]:
+        """The sentence of each reason."""
         return [reason.text for reason in self.reasons]
 
     @property
     def kinds(self) -> list[str]:
+        """The kind of each reason."""
         return [reason.kind for reason in self.reasons]
 
     def __str__(self) -> str:
@@ -61,7 +63,7 @@ class WhyNot(msgspec.Struct, frozen=True):
 
 
 def why_not(world: World, process_id: str) -> WhyNot:
-    """Why a process is not assigned. Costs O(waiting processes of its executor type)."""
+    """Explain why a process is not assigned. Takes time linear in the waiting processes of its executor type."""
     process = world.processes.get(process_id)
     if process is None:
         text = f"there is no process {process_id!r}: it never was, or has been removed"
@@ -69,7 +71,7 @@ def why_not(world: World, process_id: str) -> WhyNot:
     state = ProcessState(process.state).name
     if process.state != WAITING:
         return WhyNot(process_id, state, [_not_waiting(world, process)])
-    return _Look(world, process).result()
+    return _Diagnosis(world, process).result()
 
 
 def _not_waiting(world: World, process: Process) -> Reason:
@@ -81,8 +83,12 @@ def _not_waiting(world: World, process: Process) -> Reason:
     return Reason("state", text, {"state": state, "since_ns": since_ns, "executor_id": process.executor_id})
 
 
-class _Look:
-    """One look at a waiting process and at all who could have it."""
+class _Diagnosis:
+    """Collects the reasons for one waiting process.
+
+    `colleagues`: executors of its colony; of these, `typed` have its executor type, of these, `approved` may call
+    assign, and of these, `fitting` meet its conditions.
+    """
 
     def __init__(self, world: World, process: Process) -> None:
         self.world = world
@@ -93,7 +99,7 @@ class _Look:
         self.typed = [e for e in self.colleagues if e.executor_type == self.conditions.executortype]
         self.approved = [e for e in self.typed if _may_ask(world, e)]
         self.fitting = [e for e in self.approved if not self._unfit(e)]
-        self._counted: dict[int, tuple[int, list[Process]]] = {}
+        self._counted: dict[int, tuple[int, list[Process]]] = {}  # results of _before, by the number of the run
 
     def result(self) -> WhyNot:
         in_front = [] if self._is_held() else self._in_front()
@@ -146,7 +152,7 @@ class _Look:
 
     # ------------------------------------------------------------ executors
     def _executors(self) -> Iterator[Reason]:
-        """What keeps all executors of the colony from having it, were they to ask."""
+        """Yield the reason why no executor of the colony could get it, if there is none that could."""
         wanted = self.conditions.executortype
         if not self.typed:
             types = list(dict.fromkeys(e.executor_type for e in self.colleagues if e.state in _STATES))
@@ -160,7 +166,7 @@ class _Look:
             yield self._unmet()
 
     def _unmet(self) -> Reason:
-        """The one condition that no executor meets, or all that keeps each of them away."""
+        """Return the one condition that no executor meets; otherwise, what each executor does not meet."""
         names, place = self.conditions.executornames or [], self.conditions.locationname
         named = [e for e in self.approved if not names or e.name in names]
         if not named:
@@ -174,23 +180,23 @@ class _Look:
         shown = [f"{name} is {problem}" for name, problem in unmet.items()]
         return Reason("conditions", f"no executor meets all its conditions: {_listed(shown)}", {"executors": unmet})
 
-    # ------------------------------------------------------------ who stands in front
+    # ------------------------------------------------------------ processes in front
     def _in_front(self) -> list[tuple[Executor, int]]:
-        """For each executor that may have it, how many others it would get first."""
+        """Return for each fitting executor the number of processes that it would get before this one."""
         pool = self.world.queues.pools[self.process.colony, self.conditions.executortype]
         runs = [run for run in pool.runs.values() if run.live]
-        told_apart = dict.fromkeys(name for run in runs for name in run.key[2] or ())
+        named = dict.fromkeys(name for run in runs for name in run.key[2] or ())
         counts: dict[tuple[str, str], int] = {}
         found = []
         for executor in self.fitting:
-            kind = executor.location.lower(), executor.name if executor.name in told_apart else ""
+            kind = executor.location.lower(), executor.name if executor.name in named else ""
             if kind not in counts:
                 counts[kind] = sum(self._before(run)[0] for run in runs if _serves(executor, run))
             found.append((executor, counts[kind]))
         return found
 
     def _before(self, run: LaneRun) -> tuple[int, list[Process]]:
-        """How many processes of a run stand in front of this one, and the first of them."""
+        """Return the number of processes of a run in front of this one, and the first few of them."""
         if run.number not in self._counted:
             order, count, first = order_of(self.process), 0, []
             for other in run.waiting():
@@ -215,9 +221,9 @@ class _Look:
         about = {"in_front": count, "higher_priority": higher, "first": [other.process_id for other in first]}
         yield Reason("behind", text, about | {"executor": executor.name})
 
-    # ------------------------------------------------------------ who asks
+    # ------------------------------------------------------------ assign calls
     def _polls(self, in_front: list[tuple[Executor, int]]) -> Iterator[Reason]:
-        """Of those who may have it: nobody asks, or with too little, or has not been woken."""
+        """Yield the reasons in the parked assign calls of fitting executors: none, limits too low, or not woken."""
         if not self.fitting or self._is_held():
             return
         may = dict.fromkeys(e.executor_id for e in self.fitting)
@@ -258,7 +264,7 @@ def _limit(amount: int | None, otherwise: int) -> int:
 
 
 def _may_ask(world: World, executor: Executor) -> bool:
-    """Whether an assign call of the executor passes the door, and is served as this very record."""
+    """Return whether the executor may call assign, and its id does not belong to another executor as well."""
     try:
         access.require_member(world, executor.executor_id, executor.colony)
     except Refusal:
@@ -267,7 +273,7 @@ def _may_ask(world: World, executor: Executor) -> bool:
 
 
 def _serves(executor: Executor, run: LaneRun) -> bool:
-    """Whether an executor that asks without limits may have the processes of a run."""
+    """Return whether an assign call of the executor without limits could get the processes of a run."""
     _, location, names, _, _ = run.key
     return (names is None or executor.name in names) and location in ("", executor.location.lower())
 

@@ -1,4 +1,4 @@
-"""The latest calls, kept to be looked at, within bounds of number and of memory."""
+"""Keep the latest calls for inspection, within limits of number and memory."""
 
 from __future__ import annotations
 
@@ -17,63 +17,64 @@ from colonysim.kernel.pending import Call
 
 CALLS_KEPT: Final = 10_000
 CALLS_KEPT_BYTES: Final = 64 * 2**20
-"""What the messages and replies of the kept calls may hold together, as `held_bytes` estimates it."""
+"""The most memory for the messages and replies of the kept calls, as estimated by `held_bytes`."""
 
 LARGE_BYTES: Final = 6 * 2**10
-"""A message of which the JSON is longer is large: as many as are kept may hold the whole of CALLS_KEPT_BYTES."""
+"""A message with longer JSON is large: CALLS_KEPT of this size may fill CALLS_KEPT_BYTES."""
 
 HUGE_BYTES: Final = 2**20
 
 _NEVER_LARGE: Final[frozenset[type]] = frozenset({Empty, type(None)})
-_SMALL_AS_ASKED: Final = _NEVER_LARGE | {Process, AssignReply, ErrorBody}
+_SMALL_AFTER_SMALL_MESSAGES: Final = _NEVER_LARGE | {Process, AssignReply, ErrorBody}
 _BYTES_PER_VALUE: Final = 64
 _FEW_VALUES: Final = 16
 
 
-def _plain(value: Any) -> Any:
-    """What JSON has no form for."""
+def _encodable(value: Any) -> Any:
+    """Convert a value that JSON cannot represent."""
     return [value.ns, value.offset_s] if isinstance(value, Timestamp) else repr(value)
 
 
-ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
+ENCODER: Final = msgspec.json.Encoder(enc_hook=_encodable)
 """Writes messages and replies as JSON, for journals and to estimate their size."""
 
 
 class Calls(deque[Call]):
-    """The latest calls, oldest first; the oldest go when there are too many, or when they hold too much.
+    """The latest calls, oldest first. The oldest are dropped if there are too many, or if they hold too much memory.
 
-    To weigh a call takes about as long as to serve it. While no large message has come, replies of the types in
-    `small` are not large and are not weighed; after one, all is weighed for as many calls as are kept, and after a
-    huge one for good. The pictures of a process that many small messages have made large are weighed always (see
-    `may_have_grown`). A call that is too large by itself stays without its message and its reply.
+    Measuring a call (`weigh`) takes about as long as serving it. As long as no large message has come, replies of the
+    types in `small` cannot be large and are not measured. After a large message, the next CALLS_KEPT calls are all
+    measured; after a huge one, all calls. A process that many small messages have made large is always measured (see
+    `may_have_grown`). A call that exceeds the limit alone is kept without its message and its reply.
     """
 
-    __slots__ = ("_calm_left", "_weighed", "held_bytes", "small")  # found faster than in a dict
+    __slots__ = ("_weigh_left", "_weighed", "held_bytes", "small")  # faster than attributes in a dict
 
     def __init__(self) -> None:
         super().__init__(maxlen=CALLS_KEPT)
-        self.small = _SMALL_AS_ASKED
+        self.small = _SMALL_AFTER_SMALL_MESSAGES
         self.held_bytes = 0
-        self._weighed: list[tuple[int, int]] = []  # a heap: the number of a call, and what it holds
-        self._calm_left = 0  # calls to weigh until none is expected to be large
+        self._weighed: list[tuple[int, int]] = []  # a heap of (call number, bytes held)
+        self._weigh_left = 0  # number of calls for which all replies are measured
 
     def expect(self, size: int) -> None:
-        """A message, or a whole state, comes that is so many bytes long."""
+        """Prepare for a message, or a restored state, of `size` bytes."""
         if size > LARGE_BYTES:
             self.small = frozenset()
-            self._calm_left = max(self._calm_left, CALLS_KEPT if size <= HUGE_BYTES else sys.maxsize)
+            self._weigh_left = max(self._weigh_left, CALLS_KEPT if size <= HUGE_BYTES else sys.maxsize)
 
     def clear(self) -> None:
+        """Drop all calls."""
         super().clear()
         self._weighed.clear()
         self.held_bytes = 0
 
     def weigh(self, call: Call) -> None:
-        """A call has its reply: count what it holds, and let go what is too much."""
+        """Measure a call that has its reply, and drop the oldest calls beyond the limit of memory."""
         size = _held_bytes(call.message) + _held_bytes(call.body)
-        self._calm_left -= 1
-        if self._calm_left <= 0:
-            self.small = _SMALL_AS_ASKED
+        self._weigh_left -= 1
+        if self._weigh_left <= 0:
+            self.small = _SMALL_AFTER_SMALL_MESSAGES
         if size > CALLS_KEPT_BYTES:
             call.message, call.body, size = b"", None, 0
         self.held_bytes += size
@@ -86,9 +87,9 @@ class Calls(deque[Call]):
 
 
 def may_have_grown(body: Any) -> bool:
-    """Whether a reply is a picture of a process with many attributes, relatives, or outputs of its parents.
+    """Return whether a reply is a process with many attributes, relatives, or inputs from its parents.
 
-    Each of them may have come with a small message of its own.
+    Each of these may have come with a small message, so no large message announced this reply.
     """
     process = body.process if type(body) is AssignReply else body
     if type(process) is not Process or not (process.attributes or process.graph_id):
@@ -98,7 +99,7 @@ def may_have_grown(body: Any) -> bool:
 
 
 def _held_bytes(value: Any) -> int:
-    """About what a message or a reply takes in memory: its JSON, and a fixed amount for each value in it."""
+    """Estimate the memory of a message or reply: the length of its JSON, plus a fixed amount for each value."""
     if type(value) in _NEVER_LARGE:
         return 0
     try:

@@ -140,9 +140,9 @@ def _of_something_else(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (_cut_off, "is cut off"),
+        (_cut_off, "is incomplete"),
         (_of_another_format, "the journal has format 2"),
-        (_of_something_else, "no journal of colonysim"),
+        (_of_something_else, "not a colonysim journal"),
         (Path.unlink, "No such file"),
     ],
 )

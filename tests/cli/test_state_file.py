@@ -84,7 +84,7 @@ def test_a_journal_that_fails_is_told_and_costs_neither_answers_nor_the_state(
     told = f"the journal {journal} cannot be written: Broken pipe"
     assert health(served)["ok"] is False
     assert told in health(served)["problems"][0]
-    assert "the server goes on without it" in health(served)["problems"][0]
+    assert "the server continues without it" in health(served)["problems"][0]
     with urllib.request.urlopen(f"{served.url}/colonysim/") as page:
         assert told in page.read().decode()
     code, said = ended(served)

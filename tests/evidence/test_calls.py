@@ -16,7 +16,7 @@ from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import GetProcess, RemoveProcess, SubmitFuncSpec
 from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.types import Attribute, Conditions, FunctionSpec, WorkflowSpec
-from colonysim.kernel.calls import _SMALL_AS_ASKED, CALLS_KEPT, CALLS_KEPT_BYTES, LARGE_BYTES
+from colonysim.kernel.calls import _SMALL_AFTER_SMALL_MESSAGES, CALLS_KEPT, CALLS_KEPT_BYTES, LARGE_BYTES
 
 MIB = 2**20
 
@@ -112,7 +112,9 @@ def test_inputs_gathered_from_many_parents_count(sim: Simulation, colony: Colony
         process_id = sim.call(executor.id, AssignProcess(colonyname="c", timeout=-1)).body.process.process_id
         assert sim.call(executor.id, CloseSuccessful(processid=process_id, out=["x" * 4000])).ok
     sim.calls.clear()
-    sim.calls.small = _SMALL_AS_ASKED  # as it is when as many calls as are kept have come since the workflow
+    sim.calls.small = (
+        _SMALL_AFTER_SMALL_MESSAGES  # as it is when as many calls as are kept have come since the workflow
+    )
     reply = sim.call(executor.id, AssignProcess(colonyname="c", timeout=-1))
     assert len(reply.body.process.input) == 20
     assert sim.calls.held_bytes >= 20 * 4000

@@ -308,7 +308,7 @@ def test_a_line_too_many_or_too_few_is_found_there(recorded: Path) -> None:
     recorded.write_bytes(b"\n".join(lines[: number + 1] + lines[number:]))
     difference = replay(recorded).difference
     assert difference is not None
-    assert (difference.line, difference.now) == (number + 2, "nothing came out any more")
+    assert (difference.line, difference.now) == (number + 2, "no further output")
 
 
 def test_an_altered_request_shows_in_what_comes_of_it(recorded: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_broken_invariant_is_replayed_with_the_rest(path: Path, monkeypatch: p
     monkeypatch.undo()
     difference = replay(path).difference
     assert difference is not None
-    assert (difference.line, difference.now) == (10, "nothing came out any more")
+    assert (difference.line, difference.now) == (10, "no further output")
     assert "InvariantViolation: process" in difference.then
 
 
@@ -393,7 +393,7 @@ def test_a_line_that_is_cut_off_is_told(recorded: Path) -> None:
     whole = recorded.read_bytes()
     recorded.write_bytes(whole[:-10])
     number = whole.count(b"\n")
-    with pytest.raises(BadJournal, match=f"line {number}, the last one, is cut off.*--until {number - 1} replays"):
+    with pytest.raises(BadJournal, match=f"line {number}, the last one, is incomplete.*--until {number - 1} replays"):
         replay(recorded)
     assert replay(recorded, until=number - 1).same
 
@@ -401,11 +401,11 @@ def test_a_line_that_is_cut_off_is_told(recorded: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b"", "no journal of colonysim"),
-        (b"\x00\xff\n", "no journal of colonysim"),
-        (b'{"a":1}\n', "no journal of colonysim"),
+        (b"", "not a colonysim journal"),
+        (b"\x00\xff\n", "not a colonysim journal"),
+        (b'{"a":1}\n', "not a colonysim journal"),
         (b'{"colonysim":"journal","format":99,"version":"9.9"}\n', "format 99, written by colonysim 9.9"),
-        (b'{"colonysim":"journal","format":1}\n', "header cannot be read"),
+        (b'{"colonysim":"journal","format":1}\n', "invalid journal header"),
     ],
 )
 def test_what_is_no_journal_is_told(path: Path, text: bytes, told: str) -> None:

@@ -53,7 +53,7 @@ def test_a_simulation_that_shall_stop_with_its_journal_answers_what_took_effect_
     colony = ColonyClient.create(sim, "c")
     os.close(reader)
     assert sim.begin(colony.id, Version(), outside=True).answer is not None  # such an answer writes the journal
-    assert "the server takes no more requests" in capsys.readouterr().err
+    assert "the server refuses requests" in capsys.readouterr().err
     before = sim.snapshot()
     for act in (
         lambda: colony.submit("f", executortype="t"),
@@ -61,7 +61,7 @@ def test_a_simulation_that_shall_stop_with_its_journal_answers_what_took_effect_
         lambda: sim.advance(1),
         lambda: sim.run_until_idle(10),
     ):
-        with pytest.raises(JournalFailed, match="the server takes no more requests"):
+        with pytest.raises(JournalFailed, match="the server refuses requests"):
             act()
     assert sim.snapshot() == before
     fork = sim.fork()  # what the simulation holds can be saved and looked at

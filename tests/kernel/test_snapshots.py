@@ -106,7 +106,7 @@ class History:
             engine.close_stream(world, stream)
 
     def _told(self, deliveries: list[Delivery]) -> None:
-        lines = [journal.told_line(self.world.now_ns, delivery) for delivery in deliveries]
+        lines = [journal.output_line(self.world.now_ns, delivery) for delivery in deliveries]
         self.lines += journal.encode_lines(lines).split(b"\n")[:-1]
 
 

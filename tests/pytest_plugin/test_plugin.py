@@ -190,7 +190,9 @@ def test_a_test_that_does_something_else_than_recorded_is_told(pytester: pytest.
     )
 
 
-@pytest.mark.parametrize(("given", "told"), [("nowhere", "nowhere does not exist"), ("test_f.py", "is no journal of")])
+@pytest.mark.parametrize(
+    ("given", "told"), [("nowhere", "nowhere does not exist"), ("test_f.py", "not a colonysim journal")]
+)
 def test_a_record_that_is_none_is_told(pytester: pytest.Pytester, given: str, told: str) -> None:
     pytester.makepyfile(test_f=FAILING)
     result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-replay", given)

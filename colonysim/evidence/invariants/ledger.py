@@ -11,7 +11,7 @@ from colonysim.core.history import Transition
 from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process
 from colonysim.core.world import World
 from colonysim.evidence.invariants.violation import InvariantViolation
-from colonysim.evidence.timeline import NEW, UNKNOWN, tell
+from colonysim.evidence.timeline import NEW, UNKNOWN, describe
 from colonysim.evidence.timeline import STATE_NAMES as _NAMES
 
 _ENDS: Final = {
@@ -196,4 +196,4 @@ class Ledger:
     def story(self, process_id: str) -> str:
         """The life of a process in lines."""
         book = self.books.get(process_id) or self.gone.get(process_id)
-        return UNKNOWN if book is None else tell(self.world, book.process, book.story)
+        return UNKNOWN if book is None else describe(self.world, book.process, book.story)
