@@ -21,19 +21,19 @@ from colonysim.core.types import Function
 from colonysim.core.world import World
 from colonysim.evidence.invariants.access import Access
 from colonysim.evidence.invariants.agreement import Agreement
-from colonysim.evidence.invariants.channels import Channels
+from colonysim.evidence.invariants.channels import ChannelOrder
 from colonysim.evidence.invariants.deadlines import Deadlines
 from colonysim.evidence.invariants.executors import Executors
 from colonysim.evidence.invariants.functions import Functions
 from colonysim.evidence.invariants.graphs import Graphs
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Book, Ledger
-from colonysim.evidence.invariants.limits import Limits
+from colonysim.evidence.invariants.limits import TimeLimits
 from colonysim.evidence.invariants.order import Order
 from colonysim.evidence.invariants.polls import Polls
 from colonysim.evidence.invariants.recurring import Crons, Generators
-from colonysim.evidence.invariants.retention import Retention
-from colonysim.evidence.invariants.subscriptions import Subscriptions
+from colonysim.evidence.invariants.retention import RetentionRule
+from colonysim.evidence.invariants.subscriptions import SubscriptionEvents
 from colonysim.evidence.invariants.violation import InvariantViolation, ServerRaised, TablesUnreadable
 
 __all__ = ["Invariant", "InvariantViolation", "Invariants", "ServerRaised", "TablesUnreadable"]
@@ -55,12 +55,12 @@ class Invariants:
         self._requeued: list[Book] = []  # in this step
         ledger, deadlines = self.ledger, self.deadlines
         # Limits come first: the order of some policies depends on them.
-        self._limits, self._order = Limits(ledger, deadlines), Order(ledger)
-        self._graphs, self._channels = Graphs(ledger), Channels(ledger)
+        self._limits, self._order = TimeLimits(ledger, deadlines), Order(ledger)
+        self._graphs, self._channels = Graphs(ledger), ChannelOrder(ledger)
         self._polls, self._executors = Polls(ledger, deadlines), Executors(ledger, deadlines)
-        self._retention = Retention(ledger, deadlines)
+        self._retention = RetentionRule(ledger, deadlines)
         self._access, self._functions = Access(ledger, self._executors), Functions(ledger, self._executors)
-        self._subscriptions = Subscriptions(ledger)
+        self._subscriptions = SubscriptionEvents(ledger)
         self._known = self._access.known
         crons, generators = Crons(ledger, deadlines), Generators(ledger, deadlines)
         agreement = Agreement(ledger, self._limits, self._polls, crons, generators)

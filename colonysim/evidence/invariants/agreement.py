@@ -11,7 +11,7 @@ from colonysim.core.events import CronCheck, GeneratorCheck, PollOver, ReleaseTi
 from colonysim.core.records import RUNNING, WAITING
 from colonysim.evidence.invariants.invariant import Invariant
 from colonysim.evidence.invariants.ledger import Ledger
-from colonysim.evidence.invariants.limits import Limits
+from colonysim.evidence.invariants.limits import TimeLimits
 from colonysim.evidence.invariants.polls import Polls
 from colonysim.evidence.invariants.recurring import Crons, Generators
 from colonysim.evidence.invariants.violation import InvariantViolation
@@ -27,7 +27,7 @@ class Agreement(Invariant):
     def __init__(
         self,
         ledger: Ledger,
-        limits: Limits,
+        limits: TimeLimits,
         polls: Polls,
         crons: Crons,
         generators: Generators,

@@ -18,7 +18,7 @@ _Line = tuple[str, int, int]
 """Who has said something, its number, and when it came."""
 
 
-class Channels(Invariant):
+class ChannelOrder(Invariant):
     """Keeps the lines of each channel in their order, who has to be told of them, and who has come to an end."""
 
     def __init__(self, ledger: Ledger) -> None:

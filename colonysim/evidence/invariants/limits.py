@@ -21,7 +21,7 @@ behind those (docs/protocol/b-processes.md 5.5)."""
 _HIDDEN: Final = -1
 
 
-class Limits(Invariant):
+class TimeLimits(Invariant):
     """Execution and waiting limits. The loop that enforces them runs once a second, and looks at whole seconds."""
 
     def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:

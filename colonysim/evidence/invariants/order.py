@@ -25,7 +25,7 @@ _LOOK_AT_KINDS: Final = 32  # so many are compared at each assignment, and now a
 _EMPTIES: Final = 32
 
 
-class Pool:
+class WaitingKinds:
     """All that may be taken in one colony by executors of one type, by kind."""
 
     __slots__ = ("kinds", "unseen")
@@ -62,7 +62,7 @@ class Order(Invariant):
         self.exclusive = self.world.settings.exclusive_assign
         self.ranking: Final = Ranking(self.world)
         self._by_time = self.ranking.policy == "reference"
-        self.pools: dict[tuple[str, str], Pool] = {}
+        self.pools: dict[tuple[str, str], WaitingKinds] = {}
         self.paused = dict(self.world.paused)
         self._taken: Place | None = None
         for book in ledger.books.values():
@@ -108,7 +108,7 @@ class Order(Invariant):
         whose = (process.colony, conditions.executortype)
         pool = self.pools.get(whose)
         if pool is None:
-            pool = self.pools[whose] = Pool()
+            pool = self.pools[whose] = WaitingKinds()
         book.line = line = pool.kinds.get(kind) or pool.line(kind)
         rank = self.ranking.rank(book) if spec.priority or not self._by_time else book.submitted_ns
         book.place = place = (rank, book.number, book)
@@ -134,7 +134,7 @@ class Order(Invariant):
     def _wrong(self, book: Book, demand: Demand, what: str) -> Exception:
         return self.ledger.violation(book.process_id, f"was given to {demand.name}, {what}")
 
-    def _nobody_before(self, pool: Pool, taken: Place, demand: Demand) -> None:
+    def _nobody_before(self, pool: WaitingKinds, taken: Place, demand: Demand) -> None:
         """None of the other kinds has a process in front that the executor should have had instead."""
         for other in pool.firsts():
             place = other.place

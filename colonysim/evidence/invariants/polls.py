@@ -27,7 +27,7 @@ Size = tuple[str, int | None, int | None]
 """Location, CPU and memory."""
 
 
-class Poll(msgspec.Struct, eq=False):
+class WaitingPoll(msgspec.Struct, eq=False):
     """A parked assign call; `turn` is its place in the order of parking, `met_pause`: its last try met a pause."""
 
     ticket: int
@@ -42,14 +42,14 @@ class _Pool:
     """The calls parked in one colony by executors of one type, the longest parked first."""
 
     def __init__(self) -> None:
-        self.by_size: dict[Size, dict[int, Poll]] = {}
-        self.by_name: dict[str, dict[int, Poll]] = {}
+        self.by_size: dict[Size, dict[int, WaitingPoll]] = {}
+        self.by_name: dict[str, dict[int, WaitingPoll]] = {}
 
-    def add(self, poll: Poll) -> None:
+    def add(self, poll: WaitingPoll) -> None:
         self.by_size.setdefault(_size(poll.demand), {})[poll.ticket] = poll
         self.by_name.setdefault(poll.demand.name, {})[poll.ticket] = poll
 
-    def drop(self, poll: Poll) -> None:
+    def drop(self, poll: WaitingPoll) -> None:
         for table, key in ((self.by_size, _size(poll.demand)), (self.by_name, poll.demand.name)):
             polls = table[key]  # type: ignore[index]
             del polls[poll.ticket]
@@ -68,7 +68,7 @@ class Polls(Invariant):
         super().__init__(ledger)
         self.deadlines = deadlines
         self.exclusive = self.world.settings.exclusive_assign
-        self.parked: dict[int, Poll] = {}
+        self.parked: dict[int, WaitingPoll] = {}
         self.pools: dict[tuple[str, str], _Pool] = {}
         self.paused = dict(self.world.paused)
         self.given: dict[str, Demand] = {}  # in this step; each assignment is added to it directly
@@ -92,9 +92,9 @@ class Polls(Invariant):
         else:
             self._park(entry.ticket, entry.demand, None, entry.now_ns + entry.timeout_s * _SECOND_NS)
 
-    def _park(self, ticket: int, demand: Demand, known: Poll | None, due_ns: int | None = None) -> None:
+    def _park(self, ticket: int, demand: Demand, known: WaitingPoll | None, due_ns: int | None = None) -> None:
         self._turns += 1
-        poll = Poll(ticket, demand, 0, self._turns, demand.colony in self.paused)
+        poll = WaitingPoll(ticket, demand, 0, self._turns, demand.colony in self.paused)
         if known is not None:
             poll.due_ns, due_ns = known.due_ns, known.due_ns or None
         if due_ns is not None:
@@ -107,7 +107,7 @@ class Polls(Invariant):
             pool = self.pools[whose] = _Pool()
         pool.add(poll)
 
-    def _forget(self, poll: Poll) -> None:
+    def _forget(self, poll: WaitingPoll) -> None:
         del self.parked[poll.ticket]
         self.deadlines.drop(poll.deadline)
         whose = poll.demand.colony, poll.demand.executor_type
@@ -188,7 +188,7 @@ class Polls(Invariant):
         for process_id, demand in given.items():
             raise self.ledger.violation(process_id, f"was given to {demand.name}, who was not told")
 
-    def _ended(self, poll: Poll, answer: Answer) -> None:
+    def _ended(self, poll: WaitingPoll, answer: Answer) -> None:
         """Its time is over, and no other try is made: it hears how its last try ended."""
         now_ns = self.world.now_ns
         expected = 408 if poll.met_pause else 404
@@ -196,7 +196,7 @@ class Polls(Invariant):
             what = f"was answered {answer.status} at {show_time(now_ns)}, not {expected} at {show_time(poll.due_ns)}"
             raise self._violation(poll, what)
 
-    def _in_turn(self, poll: Poll, book: Book | None) -> None:
+    def _in_turn(self, poll: WaitingPoll, book: Book | None) -> None:
         """Of those who may have a process that has come to wait the longest parked gets it.
 
         Quirk: where several are told of, as the children of a process, one that nobody may have yet wakes anybody,
@@ -215,7 +215,7 @@ class Polls(Invariant):
             what = f"waits, and {poll.demand.name}, who may have it, is parked and was not woken"
             raise self.ledger.violation(book.process_id, what)
 
-    def _woken_by(self, process: Process) -> Iterator[Poll]:
+    def _woken_by(self, process: Process) -> Iterator[WaitingPoll]:
         """Of the calls that may have a process and hear of it: the longest parked of each size, or all of a name.
 
         Quirk: where the process has a location, those hear of it that spell it in the same way.
@@ -225,7 +225,7 @@ class Polls(Invariant):
         if pool is None:
             return
         names = conditions.executornames or ()
-        candidates: Iterator[Poll]
+        candidates: Iterator[WaitingPoll]
         if names and (self.exclusive or list(names) != ["*"]):
             candidates = (poll for name in dict.fromkeys(names) for poll in pool.by_name.get(name, {}).values())
         else:
@@ -242,8 +242,8 @@ class Polls(Invariant):
             if poll.met_pause and poll.demand.colony == colony:
                 raise self._violation(poll, "still waits for the end of a pause that is over")
 
-    def _unanswered(self, poll: Poll) -> None:
+    def _unanswered(self, poll: WaitingPoll) -> None:
         raise self._violation(poll, f"has got no answer at {show_time(self.world.now_ns)}, although its time is over")
 
-    def _violation(self, poll: Poll, what: str) -> InvariantViolation:
+    def _violation(self, poll: WaitingPoll, what: str) -> InvariantViolation:
         return InvariantViolation(f"the assign call {poll.ticket} of {poll.demand.name} {what}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from colonysim.core.events import Retention as RetentionRun
+from colonysim.core.events import Retention
 from colonysim.core.history import Settled, Transition
 from colonysim.core.protocol import Delivery
 from colonysim.core.records import REMOVED, SECOND_NS, SUCCESS
@@ -18,7 +18,7 @@ from colonysim.kernel.clock import show_time
 _PERIOD_NS: Final = 60 * SECOND_NS
 
 
-class Retention(Invariant):
+class RetentionRule(Invariant):
     """Successful processes and graphs go by their age since submission, logs by theirs.
 
     Source: docs/protocol/b-processes.md 7.
@@ -97,7 +97,7 @@ class Retention(Invariant):
         world = self.world
         if not self.on:
             return
-        planned = [due_ns for due_ns, _, event in world.agenda.entries() if isinstance(event, RetentionRun)]
+        planned = [due_ns for due_ns, _, event in world.agenda.entries() if isinstance(event, Retention)]
         due_ns = None if world.retention is None else world.retention[1]
         if planned != ([] if due_ns is None else [due_ns]):
             raise InvariantViolation(f"runs of retention stand on the agenda for {planned}, not for {due_ns}")

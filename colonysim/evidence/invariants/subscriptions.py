@@ -22,7 +22,7 @@ _TOLD: Final = frozenset({
 """The changes that somebody hears of. Quirk: not of those that follow from another process of the graph."""
 
 
-class Subscriptions(Invariant):
+class SubscriptionEvents(Invariant):
     """Looks only while somebody is subscribed to processes."""
 
     def __init__(self, ledger: Ledger) -> None:
