@@ -6,7 +6,6 @@ Imports are inside the fixtures, so that a test run that uses none of them does 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from colonysim.extras import MissingExtra
+from colonysim.pytest_plugin import marker, options
 
 if TYPE_CHECKING:
     from colonysim.scenarios.runner import Result
@@ -22,83 +22,25 @@ if TYPE_CHECKING:
     from colonysim.simulation.simulation import Simulation
     from colonysim.web.servers import WebServer
 
-MARKER: Final = (
-    "colonysim(seed=None, seeds=None, mode='auto', start=None, faults=None, scenario=None, **settings): set up the "
-    "simulation of a test; further keywords are settings of the server"
-)
-OPTIONS: Final = {
-    "seed": "seed of every simulation; by default the seed of a test is made from its name",
-    "seeds": "run each test that uses a simulation with this many seeds",
-    "replay": "journal or folder of artifacts: run with the recorded seed, and fail at the first difference",
-    "check_determinism": "run each test that uses a simulation twice and compare the journals: yes or no",
-    "strict": "fail a test if a fault of its marker never struck, or part of its scenario did nothing: yes or no",
-    "artifacts": "folder for the journal of each test that fails, and the timelines of its unfinished processes",
-    "real": "URL of a real Colonies server for the fixture colonysim_url",
-}
 _SIMULATIONS: Final = pytest.StashKey[list[Any]]()
 _SEED: Final = pytest.StashKey[int]()
 _FAULTS: Final = pytest.StashKey[list[list[str]]]()
 _PASSED: Final = pytest.StashKey[bool]()
 _COMPARED: Final = pytest.StashKey[bool]()
-_FLAGS: Final = ("check_determinism", "strict")
-_YES: Final = ("yes", "true", "1")
-_NO: Final = ("", "no", "false", "0")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the command-line options and their ini keys."""
-    group = parser.getgroup("colonysim", "a simulated Colonies server")
-    for name, text in OPTIONS.items():
-        key = f"colonysim_{name}"
-        parser.addini(key, text, default="")
-        flag = f"--{key.replace('_', '-')}"
-        if name in _FLAGS:
-            group.addoption(flag, dest=key, action="store_const", const="yes", help=text)
-        else:
-            group.addoption(flag, dest=key, metavar=name.upper(), help=text)
+    options.add(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and check the options. Raises UsageError for an invalid one."""
-    config.addinivalue_line("markers", MARKER)
-    for name in _FLAGS:
-        flag(config, name)
-    if option(config, "replay") and not hasattr(config, "workerinput"):  # not in workers of pytest-xdist
+    """Register the marker and check all options. Raises UsageError for an invalid value."""
+    config.addinivalue_line("markers", marker.DESCRIPTION)
+    options.check(config)
+    if options.value(config, "replay") and not hasattr(config, "workerinput"):  # in the process that reports come to
         from colonysim.pytest_plugin import idle
 
         config.pluginmanager.register(idle.Comparisons(), "colonysim_comparisons")
-
-
-def option(config: pytest.Config, name: str) -> str:
-    """Return an option's value: from the command line, else the environment, else the ini file, else ""."""
-    key = f"colonysim_{name}"
-    return str(config.getoption(key) or os.environ.get(key.upper()) or config.getini(key) or "")
-
-
-def flag(config: pytest.Config, name: str) -> bool:
-    """Return whether an option that takes yes or no is on. Raises UsageError for anything else."""
-    text = option(config, name).lower()
-    if text not in (*_YES, *_NO):
-        raise pytest.UsageError(f"colonysim_{name} takes yes or no, not {text!r}")
-    return text in _YES
-
-
-def _number(config: pytest.Config, name: str) -> int | None:
-    text = option(config, name)
-    if not text:
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise pytest.UsageError(f"--colonysim-{name} takes a whole number, not {text!r}") from None
-
-
-def _seeds(config: pytest.Config) -> int | None:
-    """Return the value of --colonysim-seeds. Raises UsageError if it is below 1, which would run no test."""
-    seeds = _number(config, "seeds")
-    if seeds is not None and seeds < 1:
-        raise pytest.UsageError(f"--colonysim-seeds takes 1 or more, not {seeds}: no test would run")
-    return seeds
 
 
 # ---------------------------------------------------------------- seeds
@@ -107,35 +49,35 @@ def seed_of(node_id: str) -> int:
     return int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:4])
 
 
-def _of_marker(item: Any) -> dict[str, Any]:
-    """Return the arguments of a test's marker that are not None. Raises UsageError for an invalid seed or seeds."""
-    marker = item.get_closest_marker("colonysim")
-    given = {name: value for name, value in marker.kwargs.items() if value is not None} if marker else {}
-    for name, least in (("seed", None), ("seeds", 1)):
-        value = given.get(name, least)
-        if value is None:
-            continue
-        if type(value) is not int or (least is not None and value < least):
-            wanted = "a whole number" if least is None else "a whole number, 1 or more: with less, no test would run"
-            raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.colonysim({name}={value!r}) takes {wanted}")
-    return given
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Make wrong arguments of a test's marker a collection error that names test, argument and fix."""
+    report = yield
+    problems = marker.problems(item for item in report.result or () if isinstance(item, pytest.Item))
+    if problems:
+        report.outcome = "failed"
+        report.longrepr = "\n".join(problems)
+        report.result = []
+    return report
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrize a test by seed if the marker or the options give several seeds."""
-    given = _of_marker(metafunc.definition)
-    if "scenario" in given and "colonysim_result" not in metafunc.fixturenames:
-        raise pytest.UsageError(
-            f"{metafunc.definition.nodeid}: its scenario would not run: request the fixture colonysim_result"
-        )
-    if "colonysim_seed" not in metafunc.fixturenames:
+    """Run a test once for each seed if several are asked for."""
+    test = metafunc.definition
+    if "colonysim_seed" not in metafunc.fixturenames or marker.is_wrong(test):
         return
-    if seeds := given.get("seeds") or _seeds(metafunc.config):
-        first = _number(metafunc.config, "seed")
+    given = marker.arguments(test)
+    if seeds := given.get("seeds") or options.value(metafunc.config, "seeds"):
+        first = options.value(metafunc.config, "seed")
         if first is None:
-            first = given.get("seed")
-        start = seed_of(metafunc.definition.nodeid) if first is None else int(first)
-        metafunc.parametrize("colonysim_seed", range(start, start + seeds), indirect=True)
+            first = given.get("seed", seed_of(test.nodeid))
+        try:
+            options.check_last_seed(first, seeds)
+        except ValueError as error:
+            raise pytest.Collector.CollectError(f"{test.nodeid}: {error}") from None
+        metafunc.parametrize("colonysim_seed", range(first, first + seeds), indirect=True)
 
 
 @pytest.fixture
@@ -143,12 +85,12 @@ def colonysim_seed(request: pytest.FixtureRequest) -> int:
     """Seed of this test's simulations."""
     if hasattr(request, "param"):
         return int(request.param)
-    given = _number(request.config, "seed")
+    given: int | None = options.value(request.config, "seed")
     if given is not None:
         return given
     if (record := _record_of(request)) is not None:
-        return _recorded_seed(record)
-    of_marker = _of_marker(request.node).get("seed")
+        return options.recorded_seed(record)
+    of_marker = marker.arguments(request.node).get("seed")
     return seed_of(request.node.nodeid) if of_marker is None else int(of_marker)
 
 
@@ -162,7 +104,7 @@ def make_colonysim(request: pytest.FixtureRequest, colonysim_seed: int) -> Itera
     """
     from colonysim.simulation.simulation import Simulation
 
-    of_marker = _of_marker(request.node)
+    of_marker = marker.arguments(request.node)
     faults = of_marker.pop("faults", None)
     for name in ("seed", "seeds", "scenario"):
         of_marker.pop(name, None)
@@ -244,8 +186,8 @@ def colonysim_result(request: pytest.FixtureRequest, colonysim_seed: int) -> Res
     """Result of the marker's scenario with this test's seed; a failure in it fails the test."""
     from colonysim.pytest_plugin import scenarios
 
-    given = _of_marker(request.node)
-    strict = flag(request.config, "strict")
+    given = marker.arguments(request.node)
+    strict = bool(options.value(request.config, "strict"))
     return scenarios.result_of(given.get("scenario"), given.get("faults"), colonysim_seed, request, strict)
 
 
@@ -262,10 +204,10 @@ def colonysim_server(colonysim: Simulation) -> Iterator[WebServer]:
 
 @pytest.fixture
 def colonysim_url(request: pytest.FixtureRequest) -> str:
-    """URL of a server to test with: a simulated one, or the real one given by --colonysim-real."""
-    real = option(request.config, "real")
-    if real:
-        return real.rstrip("/")
+    """The url of a server to test with: a simulated one, or the real one given by --colonysim-real."""
+    real: str | None = options.value(request.config, "real")
+    if real is not None:
+        return real
     server: WebServer = request.getfixturevalue("colonysim_server")
     return server.url
 
@@ -303,11 +245,11 @@ def pytest_runtest_makereport(
     if report.failed and simulations:
         from colonysim.pytest_plugin import failures
 
-        folder = option(item.config, "artifacts")
+        folder = options.value(item.config, "artifacts")
         seed = item.stash.get(_SEED, simulations[0].settings.seed)
-        by_option = bool(_number(item.config, "seeds")) and not _of_marker(item).get("seeds")
+        by_option = options.value(item.config, "seeds") is not None and not marker.arguments(item).get("seeds")
         repeat = failures.command(item.nodeid, seed, by_option)
-        lines = failures.report(repeat, item.nodeid, simulations, Path(folder) if folder else None)
+        lines = failures.report(repeat, item.nodeid, simulations, folder)
         report.sections.append(("colonysim", "\n".join(lines)))
     return report
 
@@ -316,41 +258,24 @@ def pytest_runtest_makereport(
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """Report the marker's faults that never struck in a test that passed."""
     yield
-    given = _of_marker(item)
+    given = marker.arguments(item)
     if "faults" not in given or "scenario" in given or not item.stash.get(_PASSED, False):
         return
     from colonysim.pytest_plugin import idle
 
     texts = idle.never_struck(item.stash.get(_FAULTS, []), item.stash.get(_SIMULATIONS, []))
-    idle.report(item, texts, flag(item.config, "strict"))
+    idle.report(item, texts, bool(options.value(item.config, "strict")))
 
 
 def _record_of(request: pytest.FixtureRequest) -> Path | None:
-    """Return the journal that --colonysim-replay has for this test, if any. Raises UsageError if there are none."""
-    given = option(request.config, "replay")
-    if not given:
-        return None
-    path = Path(given)
-    if path.is_file():
+    """The recorded journal this test is compared with, if there is one."""
+    path: Path | None = options.value(request.config, "replay")
+    if path is None or path.is_file():
         return path
     from colonysim.pytest_plugin import failures
 
-    if not path.is_dir():
-        raise pytest.UsageError(f"--colonysim-replay takes a journal or a folder of artifacts: {given} does not exist")
-    if next(path.rglob("*.jsonl"), None) is None:
-        raise pytest.UsageError(f"--colonysim-replay: {given} contains no journal (*.jsonl) to compare with")
     journal = failures.journal_in(failures.folder_of(path, request.node.nodeid), 0)
     return journal if journal.is_file() else None
-
-
-def _recorded_seed(record: Path) -> int:
-    from colonysim.evidence.replay import MOST_HEADER_BYTES, BadJournal, read_header
-
-    try:
-        with record.open("rb") as file:
-            return read_header(file.readline(MOST_HEADER_BYTES)).seed
-    except BadJournal as error:
-        raise pytest.UsageError(f"--colonysim-replay: {record}: {error}") from None
 
 
 def _compare_with(record: Path, made: list[Simulation]) -> None:
@@ -363,8 +288,8 @@ def _compare_with(record: Path, made: list[Simulation]) -> None:
 # ---------------------------------------------------------------- determinism
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """With --colonysim-check-determinism: run a test twice, and fail it if its journals differ."""
-    if not flag(item.config, "check_determinism") or "make_colonysim" not in getattr(item, "fixturenames", ()):
+    """With --colonysim-check-determinism: run a test twice, and fail it where its histories differ."""
+    if not options.value(item.config, "check_determinism") or "make_colonysim" not in getattr(item, "fixturenames", ()):
         return None
     from _pytest.runner import runtestprotocol
 

@@ -29,7 +29,7 @@ def add_faults(simulation: Simulation, given: Any) -> list[str]:
     return [fault.name for fault in added if fault.enabled]
 
 
-def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest) -> tuple[Scenario, Path | None]:
+def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest | pytest.Item) -> tuple[Scenario, Path | None]:
     """Return the scenario of a marker with the marker's faults added, and its file if it was read from one.
 
     Raises UsageError if the scenario or a fault is invalid.
@@ -50,7 +50,7 @@ def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest) -> tupl
     return given, path
 
 
-def _found(given: str | Path, request: pytest.FixtureRequest) -> Path:
+def _found(given: str | Path, request: pytest.FixtureRequest | pytest.Item) -> Path:
     """Find a file in the folder of the test, else in the root folder of the test run."""
     places = (request.path.parent / given, request.config.rootpath / given)
     return next((place for place in places if place.exists()), places[0])

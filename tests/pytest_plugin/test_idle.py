@@ -114,16 +114,9 @@ def test_fewer_than_one_seed_is_an_error_and_no_skip(
         pytester.makeini("[pytest]\ncolonysim_seeds = 0\n")
     result = _run(pytester, *([f"--colonysim-seeds={value}"] if kind == "option" else []))
     assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    result.stdout.fnmatch_lines(["*1 or more*no test would run*"])
-
-
-@pytest.mark.parametrize("name", ["strict", "check_determinism"])
-def test_a_flag_that_is_neither_yes_nor_no_is_an_error(pytester: pytest.Pytester, name: str) -> None:
-    pytester.makepyfile("def test_it(colonysim):\n    pass\n")
-    pytester.makeini(f"[pytest]\ncolonysim_{name} = perhaps\n")
-    result = _run(pytester)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*colonysim_{name} takes yes or no, not 'perhaps'*"])
+    told = result.stdout if kind == "marker" else result.stderr
+    told.fnmatch_lines(["*no test would be run*"])
+    told.fnmatch_lines(["*1 or more*"])
 
 
 # ---------------------------------------------------------------- nothing to compare
@@ -132,7 +125,7 @@ def test_a_folder_without_journals_is_an_error(pytester: pytest.Pytester) -> Non
     pytester.mkdir("empty")
     result = _run(pytester, "--colonysim-replay", "empty")
     assert result.ret != 0
-    result.stdout.fnmatch_lines(["*empty contains no journal (?.jsonl) to compare with*"])
+    result.stderr.fnmatch_lines(["*there is no journal in empty, so nothing to compare with*"])
 
 
 def test_tests_of_which_none_has_a_record_are_not_green(pytester: pytest.Pytester) -> None:

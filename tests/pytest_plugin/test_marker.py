@@ -166,7 +166,7 @@ def test_a_scenario_may_be_a_value_and_have_programs(pytester: pytest.Pytester) 
     ("marker", "fixtures", "words"),
     [
         ("scenario='gone.yaml'", "colonysim_result", ["gone.yaml", "No such file"]),
-        ("scenario='gone.yaml'", "", ["request the fixture colonysim_result"]),
+        ("scenario='gone.yaml'", "", ["the fixture colonysim_result: ask for it"]),
         ("seed=1", "colonysim_result", ["needs @pytest.mark.colonysim(scenario="]),
     ],
 )
