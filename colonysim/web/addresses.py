@@ -1,4 +1,4 @@
-"""Where a server listens: host names to sockets, both loopbacks at one port, and errors that name the fix."""
+"""Opens the sockets a server listens on, including both loopback addresses at one port."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import socket
 from typing import Any, Final
 
 LOCALHOST: Final = "localhost"
-"""Means both loopbacks, 127.0.0.1 and ::1, for clients that resolve this name to the latter first."""
+"""Stands for both loopback addresses, 127.0.0.1 and ::1, because some clients resolve the name to ::1 first."""
 MAX_PORT: Final = 65_535
 BACKLOG: Final = 1024
-"""Connections that the system keeps until they are taken."""
+"""Connections that the operating system queues until the server accepts them."""
 
 _PORT_TRIES: Final = 100
 _NO_IPV6: Final = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT}
@@ -22,24 +22,24 @@ _ADVICE: Final = {
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Open the sockets that take connections. Port 0 takes a free one, the same for all of them.
+    """Open the listening sockets of a host. Port 0 picks a free port, the same for every socket.
 
-    Errors: ValueError for a port or host that cannot be; OSError that names address and fix where it cannot be had.
+    Raises ValueError if the port or host is invalid, and OSError, with address and fix, if it cannot be bound.
     """
     if not 0 <= port <= MAX_PORT:
-        raise ValueError(f"there is no port {port}: give one from 1 to {MAX_PORT}, or 0 for any free one")
+        raise ValueError(f"invalid port={port}: expected 1 to {MAX_PORT}, or 0 for any free port")
     if host.lower() == LOCALHOST:
         return _both_loopbacks(port)
     return [_bind(*_resolve(host, port))]
 
 
 def reachable(host: str) -> str:
-    """The host by which a client on this machine reaches a server that listens on `host`."""
+    """Return the host name by which a client on this machine reaches a server that listens on `host`."""
     return {LOCALHOST: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.lower(), host)
 
 
 def url_of(host: str, port: int) -> str:
-    """The URL by which a client on this machine reaches a server."""
+    """Return the URL by which a client on this machine reaches a server."""
     return f"http://{_shown(reachable(host))}:{port}"
 
 
@@ -48,7 +48,7 @@ def _shown(host: str) -> str:
 
 
 def _both_loopbacks(port: int) -> list[socket.socket]:
-    """Listen on 127.0.0.1, and on ::1 where this machine has it, at the same port."""
+    """Listen on 127.0.0.1, and at the same port on ::1 if this machine has IPv6."""
     for left in reversed(range(_PORT_TRIES)):
         first = _bind(socket.AF_INET, ("127.0.0.1", port))
         try:
@@ -70,8 +70,8 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise OSError(error.errno, f"cannot listen on {host!r}: {error.strerror}; {advice}") from None
-    except ValueError:  # such as a label that is too long, or a NUL
-        raise ValueError(f"{host!r} is no host to listen on: {advice}") from None
+    except ValueError:  # for example a label that is too long, or a NUL
+        raise ValueError(f"invalid host {host!r} to listen on: {advice}") from None
     family, _, _, _, address = found[0]
     return family, address
 

@@ -1,4 +1,4 @@
-"""Which connections a server keeps where there are more than it may have: a bound, and who goes for a new one."""
+"""Limits the number of connections of a server, and chooses which one a new connection replaces."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ C = TypeVar("C")
 
 
 class Full(Exception):
-    """Every connection is busy with a request, so there is no place for another one."""
+    """Every connection is serving a request, so no other can be accepted."""
 
 
 class Admission(Generic[C]):
-    """The connections of a server, at most `limit`. May be used by several threads.
+    """The connections of a server, at most `limit`. Thread-safe.
 
-    A connection waits for a request or is busy with one. For a new one above the limit, the one goes that has waited
-    longest without ever having sent a request, or else the one that has been idle for longest. A connection whose
-    request has begun to take effect never goes: its client would not learn of it.
+    A connection waits for a request or is busy with one. A new connection above the limit replaces the connection
+    that has waited longest without ever sending a request, or else the one that has been idle longest. A busy
+    connection is never replaced, because its client could not learn whether the request took effect.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._lock = threading.Lock()
-        self._unproven: dict[C, None] = {}  # never sent a whole request, longest first
-        self._idle: dict[C, None] = {}  # between two requests, longest first
+        self._unproven: dict[C, None] = {}  # no whole request received yet, oldest first
+        self._idle: dict[C, None] = {}  # between two requests, oldest first
         self._busy: set[C] = set()
 
     def __len__(self) -> int:
         return len(self._unproven) + len(self._idle) + len(self._busy)
 
     def admit(self, connection: C) -> C | None:
-        """Take in a new connection; return the one that has to be closed for it, if any. Errors: Full."""
+        """Add a new connection; return the one to close for it, if any. Raises Full if all are busy."""
         with self._lock:
             leaves = None
             if len(self) >= self.limit and (leaves := self._longest()) is None:
@@ -40,7 +40,7 @@ class Admission(Generic[C]):
             return leaves
 
     def make_room(self) -> C | None:
-        """Give up the connection that goes first, and return it; None where all are busy or there is none."""
+        """Remove the connection that would be replaced next, and return it; None if all are busy or there is none."""
         with self._lock:
             return self._longest()
 
@@ -53,7 +53,7 @@ class Admission(Generic[C]):
         return None
 
     def begin(self, connection: C) -> bool:
-        """A request has come: its connection stays until it rests. False where it has been given up before."""
+        """Mark a connection as busy. Returns False if it has been replaced already."""
         with self._lock:
             for waiting in (self._idle, self._unproven):
                 if connection in waiting:
@@ -63,14 +63,14 @@ class Admission(Generic[C]):
             return False
 
     def rest(self, connection: C) -> None:
-        """Its request has been answered: it waits for the next."""
+        """Mark a connection as idle: its request has been answered."""
         with self._lock:
             if connection in self._busy:
                 self._busy.remove(connection)
                 self._idle[connection] = None
 
     def leave(self, connection: C) -> None:
-        """It has been closed."""
+        """Remove a connection that has been closed."""
         with self._lock:
             self._unproven.pop(connection, None)
             self._idle.pop(connection, None)

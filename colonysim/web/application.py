@@ -1,4 +1,4 @@
-"""The HTTP front: what each route answers, as one object for every server, and as WSGI.
+"""The HTTP application: answers each route, for every server and as a WSGI application.
 
 Source: docs/protocol/a-foundation.md 1.
 """
@@ -33,11 +33,11 @@ ROUTES: Final = {"/api": "POST", "/health": "GET", "/pubsub": "GET"}
 
 
 class NoReply(ConnectionError):
-    """The connection is to be closed without a reply."""
+    """The server must close the connection without a reply."""
 
 
 class Parked(msgspec.Struct):
-    """A request that is answered later. Once `pending` has its answer, `Application.finish` makes the reply."""
+    """The reply of a parked request: once `pending` is answered, `Application.finish` creates the reply."""
 
     pending: Pending
     incoming: Incoming
@@ -47,8 +47,8 @@ class Parked(msgspec.Struct):
 class Application:
     """The routes of the reference, and the control API under /colonysim/.
 
-    Servers call `respond`; as a WSGI application it may be mounted anywhere. `outside`: requests come from other
-    processes. `control_access`: whom the control API answers; by default this machine only.
+    Servers call `respond`; any WSGI server can run it too. `outside`: requests come from other processes.
+    `control_access`: which clients may use the control API, by default those on this machine.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Application:
 
     # ------------------------------------------------------------ requests
     def respond(self, request: HttpRequest) -> Reply | Parked:
-        """The reply to a request, or that it is parked. Errors: NoReply."""
+        """Answer a request, or park it. Raises NoReply if the connection must be closed instead."""
         path, method = request.path, request.method
         if is_control(path):
             return self._control(request)
@@ -84,7 +84,7 @@ class Application:
         return reply
 
     def finish(self, parked: Parked) -> Reply:
-        """The reply to a parked request that has its answer now. Errors: NoReply."""
+        """Create the reply of a parked request that has been answered. Raises NoReply."""
         outgoing = self.endpoint.finish(parked.pending, parked.incoming)
         if outgoing is None:
             raise NoReply
@@ -135,7 +135,7 @@ class Application:
 
 
 def is_control(path: str) -> bool:
-    """Whether a path belongs to the control API, whose requests may take their time."""
+    """Whether a path belongs to the control API, whose requests may block."""
     return path.startswith("/colonysim/") or path == "/colonysim"
 
 
@@ -144,7 +144,7 @@ def _as_reply(outgoing: Outgoing) -> Reply:
 
 
 def _redirect(path: str, method: str, query: str) -> Reply | None:
-    """One slash too many behind a route leads back to it, with the route's own method only."""
+    """Redirect a path with one extra trailing slash to its route, for the method of the route only."""
     if not path.endswith("/"):
         return None
     route = path[:-1]
@@ -165,9 +165,9 @@ def _is_foreign(headers: dict[str, str]) -> bool:
     return origin not in (f"http://{host}", f"https://{host}")
 
 
-# ---------------------------------------------------------------- WSGI's form of a request
+# ---------------------------------------------------------------- requests from WSGI
 def request_of(environ: WSGIEnvironment, body_bytes: int = DEFAULTS.body_bytes) -> HttpRequest:
-    """The request in a WSGI environment, with its whole body. Errors: BadRequest for one longer than `body_bytes`."""
+    """Read the request of a WSGI environment. Raises BadRequest if its body is longer than `body_bytes`."""
     path: str = environ.get("PATH_INFO", "")
     headers = {key[5:].replace("_", "-").lower(): value for key, value in environ.items() if key.startswith("HTTP_")}
     if kind := environ.get("CONTENT_TYPE"):
@@ -176,7 +176,7 @@ def request_of(environ: WSGIEnvironment, body_bytes: int = DEFAULTS.body_bytes) 
     length = body_bytes + 1 if environ.get("wsgi.input_terminated") else _length(environ)
     body = source.read(min(length, body_bytes + 1))
     if len(body) > body_bytes:
-        raise BadRequest(413, f"the body is longer than this server takes: body_bytes={body_bytes}")
+        raise BadRequest(413, f"the body is longer than the limit body_bytes={body_bytes}")
     return HttpRequest(
         environ["REQUEST_METHOD"],
         path.encode("latin-1").decode("utf-8", "replace"),

@@ -1,4 +1,4 @@
-"""The fast server: one thread and one event loop for all connections, serving the same application."""
+"""The fast server: serves the application with one thread and one event loop for all connections."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from colonysim.web.limits import Patience, Phase, connections_at_most
 from colonysim.web.websocket import Session, is_handshake
 
 _ACCEPTED_AT_ONCE: Final = 100
-"""Connections that are taken before those that have to go for them are closed."""
+"""Connections that are accepted before those that they replace are closed."""
 _AHEAD_BYTES: Final = 1_048_576
-"""How much a client may send ahead of the answer to its request; reading goes on after that."""
+"""How much a client may send before its previous request is answered; then reading pauses."""
 
 
 class _Timer:
-    """Gives up when a time is over that was not called off before. To begin anew costs no timer, only to run out."""
+    """Calls back after a deadline. Moving the deadline to a later time does not create a new timer."""
 
     __slots__ = ("_give_up", "_loop", "_timer", "until")
 
@@ -36,7 +36,7 @@ class _Timer:
         self.until: float | None = None
 
     def last(self, until: float) -> None:
-        """From now on it lasts until then."""
+        """Set the deadline, in seconds of the loop's clock."""
         self.until = until
         if self._timer is not None and until < self._timer.when():
             self.end()
@@ -45,7 +45,7 @@ class _Timer:
             self._timer = self._loop.call_at(until, self._look)
 
     def end(self) -> None:
-        """All is over: let go of the timer too."""
+        """Cancel the deadline and its timer."""
         self.until = None
         if self._timer is not None:
             self._timer.cancel()
@@ -61,7 +61,7 @@ class _Timer:
 
 
 class _Connection(asyncio.Protocol):
-    """One client. Requests are served one at a time; those that come early wait in the reader."""
+    """The connection of one client. It serves one request at a time; later ones wait in the reader."""
 
     def __init__(self, server: AsyncioLoop) -> None:
         self.server = server
@@ -70,7 +70,7 @@ class _Connection(asyncio.Protocol):
         self.reader = HttpReader(server.app.limits, self.share)
         self.busy = False
         self.clogged = False
-        """Whether the client leaves its replies unread: then no more of its requests are served."""
+        """Whether the client does not read its replies; meanwhile none of its requests is served."""
         self.refused = False
         self.half_closed = False
         self.parked: Parked | None = None
@@ -80,7 +80,7 @@ class _Connection(asyncio.Protocol):
         self._timer = _Timer(server.loop, self._give_up)
         self._linger_until = 0.0
 
-    # ------------------------------------------------------------ the loop calls
+    # ------------------------------------------------------------ called by the event loop
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
@@ -106,7 +106,7 @@ class _Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         if self.busy and self.parked is None:
-            self.half_closed = True  # it still wants to hear the answer of the control API
+            self.half_closed = True  # the client still waits for the answer of the control API
             return True
         in_body = self.reader.phase is Phase.BODY
         if self.session is None and in_body and not self.busy and not self.refused:
@@ -137,7 +137,7 @@ class _Connection(asyncio.Protocol):
 
     # ------------------------------------------------------------ requests
     def _go_on(self) -> None:
-        """Serve what has come, as far as it goes."""
+        """Serve the requests that have been received completely."""
         try:
             while self._can_serve():
                 request = self.reader.next()
@@ -149,7 +149,7 @@ class _Connection(asyncio.Protocol):
                     self._expect_request()
                     return
                 if not self.server.admission.begin(self):
-                    return  # it has been given up for another connection
+                    return  # another connection has replaced this one
                 self._timer.until = None
                 self._serve(request)
                 if not self.busy and self.session is None:
@@ -195,7 +195,7 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
 
     def _park(self, request: HttpRequest, parked: Parked) -> None:
-        """Wait without a thread until somebody brings the answer."""
+        """Wait for the answer without blocking a thread."""
 
         def answered() -> None:
             if self.transport.is_closing():
@@ -210,7 +210,7 @@ class _Connection(asyncio.Protocol):
             answered()
 
     async def _control(self, request: HttpRequest) -> None:
-        """The control API may move time and wait for what comes of it: that is for another thread."""
+        """Run a request of the control API in another thread, because it may move time and block."""
         loop = asyncio.get_running_loop()
         try:
             reply = await loop.run_in_executor(self.server.control, self.app.respond, request)
@@ -242,7 +242,7 @@ class _Connection(asyncio.Protocol):
             self._guarded(lambda: session.receive(data))
 
     def _push(self, data: bytes) -> None:
-        """Write to a WebSocket; a client that leaves too much unread loses the connection."""
+        """Write to a WebSocket; abort the connection if the client leaves too much unread."""
         self.transport.write(data)
         if self.transport.get_write_buffer_size() > self.app.limits.unread_bytes:
             self.transport.abort()
@@ -257,7 +257,7 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()
 
     def _refuse(self, reply: bytes) -> None:
-        """The last word on a connection; what the client is still sending is read, and goes nowhere."""
+        """Send a last reply; discard what the client is still sending."""
         self.refused = True
         self.transport.write(reply)
         self.transport.write_eof()
@@ -265,12 +265,12 @@ class _Connection(asyncio.Protocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Read on for a moment after a refusal, until the client stops sending."""
+        """Discard input for a short time after a refusal, until the client stops sending."""
         self._timer.last(min(self.server.loop.time() + LINGER_S, self._linger_until))
 
-    # ------------------------------------------------------------ patience
+    # ------------------------------------------------------------ time-outs
     def _expect_request(self) -> None:
-        """A head has to come within one time, the rest of one that has begun within another, and so a body."""
+        """Set the deadline for the next bytes of a request."""
         self._timer.last(self._patience.deadline(self.reader, self.server.loop.time()))
 
     def _give_up(self) -> None:
@@ -283,13 +283,13 @@ class _Connection(asyncio.Protocol):
 
 
 def _address(transport: asyncio.Transport, side: str) -> str:
-    """The address of one side of a connection; empty where it has gone already."""
+    """Return the address of one side of a connection, "" if it has been closed already."""
     address = transport.get_extra_info(side)
     return address[0] if address else ""
 
 
 class AsyncioLoop:
-    """The loop, which also moves time on behalf of all who wait outside."""
+    """The event loop. It also advances virtual time for the clients in other processes."""
 
     def __init__(self, app: Application, listeners: list[socket.socket]) -> None:
         self.app = app
@@ -308,7 +308,7 @@ class AsyncioLoop:
         self._stopped = asyncio.Event()
 
     def soon(self, do: Callable[[], object]) -> None:
-        """Do something in the loop's thread, from whichever."""
+        """Call `do` in the thread of the loop, from any thread."""
         if threading.get_ident() == self._thread:
             self.loop.call_soon(do)
             return
@@ -318,7 +318,7 @@ class AsyncioLoop:
             pass  # the loop has been closed meanwhile
 
     def set(self) -> None:
-        """There is something to look at for the one who moves time."""
+        """Wake the driver of virtual time; the driver calls it as it would `threading.Event.set`."""
         self.soon(self._pump)
 
     def run(self) -> None:
@@ -330,7 +330,7 @@ class AsyncioLoop:
                 self.loop.close()
 
     def close(self) -> None:
-        """Give free what a loop that never ran has taken."""
+        """Release the resources of a loop that never ran."""
         self.loop.close()
 
     def stop(self) -> None:
@@ -342,7 +342,7 @@ class AsyncioLoop:
             servers.append(
                 await self.loop.create_server(lambda: _Connection(self), sock=listener, backlog=_ACCEPTED_AT_ONCE)
             )
-            listener.listen(BACKLOG)  # the system may keep more of them waiting than are taken at once
+            listener.listen(BACKLOG)  # the system may queue more connections than are accepted at once
         self._pump()
         await self._stopped.wait()
         for server in servers:
@@ -355,11 +355,11 @@ class AsyncioLoop:
         self.control.shutdown(wait=False, cancel_futures=True)
 
     def admit(self, connection: _Connection) -> bool:
-        """Find a place for a new connection, or turn it away."""
+        """Admit a new connection, or answer it with 503 if all others are busy."""
         try:
             leaves = self.admission.admit(connection)
         except Full:
-            why = f"all of {self.admission.limit} connections are busy; try again"
+            why = f"all {self.admission.limit} connections are busy; try again"
             connection.refused = True
             connection.transport.write(BadRequest(503, why).reply())
             connection.transport.close()
@@ -369,7 +369,7 @@ class AsyncioLoop:
         return True
 
     def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something went wrong outside of a request. Nothing of it goes to stderr."""
+        """Record an exception that was raised outside of a request, instead of printing it."""
         error = context.get("exception")
         if isinstance(error, OSError):
             if error.errno in (errno.EMFILE, errno.ENFILE) and (longest := self.admission.make_room()) is not None:
@@ -378,7 +378,7 @@ class AsyncioLoop:
             self.errors.append(error)
 
     def _pump(self) -> None:
-        """Let time pass, and look again when the driver says so."""
+        """Let the driver advance virtual time, and call again when it asks for that."""
         if self._pump_timer is not None:
             self._pump_timer.cancel()
             self._pump_timer = None

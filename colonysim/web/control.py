@@ -25,7 +25,7 @@ from colonysim.web.http1 import HttpRequest
 from colonysim.web.limits import DEFAULTS, Limits
 
 JSON: Final = "application/json"
-PROMISED: Final = 32  # snapshots kept
+MOST_SNAPSHOTS: Final = 32  # at a time
 MOST_ACTORS: Final = 10_000
 MOST_FAULTS: Final = 1000
 MOST_NAME: Final = 200  # characters
@@ -36,7 +36,7 @@ _ENCODER: Final = msgspec.json.Encoder(enc_hook=repr)
 
 
 class Bad(Exception):
-    """What was asked for makes no sense: status and text of the reply."""
+    """An invalid request: status and text of the reply."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -72,7 +72,7 @@ class EnableFault(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ActorMessage(msgspec.Struct, forbid_unknown_fields=True):
-    """A client that says when it acts and when it waits: while it acts, time does not move on by itself."""
+    """A client that reports when it acts and when it waits. While it acts, virtual time does not advance."""
 
     name: str
     waits: bool = False
@@ -89,7 +89,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("POST", "snapshots"): Named,
     ("POST", "actors"): ActorMessage,
 }
-"""What the body of a route is read as; the other routes take none."""
+"""The type of each route's body; the other routes take none."""
 QUERIES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("GET", "why-not"): ("process",),
     ("GET", "story"): ("process",),
@@ -101,7 +101,7 @@ QUERIES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
 
 
 class Control:
-    """All routes of the control API. It answers those whom `access` lets in: by default this machine only."""
+    """The routes of the control API. `access` decides which clients may use it, by default those on this machine."""
 
     def __init__(self, sim: Simulation, access: ControlAccess | None = None, limits: Limits = DEFAULTS) -> None:
         self.sim = sim
@@ -131,7 +131,7 @@ class Control:
         }
 
     def answer(self, request: HttpRequest) -> tuple[int, bytes, str]:
-        """Status, body and content type of the reply."""
+        """Answer a request: status, body and content type of the reply."""
         try:
             self.access.check(request)
         except Forbidden as refusal:
@@ -156,13 +156,13 @@ class Control:
         return status, _ENCODER.encode({"error": text.encode("utf-8", "backslashreplace").decode()}), JSON
 
     def _read(self, request: HttpRequest, kind: Any) -> Any:
-        """The body as a route takes it; None for those that take none. Errors: Bad, ValueError."""
-        if request.problem:  # a body that was cut off is not the same as none
-            raise Bad(400, f"the body did not come whole: {request.problem}")
+        """Read the body as the type of its route, None if it takes none. Raises Bad or ValueError."""
+        if request.problem:  # a truncated body must not count as an empty one
+            raise Bad(400, f"the body is incomplete: {request.problem}")
         body = request.body
         if kind is None:
             if body:
-                raise Bad(400, f"{request.method} {request.path} takes no body; what it takes stands in the query")
+                raise Bad(400, f"{request.method} {request.path} takes no body; give its fields in the query")
             return None
         self._check_body(body)
         read = unique_json.read(body := body or b"{}")
@@ -172,11 +172,11 @@ class Control:
     def _check_body(self, body: bytes) -> None:
         limit = self.limits.control_body_bytes
         if len(body) > limit:
-            text = f"a body of {len(body)} bytes is longer than the control API takes: control_body_bytes={limit}"
+            text = f"a body of {len(body)} bytes is longer than the limit control_body_bytes={limit}"
             raise Bad(413, text)
         if (depth := _depth(body)) > self.limits.control_depth:
             limit = self.limits.control_depth
-            raise Bad(400, f"lists and objects stand {depth} deep within each other, {limit} is the most")
+            raise Bad(400, f"lists and objects are nested {depth} deep, beyond the limit control_depth={limit}")
 
     def _no_route(self, method: str, name: str) -> Bad:
         if not name:
@@ -185,7 +185,7 @@ class Control:
         if methods:
             return Bad(405, f"/colonysim/{name} takes {' and '.join(methods)}, not {method}")
         names = ", ".join(sorted({n for _, n in self.routes}))
-        return Bad(404, f"there is no /colonysim/{name}; there are {names}")
+        return Bad(404, f"there is no route /colonysim/{name}; the routes are {names}")
 
     # ------------------------------------------------------------ time
     def _clock(self, body: None, query: dict[str, str]) -> Any:
@@ -196,7 +196,7 @@ class Control:
 
     def _set_clock(self, body: SetClock, query: dict[str, str]) -> Any:
         if body.mode is None and body.rate is None:
-            raise Bad(400, 'say what to set: {"mode": "auto"}, or {"mode": "scaled", "rate": 60}')
+            raise Bad(400, 'nothing to set: give {"mode": "auto"}, or {"mode": "scaled", "rate": 60}')
         self.sim.set_clock(body.mode, body.rate)
         return self._clock(None, query)
 
@@ -206,7 +206,7 @@ class Control:
                 raise Bad(400, 'advance takes {"seconds": n}, {"to": time} or {"until": "idle", "limit_seconds": n}')
             self.sim.run_until_idle(body.limit_seconds)
         elif body.limit_seconds is not None:
-            raise Bad(400, 'limit_seconds goes with {"until": "idle"}; without it, it would have no effect')
+            raise Bad(400, 'limit_seconds has no effect without {"until": "idle"}')
         else:
             self.sim.advance(body.seconds, to=body.to)
         return self._clock(None, query)
@@ -224,16 +224,16 @@ class Control:
         process_id = _process(query)
         story = self.sim.story(process_id)
         if story == UNKNOWN or (self.sim.observers.invariants is None and process_id not in self.sim.world.processes):
-            raise Bad(404, f"there is no process {process_id}, and none of that id was here lately")
+            raise Bad(404, f"there is no process {process_id}, nor has there been one recently")
         return {"process_id": process_id, "story": story.splitlines()}
 
     def _actor(self, body: ActorMessage, query: dict[str, str]) -> Any:
         _check_name("actor", body.name)
         if body.waits and body.gone:
-            raise Bad(400, "an actor that is gone does not wait: give waits or gone, not both")
+            raise Bad(400, "give either waits or gone, not both: an actor that is gone does not wait")
         known = self.sim.kernel.actors.registered
         if not body.gone and body.name not in known and len(known) >= MOST_ACTORS:
-            raise Bad(409, f"there are {MOST_ACTORS} actors, which is the most; take one out with gone")
+            raise Bad(409, f"there are {MOST_ACTORS} actors already, the limit; remove one with gone")
         self.sim.kernel.outside_actor(body.name, waits=body.waits, gone=body.gone)
         return {}
 
@@ -244,7 +244,7 @@ class Control:
 
     def _seed(self, body: Seed, query: dict[str, str]) -> Any:
         if body.seed is None:
-            raise Bad(400, 'say which seed: {"seed": 7}')
+            raise Bad(400, 'the field seed is missing: give {"seed": 7}')
         self.sim.reset(body.seed)
         return {"seed": body.seed}
 
@@ -253,11 +253,11 @@ class Control:
         _check_name("snapshot", name)
         if body.restore:
             if name not in self.snapshots:
-                raise Bad(404, f"there is no snapshot named {name!r}; there are {sorted(self.snapshots)}")
+                raise Bad(404, f"there is no snapshot named {name!r}; the snapshots are {sorted(self.snapshots)}")
             self.sim.restore(self.snapshots[name])
         else:
-            if len(self.snapshots) >= PROMISED and name not in self.snapshots:
-                raise Bad(409, f"{PROMISED} snapshots are kept at most; use a name again")
+            if len(self.snapshots) >= MOST_SNAPSHOTS and name not in self.snapshots:
+                raise Bad(409, f"there are {MOST_SNAPSHOTS} snapshots already, the limit; use one of their names again")
             self.snapshots[name] = self.sim.snapshot()
         return {"name": name, "bytes": len(self.snapshots[name])}
 
@@ -266,7 +266,7 @@ class Control:
 
     # ------------------------------------------------------------ faults
     def _list_faults(self, body: None, query: dict[str, str]) -> Any:
-        """All faults, each with how often it struck since it was added, and why not where it never did."""
+        """All faults, each with how often it struck since it was added, or the reason if it never did."""
         faults, counts, idle = self.sim.faults.all, self.sim.faults.counts, self.sim.faults.idle
         return [
             msgspec.to_builtins(fault)
@@ -276,7 +276,7 @@ class Control:
         ]
 
     def _add_faults(self, body: Any, query: dict[str, str]) -> Any:
-        """One fault, a list of them, or a plan."""
+        """Add one fault, a list of faults, or a plan."""
         plan = msgspec.convert(body, Plan) if isinstance(body, dict) and "faults" in body else None
         faults = read_faults(body) if plan is None else plan.faults
         present = self.sim.faults.added
@@ -290,16 +290,16 @@ class Control:
         return self.sim.faults.all
 
     def _remove_faults(self, body: None, query: dict[str, str]) -> Any:
-        """The fault that the query names, or all."""
+        """Remove the fault that the query names, or all of them."""
         if "name" in query:
             self.sim.faults.remove(query["name"])
         else:
             self.sim.faults.clear()
         return self.sim.faults.all
 
-    # ------------------------------------------------------------ what there is to know
+    # ------------------------------------------------------------ inspection
     def _health(self, body: None, query: dict[str, str]) -> Any:
-        """Problems of the server, and what is wrong with the files that keep its history and its state."""
+        """Problems of the server, and of the files that keep its history and state."""
         problems = [str(problem) for problem in self.sim.kernel.problems] + self.sim.observers.troubles
         return {"ok": not problems, "problems": problems}
 
@@ -309,7 +309,7 @@ class Control:
         return [call for call in calls if call.number > after][-limit:] if limit else []
 
     def _events(self, body: None, query: dict[str, str]) -> Any:
-        """What is due next in the server, and what is planned outside of it."""
+        """The events that are due next, in the server and in the clients that it simulates."""
         with self.sim.kernel.locked() as world:
             entries = coming(world, self.sim.kernel.timetable.planned)[: _number(query, "limit", 100)]
         return [
@@ -333,7 +333,7 @@ _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL
 
 
 def _depth(body: bytes) -> int:
-    """How deep lists and objects stand within each other in a JSON text, whatever else is wrong with it."""
+    """Return the nesting depth of lists and objects in a text, even if it is not valid JSON."""
     depth = deepest = 0
     for found in _STRING_OR_BRACKET.finditer(body):
         if found[0] in b"[{":
@@ -346,12 +346,12 @@ def _depth(body: bytes) -> int:
 
 def _process(query: dict[str, str]) -> str:
     if "process" not in query:
-        raise Bad(400, "say which process: ?process=<its id>")
+        raise Bad(400, "the field process is missing from the query: give ?process=<its id>")
     return query["process"]
 
 
 def _query(request: HttpRequest, names: tuple[str, ...]) -> dict[str, str]:
-    """The fields of a query, of which a route takes these; the token has been looked at. Errors: Bad."""
+    """Read the fields that a route takes from its query; `token` was checked before. Raises Bad."""
     from urllib.parse import parse_qsl
 
     found: dict[str, str] = {}
@@ -363,20 +363,20 @@ def _query(request: HttpRequest, names: tuple[str, ...]) -> dict[str, str]:
             raise Bad(400, f"unknown field {name[:60]!r} in the query: {request.method} {request.path} {takes}")
         if name in found or not value:
             what = "is given twice" if name in found else "is empty"
-            raise Bad(400, f"the field {name} of the query {what}; give it once, with a value, or leave it out")
+            raise Bad(400, f"the field {name} of the query {what}; give it once with a value, or omit it")
         found[name] = value
     return found
 
 
 def _number(query: dict[str, str], name: str, otherwise: int) -> int:
-    """A whole number of a query. Errors: Bad."""
+    """Read a whole number from a query. Raises Bad."""
     text = query.get(name, str(otherwise))
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_NUMBER)) and int(text) <= MOST_NUMBER):
-        raise Bad(400, f"{name} takes a whole number from 0 to {MOST_NUMBER}, not {text[:60]!r}")
+        raise Bad(400, f"invalid {name}={text[:60]!r}: expected a whole number from 0 to {MOST_NUMBER}")
     return int(text)
 
 
 def _check_name(what: str, name: str) -> None:
-    """Refuse a name that nobody could read. Errors: Bad."""
+    """Refuse a name that is blank, unprintable or too long. Raises Bad."""
     if not (name.strip() and name.isprintable() and len(name) <= MOST_NAME):
-        raise Bad(400, f"the name of the {what} must be 1 to {MOST_NAME} printable characters, not {name[:60]!r}")
+        raise Bad(400, f"invalid name {name[:60]!r} of the {what}: expected 1 to {MOST_NAME} printable characters")

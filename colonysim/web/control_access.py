@@ -1,4 +1,4 @@
-"""Who may use the control API: not a web page of somebody else, and another machine only with the token."""
+"""Restricts the control API: refuses web pages of other sites, and other machines without the token."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CONTROL_HEADERS: Final = [
     ("Referrer-Policy", "no-referrer"),
     ("X-Content-Type-Options", "nosniff"),
 ]
-"""Sent with each reply of the control API: no other site may embed it, guess its type or learn of its address."""
+"""Sent with each reply, so that no other site can embed it, guess its type or learn its address."""
 CHALLENGE: Final = ("WWW-Authenticate", 'Bearer realm="colonysim control API"')
-"""Sent where the token is missing or another one."""
+"""Sent if the token is missing or wrong."""
 
 _JSON: Final = "application/json"
 _READS: Final = ("GET", "HEAD", "OPTIONS")
@@ -31,7 +31,7 @@ _TOKEN_BYTES: Final = 24
 
 
 class Forbidden(Exception):
-    """A request that the control API does not answer: status and text of the reply."""
+    """A request that the control API refuses: status and text of the reply."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -39,10 +39,10 @@ class Forbidden(Exception):
 
 
 class ControlAccess:
-    """The rules by which the control API takes a request; see docs/control-api.md.
+    """The rules that a request to the control API must meet; see docs/control-api.md.
 
-    `host` is the one that the server listens on. `from_anywhere`: other machines are answered too, with the token,
-    which is made up where none is given. With a token every request needs it. Errors: ValueError for a bad token.
+    `host`: where the server listens. `from_anywhere`: other machines may use it too, with the token, which is
+    generated if none is given. If there is a token, every request needs it. Raises ValueError for an invalid token.
     """
 
     def __init__(self, *, from_anywhere: bool = False, token: str | None = None, host: str = LOCALHOST) -> None:
@@ -55,7 +55,7 @@ class ControlAccess:
         self._hosts = {LOCALHOST, host.lower()}
 
     def check(self, request: HttpRequest) -> None:
-        """Refuse what is not to be answered. Errors: Forbidden, which says what to do instead."""
+        """Check a request. Raises Forbidden, with the fix."""
         if not (self._from_anywhere or _same_machine(request)):
             text = "the control API answers this machine only; start the server with --control-from-anywhere"
             raise Forbidden(403, f"{text} to let others use it, with a token")
@@ -67,9 +67,9 @@ class ControlAccess:
         _check_content_type(request)
 
     def _check_host(self, request: HttpRequest) -> None:
-        """Refuse names that lead here by somebody else's DNS: a page under such a name counts as of the same origin."""
+        """Refuse foreign host names (DNS rebinding): a page under such a name would count as of the same origin."""
         host = request.headers.get("host")
-        if host is None:  # no browser leaves it out
+        if host is None:  # browsers always send it
             return
         found = _HOST.match(host.lower())
         name = (found[1] or found[2]) if found else ""
@@ -83,13 +83,13 @@ class ControlAccess:
         if not given and request.method == "GET":
             given = dict(parse_qsl(request.query)).get("token", "")
         if not hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
-            what = "needs its token" if not given else "has another token"
+            what = "needs its token" if not given else "was sent a wrong token"
             text = f"the control API {what}: send it as Authorization: Bearer TOKEN, or with GET as ?token=TOKEN"
             raise Forbidden(401, text)
 
 
 def _check_origin(request: HttpRequest) -> None:
-    """Refuse what a browser sends on behalf of a page from elsewhere."""
+    """Refuse requests that a browser sends for a page of another site."""
     origin = request.headers.get("origin")
     if origin is not None:
         host = request.headers.get("host", "").lower()
@@ -102,9 +102,9 @@ def _check_origin(request: HttpRequest) -> None:
 
 
 def _check_content_type(request: HttpRequest) -> None:
-    """Require of a change what a page of another origin cannot send without asking: JSON, named as such.
+    """Require the JSON content type for changes: a page of another origin cannot send it without a preflight.
 
-    A request without body and type is no danger: browsers name the origin of each, and that has been looked at.
+    A change without body and type is safe: browsers send its origin, which has been checked before.
     """
     given = request.headers.get("content-type")
     if request.method in _READS or (given is None and not request.body):
@@ -115,7 +115,7 @@ def _check_content_type(request: HttpRequest) -> None:
 
 
 def _same_machine(request: HttpRequest) -> bool:
-    """Whether the client is on this machine: it comes from a loopback, or from the address it has connected to."""
+    """Whether a client is on this machine: its address is a loopback, or the one that it connected to."""
     remote = request.remote
     return remote in ("", "<local>") or _is_loopback(remote) or remote == request.local
 

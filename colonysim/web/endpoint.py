@@ -1,4 +1,4 @@
-"""A simulation that is spoken to in bytes: what the web server and the in-process transport have in common."""
+"""Requests and replies of a simulation as bytes, shared by the web servers and the in-process transport."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Endpoint:
         self.sim = sim
         self.presigned: dict[str, tuple[str, str]] = {}
         self.address: tuple[str, int] | None = None
-        """Host and port that the server listens on, where there is one."""
+        """Host and port of the server, if there is one."""
         self._codec: Codec | None = None
         self._settings = sim.settings
 
     @property
     def codec(self) -> Codec:
-        """The codec for the simulation's settings, made anew when they have changed."""
+        """The codec for the simulation's settings, created again after they change."""
         if self._codec is None or self._settings is not self.sim.settings:
             self._settings = settings = self.sim.settings
             self._codec = Codec(zone_of(settings.timezone), settings.verify_signatures)
@@ -37,7 +37,7 @@ class Endpoint:
         return self._codec
 
     def begin(self, body: bytes, *, outside: bool) -> tuple[Pending, Incoming] | Outgoing:
-        """Read a request and hand it in; the reply at once where it is refused before it gets there."""
+        """Read a request and pass it to the simulation. Returns the reply if the request is refused before that."""
         codec = self.codec
         try:
             incoming = codec.read(body)
@@ -52,7 +52,7 @@ class Endpoint:
         return pending, incoming
 
     def finish(self, pending: Pending, incoming: Incoming) -> Outgoing | None:
-        """The reply to an answered request; None where the connection is lost."""
+        """Create the reply of an answered request; None if a fault has lost the connection."""
         answer = pending.answer
         assert answer is not None
         if answer.status == LOST:
@@ -64,7 +64,7 @@ class Endpoint:
         return self.codec.write(answer, incoming.payload)
 
     def frame(self, delivery: Push | Answer) -> bytes:
-        """What is sent on a stream."""
+        """Encode a delivery for a stream."""
         if isinstance(delivery.body, Garbled):
             return delivery.body.text.encode()
         if isinstance(delivery, Push):
@@ -72,7 +72,7 @@ class Endpoint:
         return self.codec.write(delivery).body
 
     def exchange(self, body: bytes) -> Outgoing | None:
-        """Ask and wait, in this process; None where the connection is lost."""
+        """Send a request from this process and wait for the reply; None if a fault has lost the connection."""
         begun = self.begin(body, outside=False)
         if isinstance(begun, Outgoing):
             return begun
@@ -83,13 +83,13 @@ class Endpoint:
 
 
 def _cluster_at(host: str, port: int, cluster: ClusterInfo) -> ClusterInfo:
-    """The cluster of one server as it is reached: only its front knows where that is."""
+    """Set the address of a cluster of one server: only the web server knows it."""
     node = replace(cluster.leader, host=host, apiport=port)
     return ClusterInfo((node,), node)
 
 
 def read_request(codec: Codec, body: bytes, binary: bool) -> Asked | HangUp | Answer | None:
-    """The request in a message; an answer where it is refused, None where it is ignored."""
+    """Read the request of a WebSocket message: an Answer if it is refused, None if it is ignored."""
     try:
         incoming = codec.read_streamed(body)
     except Refusal as refusal:

@@ -1,6 +1,6 @@
-"""WebSocket frames from bytes, with the reference's texts for what breaks the protocol (RFC 6455).
+"""Reads WebSocket frames, and describes protocol violations (RFC 6455) in the words of the reference.
 
-wsproto's reader says "no" in one way only; the reference tells what is wrong, and all that is wrong at once.
+wsproto's reader has one error for every violation; the reference lists all that it finds in a frame.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOO_LONG: Final = 2**63
 
 
 class Violation(Exception):
-    """What has come breaks the protocol; `str` is the text that the close frame tells, "" for none at all."""
+    """A frame that violates the protocol. `str` is the reason in the close frame; "" means no close frame."""
 
 
 class Frame(NamedTuple):
@@ -38,20 +38,20 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._message: Opcode | None = None  # of the message whose last part has not come yet
-        self._payload = bytearray()  # what has come of it
+        self._message: Opcode | None = None  # of the message that is not complete yet
+        self._payload = bytearray()  # received of it so far
 
     def feed(self, data: bytes) -> None:
-        """Bytes from the client."""
+        """Add bytes from the client."""
         self._buffer += data
 
     @property
     def waiting_bytes(self) -> int:
-        """How many bytes are kept of frames and messages that are not whole."""
+        """The bytes held of frames and messages that are incomplete."""
         return len(self._buffer) + len(self._payload)
 
     def next(self) -> Frame | None:
-        """The next frame, or None until more bytes have come. Errors: Violation, after which all is over."""
+        """Return the next frame, or None if more bytes are needed. Raises Violation, after which nothing is read."""
         while (read := self._frame()) is not None:
             opcode, last, payload = read
             if opcode.iscontrol():
@@ -90,7 +90,7 @@ class FrameReader:
         return opcode, last, payload
 
     def _wrong(self, first: int, second: int) -> list[str]:
-        """All that is wrong with the first two bytes of a frame."""
+        """List the violations in the first two bytes of a frame."""
         code, size = first & 0x0F, second & 0x7F
         wrong = [text for bit, text in _RESERVED if first & bit]
         if code not in _OPCODES:

@@ -1,4 +1,4 @@
-"""Noticing that a client has hung up while its request is parked."""
+"""Detects that a client has disconnected while its request is parked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HangupWatch:
 
     @contextmanager
     def watching(self, connection: socket.socket, gone: Callable[[], None]) -> Iterator[None]:
-        """Call `gone` if the other side hangs up meanwhile."""
+        """Call `gone` if the client disconnects inside the `with` block."""
         with self._lock:
             if not self._stopping:
                 self._selector.register(connection, selectors.EVENT_READ, gone)
@@ -39,7 +39,7 @@ class HangupWatch:
             try:
                 self._selector.unregister(connection)
             except (KeyError, ValueError):
-                pass  # forgotten when it became readable
+                pass  # removed when it became readable
 
     def _run(self) -> None:
         while not self._stopping:
@@ -60,7 +60,7 @@ class HangupWatch:
             gone()
 
     def stop(self) -> None:
-        """No more hang-ups are noticed: everybody who is still watched counts as gone."""
+        """Stop watching; call `gone` for every connection that is still watched."""
         with self._lock:
             self._stopping = True
         self._waker.send(b"x")

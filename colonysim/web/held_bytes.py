@@ -1,4 +1,4 @@
-"""The bytes that all connections of a server hold together: a bound, and what is each connection's own."""
+"""Limits the bytes that all connections of a server hold together, with a guaranteed part for each."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from colonysim.web.limits import Limits, connections_at_most
 
 
 class HeldBytes:
-    """The bytes that clients have sent and the server has not finished with. May be used by several threads.
+    """The bytes that clients have sent and the server has not finished processing. Thread-safe.
 
-    Half of `held_bytes` is divided evenly: each connection always has its own part, so that a few large bodies keep
-    no small request out. The other half is common to all.
+    Half of `held_bytes` is divided evenly into a guaranteed part for each connection, so that a few large bodies
+    cannot block small requests. All connections share the other half.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limit = limits.held_bytes
         self.own = self.limit // 2 // connections_at_most(limits)
-        """What each connection may hold, however much the others do."""
+        """The guaranteed part of each connection."""
         self.common = self.limit - self.own * connections_at_most(limits)
         self.common_used = 0
         self._lock = threading.Lock()
 
     @property
     def most(self) -> int:
-        """What one connection can hold where no other holds more than its own part."""
+        """What one connection can hold if no other holds more than its guaranteed part."""
         return self.own + self.common
 
     def change(self, before: int, after: int) -> bool:
-        """Count what a connection holds now; whether it may hold so much. Whoever may not has to let go of it."""
+        """Count what a connection holds now. Returns False if that is too much: the caller must release it."""
         with self._lock:
             beyond = max(after - self.own, 0)
             self.common_used += beyond - max(before - self.own, 0)
@@ -36,7 +36,7 @@ class HeldBytes:
 
 
 class Share:
-    """The bytes that one connection holds. May be used by several threads."""
+    """The bytes that one connection holds. Thread-safe."""
 
     def __init__(self, all_held: HeldBytes) -> None:
         self.all_held = all_held
@@ -45,7 +45,7 @@ class Share:
         self._lock = threading.Lock()
 
     def change(self, by: int) -> bool:
-        """Hold so many bytes more, or fewer; whether all of them may stay."""
+        """Change the number of bytes held by `by`. Returns False if that is too many."""
         with self._lock:
             if self._closed:
                 return True
@@ -53,7 +53,7 @@ class Share:
             return self.all_held.change(before, self.size)
 
     def close(self) -> None:
-        """Release all: the connection has ended."""
+        """Release all bytes: the connection has ended."""
         with self._lock:
             self._closed = True
             self.all_held.change(self.size, 0)

@@ -1,7 +1,7 @@
-"""HTTP/1.1 without sockets: bytes to requests and replies to bytes, as the reference's server reads and writes.
+"""HTTP/1.1 without sockets: parses requests and renders replies as the reference (Go's net/http) does.
 
-What it says to odd request lines, headers and bodies can be observed (docs/protocol/a-foundation.md 1.2, 1.3), and
-no library at hand says the same; so both servers share this one reader.
+Clients can observe its answers to malformed requests (docs/protocol/a-foundation.md 1.2, 1.3), and no available
+library gives the same ones; so both servers share this reader.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ REASONS: Final = {
 }  # fmt: skip
 
 LINGER_S: Final = 0.5
-"""After a refusal, how long one waits for the client to stop sending: closing upon unread bytes would reset the
-connection, and lose the reply."""
+"""How long to wait, after a refusal, for the client to stop sending: closing a connection with unread bytes resets
+it, and loses the reply."""
 LINGER_IN_ALL_S: Final = 5.0
-"""How long one goes on reading from a client that never stops."""
+"""How long to read, after a refusal, from a client that never stops sending."""
 
 _USUAL_HEAD_BYTES: Final = 2048
-"""Heads up to this size are kept once they are parsed."""
+"""Parsed heads up to this size are cached."""
 
 T = TypeVar("T")
 Headers = list[tuple[str, str]]
@@ -59,9 +59,9 @@ _BAD_CHUNK: Final = "invalid byte in chunk length"
 
 
 class HttpRequest(msgspec.Struct):
-    """One request. Header names are in small letters; `path` is unquoted; `problem` is what is wrong with the body.
+    """A request. Header names are in lower case, `path` is unquoted, `problem` is what is wrong with the body.
 
-    A header that comes more than once has all its values: see `lines_of`.
+    A repeated header has all its values: see `lines_of`.
     """
 
     method: str
@@ -85,7 +85,7 @@ class Reply(msgspec.Struct):
 
 
 class BadRequest(Exception):
-    """What has come is no HTTP. `line` is status and reason, and the body of the reply."""
+    """A malformed request. `line` is status and reason, and the body of the reply."""
 
     def __init__(self, status: int, detail: str = "") -> None:
         self.status = status
@@ -93,7 +93,7 @@ class BadRequest(Exception):
         super().__init__(self.line)
 
     def reply(self) -> bytes:
-        """All there is to say before the connection is closed."""
+        """Render the reply to send before closing the connection."""
         head = f"HTTP/1.1 {self.line}\r\nContent-Type: {PLAIN}\r\nConnection: close\r\n\r\n"
         return (head + self.line).encode("latin-1")
 
@@ -101,26 +101,26 @@ class BadRequest(Exception):
 class HttpReader:
     """The requests of one connection, in order. Feed it bytes, then ask for the next request.
 
-    `share` counts the bytes that it holds: what has not been read as a request, and the body of the last request until
-    the next one is asked for.
+    `share` counts the bytes that it holds: the input that is not parsed yet, and the body of the last request until
+    the next call of `next`.
     """
 
     def __init__(self, limits: Limits = DEFAULTS, share: Share | None = None) -> None:
         self._limits = limits
         self._share = share or Share(HeldBytes(limits))
-        self._chunk_bytes = 0  # of the body that is coming, no longer in the buffer
+        self._chunk_bytes = 0  # of the body being received, no longer in the buffer
         self._buffer = bytearray()
-        self._scanned = 0  # where in the buffer the search for an end goes on: no byte is looked at again and again
+        self._scanned = 0  # where to resume the search for a line end, so that each byte is searched once
         self._ended = False
         self._steps = self._read()
         self.phase = Phase.REQUEST
         self.body_bytes = 0
-        """How much has come of the body that is coming."""
+        """The bytes received so far of the current body."""
         self.to_say = b""
-        """What has to be written before more can come; whoever writes it clears it."""
+        """What to send before the client sends more; the caller sends and clears it."""
 
     def feed(self, data: bytes) -> None:
-        """Bytes from the other side; none means that no more will come."""
+        """Add bytes from the client; empty at the end of its input."""
         if data:
             self._buffer += data
             self._share.change(len(data))
@@ -128,7 +128,7 @@ class HttpReader:
             self._ended = True
 
     def next(self) -> HttpRequest | None:
-        """The next request, or None until more bytes have come. Errors: BadRequest, after which all is over."""
+        """Return the next request, or None if more bytes are needed. Raises BadRequest; nothing is read after it."""
         try:
             request = next(self._steps)
             if not self._count_held(len(request.body) if request else self._chunk_bytes):
@@ -142,27 +142,27 @@ class HttpReader:
         return request
 
     def clear(self) -> None:
-        """Let go of all that has come: nothing more is read."""
+        """Discard all input; nothing more is read."""
         self._steps.close()
         self._buffer = bytearray()
         self._count_held(0)
 
     def _count_held(self, body_bytes: int) -> bool:
-        """Count what is held, in the buffer and outside of it; whether all of it may stay."""
+        """Count the bytes held, in the buffer and outside of it. Returns False if they are too many."""
         return self._share.change(len(self._buffer) + body_bytes - self._share.size)
 
     @property
     def waiting_bytes(self) -> int:
-        """How much has come that has not been read as a request."""
+        """The bytes received that are not parsed yet."""
         return len(self._buffer)
 
     @property
     def left_over(self) -> bytes:
-        """What came behind the last request: the beginning of another protocol."""
+        """The input after the last request, which belongs to the protocol it upgrades to."""
         return bytes(self._buffer)
 
     def too_slow(self) -> BadRequest | None:
-        """What to say to a client whose time is over: nothing before it has sent a whole head."""
+        """The reply to a client whose time has run out, None if it has not sent a whole head."""
         if self.phase is not Phase.BODY:
             return None
         return BadRequest(408, f"{self.body_bytes} bytes of the body came in the time it has; send it faster")
@@ -188,7 +188,7 @@ class HttpReader:
             yield request
 
     def _take(self, size: int) -> None:
-        """Go on behind the first bytes of the buffer."""
+        """Drop the first `size` bytes of the buffer."""
         del self._buffer[:size]
         self._scanned = 0
 
@@ -201,7 +201,7 @@ class HttpReader:
             raise BadRequest(413, f"a body of {size} bytes or more; {why}")
 
     def _head_end(self) -> tuple[int, int] | None:
-        """Where a head ends and what follows begins."""
+        """Find where the head ends and where the body begins."""
         buffer = self._buffer
         if buffer.startswith((b"\r", b"\n")):
             raise BadRequest(400)
@@ -252,13 +252,13 @@ class HttpReader:
             self._take(size + 2)
         trailers = 0
         while trailer := (yield from self._line(request)):
-            trailers += len(trailer) + 2  # fields behind the body are read over
+            trailers += len(trailer) + 2  # fields after the body are ignored
             if trailers > self._limits.head_bytes:
                 raise BadRequest(431)
         request.body = bytes(body)
 
     def _line(self, request: HttpRequest) -> Waiting[bytes | None]:
-        """A line without its end; None, with the problem noted, where none comes."""
+        """Read a line without its end. Returns None, and sets the request's problem, if there is none."""
         while (end := self._buffer.find(b"\n", self._scanned)) < 0:
             if self._ended or len(self._buffer) > self._limits.head_bytes:
                 request.problem, request.keep = _SHORT_BODY if self._ended else _BAD_CHUNK, False
@@ -272,7 +272,7 @@ class HttpReader:
 
 # ---------------------------------------------------------------- heads
 def parse_head(head: bytes, limits: Limits = DEFAULTS) -> tuple[HttpRequest, int]:
-    """A request without its body, and the body's length: -1 where it comes in chunks. Errors: BadRequest."""
+    """Parse a request without its body; also the body's length, -1 if it is chunked. Raises BadRequest."""
     if len(head) > limits.head_bytes:
         raise BadRequest(431)
     if head.count(b"\n") > limits.head_fields:
@@ -285,7 +285,7 @@ def parse_head(head: bytes, limits: Limits = DEFAULTS) -> tuple[HttpRequest, int
 
 @lru_cache(256)
 def _parsed(head: bytes) -> tuple[HttpRequest, int]:
-    """The same, kept: a client that stays sends the same head again and again, but for the length."""
+    """Parse a head, with a cache: most requests of a client have equal heads."""
     lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
     words = lines[0].split(" ")
     version = _VERSION.match(words[2]) if len(words) == 3 else None
@@ -307,23 +307,23 @@ def _parsed(head: bytes) -> tuple[HttpRequest, int]:
 def request_to(
     method: str, target: str, headers: Mapping[str, str], body: bytes = b"", remote: str = "127.0.0.1"
 ) -> HttpRequest:
-    """A request that comes without a connection. Errors: BadRequest for a target that is none."""
+    """Create a request that has no connection. Raises BadRequest for an invalid target."""
     fields = {"host": "localhost"} | {name.lower(): value for name, value in headers.items()}
     path, query = _target(target, fields)
     return HttpRequest(method, path, query, fields, body=body, remote=remote)
 
 
 _NEXT_LINE: Final = "\n"
-"""Stands between the values of a header that comes more than once: no value contains it, as a comma may."""
+"""Separates the values of a repeated header: unlike a comma, no value contains it."""
 
 
 def lines_of(value: str) -> list[str]:
-    """The values of a header, one for each line of the request that has it."""
+    """Return the values of a header, one for each of its lines in the request."""
     return value.split(_NEXT_LINE)
 
 
 def first_of(value: str) -> str:
-    """The value that counts where a header takes only one."""
+    """Return the first value of a header, for headers that have only one."""
     return value.partition(_NEXT_LINE)[0]
 
 
@@ -355,7 +355,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
 
 
 def _check_names(headers: dict[str, str], host_needed: bool) -> None:
-    """Refuse hosts that are none, and names with blanks in them: they are read, and refused after the host."""
+    """Refuse an invalid Host, then header names that contain blanks, in the order of the reference."""
     if host_needed and "host" not in headers:
         raise BadRequest(400, "missing required Host header")
     if _NEXT_LINE in (host := headers.get("host", "")):
@@ -367,7 +367,7 @@ def _check_names(headers: dict[str, str], host_needed: bool) -> None:
 
 
 def _target(target: str, headers: dict[str, str]) -> tuple[str, str]:
-    """Path and query of a request's target. One with a host of its own speaks to that."""
+    """Split a target into path and query. The host of an absolute target replaces the Host header."""
     if absolute := _ABSOLUTE.match(target):
         headers["host"], target = absolute[1], absolute[2]
     elif not target.startswith("/") and target != "*":
@@ -396,14 +396,14 @@ def _length(headers: dict[str, str]) -> int:
 
 # ---------------------------------------------------------------- replies
 def length_header(body: bytes) -> tuple[str, str]:
-    """How the length of a body is told; a longer one goes out in chunks, as the reference sends it."""
+    """Return the header for the length of a body; long bodies are chunked, as by the reference."""
     if len(body) >= CHUNKED_FROM_BYTES:
         return "Transfer-Encoding", "chunked"
     return "Content-Length", str(len(body))
 
 
 def render(reply: Reply, request: HttpRequest) -> bytes:
-    """The bytes of a reply, in one piece. `request.keep` tells afterwards whether the connection stays."""
+    """Render a reply. Afterwards `request.keep` says whether the connection stays open."""
     status, body = reply.status, reply.body
     lines = [f"HTTP/1.{min(request.minor, 1)} {status} {REASONS.get(status, 'Unknown')}", f"Date: {_date()}"]
     lines += (f"{name}: {value}" for name, value in reply.headers)
@@ -431,7 +431,7 @@ _dates: Final[dict[int, str]] = {}
 
 
 def _date() -> str:
-    """The time of this machine as HTTP writes it; made once a second."""
+    """The time of this machine in the format of HTTP, formatted once a second."""
     second = int(time.time())
     if second not in _dates:
         _dates.clear()

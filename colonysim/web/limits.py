@@ -1,4 +1,4 @@
-"""What a server takes from its clients at most: bytes, times and connections, each with a default."""
+"""The limits of a server on bytes, times and connections, each with a default."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if sys.platform != "win32":
 
 MIB: Final = 1_048_576
 BODY_BYTES_PER_S: Final = 65_536
-"""Each so many bytes of a body that have come give it a second more."""
+"""Received bytes of a body that extend its time-out by one second."""
 RESERVED_FILES: Final = 64
-"""Open files that connections leave to the rest of the process."""
+"""Open files that are reserved for the rest of the process."""
 
 Bytes = Annotated[int, Meta(ge=1, le=2**50)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
 
 
 class Limits(Value, frozen=True, kw_only=True):
-    """The bounds of a server. The reference has only those of heads and of idle connections."""
+    """The limits of a server. The reference has only those of heads and of idle connections."""
 
     body_bytes: Bytes = 64 * MIB
     """Body of a request; a longer one is answered 413."""
     held_bytes: Bytes = 512 * MIB
-    """Sent by all clients together and not finished with: requests that have not wholly come or are being served,
-    and messages that wait on WebSockets. Half of it is divided evenly among `connections`, so that each of them always
-    has its part. A request beyond it is answered 503, a body that could never fit 413; a WebSocket is closed."""
+    """Sent by all clients together and not yet processed: requests that are incomplete or being served, and messages
+    that wait on WebSockets. Half of it is divided evenly among `connections`, as a guaranteed part of
+    each. A request beyond it is answered 503, a body that could never fit 413; a WebSocket is closed."""
     control_body_bytes: Bytes = MIB
     """Body of a request to the control API; a longer one is answered 413."""
     control_depth: Annotated[int, Meta(ge=1, le=200)] = 32
-    """Lists and objects within each other in a body for the control API; a deeper one is answered 400."""
+    """Nesting depth of lists and objects in a body for the control API; a deeper one is answered 400."""
     head_bytes: Bytes = MIB + 4096
     """Request line and header fields together; a longer head is answered 431."""
     head_fields: Bytes = 1000
@@ -54,12 +54,12 @@ class Limits(Value, frozen=True, kw_only=True):
     reply_timeout_s: Seconds = 60.0
     """For a client to take a reply; a slower connection is closed."""
     connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 2000
-    """Connections at a time. One more closes the one that has waited longest for a request; where every
-    connection is busy, the new one is answered 503."""
+    """Connections at a time. A further one replaces the connection that has waited longest for a request; if every
+    connection is busy, it is answered 503."""
 
     @classmethod
     def from_texts(cls, texts: Iterable[str]) -> Limits:
-        """Read limits given as NAME=VALUE. Errors: ValueError that names the limit and what would do."""
+        """Read limits given as NAME=VALUE. Raises ValueError that names the limit and the fix."""
         fields: dict[str, str] = {}
         for text in texts:
             name, equals, value = text.partition("=")
@@ -75,7 +75,7 @@ DEFAULTS: Final = Limits()
 
 
 def connections_at_most(limits: Limits) -> int:
-    """The connections that a server keeps: as many as it may, and as this process may have open files."""
+    """The limit of connections, reduced to what the limit of open files of this process permits."""
     if sys.platform == "win32":
         return limits.connections
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -88,20 +88,20 @@ def connections_at_most(limits: Limits) -> int:
 class Phase(Enum):
     """What a connection is waiting for."""
 
-    REQUEST = auto()  # not one byte of it has come
+    REQUEST = auto()  # nothing of it has been received
     HEAD = auto()
     BODY = auto()
 
 
 class Reading(Protocol):
-    """What a reader says of the request that it reads."""
+    """The progress of a reader in its current request."""
 
     phase: Phase
     body_bytes: int
 
 
 class Patience:
-    """Until when the next bytes of a request are waited for. It reads no clock: seconds are given to it."""
+    """Computes the deadline for the next bytes of a request. It reads no clock: callers pass the time in seconds."""
 
     __slots__ = ("_limits", "_phase", "_since")
 
@@ -111,7 +111,7 @@ class Patience:
         self._since = 0.0
 
     def deadline(self, reading: Reading, now: float) -> float:
-        """The time, on the clock of `now`, after which the connection is given up."""
+        """Return the time, on the clock of `now`, at which the connection times out."""
         if reading.phase is not self._phase:
             self._phase, self._since = reading.phase, now
         if reading.phase is Phase.REQUEST:
@@ -121,5 +121,5 @@ class Patience:
         return self._since + self._limits.body_timeout_s + reading.body_bytes / BODY_BYTES_PER_S
 
     def renew(self) -> None:
-        """Begin anew: a request has been answered."""
+        """Start again after a request has been answered."""
         self._phase = None

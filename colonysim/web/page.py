@@ -1,4 +1,4 @@
-"""The page for people at /colonysim/: what the server is doing, at a glance."""
+"""The HTML page at /colonysim/: an overview of the server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pre { overflow-x: auto; padding: .8rem; border: 1px solid var(--line); border-ra
 
 
 def render(sim: Simulation, token: str | None = None) -> bytes:
-    """The page, self-contained, readable in light and dark. Its links carry the token on, where there is one."""
+    """Render the page, which loads nothing else. Its links contain the token, if there is one."""
     clock = f"{show_time(sim.now_ns)} UTC, {sim.kernel.clock.mode.value}, seed {sim.settings.seed}"
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
@@ -60,7 +60,7 @@ def _colonies(sim: Simulation) -> str:
 
 
 def _waiting(sim: Simulation, token: str | None) -> str:
-    """Those that stand first, and what is in their way."""
+    """List the first waiting processes, each with the reasons why it is not assigned."""
     with sim.kernel.locked() as world:
         first = [(process.process_id, process.spec.funcname) for process in world.queues.first(WAITING_SHOWN)]
     if not first:

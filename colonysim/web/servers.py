@@ -1,4 +1,4 @@
-"""Servers that put a simulation on a port: one with a thread for each connection, one with a loop for all."""
+"""Serves a simulation on a port, with a thread for each connection or with one event loop."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ServerKind(StrEnum):
 
 
 class Loop(Protocol):
-    """What serves listening sockets. `errors` are those of its threads."""
+    """Serves listening sockets. `errors` are the exceptions of its threads."""
 
     errors: list[BaseException]
 
@@ -36,16 +36,16 @@ class Loop(Protocol):
         """Close every connection and make `run` return."""
 
     def close(self) -> None:
-        """Give free what a loop that never ran has taken."""
+        """Release the resources of a loop that never ran."""
 
 
 class WebServer:
-    """A simulation on a port of this machine, by default on both loopbacks. Port 0 takes a free one.
+    """A server for a simulation, by default on both loopbacks of this machine. Port 0 picks a free port.
 
-    `control_from_anywhere`: other machines may use the control API too, with `control_token`, which is made up where
-    none is given. `listeners`: sockets that listen already, in place of a port. Errors: OSError that names the address
-    where it cannot be had; ValueError for a port, host, kind or token that cannot be; MissingExtra where werkzeug or
-    wsproto is not installed.
+    `control_from_anywhere`: other machines may use the control API too, with `control_token`, which is generated if
+    none is given. `listeners`: listening sockets to use instead of a port. Raises OSError, with the address, if it
+    cannot be bound; ValueError for an invalid port, host, kind or token; MissingExtra if werkzeug or wsproto is not
+    installed.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class WebServer:
 
     @property
     def errors(self) -> list[BaseException]:
-        """What went wrong in the server's threads."""
+        """The exceptions of the server's threads."""
         return self._loop.errors
 
     def start(self) -> WebServer:
-        """Serve in a thread of its own. Errors: RuntimeError where it is running already."""
+        """Serve in a new thread. Raises RuntimeError if the server has been started already."""
         if self._thread is not None:
             raise RuntimeError(f"the server on {self.url} has been started already")
         self._thread = threading.Thread(target=self._loop.run, name=f"{OWN_THREADS}server", daemon=True)
@@ -107,7 +107,7 @@ class WebServer:
 
 
 def _loop_of(kind: ServerKind) -> Callable[[Application, list[socket.socket]], Loop]:
-    """Import the loop of a kind. Errors: MissingExtra."""
+    """Import the loop of a kind. Raises MissingExtra."""
     if kind is ServerKind.ASYNCIO:
         from colonysim.web.asyncio_server import AsyncioLoop
 

@@ -1,4 +1,4 @@
-"""The WebSocket front: subscriptions on /pubsub (docs/protocol/d-realtime-and-data.md 2.1, 2.2), without sockets."""
+"""WebSocket sessions: subscriptions on /pubsub (docs/protocol/d-realtime-and-data.md 2.1, 2.2), without sockets."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ with needed_for("a web server"):
 PATH: Final = "/pubsub"
 _REASON_BYTES: Final = MAX_CONTROL_BYTES - 2
 _FRAME_BYTES: Final = 128
-"""What it costs to keep a frame, beside its payload."""
+"""Memory that a frame takes in addition to its payload."""
 
 
 def is_handshake(request: HttpRequest) -> bool:
-    """Whether a request asks for a WebSocket of the one version that is spoken."""
+    """Whether a request is a WebSocket handshake of the supported version."""
     headers = request.headers
     return (
         request.method == "GET"
@@ -62,11 +62,11 @@ def _is_key(text: str) -> bool:
 
 
 class Session(Connection):
-    """One WebSocket connection of a client outside: bytes in, bytes out.
+    """A WebSocket connection of a client in another process, as bytes.
 
-    `write` must not wait; `drop` closes the connection once all is written. Messages, pings and close frames
-    wait for their turn behind a channel subscription, pushes do not. What is longer than the limits allow ends the
-    connection without a word.
+    `write` must not block; `drop` closes the connection once everything is written. Messages, pings and close frames
+    queue behind a channel subscription, pushes do not. A message beyond the limits ends the connection without a
+    close frame.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Session(Connection):
         self._broken = False
         self._limit = limits.message_bytes
         self._share = share or Share(HeldBytes(limits))
-        self._come_bytes = 0  # of all frames; changed by the one who receives
-        self._taken_bytes = 0  # of those that had their turn; changed under the simulation's lock
+        self._come_bytes = 0  # of all frames; changed by the receiving thread only
+        self._taken_bytes = 0  # of the frames that were processed; changed under the simulation's lock
 
     def open(self, request: HttpRequest) -> None:
         """Answer the handshake."""
@@ -98,9 +98,9 @@ class Session(Connection):
         self._write("\r\n".join((*lines, f"Sec-WebSocket-Accept: {token}\r\n\r\n")).encode("latin-1"))
 
     def receive(self, data: bytes) -> None:
-        """Bytes have come from the client. Nothing counts after what breaks the protocol.
+        """Process bytes from the client. Everything after a protocol violation is ignored.
 
-        Errors: ConnectionError where more of them wait than the limits allow.
+        Raises ConnectionError if more bytes wait than the limits allow.
         """
         come_bytes, partial_bytes = self._come_bytes, self._reader.waiting_bytes
         if not self._broken:
@@ -115,11 +115,11 @@ class Session(Connection):
         if self._reader.waiting_bytes + self._come_bytes - self._taken_bytes > self._limit:
             raise ConnectionAbortedError(f"more than {self._limit} bytes wait on a WebSocket")
         if not self._share.change(self._come_bytes - come_bytes + self._reader.waiting_bytes - partial_bytes):
-            raise ConnectionAbortedError("all connections together hold the most bytes that they may")
+            raise ConnectionAbortedError("all connections together hold more bytes than held_bytes allows")
         self.sim.kernel.serve(self)
 
     def lost(self) -> None:
-        """The client has gone."""
+        """Close the session: the client has disconnected."""
         self.sim.kernel.close_connection(self)
 
     # ------------------------------------------------------------ for the simulation
@@ -153,7 +153,7 @@ class Session(Connection):
         return HANG_UP
 
     def _complain(self, violation: Violation) -> HangUp:
-        """Tell what breaks the protocol, then hang up."""
+        """Send a close frame that describes the violation, then hang up."""
         if text := str(violation):
             self._write(bytes(self._encoder.close(PROTOCOL_ERROR, text[:_REASON_BYTES])))
         return HANG_UP

@@ -1,4 +1,4 @@
-"""The server that users know: werkzeug's, with a thread for each connection, running the WSGI application."""
+"""The default server: werkzeug's, which runs the WSGI application with a thread for each connection."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 READ_BYTES = 65_536
 
 _CLOSING_S: Final = 0.5
-"""How long the threads of connections that have been closed are waited for."""
+"""How long to wait for the threads of closed connections."""
 _ACCEPT_AGAIN_S: Final = 0.05
 _NOTHING_LEFT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class _Handler(WSGIRequestHandler):
-    """Reads requests with the reference's ear for HTTP instead of the standard library's."""
+    """Parses requests as the reference (Go's net/http) does, instead of as the standard library does."""
 
     server: _Server
 
@@ -59,7 +59,7 @@ class _Handler(WSGIRequestHandler):
         super().finish()
 
     def handle(self) -> None:
-        """All requests of the connection, in order."""
+        """Serve the requests of the connection, in order."""
         admission = self.server.admission
         try:
             while (request := self._next_request()) and admission.begin(self.connection):
@@ -77,15 +77,15 @@ class _Handler(WSGIRequestHandler):
         except BadRequest as bad:
             self._refuse(bad.reply())
         except (OSError, NoReply):
-            pass  # the client has gone meanwhile, or is to think that we have
+            pass  # the client has disconnected, or a fault drops the connection
 
     def _send(self, data: bytes) -> None:
-        """Send data to a client that takes it in time. Errors: OSError."""
+        """Send data. Raises OSError if the client does not read it in time."""
         self.connection.settimeout(self.limits.reply_timeout_s)
         self.connection.sendall(data)
 
     def _refuse(self, reply: bytes) -> None:
-        """The last word on a connection; what the client is still sending is read, and goes nowhere."""
+        """Send a last reply; discard what the client is still sending."""
         until = time.monotonic() + LINGER_IN_ALL_S
         try:
             self._send(reply)
@@ -94,10 +94,10 @@ class _Handler(WSGIRequestHandler):
             while time.monotonic() < until and self.connection.recv(READ_BYTES):
                 pass
         except OSError:
-            pass  # it has stopped by itself, or never does
+            pass  # the client has disconnected or timed out
 
     def _next_request(self) -> HttpRequest | None:
-        """The next request, or None where the client has said all it will in the time it has for it."""
+        """Return the next request, or None if the client has closed the connection or timed out."""
         reader = self.reader
         while (request := reader.next()) is None:
             self._say()
@@ -119,13 +119,13 @@ class _Handler(WSGIRequestHandler):
         return request
 
     def _say(self) -> None:
-        """Send what has to be said before a body comes."""
+        """Send the interim reply that the client waits for before it sends a body."""
         if self.reader.to_say:
             self._send(self.reader.to_say)
             self.reader.to_say = b""
 
     def _serve(self, request: HttpRequest) -> bool:
-        """Answer a request; whether the connection is kept."""
+        """Answer a request. Returns whether the connection stays open."""
         sent: list[Any] = []
 
         def start_response(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
@@ -144,7 +144,7 @@ class _Handler(WSGIRequestHandler):
         return request.keep
 
     def _environ(self, request: HttpRequest) -> WSGIEnvironment:
-        """The request as WSGI has it."""
+        """Create the WSGI environment of a request."""
         environ: dict[str, Any] = {
             "REQUEST_METHOD": request.method,
             "SCRIPT_NAME": "",
@@ -172,14 +172,14 @@ class _Handler(WSGIRequestHandler):
         return environ
 
     def _wait(self, pending: Pending) -> None:
-        """Wait for an answer; a client that hangs up gives its place free."""
+        """Wait for an answer; abandon the request if the client disconnects."""
         sim = self.server.application.sim
         with self.server.watching(self.connection, lambda: sim.abandon(pending)):
             pending.wait_outside()
 
 
 class _Stream:
-    """A WebSocket on a thread: reads in this one, writes in another, for pushes must not wait."""
+    """A WebSocket on two threads, one to read and one to write, because pushes must not block."""
 
     def __init__(self, server: _Server, connection: socket.socket, share: Share) -> None:
         self.connection = connection
@@ -190,7 +190,7 @@ class _Stream:
         self.session = Session(server.application.endpoint, self._put, lambda: self._out.put(None), self._limits, share)
 
     def run(self, request: HttpRequest, data: bytes) -> None:
-        """Speak until one side goes."""
+        """Run the session until one side closes it."""
         writer = threading.Thread(target=self._write, name=f"{OWN_THREADS}pushes", daemon=True)
         writer.start()
         try:
@@ -200,16 +200,16 @@ class _Stream:
             while not self.session.closed and (data := self.connection.recv(READ_BYTES)):
                 self.session.receive(data)
         except OSError:
-            pass  # the connection ends without a word, as the reference's does
+            pass  # the connection ends without a close frame, as in the reference
         finally:
             self.session.lost()
             self._out.put(None)
             writer.join(self._limits.reply_timeout_s)
-            _close(self.connection)  # where the client has left what was written unread
+            _close(self.connection)  # if the client has not read everything
             writer.join()
 
     def _put(self, data: bytes) -> None:
-        """Leave data to the writer; a client that leaves too much unread loses the connection."""
+        """Pass data to the writing thread; close the connection if the client leaves too much unread."""
         if self._count(len(data)) > self._limits.unread_bytes:
             _close(self.connection)
         else:
@@ -227,19 +227,19 @@ class _Stream:
                 self._count(-len(data))
             self.connection.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # nobody is there any more
+            pass  # the client has disconnected
 
 
 def _close(connection: socket.socket) -> None:
-    """Close a connection that a thread may be reading or writing: that thread sees the end."""
+    """Close a connection that another thread may be using; that thread then sees its end."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        pass  # it was closed from the other side
+        pass  # the client has closed it
 
 
 class _Server(ThreadedWSGIServer):
-    """A thread for each connection, and a list of connections so that all can be closed at once."""
+    """A server with a thread for each connection, which can close all connections at once."""
 
     def __init__(self, listener: socket.socket, app: Application) -> None:
         host, port = listener.getsockname()[:2]
@@ -255,7 +255,7 @@ class _Server(ThreadedWSGIServer):
         return self.watch.watching(connection, gone) if self.watch else nullcontext()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a new connection in a thread, in another one's place where there are too many."""
+        """Serve a new connection in a thread; it replaces another one if there are too many."""
         try:
             self._give_up(self.admission.admit(request))
             thread = threading.Thread(
@@ -264,14 +264,14 @@ class _Server(ThreadedWSGIServer):
             self.threads[request] = thread
             thread.start()
         except Full:
-            self._turn_away(request, f"all of {self.admission.limit} connections are busy; try again")
-        except RuntimeError:  # this machine has no more threads to give
+            self._turn_away(request, f"all {self.admission.limit} connections are busy; try again")
+        except RuntimeError:  # the operating system refuses another thread
             self.threads.pop(request, None)
             self.admission.leave(request)
             self._turn_away(request, "no thread is left for another connection; try again")
 
     def make_room(self) -> bool:
-        """Close the connection that has waited longest for a request; whether there is one."""
+        """Close the connection that has waited longest for a request. Returns False if there is none."""
         longest = self.admission.make_room()
         self._give_up(longest)
         return longest is not None
@@ -284,14 +284,14 @@ class _Server(ThreadedWSGIServer):
             thread.join(_CLOSING_S)  # so that there are never more threads than connections
 
     def _turn_away(self, connection: socket.socket, why: str) -> None:
-        """Say why a new connection is not served; it must not wait for the client."""
+        """Refuse a new connection with a reason, without waiting for the client."""
         try:
             connection.setblocking(False)
             connection.send(BadRequest(503, why).reply())
             connection.shutdown(socket.SHUT_WR)
-            connection.recv(READ_BYTES)  # to close upon unread bytes would lose the reply
+            connection.recv(READ_BYTES)  # closing with unread bytes would lose the reply
         except OSError:
-            pass  # it has not sent anything yet, or has gone
+            pass  # the client has sent nothing yet, or has disconnected
         connection.close()
 
     def _converse(self, request: Any, client_address: Any) -> None:
@@ -302,7 +302,7 @@ class _Server(ThreadedWSGIServer):
             self.threads.pop(request, None)
 
     def hang_up(self) -> None:
-        """Close all connections, from this side."""
+        """Close all connections."""
         for connection in list(self.threads):
             _close(connection)
 
@@ -313,7 +313,7 @@ class _Server(ThreadedWSGIServer):
 
 
 class ThreadedLoop:
-    """Takes connections, and moves time on behalf of all who wait outside."""
+    """Accepts connections, and advances virtual time for the clients in other processes."""
 
     def __init__(self, app: Application, listeners: list[socket.socket]) -> None:
         self.app = app
@@ -338,7 +338,7 @@ class ThreadedLoop:
                     if key.data is not None:
                         self._accept(key.data)
         driver.join()
-        self._server.hang_up()  # also what has come while `stop` did so
+        self._server.hang_up()  # including those accepted while `stop` closed the others
         self._server.watch.stop()
         until = time.monotonic() + _CLOSING_S
         for thread in list(self._server.threads.values()):
@@ -350,13 +350,13 @@ class ThreadedLoop:
             connection, address = listener.accept()
         except OSError as error:
             if error.errno in _NOTHING_LEFT and not self._server.make_room():
-                time.sleep(_ACCEPT_AGAIN_S)  # too many open files, and none of them ours to close: that passes
+                time.sleep(_ACCEPT_AGAIN_S)  # other parts of the process hold the files: wait until they close some
             return
         connection.setblocking(True)
         self._server.process_request(connection, address)
 
     def close(self) -> None:
-        """Give free what a loop that never ran has taken."""
+        """Release the resources of a loop that never ran."""
         self._server.server_close()
         self._waker.close()
         self._woken.close()

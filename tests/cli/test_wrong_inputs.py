@@ -146,7 +146,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["serve", "--set", f"build_version={LATIN}"], "must be printable"),
     (["serve", "--set", "build_time=a\nb"], "must be printable"),
     (["serve", "--timezone", LATIN], "unknown time zone"),
-    (["serve", "--host", LATIN], "is no host to listen on"),
+    (["serve", "--host", LATIN], "to listen on: give an address"),
     (["serve", "--state", "new", "--state-every", "inf"], "--state-every"),
     (["serve", "--state", "new", "--state-every", "1e300"], "--state-every"),
     (["serve", "--state", "new", "--state-every", "nan"], "--state-every"),

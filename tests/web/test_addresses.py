@@ -60,7 +60,7 @@ def test_a_port_that_only_one_loopback_has_free_is_refused_and_left_free() -> No
 @pytest.mark.parametrize("port", [-1, 65_536, 70_000, 99_999, 1 << 64])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_a_port_that_does_not_exist_is_refused(sim: Simulation, host: str, port: int) -> None:
-    with pytest.raises(ValueError, match=f"there is no port {port}: give one from 1 to 65535, or 0 for any free one"):
+    with pytest.raises(ValueError, match=f"invalid port={port}: expected 1 to 65535, or 0 for any free port"):
         WebServer(sim, host, port)
 
 

@@ -72,9 +72,9 @@ def test_advancing_until_nothing_is_to_come(ask: Any, sim: Simulation) -> None:
         ("PUT", "clock", {"mode": "slow"}, 400, "Invalid enum value 'slow'"),
         ("PUT", "clock", {"mode": "scaled", "rate": 0}, 400, "rate must be greater than 0"),
         ("GET", "clock/advance", None, 405, "takes POST, not GET"),
-        ("GET", "cl0ck", None, 404, "there are actors, calls, clock"),
+        ("GET", "cl0ck", None, 404, "the routes are actors, calls, clock"),
         ("POST", "snapshots", {"name": "x", "restore": True}, 404, "no snapshot named 'x'"),
-        ("POST", "seed", {}, 400, 'say which seed: {"seed": 7}'),
+        ("POST", "seed", {}, 400, 'the field seed is missing: give {"seed": 7}'),
     ],
 )
 def test_bad_requests_are_told_with_the_fix(
@@ -147,7 +147,7 @@ def test_why_a_process_waits_and_what_its_life_was(ask: Any, sim: Simulation) ->
         assert ask("GET", f"{path}?process=x")["status"] == 404
     process.remove()
     assert len(ask("GET", f"story?process={process.id}")["story"]) == 2  # what is gone was here
-    assert ask("GET", "why-not")["error"] == "say which process: ?process=<its id>"
+    assert ask("GET", "why-not")["error"] == "the field process is missing from the query: give ?process=<its id>"
 
 
 def test_the_page_tells_what_waits(server: WebServer, sim: Simulation) -> None:

@@ -222,8 +222,8 @@ def test_bodies_of_the_control_api_are_short_and_shallow(sim: Simulation) -> Non
         status, text, _ = control.answer(request)
         return status, json.loads(text)["error"]
 
-    assert answer(b"[" * 6) == (400, "lists and objects stand 6 deep within each other, 5 is the most")
-    assert answer(b'{"a":' * 6) == (400, "lists and objects stand 6 deep within each other, 5 is the most")
+    assert answer(b"[" * 6) == (400, "lists and objects are nested 6 deep, beyond the limit control_depth=5")
+    assert answer(b'{"a":' * 6) == (400, "lists and objects are nested 6 deep, beyond the limit control_depth=5")
     assert answer(b"[" * 1001)[0] == 413
     assert "deep" not in answer(b'["[[[[[[[[[[", "\\"[[[[[[[[["]')[1]
     assert "deep" not in answer(b"[[[]],[[]],[[]],[[]]]")[1]

@@ -245,7 +245,7 @@ def test_where_all_are_busy_one_more_is_told_so(sim: Simulation, kind: str) -> N
         until(lambda: len(sim.world.queues.polls) == 2)
         with Wire(server) as one_more:
             status = one_more.reply()[0]
-            assert status == "HTTP/1.1 503 Service Unavailable: all of 2 connections are busy; try again"
+            assert status == "HTTP/1.1 503 Service Unavailable: all 2 connections are busy; try again"
         polls[0].close()
         until(lambda: len(sim.world.queues.polls) == 1)
         until(lambda: healthy_or_full(server))

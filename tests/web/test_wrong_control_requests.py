@@ -179,7 +179,7 @@ def test_a_body_where_none_is_taken_is_refused(control: Control, route: tuple[st
 def test_a_body_that_was_cut_off_is_not_taken_for_an_empty_one(control: Control, route: tuple[str, str]) -> None:
     request = request_of(route)
     request.problem = "unexpected EOF"
-    assert refused(control, request) == (400, "the body did not come whole: unexpected EOF")
+    assert refused(control, request) == (400, "the body is incomplete: unexpected EOF")
 
 
 @pytest.mark.parametrize("name", ["", *sorted({name for _, name in ROUTES})])
