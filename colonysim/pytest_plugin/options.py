@@ -19,7 +19,8 @@ _SHOWN: Final = 100  # characters of a wrong value that a message repeats
 _YES: Final = ("yes", "true", "1")
 _NO: Final = ("no", "false", "0")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
-_HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*(%\w+)?")
+_HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?|[0-9a-f]*(:[0-9a-f.]*)+(%\w+)?")
+_NOT_IN_A_URL: Final = re.compile(r"[\s?#@]")
 
 
 class Option(NamedTuple):
@@ -67,7 +68,7 @@ def _url(text: str) -> str:
         raise ValueError("it names no host")
     if parts.port == 0:
         raise ValueError("no server listens on port 0")
-    if not text.isprintable() or re.search(r"[\s?#@]", text):
+    if not text.isprintable() or _NOT_IN_A_URL.search(text):
         raise ValueError("it has a blank, a query, a fragment or a user")
     return text.rstrip("/")
 
