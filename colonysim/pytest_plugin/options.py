@@ -19,7 +19,7 @@ _SHOWN: Final = 100  # characters of a wrong value that a message repeats
 _YES: Final = ("yes", "true", "1")
 _NO: Final = ("no", "false", "0")
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
-_HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?|[0-9a-f]*(:[0-9a-f.]*)+(%\w+)?")
+_HOST: Final = re.compile(r"\w[\w.-]*|[0-9a-f]*:[0-9a-f:.]*(%\w+)?")
 _NOT_IN_A_URL: Final = re.compile(r"[\s?#@]")
 
 
@@ -64,7 +64,7 @@ def _url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https"):
         raise ValueError("it does not begin with http:// or https://")
-    if not _HOST.fullmatch(parts.hostname or ""):
+    if not _HOST.fullmatch(parts.hostname or "") or ".." in (parts.hostname or ""):
         raise ValueError("it names no host")
     if parts.port == 0:
         raise ValueError("no server listens on port 0")
