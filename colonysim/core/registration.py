@@ -74,8 +74,8 @@ def unregister(world: World, executor: Executor, stale: bool = False) -> None:
 def heard_from(world: World, executor_id: str) -> None:
     """Record a sign of life, an assign call, for every record with an id."""
     for executor in world.executors_by_id.get(executor_id, ()):
-        if world.cleanup is None:
-            expect_cleanup(world, world.now_ns)
+        if world.cleanup is None or not ZERO_TIME_NS < executor.last_heard_ns <= world.now_ns:
+            expect_cleanup(world, world.now_ns)  # what was planned for another time of the client's may be too late
         executor.last_heard_ns = world.now_ns
 
 

@@ -216,3 +216,16 @@ def test_endless_amounts_are_out_of_range(
     else:
         assert reply[0] == 400
         assert refusal in reply[1]
+
+
+def test_who_is_heard_of_now_is_found_silent_in_time_though_it_named_a_later_time(
+    sim: Simulation, colony: ColonyClient, ask: Ask
+) -> None:
+    """The clean-up that was planned for the year 9000 is planned anew when the executor asks for work."""
+    executor = colony.add_executor("t")
+    spec = {"executorid": executor.id, "executorname": executor.name, "executortype": "t", "colonyname": "c"}
+    ask(colony, "addexecutormsg", executor=spec | {"lastheardfromtime": "9000-01-01T00:00:00Z"})
+    ask(colony, "approveexecutormsg", colonyname="c", executorname=executor.name)
+    executor.assign()
+    sim.advance(SILENT_S)
+    assert executor_state(colony, executor.name) == UNREGISTERED
