@@ -11,6 +11,7 @@ import pytest
 from colonysim import ColonyClient, InvariantViolation, Refused, Simulation
 from colonysim.core import channels, lifecycle, subscriptions
 from colonysim.core.operations.colonies import GetColony
+from colonysim.core.operations.processes import GetProcessHist
 from colonysim.core.records import SUCCESS, Process
 from colonysim.core.types import User
 from colonysim.core.world import World
@@ -388,3 +389,12 @@ def test_a_child_in_another_place_than_was_asked_for(colony: ColonyClient, monke
     spec = FunctionSpec(nodename="n", funcname="f", conditions=Conditions(colonyname="c", executortype="t"))
     message = AddChild(processgraphid=graph.id, parentprocessid=parent.id, insert=True, spec=spec)
     expect("was to be inserted before all children of its parent, and was not", lambda: executor.ask(message))
+
+
+def test_the_history_of_another_colonys_executor_is_looked_up_in_the_colony_that_is_named(colony: ColonyClient) -> None:
+    """The role is that in the named colony, whichever executor the message names."""
+    other = ColonyClient.create(colony.sim, "other")
+    executor = other.add_executor("t")
+    message = GetProcessHist(colonyname="c", executorid=executor.id, seconds=60, state=0)
+    assert colony.sim.call(colony.user.id, message).ok
+    colony.sim.check()

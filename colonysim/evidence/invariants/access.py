@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.history import Enrolled, Unregistered
+from colonysim.core.operations.processes import GetProcessHist
 from colonysim.core.protocol import Answer, Delivery, ErrorBody, Message, Request
 from colonysim.core.records import APPROVED
 from colonysim.core.registry import BY_MESSAGE
@@ -149,7 +150,7 @@ class Access(Invariant):
         if key := getattr(message, "blueprintid", ""):
             found = (one.metadata.colonyname for one in world.blueprints.values() if one.blueprintid == key)
             return next(found, None)
-        if hasattr(message, "executorid"):
+        if hasattr(message, "executorid") and type(message) is not GetProcessHist:
             records = self.executors.by_id.get(message.executorid)
             return records[0].key[0] if records else None
         return _colony_named(message)
