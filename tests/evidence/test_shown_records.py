@@ -11,6 +11,7 @@ import pytest
 from colonysim import ColonyClient, InvariantViolation, Refused, Simulation
 from colonysim.core import channels, lifecycle, subscriptions
 from colonysim.core.operations.colonies import GetColony
+from colonysim.core.operations.logs import GetLogs
 from colonysim.core.operations.processes import GetProcessHist
 from colonysim.core.records import SUCCESS, Process
 from colonysim.core.types import User
@@ -396,5 +397,16 @@ def test_the_history_of_another_colonys_executor_is_looked_up_in_the_colony_that
     other = ColonyClient.create(colony.sim, "other")
     executor = other.add_executor("t")
     message = GetProcessHist(colonyname="c", executorid=executor.id, seconds=60, state=0)
+    assert colony.sim.call(colony.user.id, message).ok
+    colony.sim.check()
+
+
+def test_logs_of_an_executor_are_looked_up_in_the_colony_that_is_named_whatever_process_is(
+    colony: ColonyClient,
+) -> None:
+    other = ColonyClient.create(colony.sim, "other")
+    process = other.submit("f")
+    executor = colony.add_executor("t")
+    message = GetLogs(colonyname="c", processid=process.id, executorname=executor.name, count=1)
     assert colony.sim.call(colony.user.id, message).ok
     colony.sim.check()

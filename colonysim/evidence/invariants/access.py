@@ -137,6 +137,8 @@ class Access(Invariant):
         world = self.world
         if hasattr(message, "spec"):
             return _colony_named(message)
+        if getattr(message, "executorname", "") and hasattr(message, "colonyname"):
+            return str(message.colonyname)  # also where it names a process
         if process_id := self._process_id(message):
             book = self.ledger.books.get(process_id) or self.ledger.gone.get(process_id)
             return book.process.colony if book is not None else None
