@@ -34,7 +34,7 @@ def lazy_names(package: str, init_file: str) -> tuple[Callable[[str], Any], Call
         module = homes[name]
         home = import_module(module)
         if module == package or not hasattr(home, name):
-            return import_module(f"{module}.{name}")  # a package, public as a whole
+            return import_module(f"{module}.{name}")  # a package or module, public as a whole
         value = getattr(home, name)
         setattr(sys.modules[package], name, value)
         return value

@@ -110,7 +110,7 @@ class Driver:
         def stop() -> bool:
             nonlocal outcome
             if kernel.events > first_events and monotonic() > until_s:
-                outcome = _OTHERS_FIRST  # whoever moves time may have others to serve
+                outcome = _OTHERS_FIRST  # the thread that moves time may have other requests to serve
                 return True
             if not kernel.anybody_waits:
                 return True
@@ -171,7 +171,7 @@ class Driver:
         self._wake_all()
 
     def look_around(self) -> None:
-        """Have all who wait look again, for whoever has run the programs does so no more."""
+        """Wake all waiting threads, because the programs have no runner any more."""
         with self._kernel.lock:
             self._wake_all()
 
@@ -240,7 +240,7 @@ class Driver:
                 self._hand_over()
 
     def _complain(self, steps: int, waiter: Waiter) -> None:
-        """Nothing has happened for a while. Errors: Stuck, unless whoever moves time waits for somebody itself."""
+        """Raise Stuck after a time without events, unless the thread that moves time is itself waiting."""
         kernel = self._kernel
         if steps != kernel.steps or kernel.clock.mode not in (Mode.MANUAL, Mode.AUTO):
             return

@@ -21,7 +21,7 @@ at whether time may move and the move. A condition that itself asks the server i
 
 What stands above the kernel takes part through four attributes, each set where a simulation is put together:
 `observer` sees each step, `network` is there while faults are in force, `programs` while there are programs, `mover`
-is whoever moves time at present. Unless its docstring says otherwise, a method is called under `lock`.
+is the caller that moves time at present. Unless its docstring says otherwise, a method is called under `lock`.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Kernel:
         self.begin(self.world)
 
     def begin(self, world: World) -> None:
-        """Put this world in the place of the one there is. Whoever waits must have been told by `lose_everybody`."""
+        """Replace the world. Call `lose_everybody` first, so that no request is left waiting for the old one."""
         self.world = world
         self.timetable.begin()
         self.connections.begin(world)
@@ -220,7 +220,7 @@ class Kernel:
             self.answer(Answer(pending.ticket, LOST, "", None))
 
     def abandon_inside(self, pending: Pending) -> None:
-        """Whoever lives on the timetable has gone: nobody is told, and a parked request gives its place free."""
+        """Drop a request of a simulated client that has gone: no callback, and a parked request is withdrawn."""
         pending.told = None
         if self.pending.pop(pending.ticket, None) is not None:
             engine.abandon(self.world, pending.ticket)
@@ -407,7 +407,7 @@ class Kernel:
         self.nudge()
 
     def nudge(self) -> None:
-        """Something has changed: wake whoever moves time, if it would miss that."""
+        """Wake the thread that moves time, if it would otherwise miss what has changed."""
         mover, clock = self.mover, self.clock
         if mover.event is None or clock.mode is Mode.MANUAL:
             return
@@ -430,7 +430,7 @@ class Kernel:
             self.settling -= 1
 
     def acts_no_more(self) -> None:
-        """A registered actor waits from now on, or has gone: whoever waited for that may go on."""
+        """Wake the threads that wait for an actor, because a registered actor now waits or has gone."""
         self.changed.notify_all()
         self.nudge()
 

@@ -71,9 +71,11 @@ def twice(tmp_path: Path) -> Path:
 
 
 # ---------------------------------------------------------------- what must show
-@pytest.mark.parametrize(("careless", "text"), [("delivers", "was delivered 2 times"), ("invoices", "has 2 invoices")])
+@pytest.mark.parametrize(
+    ("careless", "text", "executors"), [("delivers", "was delivered 2 times", 2), ("invoices", "has 2 invoices", 3)]
+)
 def test_a_careless_executor_is_caught_made_small_and_replayed_word_for_word(
-    careless: str, text: str, tmp_path: Path
+    careless: str, text: str, executors: int, tmp_path: Path
 ) -> None:
     """It delivers without looking whether it still holds the process; it submits again when the reply was lost."""
     small = tmp_path / "small.yaml"
@@ -96,7 +98,7 @@ def test_a_careless_executor_is_caught_made_small_and_replayed_word_for_word(
     assert shrunk["complete"]
     assert text in shrunk["failure"]["text"]
     assert shrunk["after"]["faults"] == 1
-    assert shrunk["after"]["executors"] <= 3 < shrunk["before"]["executors"]
+    assert shrunk["after"]["executors"] <= executors < shrunk["before"]["executors"]
     assert shrunk["after"]["processes"] <= 12 < 40 <= shrunk["before"]["processes"]
     replayed = typed(shrunk["command"])
     assert replayed["digest"] == shrunk["digest"]

@@ -49,7 +49,7 @@ _NAMED: Final = "Colony with name <"
 class Access(Invariant):
     """Looks roles up in the tables of users, executors and colonies, one by one; the core has indexes of its own.
 
-    Whoever has been found to have a role is not looked up again until roles change, while there is one colony.
+    While there is one colony, a caller whose role has been found is not looked up again until roles change.
     """
 
     def __init__(self, ledger: Ledger, executors: Executors) -> None:

@@ -19,7 +19,7 @@ _TOLD: Final = frozenset({
     ("submit", WAITING), ("timeout", WAITING), ("assign", RUNNING), ("close", SUCCESS), ("close", FAILED),
     ("ran too long", FAILED), ("waited too long", FAILED), ("cancel", CANCELLED),
 })  # fmt: skip
-"""The changes that somebody hears of. Quirk: not of those that follow from another process of the graph."""
+"""The changes that subscribers are sent. Quirk: not those that follow from another process of the graph."""
 
 
 class SubscriptionEvents(Invariant):
@@ -30,7 +30,7 @@ class SubscriptionEvents(Invariant):
         self.changes: list[tuple[Book, int]] = []  # in this step
 
     def moved(self, step: Transition, book: Book) -> None:
-        """Note a change that subscribers hear of."""
+        """Note a change that subscribers must be sent."""
         if (step.cause, step.new) in _TOLD and not book.blocked:
             if step.cause != "cancel" or not book.process.graph_id:
                 self.changes.append((book, step.new))
