@@ -7,11 +7,11 @@ from colonysim import hypothesis as hypothesis
 from colonysim import scenarios as scenarios
 from colonysim.core.records import ProcessState as ProcessState
 from colonysim.core.settings import Settings as Settings
-from colonysim.evidence.invariants import InvariantViolation as InvariantViolation
 from colonysim.evidence.journal import JournalFailed as JournalFailed
 from colonysim.evidence.replay import BadJournal as BadJournal
 from colonysim.evidence.replay import Replayed as Replayed
 from colonysim.evidence.replay import replay as replay
+from colonysim.invariants import InvariantViolation as InvariantViolation
 from colonysim.kernel.clock import Mode as Mode
 from colonysim.kernel.kernel import Stuck as Stuck
 from colonysim.kernel.pending import Lost as Lost

@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "colonysim"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
-    "core", "wire", "kernel", "evidence", "faults", "programs", "simulation", "web", "sdk", "scenarios", "experiments",
-    "conformance", "pytest_plugin", "cli",
+    "core", "wire", "kernel", "invariants", "evidence", "faults", "programs", "simulation", "web", "sdk", "workloads",
+    "scenarios", "experiments", "conformance", "pytest_plugin", "cli",
 )  # fmt: skip
 """The rooms of the package from the bottom up: each may import itself and those before it."""
 MAY_IMPORT = {room: {*ROOMS[: number + 1], "facade", "extras"} for number, room in enumerate(ROOMS)} | {
@@ -28,6 +28,8 @@ IMPURE = {
     "signal", "socket", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
 IMPURE_CALLS = {"id", "hash", "open", "print", "input", "now", "today", "utcnow"}
+LARGEST_ROOM = 3500
+"""Lines of a room, `core` apart: what one person can keep in mind."""
 PURE = ("core", "wire")
 MAX_FUNCTION_LINES = 60
 MOST_METHODS = 38
@@ -142,9 +144,21 @@ def test_files_do_not_grow_without_notice() -> None:
     assert lines <= LONGEST_FILES, f"{_name(longest)} has {lines} lines: see LONGEST_FILES"
 
 
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "core"])
+def test_a_room_stays_small_enough_to_keep_in_mind(room: str) -> None:
+    assert sum(path.read_text().count("\n") for path in FILES if _part(path) == room) <= LARGEST_ROOM
+
+
 def _classes() -> Iterator[tuple[Path, ast.ClassDef]]:
     for path in FILES:
         yield from ((path, node) for node in ast.walk(_tree(path)) if isinstance(node, ast.ClassDef))
+
+
+def test_no_two_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = {}
+    for path, node in _classes():
+        places.setdefault(node.name, []).append(f"{_name(path)}:{node.lineno}")
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 def test_classes_do_not_gather_methods_without_notice() -> None:

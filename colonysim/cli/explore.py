@@ -33,7 +33,7 @@ from colonysim.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from colonysim.experiments.exploration import Outcome, Overview, Pool
+    from colonysim.experiments.exploration import Outcome, Overview, WorkerPool
     from colonysim.experiments.shrinker import Shrunk
     from colonysim.scenarios.scenario import Scenario
 
@@ -122,7 +122,7 @@ def shrink(
 
 
 # ---------------------------------------------------------------- exploring
-def _pool(workers: int | None, dask: str | None) -> Pool:
+def _pool(workers: int | None, dask: str | None) -> WorkerPool:
     from colonysim.experiments.clusters import Cluster, NoCluster
     from colonysim.experiments.exploration import Processes
 
@@ -135,7 +135,7 @@ def _pool(workers: int | None, dask: str | None) -> Pool:
 
 
 def _sweep(
-    file: Path, scenario: Scenario, seeds: range, pool: Pool, stop_at_first: bool
+    file: Path, scenario: Scenario, seeds: range, pool: WorkerPool, stop_at_first: bool
 ) -> tuple[list[Outcome], list[int]]:
     """Run the seeds, and return the outcomes so far and the signals that stopped the exploration early."""
     from colonysim.experiments.exploration import Stop

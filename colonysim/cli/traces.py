@@ -11,7 +11,7 @@ from colonysim.cli import outputs
 from colonysim.cli.console import FAILED, AsJson, fail, out, spread
 
 if TYPE_CHECKING:
-    from colonysim.scenarios.traces.summary import Census
+    from colonysim.scenarios.trace_summary import Census
 
 
 def import_trace(
@@ -25,13 +25,14 @@ def import_trace(
     """Summarise a trace: number of processes, span, run times, users and sites."""
     import msgspec
 
-    from colonysim.scenarios import traces
-    from colonysim.scenarios.traces import plain, summary
+    from colonysim.scenarios import trace_summary
+    from colonysim.workloads import traces
+    from colonysim.workloads.traces import plain
 
     outputs.require([file], {"--csv": csv})
     try:
         recording = traces.load(file, kind)
-        taken = summary.take(recording.records, recording.notes)
+        taken = trace_summary.take(recording.records, recording.notes)
     except (traces.BadTrace, OSError) as error:
         fail(str(error))
     if csv is not None:

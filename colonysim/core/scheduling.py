@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from colonysim.core.lanes import Demand, Lane, LaneRun, RunKey, order_of
 from colonysim.core.policies import Policy, Shares, reference
 from colonysim.core.records import Process
-from colonysim.core.waiters import Poll, Request, Waiters
+from colonysim.core.waiters import Poll, ResourceNeed, Waiters
 
 MAX_COUNT: Final = 127
 """Quirk: nodes, processes and processes per node beyond this are never given out."""
@@ -204,7 +204,7 @@ class Queues:
             return None
         names = self._names(process)
         location = process.spec.conditions.locationname or None
-        request = Request(process.resources.cpu_milli, process.resources.memory_bytes)
+        request = ResourceNeed(process.resources.cpu_milli, process.resources.memory_bytes)
         if names is None:
             return pool.waiters.longest(location, None, request)
         found = (pool.waiters.longest(location, name, request) for name in names)

@@ -33,7 +33,7 @@ class Poll(msgspec.Struct):
         return self.ticket
 
 
-class Request(NamedTuple):
+class ResourceNeed(NamedTuple):
     """What a process asks for, compared with the amounts of groups, which are negative."""
 
     cpu_milli: int
@@ -102,7 +102,7 @@ class Index:
         for tree in self.trees:
             tree.post(group)
 
-    def best(self, request: Request) -> Poll | None:
+    def best(self, request: ResourceNeed) -> Poll | None:
         found: Poll | None = None
         for group in self.fresh.values():
             if request.fits(group.cpu_milli, group.memory_bytes):
@@ -146,7 +146,7 @@ class Waiters:
                     if index.trees:
                         index.post(group)
 
-    def longest(self, location: str | None, name: str | None, request: Request) -> Poll | None:
+    def longest(self, location: str | None, name: str | None, request: ResourceNeed) -> Poll | None:
         """The call parked longest among those that have enough."""
         index = self.indexes.get((location, name))
         return None if index is None else index.best(request)

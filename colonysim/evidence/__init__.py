@@ -1,1 +1,1 @@
-"""Evidence of what happened and whether it was correct: journal, replay, invariants, timelines, why_not."""
+"""Evidence of what happened: observers, journal, replay, why a process waits."""

@@ -8,8 +8,8 @@ from typing import Any
 from colonysim.core.history import Entry
 from colonysim.core.protocol import Delivery, Request
 from colonysim.core.world import World
-from colonysim.evidence.invariants import Invariants, InvariantViolation, ServerRaised
 from colonysim.evidence.journal import Journal
+from colonysim.invariants import Invariants, InvariantViolation, ServerRaised
 from colonysim.kernel.kernel import Kernel
 from colonysim.kernel.participants import Observer
 

@@ -17,8 +17,8 @@ from colonysim.core.records import ProcessState
 from colonysim.core.registry import OPERATIONS
 from colonysim.core.world import World
 from colonysim.evidence import journal
-from colonysim.evidence.invariants import Invariants, InvariantViolation
 from colonysim.evidence.journal import JournalHeader
+from colonysim.invariants import Invariants, InvariantViolation
 from colonysim.kernel import snapshots
 from colonysim.kernel.calls import ENCODER
 from colonysim.kernel.clock import show_time

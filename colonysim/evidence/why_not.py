@@ -16,7 +16,7 @@ from colonysim.core.errors import Refusal
 from colonysim.core.records import APPROVED, PENDING, REJECTED, RUNNING, WAITING, Executor, Process, ProcessState
 from colonysim.core.scheduling import MAX_COUNT, Demand, LaneRun, Poll, Pool, order_of
 from colonysim.core.world import World
-from colonysim.evidence.invariants.fitness import unfit
+from colonysim.invariants.fitness import unfit
 from colonysim.kernel.clock import show_span, show_time
 from colonysim.kernel.why_idle import name_of
 

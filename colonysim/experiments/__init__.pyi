@@ -9,8 +9,8 @@ from colonysim.experiments.compare import grid as grid
 from colonysim.experiments.compare import run_variants as run_variants
 from colonysim.experiments.exploration import Outcome as Outcome
 from colonysim.experiments.exploration import Overview as Overview
-from colonysim.experiments.exploration import Pool as Pool
 from colonysim.experiments.exploration import Processes as Processes
+from colonysim.experiments.exploration import WorkerPool as WorkerPool
 from colonysim.experiments.exploration import explore as explore
 from colonysim.experiments.exploration import overview as overview
 from colonysim.experiments.exploration import run_seed as run_seed

@@ -7,14 +7,14 @@ from concurrent.futures import Executor
 from importlib import import_module
 from typing import Any
 
-from colonysim.experiments.exploration import Pool
+from colonysim.experiments.exploration import WorkerPool
 
 
 class NoCluster(ValueError):
     """A cluster is not available. The text says why, and how to fix it."""
 
 
-class Cluster(Pool):
+class Cluster(WorkerPool):
     """A dask.distributed cluster: an existing one by its address, or a new one on this machine for `local`.
 
     `width`: number of workers of a local cluster, by default one per core. Raises NoCluster.

@@ -173,7 +173,7 @@ def _idle_under_all(outcomes: list[Outcome], faults: dict[str, Struck]) -> Itera
 
 
 # ---------------------------------------------------------------- pools
-class Pool:
+class WorkerPool:
     """Base class of pools, which run seeds: `width` of them at a time. A subclass defines `executor`."""
 
     def __init__(self, width: int) -> None:
@@ -194,7 +194,7 @@ class Pool:
         """Release all resources; `at_once`: without waiting for runs in progress."""
 
 
-class Processes(Pool):
+class Processes(WorkerPool):
     """Processes of this machine: `width` of them, by default one per core."""
 
     def __init__(self, width: int | None = None) -> None:
@@ -262,7 +262,7 @@ class Stop:
 
 
 def explore(
-    scenario: Scenario, seeds: Iterable[int], pool: Pool, stop_at_first: bool = False, stop: Stop | None = None
+    scenario: Scenario, seeds: Iterable[int], pool: WorkerPool, stop_at_first: bool = False, stop: Stop | None = None
 ) -> Generator[Outcome, None, None]:
     """Run a scenario with many seeds, and yield each outcome as soon as its run has ended.
 
@@ -291,7 +291,9 @@ class _Sweep:
     running; they are repeated one at a time, to find the seed that kills its process.
     """
 
-    def __init__(self, scenario: Scenario, seeds: Iterator[int], pool: Pool, stop_at_first: bool, stop: Stop) -> None:
+    def __init__(
+        self, scenario: Scenario, seeds: Iterator[int], pool: WorkerPool, stop_at_first: bool, stop: Stop
+    ) -> None:
         self.scenario = scenario
         self.seeds = enumerate(seeds)
         self.pool = pool

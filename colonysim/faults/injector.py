@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from colonysim.core import engine
 from colonysim.core.protocol import Answer
 from colonysim.core.records import SECOND_NS
-from colonysim.faults.messages import Network
+from colonysim.faults.messages import FaultyNetwork
 from colonysim.faults.model import (
     ActorFault,
     AnyFault,
@@ -34,7 +34,7 @@ from colonysim.faults.model import (
     read_faults,
 )
 from colonysim.faults.rule import Rule
-from colonysim.faults.tally import Tally
+from colonysim.faults.tally import FaultTally
 from colonysim.kernel.kernel import Kernel
 from colonysim.kernel.pending import LOST
 
@@ -49,7 +49,7 @@ class Faults:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._tally = Tally()
+        self._tally = FaultTally()
         self._given: dict[str, _Given] = {}
         self._faults: dict[str, _Given] = {}  # of them those that there are under this seed
         self._victims: dict[str, Victim] = {}
@@ -166,7 +166,7 @@ class Faults:
 
     def begin(self) -> None:
         """A run begins: everything is as if no fault had struck yet."""
-        self._network = Network(self._kernel, self._tally, self.heard)
+        self._network = FaultyNetwork(self._kernel, self._tally, self.heard)
         self._rules: dict[str, Rule] = {}
         self._timers: dict[str, list[int]] = {}
         self._lasting: dict[str, dict[str, _Lasting]] = {}  # by victim and fault, the latest last

@@ -35,7 +35,7 @@ from colonysim.faults.model import (
     kind_of,
 )
 from colonysim.faults.rule import Rule, Subject
-from colonysim.faults.tally import Tally
+from colonysim.faults.tally import FaultTally
 from colonysim.kernel.kernel import Kernel
 from colonysim.kernel.pending import LOST, Garbled, Pending
 
@@ -55,10 +55,10 @@ class _Held(msgspec.Struct, eq=False):
     timer: int = 0
 
 
-class Network:
+class FaultyNetwork:
     """The faults of messages that are in force, partitions and outages, and what is on its way."""
 
-    def __init__(self, kernel: Kernel, tally: Tally, heard: Callable[[str, int], None]) -> None:
+    def __init__(self, kernel: Kernel, tally: FaultTally, heard: Callable[[str, int], None]) -> None:
         self.kernel = kernel
         self.tally = tally
         self.heard = heard  # told of the type and status of each answer of the server

@@ -22,7 +22,7 @@ def is_strike(line: dict[str, Any]) -> bool:
     return not (line["kind"] == "partition" and "ask" not in line)
 
 
-class Tally:
+class FaultTally:
     """How often each fault struck since it was added, also of those that have been removed."""
 
     def __init__(self) -> None:

@@ -37,8 +37,8 @@ _AT_ONCE_S: Final = 0.005
 """For so much real time events happen one after the other before anybody else is looked at."""
 
 
-class Outcome(Enum):
-    """What came of a look that is not to be repeated after a time."""
+class MoveResult(Enum):
+    """What an attempt to move time came to, if it need not be repeated."""
 
     DONE = "what was waited for is there"
     NOT_MINE = "another thread moves time"
@@ -75,7 +75,7 @@ class Driver:
             outcome = self._pump()
         return outcome.after_s if isinstance(outcome, Retry) else None
 
-    def _pump(self) -> Retry | Outcome:
+    def _pump(self) -> Retry | MoveResult:
         """One look of the mover. Under the lock."""
         mover = self._kernel.mover
         try:
@@ -83,29 +83,29 @@ class Driver:
         except BaseException:
             mover.asleep, mover.planned_ns = True, None  # whatever comes next wakes it again
             raise
-        mover.asleep = outcome is Outcome.NEVER
+        mover.asleep = outcome is MoveResult.NEVER
         return outcome
 
-    def _look(self) -> Retry | Outcome:
+    def _look(self) -> Retry | MoveResult:
         kernel = self._kernel
         mode = kernel.clock.mode
         if self._programs_run():
             return _PROGRAMS_RUN
         if mode is Mode.MANUAL:
-            return Outcome.NEVER
+            return MoveResult.NEVER
         if mode is Mode.AUTO:
             return self._move()
         kernel.catch_up()
         due_ns = kernel.mover.planned_ns = kernel.due()
         if due_ns is None:
-            return Outcome.NEVER
+            return MoveResult.NEVER
         return Retry(kernel.clock.real_seconds(due_ns - kernel.world.now_ns))
 
-    def _move(self) -> Retry | Outcome:
+    def _move(self) -> Retry | MoveResult:
         """Let events happen one after the other, as long as every actor is blocked."""
         kernel = self._kernel
         first_events, until_s = kernel.events, monotonic() + _AT_ONCE_S
-        outcome: Retry | Outcome = Outcome.NEVER
+        outcome: Retry | MoveResult = MoveResult.NEVER
 
         def stop() -> bool:
             nonlocal outcome
@@ -207,7 +207,7 @@ class Driver:
                     outcome = self._take_turn(waiter)
                     if isinstance(outcome, Retry):
                         waiter.event.wait(outcome.after_s)
-                    elif outcome is not Outcome.DONE and not waiter.event.wait(STUCK_AFTER_S):
+                    elif outcome is not MoveResult.DONE and not waiter.event.wait(STUCK_AFTER_S):
                         self._complain(steps, waiter)
                         steps = kernel.steps
             finally:
@@ -215,24 +215,24 @@ class Driver:
                 del self._waiters[id(waiter)]
                 self._give_up_turn(waiter)
 
-    def _take_turn(self, waiter: Waiter) -> Retry | Outcome:
+    def _take_turn(self, waiter: Waiter) -> Retry | MoveResult:
         """Be the mover, if nobody else is. Errors: Stuck where nothing can happen any more."""
         kernel = self._kernel
         mover = kernel.mover
         with kernel.lock:
             waiter.event.clear()
             if waiter.done:
-                return Outcome.DONE
+                return MoveResult.DONE
             if self._programs_run():
                 return _PROGRAMS_RUN
             if mover.event not in (None, waiter.event):
-                return Outcome.NOT_MINE
+                return MoveResult.NOT_MINE
             mover.event = waiter.event
             outcome = self._pump()
             anybody = waiter.done or kernel.actors.busy() or kernel.actors.outside_heard is not None
-            if outcome is Outcome.NEVER and not anybody:
+            if outcome is MoveResult.NEVER and not anybody:
                 raise Stuck(f"nothing can ever happen any more\n{kernel.why()}")
-            return Outcome.DONE if waiter.done else outcome
+            return MoveResult.DONE if waiter.done else outcome
 
     def _give_up_turn(self, waiter: Waiter) -> None:
         with self._kernel.lock:

@@ -18,7 +18,7 @@ from colonysim.core.scheduling import order_of
 from colonysim.core.settings import Settings
 from colonysim.core.tables import Named, NamedTable
 from colonysim.core.world import World
-from colonysim.kernel.stored import RANKS, Due, Planned, Stored
+from colonysim.kernel.stored import RANKS, Planned, Stored, StoredEvent
 
 EVENTS: Final = {kind.__name__: kind for kind in RANKS}
 FIRST_NS: Final = -62_135_596_800 * 10**9
@@ -264,7 +264,7 @@ def _agenda(world: World, stored: Stored) -> None:
     world.retention = _planned(world, stored.retention, Retention)
 
 
-def _event(world: World, due: Due) -> Any:
+def _event(world: World, due: StoredEvent) -> Any:
     """The event that stands for a row, which must be about something that is there."""
     kind = EVENTS.get(due.event)
     if kind is None:

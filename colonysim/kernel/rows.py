@@ -31,7 +31,7 @@ _AS_OBJECTS: Final = (Settings, SchemaProperty)
 Change = Callable[[Any], Any]
 
 
-class Codec(NamedTuple):
+class RowCodec(NamedTuple):
     """The type that is decoded, and what is done before encoding and after decoding; None for nothing."""
 
     wire: Any
@@ -40,24 +40,24 @@ class Codec(NamedTuple):
 
 
 @cache
-def codec(kind: Any) -> Codec:
+def codec(kind: Any) -> RowCodec:
     """How values of a type are written and read."""
     origin, args = get_origin(kind), get_args(kind)
     if kind is Resources:
-        return Codec(Resources, None, _resources)
+        return RowCodec(Resources, None, _resources)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         if kind in _AS_OBJECTS or kind.__struct_config__.array_like:
-            return Codec(kind)
+            return RowCodec(kind)
         return _spec(kind) if issubclass(kind, Spec) else _record(kind)
     if origin is list:
         return _list(args[0])
     if origin is tuple and args[1:] == (...,):
-        return Codec(kind)  # of texts: tuples of anything else stand in no record
+        return RowCodec(kind)  # of texts: tuples of anything else stand in no record
     if origin is dict:
         return _dict(*args)
     if origin in (Union, UnionType):
         return _union(args)
-    return Codec(kind)
+    return RowCodec(kind)
 
 
 def _resources(amounts: Resources) -> Resources:
@@ -65,40 +65,40 @@ def _resources(amounts: Resources) -> Resources:
 
 
 # ---------------------------------------------------------------- containers
-def _list(item: Any) -> Codec:
+def _list(item: Any) -> RowCodec:
     inner = codec(item)
     if isinstance(item, type) and issubclass(item, Spec):  # all at once, which is faster
         wire, kind = list[inner.wire], list[item]  # type: ignore[name-defined]
-        return Codec(wire, lambda items: convert(items, wire), lambda rows: convert(rows, kind))
+        return RowCodec(wire, lambda items: convert(items, wire), lambda rows: convert(rows, kind))
     pack, unpack = inner.pack, inner.unpack
-    return Codec(
+    return RowCodec(
         list[inner.wire],  # type: ignore[name-defined]
         pack and (lambda items: [pack(each) for each in items]),
         unpack and (lambda rows: [unpack(row) for row in rows]),
     )
 
 
-def _dict(key: Any, value: Any) -> Codec:
+def _dict(key: Any, value: Any) -> RowCodec:
     if value is NoneType:
-        return Codec(list[key], list, dict.fromkeys)  # an ordered set
+        return RowCodec(list[key], list, dict.fromkeys)  # an ordered set
     inner = codec(value)
     pack, unpack = inner.pack, inner.unpack
-    return Codec(
+    return RowCodec(
         dict[key, inner.wire],  # type: ignore[name-defined]
         pack and (lambda items: {name: pack(each) for name, each in items.items()}),
         unpack and (lambda rows: {name: unpack(row) for name, row in rows.items()}),
     )
 
 
-def _union(kinds: tuple[Any, ...]) -> Codec:
+def _union(kinds: tuple[Any, ...]) -> RowCodec:
     others = [kind for kind in kinds if kind is not NoneType]
     if len(others) == 2 and get_origin(others[1]) is tuple:  # a list, or the empty tuple that nobody has replaced
         wire = others[1]  # nothing is made for an empty tuple
-        return Codec(wire if len(others) == len(kinds) else wire | None, None, _sequence)
+        return RowCodec(wire if len(others) == len(kinds) else wire | None, None, _sequence)
     (only,) = others
     inner = codec(only)
     pack, unpack = inner.pack, inner.unpack
-    return Codec(
+    return RowCodec(
         inner.wire | None,
         pack and (lambda value: None if value is None else pack(value)),
         unpack and (lambda value: None if value is None else unpack(value)),
@@ -115,9 +115,9 @@ def convert(value: Any, kind: Any) -> Any:
     return msgspec.convert(value, kind, from_attributes=True)
 
 
-def _spec(kind: type) -> Codec:
+def _spec(kind: type) -> RowCodec:
     row = _row_of_spec(kind)
-    return Codec(row, lambda value: convert(value, row), lambda value: convert(value, kind))
+    return RowCodec(row, lambda value: convert(value, row), lambda value: convert(value, kind))
 
 
 @cache
@@ -142,7 +142,7 @@ def _define(kind: type, fields: list[tuple[str, Any]]) -> Any:
 
 
 # ---------------------------------------------------------------- what the server keeps
-def _record(kind: type) -> Codec:
+def _record(kind: type) -> RowCodec:
     """Rows of a record, without what is left out. `null` stands for the unset time."""
     fields, left_out = structs.fields(kind), LEFT_OUT.get(kind, {})
     gaps = [(place, left_out[field.name]) for place, field in enumerate(fields) if field.name in left_out]
@@ -176,7 +176,7 @@ def _record(kind: type) -> Codec:
             values.insert(place, empty())
         return kind(*values)
 
-    return Codec(row_kind, pack, unpack)
+    return RowCodec(row_kind, pack, unpack)
 
 
 # ---------------------------------------------------------------- JSON

@@ -65,7 +65,7 @@ OF_THE_WAITING: Final = (PollOver, StreamOver, SubscriptionOver)
 """Events that go with those who wait."""
 
 
-class Due(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class StoredEvent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """An event on the agenda, by the name of its type. `about` is what it names: an id, a second or nothing."""
 
     due_ns: int
@@ -130,7 +130,7 @@ class Stored(msgspec.Struct, kw_only=True):
     last_serial: int
     last_file_number: int
     last_ticket: int
-    agenda: list[Due]
+    agenda: list[StoredEvent]
     turn: int
     turns: list[Turn]
 
@@ -214,7 +214,7 @@ def _pack(name: str, value: Any) -> Any:
 def _of_server(world: World) -> dict[str, Any]:
     agenda, shares = world.agenda, world.queues.shares
     due = [
-        Due(due_ns, ticket, type(event).__name__, getattr(event, _about(type(event)), None))
+        StoredEvent(due_ns, ticket, type(event).__name__, getattr(event, _about(type(event)), None))
         for due_ns, _, ticket, event in agenda.standing()
         if not isinstance(event, OF_THE_WAITING)
     ]
@@ -320,7 +320,7 @@ def read(text: bytes | memoryview) -> Stored:
 
 
 @cache
-def _codecs() -> dict[str, rows.Codec]:
+def _codecs() -> dict[str, rows.RowCodec]:
     return {field.name: rows.codec(field.type) for field in msgspec.structs.fields(Stored)}
 
 

@@ -99,7 +99,7 @@ class Vetting:
             same = False
         if not same:
             try:
-                read = _Reader().struct(message, kind, (name,))
+                read = _ValueReader().struct(message, kind, (name,))
             except RecursionError:
                 raise ValueError(f"{name}: {_UNFOLLOWED}") from None
             text = _encode(read)
@@ -236,7 +236,7 @@ def _may_be_none(kind: Any) -> frozenset[str]:
     return frozenset(f.name for f in msgspec.structs.fields(kind) if f.default is None or shapes[f.name].nullable)
 
 
-class _Reader:
+class _ValueReader:
     """Makes the value of each field what the wire would give, or raises an error that names the field.
 
     `open` holds the ids of the values that the one looked at lies in.

@@ -1,4 +1,4 @@
-"""Scenario files, workloads, recorded traces, simulated executors, checks, metrics and the runner."""
+"""Scenario files, checks, metrics, what makes a run vacuous, and the runner."""
 
 from colonysim.facade import lazy_names
 

@@ -23,19 +23,19 @@ from colonysim.faults.model import (
 from colonysim.faults.rule import Subject
 from colonysim.faults.triggers import Times, When
 from colonysim.kernel.randomness import AnySpan, distribution
-from colonysim.scenarios.arrivals import At, Once
 from colonysim.scenarios.checks import Probe
-from colonysim.scenarios.executors import ExecutorGroup
 from colonysim.scenarios.scenario import Scenario, groups_of
-from colonysim.scenarios.submissions import Submission
 from colonysim.scenarios.warnings import RunWarning, without_accepted
-from colonysim.scenarios.workload import Workload
+from colonysim.workloads.arrivals import At, Once
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.submissions import Submission
+from colonysim.workloads.workload import Workload
 
 _ID_LIKE: Final = re.compile(r"[0-9a-f*?\[\]!]+\Z")
 """Ids of callers follow from the seed: a pattern that may be one is left to the run."""
 
 
-class Cast:
+class Participants:
     """Who takes part in a scenario: executors, programs and users by name, and what they may send."""
 
     def __init__(self, scenario: Scenario, groups: Sequence[ExecutorGroup]) -> None:
@@ -101,7 +101,7 @@ def lint(scenario: Scenario, groups: Sequence[ExecutorGroup] | None = None) -> l
 
     With programs much is left to the run: they may send anything. Errors: BadTrace.
     """
-    cast = Cast(scenario, groups_of(scenario) if groups is None else groups)
+    cast = Participants(scenario, groups_of(scenario) if groups is None else groups)
     found = [*_nothing(scenario), *_faults(cast), *_workloads(scenario), *_executors(cast), *_checks(cast)]
     return without_accepted([*found, *_policy(cast)], scenario.accept)
 
@@ -113,7 +113,7 @@ def _nothing(scenario: Scenario) -> Iterator[RunWarning]:
 
 
 # ---------------------------------------------------------------- faults
-def _faults(cast: Cast) -> Iterator[RunWarning]:
+def _faults(cast: Participants) -> Iterator[RunWarning]:
     scenario = cast.scenario
     storm_s = math.inf if scenario.phases.storm_s is None else scenario.phases.storm_s
     requests = list(cast.requests()) if any(isinstance(one, MessageFault) for one in scenario.faults) else []
@@ -156,7 +156,7 @@ def _never_in_time(fault: AnyFault, storm_s: float) -> str:
     return f"it would strike after {first_s:g} s at the earliest, and {over}"
 
 
-def _about_nobody(cast: Cast, fault: AnyFault, requests: Iterable[Subject]) -> str:
+def _about_nobody(cast: Participants, fault: AnyFault, requests: Iterable[Subject]) -> str:
     """Why nobody that takes part is struck by a fault, "" where somebody may be."""
     if isinstance(fault, MessageFault):
         return _no_request(cast, fault, list(requests))
@@ -178,7 +178,7 @@ def _no_name(patterns: str | tuple[str, ...], wanted_type: str, known: list[tupl
     return ""
 
 
-def _no_request(cast: Cast, fault: MessageFault, requests: list[Subject]) -> str:
+def _no_request(cast: Participants, fault: MessageFault, requests: list[Subject]) -> str:
     match, colony = fault.match, cast.scenario.colony
     if cast.programs or _may_be_ids(match.callers):
         return ""  # who may send what is known in the run only
@@ -203,7 +203,7 @@ def _may_be_ids(patterns: str | tuple[str, ...]) -> bool:
     return any(_ID_LIKE.match(pattern) for pattern in listed)
 
 
-def _changes_nothing(cast: Cast, fault: AnyFault) -> str:
+def _changes_nothing(cast: Participants, fault: AnyFault) -> str:
     """Why a fault that strikes makes no difference, "" where it may."""
     nothing = ""
     if isinstance(fault, Delay) and _is_zero(fault.by_s):
@@ -250,7 +250,7 @@ def suits(one: Submission, workload: Workload | None, group: ExecutorGroup) -> b
     )
 
 
-def _executors(cast: Cast) -> Iterator[RunWarning]:
+def _executors(cast: Participants) -> Iterator[RunWarning]:
     submissions = list(cast.submissions())
     if cast.programs or not submissions:
         return
@@ -275,7 +275,7 @@ def why_unsuited(submissions: list[tuple[Submission, Workload | None]], group: E
     return f"what asks for type {group.type!r} asks for other executors: locations {places}, names {names}"
 
 
-def _checks(cast: Cast) -> Iterator[RunWarning]:
+def _checks(cast: Participants) -> Iterator[RunWarning]:
     for place, check in enumerate(cast.scenario.checks):
         why = ""
         if isinstance(check, Probe) and check.at == "faults" and not cast.scenario.faults:
@@ -288,7 +288,7 @@ def _checks(cast: Cast) -> Iterator[RunWarning]:
             yield RunWarning(kind="check", name=name, path=f"checks.{place}", text=text)
 
 
-def _policy(cast: Cast) -> Iterator[RunWarning]:
+def _policy(cast: Participants) -> Iterator[RunWarning]:
     policy = cast.scenario.server().policy
     submissions = [one for one, _ in cast.submissions()]
     if not submissions or cast.programs or any(knows(policy, one.spec("")) for one in submissions):

@@ -20,11 +20,11 @@ from colonysim.kernel import randomness
 from colonysim.kernel.randomness import AnySpan, NotNegative
 from colonysim.programs.host import ProgramFailed
 from colonysim.programs.program import Program
-from colonysim.scenarios.arrivals import Many
 from colonysim.simulation.client import ColonyClient
 from colonysim.simulation.simulation import Simulation
 from colonysim.simulation.stock import PORT, environment
 from colonysim.wire import identity
+from colonysim.workloads.arrivals import Many
 
 HOST: Final = "localhost"
 CODE_FIX: Final = "write file.py:function or package.module:function"
@@ -73,7 +73,7 @@ class _Part(NamedTuple):
     start_ns: int
 
 
-class Cast:
+class ScenarioPrograms:
     """All programs of one run of a scenario."""
 
     def __init__(self, sim: Simulation, colony: ColonyClient, groups: tuple[ProgramGroup, ...], base: Path) -> None:

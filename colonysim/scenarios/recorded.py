@@ -8,9 +8,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from colonysim.scenarios.scenario import Scenario
-from colonysim.scenarios.submissions import Recorded, Submission
-from colonysim.scenarios.traces import MissingTrace, Recording, read_workflow
-from colonysim.scenarios.workload import Trace
+from colonysim.workloads.submissions import Recorded, Submission
+from colonysim.workloads.traces import MissingTrace, Recording, read_workflow
+from colonysim.workloads.workload import Trace
 
 
 def recordings_of(scenario: Scenario) -> dict[str, Recording]:

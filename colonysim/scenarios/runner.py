@@ -17,24 +17,24 @@ from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import SECOND_NS
 from colonysim.core.types import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
 from colonysim.core.values import BadValue
-from colonysim.evidence.invariants import InvariantViolation
 from colonysim.evidence.journal import JournalErrors
 from colonysim.faults.log import Strikes
+from colonysim.invariants import InvariantViolation
 from colonysim.kernel import randomness
 from colonysim.kernel.clock import Mode, show_span
 from colonysim.kernel.kernel import Stuck
 from colonysim.programs.host import ProgramFailed
 from colonysim.scenarios import recorded, vacuity
 from colonysim.scenarios.checks import Checks, Finding
-from colonysim.scenarios.executors import ExecutorGroup, Fleet
 from colonysim.scenarios.metrics import Metrics, Summary, summarise
-from colonysim.scenarios.programs import Cast
+from colonysim.scenarios.programs import ScenarioPrograms
 from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
 from colonysim.scenarios.vacuity import Evidence, FaultCount, fault_counts
 from colonysim.scenarios.warnings import RunWarning
-from colonysim.scenarios.workload import Clients
 from colonysim.simulation.client import ColonyClient, Refused
 from colonysim.simulation.simulation import Simulation
+from colonysim.workloads.executors import ExecutorGroup, Fleet
+from colonysim.workloads.workload import Clients
 
 BREAKS: Final = ("invariant", "program", "stuck", "error")
 """The kinds of failures that break a run off."""
@@ -128,7 +128,7 @@ class Run:
         except Refused as refused:
             raise BadValue(f"it is refused: {refused.text}", ("colony",)) from None
         self.fleet = Fleet(self.sim, self.colony.id, scenario.colony)
-        self.cast = Cast(self.sim, self.colony, scenario.programs, scenario.base())
+        self.cast = ScenarioPrograms(self.sim, self.colony, scenario.programs, scenario.base())
         self.start_ns = self.storm_end_ns = self.sim.world.now_ns
         self.strikes = Strikes(self.start_ns)
         self.sim.observers.on_fault = self.strikes.note

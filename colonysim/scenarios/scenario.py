@@ -19,14 +19,14 @@ from colonysim.faults.model import AnyFault, Plan, Swarm
 from colonysim.kernel import clock
 from colonysim.kernel.randomness import Positive
 from colonysim.scenarios import files, warnings
-from colonysim.scenarios.arrivals import MANY, At, Many, Once
 from colonysim.scenarios.checks import AnyCheck
-from colonysim.scenarios.executors import ExecutorGroup
 from colonysim.scenarios.metrics import TAU_S
 from colonysim.scenarios.programs import ProgramGroup
-from colonysim.scenarios.submissions import Submission
-from colonysim.scenarios.traces import Recording
-from colonysim.scenarios.workload import Workload, site_name
+from colonysim.workloads.arrivals import MANY, At, Many, Once
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.submissions import Submission
+from colonysim.workloads.traces import Recording
+from colonysim.workloads.workload import Workload, site_name
 
 _LAST_START_NS: Final = clock.parse_time("2100-12-31T23:59:59Z")
 """Times are kept in 64 bits, until 2262; storm and calm may take 31 years each, a storm without an end 100."""

@@ -13,12 +13,12 @@ from colonysim.core.world import World
 from colonysim.faults.model import kind_of
 from colonysim.scenarios import lint
 from colonysim.scenarios.checks import Finding, LeadsTo, Probe
-from colonysim.scenarios.executors import ExecutorGroup, Fleet
 from colonysim.scenarios.metrics import Metrics
-from colonysim.scenarios.programs import Cast
+from colonysim.scenarios.programs import ScenarioPrograms
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning, without_accepted
-from colonysim.scenarios.workload import Stream
+from colonysim.workloads.executors import ExecutorGroup, Fleet
+from colonysim.workloads.workload import Stream
 
 
 class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +41,7 @@ class Evidence(NamedTuple):
     world: World
     metrics: Metrics
     fleet: Fleet
-    cast: Cast
+    cast: ScenarioPrograms
     streams: Sequence[Stream]
     generators: dict[str, str]
     counts: dict[str, int]
@@ -190,6 +190,6 @@ def _policy(seen: Evidence) -> Iterator[RunWarning]:
     policy = seen.world.settings.policy
     if any(knows(policy, process.spec) for process in seen.world.processes.values()):
         return
-    planned = [one for one, _ in lint.Cast(seen.scenario, seen.groups).submissions()]
+    planned = [one for one, _ in lint.Participants(seen.scenario, seen.groups).submissions()]
     if not any(knows(policy, one.spec("")) for one in planned):
         yield lint.policy_warning(policy)

@@ -12,8 +12,8 @@ from colonysim.core.golang.civil import zone_of
 from colonysim.core.golang.times import format_time
 from colonysim.core.registry import OPERATIONS
 from colonysim.evidence.journal import JournalFailed
-from colonysim.evidence.timeline import UNKNOWN
 from colonysim.faults.model import Plan, read_faults
+from colonysim.invariants.timeline import UNKNOWN
 from colonysim.kernel import unique_json
 from colonysim.kernel.clock import Mode
 from colonysim.kernel.kernel import Stuck
@@ -61,7 +61,7 @@ class Seed(msgspec.Struct, forbid_unknown_fields=True):
     seed: int | None = None
 
 
-class Named(msgspec.Struct, forbid_unknown_fields=True):
+class SnapshotName(msgspec.Struct, forbid_unknown_fields=True):
     name: str = "default"
     restore: bool = False
 
@@ -86,7 +86,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("POST", "seed"): Seed,
     ("POST", "faults"): Any,
     ("PATCH", "faults"): EnableFault,
-    ("POST", "snapshots"): Named,
+    ("POST", "snapshots"): SnapshotName,
     ("POST", "actors"): ActorMessage,
 }
 """The type of each route's body; the other routes take none."""
@@ -248,7 +248,7 @@ class Control:
         self.sim.reset(body.seed)
         return {"seed": body.seed}
 
-    def _snapshot(self, body: Named, query: dict[str, str]) -> Any:
+    def _snapshot(self, body: SnapshotName, query: dict[str, str]) -> Any:
         name = body.name
         _check_name("snapshot", name)
         if body.restore:

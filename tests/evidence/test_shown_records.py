@@ -16,7 +16,7 @@ from colonysim.core.operations.processes import GetProcessHist
 from colonysim.core.records import SUCCESS, Process
 from colonysim.core.types import User
 from colonysim.core.world import World
-from colonysim.evidence.invariants import ServerRaised, TablesUnreadable
+from colonysim.invariants import ServerRaised, TablesUnreadable
 from colonysim.scenarios.runner import run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.simulation.client import Caller

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from colonysim.experiments import exploration as module
-from colonysim.experiments.exploration import Outcome, Pool, Processes, Stop, explore, overview, run_seed
+from colonysim.experiments.exploration import Outcome, Processes, Stop, WorkerPool, explore, overview, run_seed
 from colonysim.scenarios.scenario import Scenario
 
 TWICE = """
@@ -66,7 +66,7 @@ def die(scenario: Scenario, seed: int) -> Outcome:
     os._exit(3)
 
 
-class Inline(Pool):
+class Inline(WorkerPool):
     """Runs each seed here and now; `told_of` notes which."""
 
     def __init__(self, run: Callable[[Scenario, int], Outcome] = run_seed) -> None:
@@ -262,7 +262,7 @@ def test_a_cluster_that_is_not_there_is_told_with_what_would_do() -> None:
         Cluster("nonsense")
 
 
-class Brittle(Pool):
+class Brittle(WorkerPool):
     """One process, which dies while the fourth run is handed to it."""
 
     def __init__(self) -> None:

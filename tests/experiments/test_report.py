@@ -15,11 +15,11 @@ import pytest
 from msgspec.structs import replace
 
 from colonysim.experiments import perfetto, report
-from colonysim.scenarios.arrivals import Every, Once
-from colonysim.scenarios.executors import ExecutorGroup
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Measure, Phases
-from colonysim.scenarios.workload import Workload
+from colonysim.workloads.arrivals import Every, Once
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.workload import Workload
 from tests.scenarios.test_runner import FAULTS, SMALL
 
 

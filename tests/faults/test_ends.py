@@ -14,7 +14,7 @@ from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.server import Version
 from colonysim.faults import tally
 from colonysim.faults.model import AnyFault, ClockSkew, Crash, Hazard, Partition, Pause, Restart, SlowDown, Times
-from colonysim.scenarios.executors import ExecutorGroup, Fleet
+from colonysim.workloads.executors import ExecutorGroup, Fleet
 
 DAY_S = 86_400.0
 ENDS: dict[str, Callable[[Simulation, str], None]] = {

@@ -23,7 +23,7 @@ from colonysim.core.engine import OPERATIONS
 from colonysim.core.registry import Operation
 from colonysim.core.settings import STOCK_SERVER_KEY
 from colonysim.core.world import World
-from colonysim.evidence.invariants import ServerRaised
+from colonysim.invariants import ServerRaised
 from colonysim.web.endpoint import Endpoint
 from colonysim.web.websocket import Session
 from colonysim.wire.codec import Outgoing

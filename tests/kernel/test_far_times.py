@@ -13,12 +13,12 @@ from colonysim.core.golang.civil import zone_of
 from colonysim.core.golang.gotypes import parse_timestamp
 from colonysim.core.records import SECOND_NS
 from colonysim.kernel.clock import FIRST_NS, LAST_NS, Clock, Mode, parse_time, show_time
-from colonysim.scenarios.arrivals import Once
-from colonysim.scenarios.executors import ExecutorGroup
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Scenario
-from colonysim.scenarios.workload import Workload
 from colonysim.wire.codec import Codec
+from colonysim.workloads.arrivals import Once
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.workload import Workload
 
 NEAR_THE_END = "9999-12-30T00:00:00Z"
 ZONES = ["UTC", "Europe/Stockholm", "Pacific/Kiritimati", "Etc/GMT+12"]

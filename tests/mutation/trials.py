@@ -141,7 +141,7 @@ class Scenarios:
         self.names = list(self._scenarios)
 
     def passes(self, name: str, following: str | None) -> bool:
-        from colonysim.evidence.invariants import Invariants, InvariantViolation
+        from colonysim.invariants import Invariants, InvariantViolation
         from colonysim.scenarios.runner import run
 
         at_rest = Invariants.at_rest

@@ -10,12 +10,12 @@ import pytest
 from colonysim.faults.model import Crash, Times
 from colonysim.kernel.clock import parse_time
 from colonysim.kernel.randomness import Constant, Lognormal
-from colonysim.scenarios.arrivals import Poisson
 from colonysim.scenarios.checks import Probe
-from colonysim.scenarios.executors import ExecutorGroup
 from colonysim.scenarios.files import BadScenario
 from colonysim.scenarios.scenario import Phases, Scenario, Sites, groups_of, shares
-from colonysim.scenarios.workload import Trace, Workload
+from colonysim.workloads.arrivals import Poisson
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.workload import Trace, Workload
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))

@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from colonysim.core import lifecycle
 from colonysim.faults.model import Crash, Delay, Duplicate, LoseReply, Match, Partition, Restart, Times, When
 from colonysim.kernel.randomness import Exponential
-from colonysim.scenarios.arrivals import Bursts, Every, Once, Poisson
 from colonysim.scenarios.checks import Eventually, Probe
-from colonysim.scenarios.executors import ExecutorGroup
 from colonysim.scenarios.runner import Run, run
 from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Phases, Scenario
-from colonysim.scenarios.submissions import Diamond, MapReduce, Submission
-from colonysim.scenarios.workload import Workload
+from colonysim.workloads.arrivals import Bursts, Every, Once, Poisson
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.submissions import Diamond, MapReduce, Submission
+from colonysim.workloads.workload import Workload
 
 ROOT = Path(__file__).parents[2]
 ARCHIVE = ROOT.parent / "shared" / "traces"

@@ -30,16 +30,16 @@ from colonysim.faults.model import (
     When,
 )
 from colonysim.faults.triggers import After
-from colonysim.scenarios.arrivals import At, Every, Once, Poisson
 from colonysim.scenarios.checks import Each, Eventually, LeadsTo, Probe
-from colonysim.scenarios.executors import ExecutorGroup
 from colonysim.scenarios.lint import lint
 from colonysim.scenarios.programs import ProgramGroup
 from colonysim.scenarios.runner import run
 from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Phases, Scenario
-from colonysim.scenarios.submissions import Submission
-from colonysim.scenarios.traces import BadTrace
-from colonysim.scenarios.workload import Trace, Workload
+from colonysim.workloads.arrivals import At, Every, Once, Poisson
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.submissions import Submission
+from colonysim.workloads.traces import BadTrace
+from colonysim.workloads.workload import Trace, Workload
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FINE = Scenario(

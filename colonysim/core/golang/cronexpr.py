@@ -42,19 +42,19 @@ _LONGEST_KEPT: Final = 200
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+\Z")
 
 
-class _Field(msgspec.Struct, frozen=True):
+class _CronField(msgspec.Struct, frozen=True):
     lowest: int
     highest: int
     names: dict[str, int] = {}
 
 
 _FIELDS: Final = (
-    _Field(0, 59),
-    _Field(0, 59),
-    _Field(0, 23),
-    _Field(1, 31),
-    _Field(1, 12, _MONTHS),
-    _Field(0, 6, _WEEKDAYS),
+    _CronField(0, 59),
+    _CronField(0, 59),
+    _CronField(0, 23),
+    _CronField(1, 31),
+    _CronField(1, 12, _MONTHS),
+    _CronField(0, 6, _WEEKDAYS),
 )
 
 
@@ -299,7 +299,7 @@ def _zone(name: str) -> tzinfo:
         raise ValueError(name) from error
 
 
-def _field(text: str, field: _Field) -> tuple[frozenset[int], bool]:
+def _field(text: str, field: _CronField) -> tuple[frozenset[int], bool]:
     """The numbers a field stands for, and whether it is marked as any."""
     values: frozenset[int] = frozenset()
     marked = False
@@ -311,7 +311,7 @@ def _field(text: str, field: _Field) -> tuple[frozenset[int], bool]:
     return values, marked
 
 
-def _item(item: str, field: _Field) -> tuple[range, bool]:
+def _item(item: str, field: _CronField) -> tuple[range, bool]:
     range_text, *steps = item.split("/")
     start_text, *ends = range_text.split("-")
     starred = start_text in ("*", "?")

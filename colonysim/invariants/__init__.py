@@ -1,0 +1,213 @@
+"""What must hold whatever happens: checked from the outside, after each step, on books of its own.
+
+The checks read the core's trace of what has happened and what came out of it, never the indexes, ranks and counters
+it works with, and so find what those get wrong. Each costs O(1), or O(log n) where an order is kept, for each thing
+that happens. Now and then, when so much has happened as there is, all tables are compared with the books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from colonysim.core.history import Assignment, Transition
+from colonysim.core.operations.attributes import AddAttribute
+from colonysim.core.operations.closing import CloseFailed, CloseSuccessful, SetOutput
+from colonysim.core.operations.functions import AddFunction
+from colonysim.core.operations.workflows import AddChild
+from colonysim.core.protocol import Delivery, Request
+from colonysim.core.records import RUNNING, SUCCESS, WAITING, Process
+from colonysim.core.types import Function
+from colonysim.core.world import World
+from colonysim.invariants.access import Access
+from colonysim.invariants.agreement import Agreement
+from colonysim.invariants.channels import ChannelOrder
+from colonysim.invariants.deadlines import Deadlines
+from colonysim.invariants.executors import Executors
+from colonysim.invariants.functions import Functions
+from colonysim.invariants.graphs import Graphs
+from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.limits import TimeLimits
+from colonysim.invariants.order import Order
+from colonysim.invariants.polls import Polls
+from colonysim.invariants.recurring import Crons, Generators
+from colonysim.invariants.retention import RetentionRule
+from colonysim.invariants.subscriptions import SubscriptionEvents
+from colonysim.invariants.violation import InvariantViolation, ServerRaised, TablesUnreadable
+
+__all__ = ["Invariant", "InvariantViolation", "Invariants", "ServerRaised", "TablesUnreadable"]
+
+_HOLDERS_ONLY: Final = frozenset({CloseSuccessful, CloseFailed, SetOutput, AddAttribute})
+_LOOKED_INTO: Final = _HOLDERS_ONLY | {AddFunction, AddChild}
+_LOOK_AT_LEAST_EVERY: Final = 1000  # things that happened
+
+
+class Invariants:
+    """All invariants of one world, and the one pass over what has happened."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.ledger: Final = Ledger(world)
+        self.deadlines: Final = Deadlines()
+        self._look_at = _LOOK_AT_LEAST_EVERY
+        self._happened = 0
+        self._requeued: list[Book] = []  # in this step
+        ledger, deadlines = self.ledger, self.deadlines
+        # Limits come first: the order of some policies depends on them.
+        self._limits, self._order = TimeLimits(ledger, deadlines), Order(ledger)
+        self._graphs, self._channels = Graphs(ledger), ChannelOrder(ledger)
+        self._polls, self._executors = Polls(ledger, deadlines), Executors(ledger, deadlines)
+        self._retention = RetentionRule(ledger, deadlines)
+        self._access, self._functions = Access(ledger, self._executors), Functions(ledger, self._executors)
+        self._subscriptions = SubscriptionEvents(ledger)
+        self._known = self._access.known
+        crons, generators = Crons(ledger, deadlines), Generators(ledger, deadlines)
+        agreement = Agreement(ledger, self._limits, self._polls, crons, generators)
+        self.all: Final[tuple[Invariant, ...]] = (
+            self._limits, self._order, self._graphs, self._channels, self._polls, self._executors,
+            crons, generators, self._retention, agreement, self._access, self._functions, self._subscriptions,
+        )  # fmt: skip
+        self._readers: dict[type, list[Callable[[Any], None]]] = {}
+        for each in self.all:
+            for kind, read in each.reads().items():
+                self._readers.setdefault(kind, []).append(read)
+        world.history = []
+
+    def check(self, deliveries: Sequence[Delivery] = (), request: Request | None = None) -> None:
+        """Look at what has happened since the last time, and at what came out of it. Errors: InvariantViolation.
+
+        `request` is what was asked in this step, where somebody asked something.
+        """
+        world = self.world
+        try:
+            happened = world.history
+            if happened:
+                world.history = []
+                self._read(happened)
+            if request is not None:
+                kind = type(request.message)
+                if kind in _LOOKED_INTO or (request.caller_id, kind) not in self._known:
+                    self._asked(request, deliveries)
+            ledger, polls = self.ledger, self._polls
+            if polls.given and not polls.stirred:
+                polls.answers(deliveries)
+            if ledger.stirred:
+                for each in ledger.stirred:
+                    each.step_over(deliveries)
+                ledger.stirred = [each for each in ledger.stirred if each.stirred]
+            if self._requeued:
+                self._wait_again()
+            present = 0
+            for tables in world.by_state.values():
+                present += sum(map(len, tables))
+            if present != len(world.processes) or present != ledger.submitted - ledger.removed:
+                raise ledger.lost(present)
+            heap, now_ns = self.deadlines.heap, world.now_ns
+            if heap and heap[0][0] < now_ns:
+                self.deadlines.pass_to(now_ns)
+            if self._happened > self._look_at:
+                self._happened = 0
+                self._agree()
+        except InvariantViolation:
+            raise
+        except Exception as error:
+            raise _unreadable(error) from error
+
+    def _asked(self, request: Request, deliveries: Sequence[Delivery]) -> None:
+        kind = type(request.message)
+        if (request.caller_id, kind) not in self._known:
+            self._access.answered(request, deliveries)
+        if kind in _HOLDERS_ONLY:
+            self._access.held(request, deliveries)
+        elif kind in (AddFunction, AddChild) and deliveries:
+            message, body = request.message, getattr(deliveries[0], "body", None)
+            if isinstance(body, Function):
+                self._functions.added(body)
+            elif isinstance(message, AddChild) and isinstance(body, Process):
+                self._graphs.grown(message, body.process_id)
+
+    def _read(self, happened: list[Any]) -> None:
+        """Tell each invariant what concerns it. Most of it concerns single processes without channels."""
+        self._happened += len(happened)
+        ledger, limits, order, polls, readers = self.ledger, self._limits, self._order, self._polls, self._readers
+        functions, subscribed = self.world.functions, self.world.subscriptions
+        told = subscribed.any
+        for entry in happened:
+            kind = type(entry)
+            if kind is Transition:
+                if (book := ledger.moved(entry)) is not None:
+                    limits.moved(entry, book)
+                    if book.place is not None or entry.new == WAITING:
+                        order.moved(entry, book)
+                    if polls.parked:
+                        polls.moved(entry, book)
+                    if book.special:
+                        self._moved_besides(entry, book)
+                    if entry.new == WAITING and entry.old == RUNNING:
+                        self._requeued.append(book)
+                    if functions and entry.new == SUCCESS:
+                        self._functions.succeeded(entry, book)
+                    if told:
+                        self._subscriptions.moved(entry, book)
+            elif kind is Assignment:
+                if (book := ledger.books.get(entry.process_id)) is not None:
+                    order.assigned(entry, book)
+                    polls.given[entry.process_id] = entry.demand
+                    self._executors.heard(entry)
+                    if book.special:
+                        self._graphs.assigned(entry, book)
+                        self._channels.assigned(entry, book)
+            elif (reading := readers.get(kind)) is not None:
+                for read in reading:
+                    read(entry)
+
+    def _wait_again(self) -> None:
+        """What ran and waits again shows nothing of where it ran."""
+        from colonysim.invariants.records import Records
+
+        requeued, self._requeued = self._requeued, []
+        records = Records(self.ledger, self._executors)
+        for book in requeued:
+            if book.state == WAITING:
+                records.process(book)
+
+    def _moved_besides(self, entry: Transition, book: Book) -> None:
+        """It belongs to a graph, has channels, or goes when it is old."""
+        if book.process.graph_id:
+            self._graphs.moved(entry, book)
+        if book.process.spec.channels:
+            self._channels.moved(entry, book)
+        if self._retention.on:
+            self._retention.moved(entry, book)
+
+    def at_rest(self) -> None:
+        """Compare all tables with the books, record by record, between two steps. Errors: InvariantViolation."""
+        from colonysim.invariants.records import Records  # no simulation needs it before its end
+
+        try:
+            happened = self.world.history
+            if happened:  # outside of any step, as when somebody hangs up
+                self.world.history = []
+                self._read(happened)
+            self._agree()
+            Records(self.ledger, self._executors).compare()
+        except InvariantViolation:
+            raise
+        except Exception as error:
+            raise _unreadable(error) from error
+
+    def _agree(self) -> None:
+        world = self.world
+        size = self.ledger.waiting + len(world.agenda) + len(world.graphs) + len(world.executors)
+        self._look_at = max(_LOOK_AT_LEAST_EVERY, 4 * size)
+        for each in self.all:
+            each.agree()
+
+    def story(self, process_id: str) -> str:
+        """The life of a process in lines."""
+        return self.ledger.story(process_id)
+
+
+def _unreadable(error: Exception) -> TablesUnreadable:
+    return TablesUnreadable(f"the tables cannot be compared with the books: {type(error).__name__}: {error}")

@@ -1,0 +1,188 @@
+"""Access: who is served has the role that it takes, and who is denied has not (docs/protocol/a-foundation.md 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from colonysim.core.history import Enrolled, Unregistered
+from colonysim.core.operations.processes import GetProcessHist
+from colonysim.core.protocol import Answer, Delivery, ErrorBody, Message, Request
+from colonysim.core.records import APPROVED
+from colonysim.core.registry import BY_MESSAGE
+from colonysim.invariants.executors import Executors
+from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.ledger import Ledger
+from colonysim.invariants.violation import InvariantViolation
+
+_ANYONE: Final = frozenset({"versionmsg", "getserverinfomsg", "subscribeprocessmsg"})
+_SERVER_OWNER: Final = frozenset({
+    "addcolonymsg", "removecolonymsg", "getcoloniesmsg", "getstatisticsmsg", "getclustermsg", "changeserveridmsg",
+})  # fmt: skip
+_COLONY_OWNER: Final = frozenset({
+    "addusermsg", "removeusermsg", "addexecutormsg", "approveexecutormsg", "rejectexecutormsg", "removeexecutormsg",
+    "pauseassignmentsmsg", "resumeassignmentsmsg", "removeallprocessgraphsmsg", "changecolonyidmsg",
+    "addblueprintdefinitionmsg", "removeblueprintdefinitionmsg", "addlocationmsg", "removelocationmsg",
+    "removeallprocessesmsg",
+})  # fmt: skip
+_MEMBER_OR_OWNER: Final = frozenset({
+    "addblueprintmsg", "getblueprintmsg", "getblueprintsmsg", "updateblueprintmsg", "removeblueprintmsg",
+    "getblueprinthistorymsg", "getblueprintdefinitionmsg", "getblueprintdefinitionsmsg",
+})  # fmt: skip
+_MEMBER_IN_ANY_STATE: Final = frozenset({
+    "getusersmsg", "getusermsg", "getuserbyidmsg", "changeuseridmsg", "getexecutorsmsg", "reportallocationmsg",
+    "updateexecutormsg", "changeexecutoridmsg", "getpausestatusmsg", "getlocationmsg", "getlocationsmsg",
+})  # fmt: skip
+_REFUSED_SILENTLY: Final = frozenset({"getcolonystatsmsg", "getprocesshistmsg"})
+_CHANGES_ROLES: Final = frozenset({
+    "changeuseridmsg", "changeexecutoridmsg", "changecolonyidmsg", "changeserveridmsg", "removecolonymsg",
+    "addusermsg", "removeusermsg", "addcolonymsg",
+})  # fmt: skip
+_GIVES_UP_OWN: Final = frozenset({"changeuseridmsg", "changeexecutoridmsg", "changecolonyidmsg", "changeserveridmsg"})
+"""After these the caller may no longer have the role by which it was served."""
+_DENIED: Final = "Access denied, "
+_NAMED: Final = "Colony with name <"
+
+
+class Access(Invariant):
+    """Looks roles up in the tables of users, executors and colonies, one by one; the core has indexes of its own.
+
+    While there is one colony, a caller whose role has been found is not looked up again until roles change.
+    """
+
+    def __init__(self, ledger: Ledger, executors: Executors) -> None:
+        super().__init__(ledger)
+        self.executors = executors
+        self.known: set[tuple[str, type[Message]]] = set()  # who was found to have the role for what
+
+    def reads(self) -> dict[type, Callable[[Any], None]]:
+        return {Enrolled: self._changed, Unregistered: self._changed}
+
+    def _changed(self, step: Enrolled | Unregistered) -> None:
+        self.known.clear()
+
+    def answered(self, request: Request, deliveries: Sequence[Delivery]) -> None:
+        """A request has been served, refused or parked; its answer comes first."""
+        first = deliveries[0] if deliveries else None
+        answer = first if type(first) is Answer and first.ticket == request.ticket else None
+        name = BY_MESSAGE[type(request.message)].name
+        if answer is not None and answer.payload_type in ("error", ""):
+            if type(answer.body) is ErrorBody and answer.body.message.startswith(_DENIED):
+                self._denied(request, name, answer)
+            elif name in _REFUSED_SILENTLY and not answer.payload_type and answer.status != 200:
+                raise InvariantViolation(f"{name} was refused with {answer.status}, not with silence")
+            return
+        if name in _CHANGES_ROLES:
+            self.known.clear()
+        if name in _GIVES_UP_OWN or name in _ANYONE or self.world.odd_names:
+            return  # Quirk: names that cannot be read break the rules
+        if not self._may(request.caller_id, name, self._colony_of(request.message)):
+            raise InvariantViolation(f"{name} of {request.caller_id} was served, although {_takes(name)}")
+        if len(self.world.colonies) == 1:
+            self.known.add((request.caller_id, type(request.message)))
+
+    def _denied(self, request: Request, name: str, answer: Answer) -> None:
+        if answer.status != 403:
+            raise InvariantViolation(f"{name} of {request.caller_id} was denied access with {answer.status}, not 403")
+        text = answer.body.message
+        _, named, rest = text.partition(_NAMED)
+        colony = rest[:-1] if named and rest.endswith(">") else self._colony_of(request.message)
+        if self.world.odd_names or (colony is None and name not in _SERVER_OWNER):
+            return
+        if self._may(request.caller_id, name, colony):
+            raise InvariantViolation(f"{name} of {request.caller_id} was refused ({text}), although it may ask that")
+
+    def held(self, request: Request, deliveries: Sequence[Delivery]) -> None:
+        """Who was served what only the executor of a process may ask is that executor."""
+        answer = deliveries[0] if deliveries else None
+        if type(answer) is not Answer or answer.status != 200:
+            return
+        message: Any = request.message
+        process_id = message.processid if hasattr(message, "processid") else self._process_id(message)
+        book = self.ledger.books.get(process_id)
+        if book is not None and book.process.executor_id != request.caller_id:
+            holder = book.process.executor_id or "nobody"
+            what = f"is assigned to {holder}, and {request.caller_id} was served by {type(request.message).__name__}"
+            raise self.ledger.violation(process_id, what)
+
+    # ------------------------------------------------------------ roles
+    def _may(self, caller_id: str, name: str, colony: str | None) -> bool:
+        """Whether somebody has the role that a request about a colony takes; about any colony where it is None."""
+        world = self.world
+        if name in _SERVER_OWNER:
+            return caller_id == world.server_id
+        if name == "subscribeprocessesmsg":
+            return caller_id in self.executors.by_id
+        owns = name in _COLONY_OWNER or name in _MEMBER_OR_OWNER
+        if owns and any(colony in (None, each.name) and each.colonyid == caller_id for each in world.colonies.values()):
+            return True
+        if name in _COLONY_OWNER:
+            return False
+        return self._is_member(caller_id, colony, approved=name not in _MEMBER_IN_ANY_STATE)
+
+    def _is_member(self, caller_id: str, colony: str | None, approved: bool) -> bool:
+        """A user, or an executor. Quirk: an executor's id that stands in two colonies counts in the first one."""
+        if records := self.executors.by_id.get(caller_id):
+            executor = self.world.executors.get(records[0].key)
+            if executor is not None and colony in (None, executor.colony):
+                if not approved or executor.state == APPROVED:
+                    return True
+        users = self.world.users.values()
+        return any(user.userid == caller_id and colony in (None, user.colonyname) for user in users)
+
+    def _colony_of(self, message: Any) -> str | None:
+        """The colony that a message is about: its target's, or the one it names; None where the target has gone."""
+        world = self.world
+        if hasattr(message, "spec"):
+            return _colony_named(message)
+        if getattr(message, "executorname", "") and hasattr(message, "colonyname"):
+            return str(message.colonyname)  # also where it names a process
+        if process_id := self._process_id(message):
+            book = self.ledger.books.get(process_id) or self.ledger.gone.get(process_id)
+            return book.process.colony if book is not None else None
+        for field, table in (
+            ("processgraphid", world.graphs), ("cronid", world.crons), ("generatorid", world.generators),
+        ):  # fmt: skip
+            if key := getattr(message, field, ""):
+                return table[key].colony if key in table else None
+        if key := getattr(message, "functionid", ""):
+            return world.functions[key].colonyname if key in world.functions else None
+        if key := getattr(message, "blueprintid", ""):
+            found = (one.metadata.colonyname for one in world.blueprints.values() if one.blueprintid == key)
+            return next(found, None)
+        if hasattr(message, "executorid") and type(message) is not GetProcessHist:
+            records = self.executors.by_id.get(message.executorid)
+            return records[0].key[0] if records else None
+        return _colony_named(message)
+
+    def _process_id(self, message: Any) -> str:
+        """The process that a message is about, perhaps by one of its attributes; "" for none."""
+        attribute = getattr(message, "attribute", None) or self.world.attributes.get(
+            getattr(message, "attributeid", "")
+        )
+        return str(attribute.targetid if attribute is not None else getattr(message, "processid", ""))
+
+
+def _colony_named(record: Any) -> str | None:
+    """The name of a colony in a message, or in what it carries."""
+    for field in ("colonyname", "namespace"):
+        if hasattr(record, field):
+            return str(getattr(record, field))
+    for field in record.__struct_fields__:
+        part = getattr(record, field)
+        if isinstance(part, msgspec.Struct) and (name := _colony_named(part)) is not None:
+            return name
+    return None
+
+
+def _takes(name: str) -> str:
+    """Whom a request is for."""
+    if name in _SERVER_OWNER:
+        return "only the owner of the server may ask that"
+    if name in _COLONY_OWNER:
+        return "only the owner of the colony may ask that"
+    if name in _MEMBER_OR_OWNER:
+        return "only a member or the owner of the colony may ask that"
+    return "only a member of the colony may ask that"

@@ -1,0 +1,147 @@
+"""Agreement: the core's tables, queues and agenda say what the books of all invariants say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import Final
+
+from colonysim.core.agenda import Event
+from colonysim.core.events import CronCheck, GeneratorCheck, PollOver, ReleaseTick
+from colonysim.core.records import RUNNING, WAITING
+from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.ledger import Ledger
+from colonysim.invariants.limits import TimeLimits
+from colonysim.invariants.polls import Polls
+from colonysim.invariants.recurring import Crons, Generators
+from colonysim.invariants.timeline import STATE_NAMES
+from colonysim.invariants.violation import InvariantViolation
+from colonysim.kernel.clock import show_time
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+class Agreement(Invariant):
+    """A look at everything that waits, runs or is planned, made when nothing else happens."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        limits: TimeLimits,
+        polls: Polls,
+        crons: Crons,
+        generators: Generators,
+    ) -> None:
+        super().__init__(ledger)
+        self.limits, self.polls, self.crons, self.generators = limits, polls, crons, generators
+
+    def agree(self) -> None:
+        self._states()
+        self._queues()
+        events: dict[type, list[tuple[int, Event]]] = {}
+        entries = self.world.agenda.entries()
+        if len(entries) != len(self.world.agenda):
+            raise InvariantViolation(
+                f"the agenda holds {len(self.world.agenda)} events, {len(entries)} of which will come"
+            )
+        for due_ns, _, event in entries:
+            events.setdefault(type(event), []).append((due_ns, event))
+        self._limits_on(events)
+        self._polls_on(events)
+        self._recurring_on(events)
+
+    # ------------------------------------------------------------ tables
+    def _states(self) -> None:
+        """Who waits and who runs, by the tables of states, and whom executors hold."""
+        world, books = self.world, self.ledger.books
+        for state in (WAITING, RUNNING):
+            listed = [process_id for tables in world.by_state.values() for process_id in tables[state]]
+            for process_id in listed:
+                if process_id not in books or books[process_id].state != state:
+                    raise self.ledger.violation(process_id, f"is listed as {STATE_NAMES[state]}, which it is not")
+        held = {holder: set(processes) for holder, processes in world.held_by.items() if processes}
+        known = {holder: set(processes) for holder, processes in self.ledger.held.items() if processes}
+        for holder in held.keys() | known.keys():
+            wrong = held.get(holder, set()) ^ known.get(holder, set())
+            if wrong:
+                raise self.ledger.violation(min(wrong), f"is not rightly listed with those that {holder} runs")
+
+    def _queues(self) -> None:
+        """Each waiting process stands in its queue once, in order, or is held back."""
+        queues, books = self.world.queues, self.ledger.books
+        found: Counter[str] = Counter(queues.held.keys())
+        for pool in queues.pools.values():
+            for run in pool.runs.values():
+                waiting = [process.process_id for process in run.waiting()]
+                if len(waiting) != run.live:
+                    raise InvariantViolation(f"a queue counts {run.live} processes, and holds {len(waiting)}")
+                found.update(waiting)
+                places = [books[process_id].place for process_id in waiting if process_id in books]
+                for one, other in pairwise(places):
+                    if one is not None and other is not None and other < one:
+                        what = f"stands before {other[2].process_id} in a queue, and should stand behind it"
+                        raise self.ledger.violation(one[2].process_id, what)
+        for process_id, count in found.items():
+            if count != 1 or process_id not in books or books[process_id].state != WAITING:
+                raise self.ledger.violation(process_id, f"stands in {count} queues, and should not")
+        if len(found) != self.ledger.waiting or len(queues) != self.ledger.waiting:
+            for process_id, book in books.items():
+                if book.state == WAITING and process_id not in found:
+                    raise self.ledger.violation(process_id, "waits, and stands in no queue")
+            raise InvariantViolation(f"the queues count {len(queues)} waiting processes of {self.ledger.waiting}")
+
+    # ------------------------------------------------------------ the agenda
+    def _limits_on(self, events: dict[type, list[tuple[int, Event]]]) -> None:
+        """The loop that enforces limits runs in each second in which one must be found."""
+        planned = {
+            event.second: due_ns for due_ns, event in events.get(ReleaseTick, ()) if isinstance(event, ReleaseTick)
+        }
+        for second, books in self.limits.due.items():
+            for book in books.values():
+                due_ns = second * _SECOND_NS + self.limits.phase_ns
+                if planned.get(second) != due_ns:
+                    what = f"has a limit that must be found at {show_time(due_ns)}, which is not on the agenda"
+                    raise self.ledger.violation(book.process_id, what)
+
+    def _polls_on(self, events: dict[type, list[tuple[int, Event]]]) -> None:
+        planned = {event.ticket: due_ns for due_ns, event in events.get(PollOver, ()) if isinstance(event, PollOver)}
+        parked = {ticket: poll.due_ns for ticket, poll in self.polls.parked.items()}
+        if planned != parked or len(planned) != len(events.get(PollOver, ())):
+            wrong = sorted(planned.items() ^ parked.items())
+            raise InvariantViolation(f"the ends of assign calls on the agenda are not those that are parked: {wrong}")
+        if self.world.queues.polls.keys() != parked.keys():
+            others = sorted(set(self.world.queues.polls).symmetric_difference(parked))
+            raise InvariantViolation(f"the queues list other assign calls than those that are parked: {others}")
+
+    def _recurring_on(self, events: dict[type, list[tuple[int, Event]]]) -> None:
+        """Each cron and generator that must act stands there once, and no other."""
+        crons = [(event.cron_id, due_ns) for due_ns, event in events.get(CronCheck, ()) if isinstance(event, CronCheck)]
+        for cron_id, count in Counter(cron_id for cron_id, _ in crons).items():
+            if count != 1 or cron_id not in self.crons.books:
+                raise InvariantViolation(f"cron {cron_id} stands on the agenda {count} times")
+        planned = dict(crons)
+        for cron_id, book in self.crons.books.items():
+            if (deadline := book.deadline) is not None:
+                due_ns = planned.get(cron_id)
+                if due_ns is None or not (book.due_ns or 0) < due_ns <= deadline.latest_ns:
+                    raise InvariantViolation(
+                        f"cron {book.cron.name!r} ({cron_id}) does not stand on the agenda in time"
+                    )
+        generators = [
+            (event.generator_id, due_ns)
+            for due_ns, event in events.get(GeneratorCheck, ())
+            if isinstance(event, GeneratorCheck)
+        ]
+        for generator_id, count in Counter(generator_id for generator_id, _ in generators).items():
+            waits = (found := self.generators.books.get(generator_id)) is not None and found.deadline is not None
+            if count != 1 or not waits:
+                raise InvariantViolation(f"generator {generator_id} stands on the agenda {count} times")
+        planned = dict(generators)
+        for generator_id, one in self.generators.books.items():
+            if (
+                one.deadline is not None
+                and not planned.get(generator_id, one.deadline.latest_ns + 1) <= one.deadline.latest_ns
+            ):
+                raise InvariantViolation(
+                    f"generator {one.generator.name!r} ({generator_id}) is not on the agenda in time"
+                )

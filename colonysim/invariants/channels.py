@@ -1,0 +1,132 @@
+"""Channels: each message stands in its place, and all subscribers are told of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from colonysim.core.events import SubscriptionOver
+from colonysim.core.history import Appended, Assignment, Transition
+from colonysim.core.protocol import Delivery, Push
+from colonysim.core.records import CANCELLED, FAILED, SUCCESS, Channel
+from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.violation import InvariantViolation
+
+_Line = tuple[str, int, int]
+"""Who has said something, its number, and when it came."""
+
+
+class ChannelOrder(Invariant):
+    """Keeps the lines of each channel in their order, who has to be told of them, and who has come to an end."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.lines: dict[tuple[str, str], list[_Line]] = {}
+        self.said: list[tuple[str, str]] = []  # in which channels, in this step
+        self.ended: list[Book] = []  # in this step
+        for process_id, channels in self.world.channels.items():
+            for name, channel in channels.by_name.items():
+                self.lines[process_id, name] = _lines(channel)
+
+    def reads(self) -> dict[type, Callable[[Any], None]]:
+        return {Appended: self.appended}
+
+    def moved(self, step: Transition, book: Book) -> None:
+        """The channels of a process go with its end, unless it only falls with another of its graph."""
+        if step.new in (SUCCESS, FAILED, CANCELLED) and step.cause != "cascade":
+            self.ended.append(book)
+            self.stir()
+
+    def step_over(self, deliveries: Sequence[Delivery]) -> None:
+        self.stirred = False
+        ended, self.ended = self.ended, []
+        for book in ended:
+            if book.process_id in self.world.channels:
+                raise self.ledger.violation(book.process_id, "has come to its end, but its channels are still there")
+        said, self.said = self.said, []
+        for process_id, name in said:
+            channels = self.world.channels.get(process_id)
+            channel = channels.by_name.get(name) if channels is not None else None
+            if channel is not None:
+                self._told(process_id, name, channel, deliveries)
+
+    def _told(self, process_id: str, name: str, channel: Channel, deliveries: Sequence[Delivery]) -> None:
+        """Each subscriber is told of what was said, once."""
+        told = Counter(each.stream for each in deliveries if type(each) is Push)
+        for stream in channel.listeners:
+            if told[stream] != 1:
+                raise self._violation(process_id, name, f"told stream {stream} {told[stream]} times of a message")
+
+    def assigned(self, entry: Assignment, book: Book) -> None:
+        """Who runs a process is the party of its channels from then on."""
+        channels = self.world.channels.get(entry.process_id)
+        if channels is None or not book.holder:
+            return
+        for name, channel in channels.by_name.items():
+            if channel.executor_id != book.holder:
+                what = f"is held by {book.holder}, but its channel {name!r} is for {channel.executor_id or 'nobody'}"
+                raise self.ledger.violation(entry.process_id, what)
+
+    def appended(self, step: Appended) -> None:
+        """A message stands behind all that were there, except those of its sender with a higher number.
+
+        Quirk: it moves forward past a message at a time, and a message of somebody else that came earlier stops it.
+        """
+        key = step.process_id, step.channel
+        channels = self.world.channels.get(step.process_id)
+        channel = channels.by_name.get(step.channel) if channels else None
+        if channel is None:
+            self.lines.pop(key, None)
+            return
+        lines = self.lines.setdefault(key, [])
+        if len(channel.log) == 1:
+            lines.clear()  # a channel of that name that was there before has gone
+        place = len(lines)
+        while place and (
+            step.sequence < lines[place - 1][1]
+            if lines[place - 1][0] == step.sender_id
+            else self.world.now_ns < lines[place - 1][2]
+        ):
+            place -= 1
+        lines.insert(place, (step.sender_id, step.sequence, self.world.now_ns))
+        if len(channel.log) != len(lines):
+            raise self._violation(*key, f"has {len(channel.log)} messages, and {len(lines)} were sent")
+        entry = channel.log[place]
+        if (entry.sender_id, entry.sequence, entry.timestamp_ns) != lines[place]:
+            what = f"should show message {step.sequence} of {step.sender_id} at place {place + 1}"
+            raise self._violation(*key, f"{what}, and shows {entry.sequence} of {entry.sender_id} there")
+        self.said.append(key)
+        self.stir()
+
+    def agree(self) -> None:
+        """All messages are there, and each subscription is known by its stream and has its end on the agenda."""
+        world = self.world
+        streams = {}
+        for process_id, channels in world.channels.items():
+            for name, channel in channels.by_name.items():
+                if channel.log and _lines(channel) != self.lines.get((process_id, name)):
+                    raise self._violation(process_id, name, "does not show what was sent, in its order")
+                for stream, timer in channel.listeners.items():
+                    streams[stream] = process_id, name
+                    if world.agenda.event(timer) != SubscriptionOver(stream):
+                        raise self._violation(process_id, name, f"has stream {stream} subscribed without an end")
+        planned = [event.stream for _, _, event in world.agenda.entries() if isinstance(event, SubscriptionOver)]
+        if sorted(planned) != sorted(streams):
+            raise InvariantViolation(
+                f"ends of channel subscriptions are planned for {planned}, not for {list(streams)}"
+            )
+        if streams != world.channel_streams:
+            raise InvariantViolation(
+                f"streams are subscribed to channels as {world.channel_streams}, and the channels list {streams}"
+            )
+        self.lines = {key: lines for key, lines in self.lines.items() if key[0] in world.channels}
+
+    @staticmethod
+    def _violation(process_id: str, name: str, what: str) -> InvariantViolation:
+        return InvariantViolation(f"channel {name!r} of process {process_id} {what}")
+
+
+def _lines(channel: Channel) -> list[_Line]:
+    return [(entry.sender_id, entry.sequence, entry.timestamp_ns) for entry in channel.log]

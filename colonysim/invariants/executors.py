@@ -1,0 +1,142 @@
+"""Executors: whoever gives no sign for too long is unregistered in time, none before, and none keeps what it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from colonysim.core.events import Cleanup
+from colonysim.core.history import Assignment, Enrolled, Tried, Unregistered
+from colonysim.core.records import SECOND_NS, UNREGISTERED
+from colonysim.core.storage import unparsable
+from colonysim.core.types import ZERO_TIME_NS
+from colonysim.invariants.deadlines import Deadline, Deadlines
+from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.ledger import Ledger
+from colonysim.invariants.violation import InvariantViolation
+from colonysim.kernel.clock import show_time
+
+_Key = tuple[str, str]
+
+
+class _Record(msgspec.Struct, eq=False):
+    """An executor by colony and name, and when it last gave a sign of life."""
+
+    key: _Key
+    executor_id: str
+    heard_ns: int
+    deadline: Deadline | None = None
+
+
+class Executors(Invariant):
+    """Signs of life are the assign calls, whatever comes of them (docs/protocol/b-processes.md 4.6, 5.7)."""
+
+    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+        super().__init__(ledger)
+        settings = self.world.settings
+        self.period_ns: Final = settings.cleanup_interval_s * SECOND_NS
+        self.stale_ns: Final = settings.stale_executor_duration_s * SECOND_NS
+        self.deadlines = deadlines
+        self.records: dict[_Key, _Record] = {}
+        self.by_id: dict[str, list[_Record]] = {}
+        self.odd: dict[_Key, None] = {}  # names that cannot be read
+        for executor in self.world.executors.values():
+            now_ns, heard_ns = self.world.now_ns, executor.last_heard_ns
+            self.enrolled(Enrolled(now_ns, executor.colony, executor.name, executor.executor_id, heard_ns))
+
+    def reads(self) -> dict[type, Callable[[Any], None]]:
+        return {
+            Tried: self.heard,
+            Enrolled: self.enrolled,
+            Unregistered: self.unregistered,
+        }
+
+    def heard(self, entry: Assignment | Tried) -> None:
+        """It is alive, under whatever names it is known."""
+        for record in self.by_id.get(entry.demand.executor_id, ()):
+            record.heard_ns = entry.now_ns
+            if record.deadline is None:
+                self._expect(record, entry.now_ns)
+
+    def enrolled(self, entry: Enrolled) -> None:
+        key = entry.colony, entry.name
+        record = self.records.get(key)
+        if record is None:
+            record = self.records[key] = _Record(key, entry.executor_id, ZERO_TIME_NS)
+            self.by_id.setdefault(entry.executor_id, []).append(record)
+            if unparsable(entry.name, entry.colony):
+                self.odd[key] = None
+        elif record.executor_id != entry.executor_id:
+            self.by_id[record.executor_id].remove(record)
+            if not self.by_id[record.executor_id]:
+                del self.by_id[record.executor_id]
+            record.executor_id = entry.executor_id
+            self.by_id.setdefault(entry.executor_id, []).append(record)
+        if entry.heard_ns is not None:
+            record.heard_ns = entry.heard_ns
+        if record.heard_ns != ZERO_TIME_NS:
+            self._expect(record, entry.now_ns)
+
+    def _expect(self, record: _Record, now_ns: int) -> None:
+        """The first look at all executors after it has become stale must find it."""
+        self.deadlines.drop(record.deadline)
+        record.deadline = self.deadlines.add(self._look_after(record, now_ns), self._passed, record)
+
+    def _look_after(self, record: _Record, now_ns: int) -> int:
+        stale_ns = max(record.heard_ns + self.stale_ns, now_ns)
+        looks = (stale_ns - self.world.started_ns) // self.period_ns + 1
+        return self.world.started_ns + looks * self.period_ns
+
+    def _passed(self, record: _Record) -> None:
+        """The time has come, unless it has given a sign since; one that is never met at all is no concern."""
+        assert record.deadline is not None
+        run_ns, record.deadline = record.deadline.latest_ns, None
+        executor = self.world.executors.get(record.key)
+        if executor is None:  # its colony has gone
+            self._forget(record)
+        elif executor.state == UNREGISTERED or record.heard_ns == ZERO_TIME_NS:
+            return
+        elif record.heard_ns + self.stale_ns >= run_ns:
+            self._expect(record, run_ns)
+        elif self.odd:  # Quirk: one such name stops the clean-up of the whole server, until its colony is removed
+            self.odd = {key: None for key in self.odd if key in self.world.executors}
+            self._expect(record, self.world.now_ns)
+        else:
+            raise self._violation(record, f"is registered at {show_time(self.world.now_ns)}, last heard of at")
+
+    def agree(self) -> None:
+        """One look at all executors stands on the agenda, in time for the first of them that may be stale."""
+        world = self.world
+        planned = [due_ns for due_ns, _, event in world.agenda.entries() if isinstance(event, Cleanup)]
+        due_ns = None if world.cleanup is None else world.cleanup[1]
+        if planned != ([] if due_ns is None else [due_ns]):
+            raise InvariantViolation(f"looks at all executors stand on the agenda for {planned}, not for {due_ns}")
+        for record in () if self.odd else self.records.values():
+            executor = world.executors.get(record.key)
+            if executor is None or executor.state == UNREGISTERED or record.deadline is None:
+                continue
+            latest_ns = self._look_after(record, world.now_ns)
+            if due_ns is None or due_ns > max(latest_ns, record.deadline.latest_ns):
+                raise self._violation(record, "may be found stale too late: it was last heard of at")
+
+    def _forget(self, record: _Record) -> None:
+        del self.records[record.key]
+        self.by_id[record.executor_id].remove(record)
+        if not self.by_id[record.executor_id]:
+            del self.by_id[record.executor_id]
+
+    def unregistered(self, entry: Unregistered) -> None:
+        """None is unregistered as stale before it is, and none runs anything afterwards."""
+        record = self.records.get((entry.colony, entry.name))
+        if record is None:
+            return
+        if entry.stale and record.heard_ns + self.stale_ns >= entry.now_ns:
+            raise self._violation(record, f"was unregistered as stale at {show_time(entry.now_ns)}, last heard of at")
+        for process_id in self.ledger.held.get(record.executor_id, ()):
+            raise self.ledger.violation(process_id, f"still runs at {entry.name}, who is registered no more")
+
+    def _violation(self, record: _Record, what: str) -> InvariantViolation:
+        colony, name = record.key
+        return InvariantViolation(f"executor {name!r} of colony {colony!r} {what} {show_time(record.heard_ns)}")

@@ -1,0 +1,115 @@
+"""Functions: their statistics are what the calls that succeeded make them (docs/protocol/b-processes.md 5.2)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from colonysim.core.history import Transition
+from colonysim.core.records import RUNNING, SECOND_NS
+from colonysim.core.types import Function
+from colonysim.invariants.executors import Executors
+from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.violation import InvariantViolation
+
+_MICROSECOND_NS: Final = 1000
+
+
+class _Times(msgspec.Struct, eq=False):
+    """How long calls have taken, in seconds."""
+
+    least: float = 0.0
+    most: float = 0.0
+    average: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Quirk: each call counts as much as all before it together, and a time of 0 as none."""
+        self.least = min(self.least, seconds) if self.least > 0 else seconds
+        self.most = max(self.most, seconds) if self.most > 0 else seconds
+        self.average = (self.average + seconds) / 2 if self.average > 0 else seconds
+
+
+class _FunctionBook(msgspec.Struct, eq=False):
+    """The calls of one function of one executor."""
+
+    counter: int
+    waited: _Times
+    ran: _Times
+
+
+class Functions(Invariant):
+    """Counts the calls of registered functions. Where a name is registered twice, the first record decides."""
+
+    def __init__(self, ledger: Ledger, executors: Executors) -> None:
+        super().__init__(ledger)
+        self.executors = executors
+        self.books: dict[str, _FunctionBook] = {}
+        self.named: dict[tuple[str, str, str], list[str]] = {}  # by colony, executor and name
+        for function in self.world.functions.values():
+            self.added(function)
+
+    def added(self, function: Function) -> None:
+        """A function has been registered, with whatever statistics it was sent."""
+        self.books[function.functionid] = _book_of(function)
+        key = function.colonyname, function.executorname, function.funcname
+        self.named.setdefault(key, []).append(function.functionid)
+
+    def succeeded(self, step: Transition, book: Book) -> None:
+        """A call has succeeded. It counts for the functions of that name which its executor has registered."""
+        records = self.executors.by_id.get(step.executor_id)
+        if not records:
+            return
+        functions, key = self.world.functions, (book.process.colony, records[0].key[1], book.process.spec.funcname)
+        listed = [each for each in self.named.get(key, ()) if each in functions]
+        if not listed:
+            return
+        self.named[key] = listed
+        started_ns = next((one.now_ns for one in reversed(book.story) if one.new == RUNNING), None)
+        if started_ns is None:  # it was started before these books were opened
+            started_ns = book.process.started_ns
+        started_ns = _stored(started_ns)
+        count = self.books[listed[0]]
+        count.counter += 1
+        count.waited.add((started_ns - _stored(book.submitted_ns)) / SECOND_NS)
+        count.ran.add((step.now_ns - started_ns) / SECOND_NS)
+        for function_id in listed:  # Quirk: worked out from the first, written to all
+            waited, ran = msgspec.structs.replace(count.waited), msgspec.structs.replace(count.ran)
+            self.books[function_id] = _FunctionBook(count.counter, waited, ran)
+            self._compare(functions[function_id])
+
+    def agree(self) -> None:
+        """No other call was counted."""
+        self.books = {key: book for key, book in self.books.items() if key in self.world.functions}
+        for function in self.world.functions.values():
+            if function.functionid in self.books:
+                self._compare(function)
+
+    def _compare(self, function: Function) -> None:
+        book, told = self.books[function.functionid], _book_of(function)
+        for what, ours, theirs in (
+            ("calls", book.counter, told.counter),
+            ("waiting times", _shown(book.waited), _shown(told.waited)),
+            ("execution times", _shown(book.ran), _shown(told.ran)),
+        ):
+            if ours != theirs:
+                raise InvariantViolation(
+                    f"function {function.funcname!r} of {function.executorname!r} shows {what} {theirs}, not {ours}"
+                )
+
+
+def _book_of(function: Function) -> _FunctionBook:
+    waited = _Times(function.minwaittime, function.maxwaittime, function.avgwaittime)
+    return _FunctionBook(
+        function.counter, waited, _Times(function.minexectime, function.maxexectime, function.avgexectime)
+    )
+
+
+def _shown(times: _Times) -> tuple[float, float, float]:
+    return times.least, times.most, times.average
+
+
+def _stored(time_ns: int) -> int:
+    """A time as it is stored: to the nearest microsecond."""
+    return (time_ns + _MICROSECOND_NS // 2) // _MICROSECOND_NS * _MICROSECOND_NS

@@ -1,0 +1,199 @@
+"""The ledger: what has happened to each process, from the trace alone."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any, Final
+
+import msgspec
+
+from colonysim.core.history import Transition
+from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process
+from colonysim.core.world import World
+from colonysim.invariants.timeline import NEW, UNKNOWN, describe
+from colonysim.invariants.timeline import STATE_NAMES as _NAMES
+from colonysim.invariants.violation import InvariantViolation
+
+_ENDS: Final = {
+    FAILED: ("close", "ran too long", "waited too long", "cascade"), CANCELLED: ("cancel",),
+    REMOVED: ("remove", "retention", "colony removed"),
+}  # fmt: skip
+LEGAL: Final[dict[int, dict[int, tuple[str, ...]]]] = {
+    NEW: {WAITING: ("submit", "add child")},
+    WAITING: _ENDS | {RUNNING: ("assign",), WAITING: ("parents succeeded",)},
+    RUNNING: _ENDS | {SUCCESS: ("close",), WAITING: ("timeout", "executor removed")},
+    SUCCESS: {SUCCESS: ("close",), FAILED: ("cascade",), REMOVED: _ENDS[REMOVED]},
+    FAILED: {REMOVED: _ENDS[REMOVED]},
+    CANCELLED: {FAILED: ("cascade",), REMOVED: _ENDS[REMOVED]},
+}
+"""The arrows a process may take, and why (docs/protocol/b-processes.md 5.1, docs/protocol/c-workflows.md 3.3)."""
+
+_BEGINNINGS: Final = LEGAL[NEW][WAITING]
+GONE_KEPT: Final = 1000
+
+Place = tuple[int, int, "Book"]
+"""Where a waiting process stands: its rank, its number and itself. No two have the same number."""
+
+
+class Line(msgspec.Struct, eq=False):
+    """Waiting processes that are alike: a heap of places, `gone` of which are left behind by processes that went."""
+
+    places: list[Place] = []
+    gone: int = 0
+
+    def first(self) -> Book | None:
+        """Who stands in front; None if nobody does."""
+        places = self.places
+        while places:
+            place = places[0]
+            book = place[2]
+            if book.place is place:
+                return book
+            heapq.heappop(places)
+            self.gone -= 1
+        return None
+
+    def leave(self) -> None:
+        """Somebody has gone, wherever it stood; clear up when the places of such outnumber the others."""
+        self.gone += 1
+        if self.gone > len(self.places) // 2 + 32:
+            self.places = [place for place in self.places if place[2].place is place]
+            heapq.heapify(self.places)
+            self.gone = 0
+
+
+class Book(msgspec.Struct, eq=False):
+    """What the invariants know of one process. `number` is its place in the order of submission."""
+
+    process_id: str
+    process: Process
+    number: int
+    submitted_ns: int
+    state: int
+    story: list[Transition]
+    holder: str = ""
+    retries: int = 0
+    blocked: bool = False  # by parents that have not succeeded
+    pending: int = 0  # so many parents
+    place: Place | None = None  # where it stands while an executor may have it
+    line: Line | None = None  # in which line
+    limit_ns: int = 0  # when its time in this state is over
+    wait_ns: int = 0  # when its waiting time is over
+    watched: int = 0  # under which second its limit is written down
+    special: bool = False  # it belongs to a graph, has channels, or goes when it is old
+
+
+class Ledger:
+    """A book for each process. What it finds itself: arrows, holders, retries, and that nothing gets lost."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.books: dict[str, Book] = {}
+        self.gone: dict[str, Book] = {}  # removed processes, for their stories
+        self.held: dict[str, dict[str, Book]] = {}  # who runs what
+        self.stirred: list[Any] = []  # the invariants that want to see the end of the step
+        self.submitted = self.removed = self.waiting = 0
+        self.retains = world.settings.retention
+        for process in world.processes.values():
+            self.submitted += 1
+            book = Book(process.process_id, process, self.submitted, process.submitted_ns, process.state, [])
+            book.blocked, book.retries = process.wait_for_parents, process.retries
+            book.special = bool(process.graph_id or self.retains or process.spec.channels)
+            self.books[process.process_id] = book
+            if process.state == RUNNING:
+                book.holder = process.executor_id
+                self.held.setdefault(process.executor_id, {})[process.process_id] = book
+            self.waiting += process.state == WAITING
+
+    def moved(self, step: Transition) -> Book | None:
+        """Write down that a process has come into a state; None if it came and went within one step."""
+        process_id, old, new = step.process_id, step.old, step.new
+        if old == NEW:
+            if step.cause not in _BEGINNINGS:
+                raise self.violation(process_id, f"must not begin by {step.cause!r}")
+            self.submitted = number = self.submitted + 1
+            process = self.world.processes.get(process_id)
+            if process is None:
+                self.removed += 1
+                return None
+            if process_id in self.books:
+                raise self.violation(process_id, "was submitted twice")
+            self.books[process_id] = book = Book(process_id, process, number, step.now_ns, WAITING, [step])
+            if process.graph_id or self.retains or process.spec.channels:
+                book.special = True
+                if process.parents:
+                    book.blocked, book.pending = True, len(set(process.parents))
+            self.waiting += 1
+            return book
+        book_or_none = self.books.get(process_id)
+        if book_or_none is None:
+            return None
+        book = book_or_none
+        book.story.append(step)
+        if book.state != old:
+            raise self.violation(process_id, f"went from {_NAMES[old]}, but was {_NAMES[book.state]}")
+        if step.cause not in LEGAL[old].get(new, ()):
+            if new not in LEGAL[old]:
+                raise self.violation(process_id, f"must not go from {_NAMES[old]} to {_NAMES[new]}")
+            raise self.violation(process_id, f"must not go from {_NAMES[old]} to {_NAMES[new]} by {step.cause!r}")
+        book.state = new
+        if old == WAITING:
+            self.waiting -= 1
+        if new == RUNNING:
+            book.holder = holder = step.executor_id
+            held = self.held.get(holder)
+            if held is None:
+                held = self.held[holder] = {}
+            held[process_id] = book
+        elif old == RUNNING:
+            if book.holder != step.executor_id:
+                raise self.violation(process_id, f"left {step.executor_id}, but was held by {book.holder}")
+            del self.held[book.holder][process_id]
+            book.holder = ""
+        if new == WAITING:
+            self.waiting += 1
+            if old == WAITING:
+                self._released(book)
+            elif step.cause == "timeout":
+                self._retried(book)
+        elif new == REMOVED:
+            self._removed(book)
+        return book
+
+    def _released(self, book: Book) -> None:
+        """It waits for its parents no longer: all of them must have succeeded."""
+        book.blocked = False
+        for parent_id in book.process.parents:
+            parent = self.books.get(parent_id)
+            if parent is not None and parent.state != SUCCESS:
+                raise self.violation(book.process_id, f"was released before its parent {parent_id} succeeded")
+
+    def _retried(self, book: Book) -> None:
+        book.retries += 1
+        limit = book.process.spec.maxretries
+        if -1 < limit < book.retries:
+            raise self.violation(book.process_id, f"has been retried {book.retries} times of {limit}")
+
+    def _removed(self, book: Book) -> None:
+        self.removed += 1
+        del self.books[book.process_id]
+        self.gone[book.process_id] = book
+        if len(self.gone) > GONE_KEPT:
+            del self.gone[next(iter(self.gone))]
+
+    def lost(self, present: int) -> InvariantViolation:
+        """What to raise where submitted = present + removed does not hold in all tables."""
+        return InvariantViolation(
+            f"processes are lost or doubled: {self.submitted} submitted, {self.removed} removed, "
+            f"{present} in the tables of states, {len(self.world.processes)} known by id"
+        )
+
+    # ------------------------------------------------------------ telling
+    def violation(self, process_id: str, what: str) -> InvariantViolation:
+        """What to raise for a process: what is wrong with it, and its life."""
+        return InvariantViolation(f"process {process_id} {what}\n{self.story(process_id)}")
+
+    def story(self, process_id: str) -> str:
+        """The life of a process in lines."""
+        book = self.books.get(process_id) or self.gone.get(process_id)
+        return UNKNOWN if book is None else describe(self.world, book.process, book.story)

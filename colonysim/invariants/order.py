@@ -1,0 +1,171 @@
+"""Order: each executor gets the first of the processes that it may have, and goes away empty only if there is none."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Final
+
+from colonysim.core.history import Assignment, PauseChanged, Transition, Tried
+from colonysim.core.records import NO_RESOURCES, RUNNING, WAITING, Process
+from colonysim.core.scheduling import Demand
+from colonysim.invariants.fitness import is_for_nobody, unfit
+from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.ledger import Book, Ledger, Line, Place
+from colonysim.invariants.ranking import Ranking
+from colonysim.invariants.timeline import STATE_NAMES
+from colonysim.invariants.violation import InvariantViolation
+
+Kind = tuple[tuple[str, ...], str, int, int, int, int]
+"""Names, location, CPU, memory, storage and the largest count: processes alike in these are interchangeable."""
+
+_PLAIN: Final[Kind] = ((), "", 0, 0, 0, 0)
+_LOOK_AT_KINDS: Final = 32  # so many are compared at each assignment, and now and then all
+_EMPTIES: Final = 32
+
+
+class WaitingKinds:
+    """All that may be taken in one colony by executors of one type, by kind."""
+
+    __slots__ = ("kinds", "unseen")
+
+    def __init__(self) -> None:
+        self.kinds: dict[Kind, Line] = {}
+        self.unseen = 0  # kinds that were not looked at since the last look at all of them
+
+    def line(self, kind: Kind) -> Line:
+        """The line of a kind, which may be new. Empty lines go now and then."""
+        if len(self.kinds) % _EMPTIES == _EMPTIES - 1:
+            self.kinds = {other: line for other, line in self.kinds.items() if line.first()}
+        line = self.kinds[kind] = Line()
+        return line
+
+    def firsts(self) -> Iterator[Book]:
+        """The first of each kind; where there are many kinds, of some of them, and now and then of all."""
+        lines = self.kinds.values()
+        most = _LOOK_AT_KINDS
+        if len(lines) > most:
+            self.unseen += most
+            if self.unseen >= len(lines):
+                self.unseen, most = 0, len(lines)
+        for line in islice(lines, most):
+            if (first := line.first()) is not None:
+                yield first
+
+
+class Order(Invariant):
+    """Who may be taken, in the order of what they have submitted."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.exclusive = self.world.settings.exclusive_assign
+        self.ranking: Final = Ranking(self.world)
+        self._by_time = self.ranking.policy == "reference"
+        self.pools: dict[tuple[str, str], WaitingKinds] = {}
+        self.paused = dict(self.world.paused)
+        self._taken: Place | None = None
+        for book in ledger.books.values():
+            if book.state == WAITING and not book.blocked:
+                self._list(book)
+
+    def reads(self) -> dict[type, Callable[[Any], None]]:
+        return {Tried: self.tried, PauseChanged: self.pause}
+
+    # ------------------------------------------------------------ who may be taken
+    def moved(self, step: Transition, book: Book) -> None:
+        """It stands in its place while it may be taken. If it was taken, it must have been the first of its kind."""
+        place, line, new = book.place, book.line, step.new
+        if place is not None and line is not None:
+            if new == RUNNING:
+                self._taken = place
+                if line.places[0] is not place and (first := line.first()) is not book and first is not None:
+                    what = f"was taken before {first.process_id}, which stood in front of it"
+                    raise self.ledger.violation(step.process_id, what)
+                heapq.heappop(line.places)
+                if not self._by_time:
+                    self.ranking.taken(place[0])
+                book.place = book.line = None
+                return
+            book.place = book.line = None
+            line.leave()
+        if new == WAITING and not book.blocked:
+            self._list(book)
+
+    def _list(self, book: Book) -> None:
+        process = book.process
+        spec = process.spec
+        conditions = spec.conditions
+        if (
+            conditions.executornames or conditions.locationname or process.resources is not NO_RESOURCES
+            or conditions.nodes or conditions.processes or conditions.processespernode
+        ):  # fmt: skip
+            kind = _kind_of(process)
+            if is_for_nobody(process, self.exclusive):
+                return
+        else:
+            kind = _PLAIN
+        whose = (process.colony, conditions.executortype)
+        pool = self.pools.get(whose)
+        if pool is None:
+            pool = self.pools[whose] = WaitingKinds()
+        book.line = line = pool.kinds.get(kind) or pool.line(kind)
+        rank = self.ranking.rank(book) if spec.priority or not self._by_time else book.submitted_ns
+        book.place = place = (rank, book.number, book)
+        heapq.heappush(line.places, place)
+
+    # ------------------------------------------------------------ who gets what
+    def assigned(self, entry: Assignment, book: Book) -> None:
+        """An executor has been given a process, which it may have and none before."""
+        process, demand = book.process, entry.demand
+        problem = unfit(process, demand, self.exclusive)
+        if problem:
+            raise self.ledger.violation(entry.process_id, f"was given to {demand.name}, {problem}")
+        if book.holder != demand.executor_id:
+            raise self._wrong(book, demand, f"but is {STATE_NAMES[book.state]} with {book.holder or 'nobody'}")
+        if book.blocked:
+            raise self.ledger.violation(entry.process_id, "was started before its parents succeeded")
+        if self.paused and process.colony in self.paused:
+            raise self._wrong(book, demand, "although assignments are paused")
+        pool = self.pools[demand.colony, demand.executor_type]
+        if len(pool.kinds) > 1 and (place := self._taken) is not None and place[2] is book:
+            self._nobody_before(pool, place, demand)
+
+    def _wrong(self, book: Book, demand: Demand, what: str) -> Exception:
+        return self.ledger.violation(book.process_id, f"was given to {demand.name}, {what}")
+
+    def _nobody_before(self, pool: WaitingKinds, taken: Place, demand: Demand) -> None:
+        """None of the other kinds has a process in front that the executor should have had instead."""
+        for other in pool.firsts():
+            place = other.place
+            if place is not None and place < taken and not unfit(other.process, demand, self.exclusive):
+                raise self._wrong(taken[2], demand, f"who should have had {other.process_id} first")
+
+    def tried(self, entry: Tried) -> None:
+        """An executor has asked for work and got none."""
+        demand = entry.demand
+        paused = demand.colony in self.paused
+        if entry.paused != paused:
+            word = "paused" if entry.paused else "not paused"
+            raise InvariantViolation(f"{demand.name} got no work as if assignments in {demand.colony!r} were {word}")
+        pool = self.pools.get((demand.colony, demand.executor_type))
+        if paused or pool is None:
+            return
+        for book in pool.firsts():
+            if not unfit(book.process, demand, self.exclusive):
+                what = f"waits and was not given to {demand.name}, who asked for work and may have it"
+                raise self.ledger.violation(book.process_id, what)
+
+    def pause(self, entry: PauseChanged) -> None:
+        if entry.on:
+            self.paused[entry.colony] = None
+        else:
+            self.paused.pop(entry.colony, None)
+
+
+def _kind_of(process: Process) -> Kind:
+    conditions, resources = process.spec.conditions, process.resources
+    most = max(conditions.nodes, conditions.processes, conditions.processespernode)
+    names = tuple(conditions.executornames or ())
+    cpu_milli, memory_bytes, storage_bytes, _ = resources
+    return names, conditions.locationname.lower(), cpu_milli, memory_bytes, storage_bytes, most

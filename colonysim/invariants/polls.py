@@ -1,0 +1,249 @@
+"""Polls: nobody stays parked beside a process that has come to wait, the longest parked is served first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from colonysim.core.history import Abandoned, CallParked, PauseChanged, Transition
+from colonysim.core.protocol import Answer, Delivery
+from colonysim.core.records import SUCCESS, WAITING, Process
+from colonysim.core.replies import AssignReply
+from colonysim.core.scheduling import Demand
+from colonysim.invariants.deadlines import Deadline, Deadlines
+from colonysim.invariants.fitness import unfit
+from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.violation import InvariantViolation
+from colonysim.kernel.clock import show_time
+
+_SECOND_NS: Final = 1_000_000_000
+_ANNOUNCED: Final = ("submit", "timeout")
+"""Why a process comes to wait so that parked calls hear of it. Quirk: nobody hears when an executor was removed."""
+
+Size = tuple[str, int | None, int | None]
+"""Location, CPU and memory."""
+
+
+class WaitingPoll(msgspec.Struct, eq=False):
+    """A parked assign call; `turn` is its place in the order of parking, `met_pause`: its last try met a pause."""
+
+    ticket: int
+    demand: Demand
+    due_ns: int
+    turn: int
+    met_pause: bool
+    deadline: Deadline | None = None
+
+
+class _Pool:
+    """The calls parked in one colony by executors of one type, the longest parked first."""
+
+    def __init__(self) -> None:
+        self.by_size: dict[Size, dict[int, WaitingPoll]] = {}
+        self.by_name: dict[str, dict[int, WaitingPoll]] = {}
+
+    def add(self, poll: WaitingPoll) -> None:
+        self.by_size.setdefault(_size(poll.demand), {})[poll.ticket] = poll
+        self.by_name.setdefault(poll.demand.name, {})[poll.ticket] = poll
+
+    def drop(self, poll: WaitingPoll) -> None:
+        for table, key in ((self.by_size, _size(poll.demand)), (self.by_name, poll.demand.name)):
+            polls = table[key]  # type: ignore[index]
+            del polls[poll.ticket]
+            if not polls:
+                del table[key]  # type: ignore[arg-type]
+
+
+def _size(demand: Demand) -> Size:
+    return demand.location, demand.cpu_milli, demand.memory_bytes
+
+
+class Polls(Invariant):
+    """All parked calls, from when they park to their answer."""
+
+    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+        super().__init__(ledger)
+        self.deadlines = deadlines
+        self.exclusive = self.world.settings.exclusive_assign
+        self.parked: dict[int, WaitingPoll] = {}
+        self.pools: dict[tuple[str, str], _Pool] = {}
+        self.paused = dict(self.world.paused)
+        self.given: dict[str, Demand] = {}  # in this step; each assignment is added to it directly
+        self.announced: dict[str, Book] = {}  # in this step
+        self._succeeded: Book | None = None  # the last one to
+        self._resumed = ""
+        self._turns = 0
+        for poll in self.world.queues.polls.values():
+            self._park(poll.ticket, poll.demand, None)
+
+    def reads(self) -> dict[type, Callable[[Any], None]]:
+        return {CallParked: self.park, Abandoned: self.abandoned, PauseChanged: self.pause}
+
+    # ------------------------------------------------------------ coming and going
+    def park(self, entry: CallParked) -> None:
+        """A call waits, or goes on waiting where a pause has begun or ended for it."""
+        known = self.parked.get(entry.ticket)
+        if known is not None:
+            self._forget(known)
+            self._park(entry.ticket, entry.demand, known)
+        else:
+            self._park(entry.ticket, entry.demand, None, entry.now_ns + entry.timeout_s * _SECOND_NS)
+
+    def _park(self, ticket: int, demand: Demand, known: WaitingPoll | None, due_ns: int | None = None) -> None:
+        self._turns += 1
+        poll = WaitingPoll(ticket, demand, 0, self._turns, demand.colony in self.paused)
+        if known is not None:
+            poll.due_ns, due_ns = known.due_ns, known.due_ns or None
+        if due_ns is not None:
+            poll.due_ns = due_ns
+            poll.deadline = self.deadlines.add(due_ns, self._unanswered, poll)
+        self.parked[ticket] = poll
+        self.stir()
+        whose = demand.colony, demand.executor_type
+        if (pool := self.pools.get(whose)) is None:
+            pool = self.pools[whose] = _Pool()
+        pool.add(poll)
+
+    def _forget(self, poll: WaitingPoll) -> None:
+        del self.parked[poll.ticket]
+        self.deadlines.drop(poll.deadline)
+        whose = poll.demand.colony, poll.demand.executor_type
+        pool = self.pools[whose]
+        pool.drop(poll)
+        if not pool.by_name:
+            del self.pools[whose]
+
+    def abandoned(self, entry: Abandoned) -> None:
+        if (poll := self.parked.get(entry.ticket)) is not None:
+            self._forget(poll)
+
+    def pause(self, entry: PauseChanged) -> None:
+        if entry.on:
+            self.paused[entry.colony] = None
+        else:
+            self.paused.pop(entry.colony, None)
+            self._resumed = entry.colony
+            self.stir()
+
+    def moved(self, step: Transition, book: Book) -> None:
+        """Note what comes to wait; this is called only while somebody is parked, who may have to hear of it."""
+        if step.new == SUCCESS:
+            self._succeeded = book
+        elif step.new == WAITING and not book.blocked:
+            if step.cause in _ANNOUNCED or (step.old == WAITING and self._is_announced(book)):
+                self.announced[book.process_id] = book
+
+    def _is_announced(self, child: Book) -> bool:
+        """Whether parked calls hear of a child whose parents have succeeded.
+
+        Quirk: not if the last of them has itself a parent that has not, as one that was added in front of it.
+        """
+        parent = self._succeeded
+        if parent is None or child.process_id not in parent.process.children:
+            return False
+        grandparents = (self.ledger.books.get(each) for each in parent.process.parents)
+        return all(each is None or each.state == SUCCESS for each in grandparents)
+
+    # ------------------------------------------------------------ the end of a step
+    def step_over(self, deliveries: Sequence[Delivery]) -> None:
+        if self.given or self.parked:
+            self.answers(deliveries)
+        if self.announced:
+            announced, self.announced = self.announced, {}
+            if self.world.wakeups == "all":  # and no hazard that loses them
+                for book in announced.values():
+                    if book.place is not None and book.process.colony not in self.paused:
+                        self._nobody_waits_beside(book)
+        if self._resumed:
+            self._heard_of_resumption()
+        self._succeeded = None
+        self.stirred = bool(self.parked)
+
+    def answers(self, deliveries: Sequence[Delivery]) -> None:
+        """Who was given a process has been told so, and each parked call got the answer that is due to it."""
+        given, self.given = self.given, {}
+        for answer in deliveries:
+            if type(answer) is not Answer:
+                continue
+            body, poll = answer.body, self.parked.get(answer.ticket)
+            demand = None
+            if type(body) is AssignReply:
+                process_id = body.process.process_id
+                if answer.status != 200:
+                    raise self.ledger.violation(process_id, f"was given with status {answer.status}")
+                demand = given.pop(process_id, None)
+                if demand is None or (poll is not None and demand != poll.demand):
+                    raise self.ledger.violation(
+                        process_id, f"was told to ticket {answer.ticket}, which it was not given to"
+                    )
+            if poll is not None:
+                self._forget(poll)
+                if demand is None:
+                    self._ended(poll, answer)
+                else:
+                    self._in_turn(poll, self.announced.get(process_id))
+        for process_id, demand in given.items():
+            raise self.ledger.violation(process_id, f"was given to {demand.name}, who was not told")
+
+    def _ended(self, poll: WaitingPoll, answer: Answer) -> None:
+        """Its time is over, and no other try is made: it hears how its last try ended."""
+        now_ns = self.world.now_ns
+        expected = 408 if poll.met_pause else 404
+        if answer.status != expected or now_ns < poll.due_ns:
+            what = f"was answered {answer.status} at {show_time(now_ns)}, not {expected} at {show_time(poll.due_ns)}"
+            raise self._violation(poll, what)
+
+    def _in_turn(self, poll: WaitingPoll, book: Book | None) -> None:
+        """Of those who may have a process that has come to wait the longest parked gets it.
+
+        Quirk: where several are told of, as the children of a process, one that nobody may have yet wakes anybody,
+        who may then take another of them.
+        """
+        told_of = len(self._succeeded.process.children) if self._succeeded is not None else 1
+        if book is None or self.world.wakeups != "all" or len(self.announced) > 1 or told_of > 1:
+            return
+        for other in self._woken_by(book.process):
+            if other.turn < poll.turn and other.ticket < poll.ticket:
+                what = f"was given to {poll.demand.name}, although {other.demand.name} has been parked for longer"
+                raise self.ledger.violation(book.process_id, what)
+
+    def _nobody_waits_beside(self, book: Book) -> None:
+        for poll in self._woken_by(book.process):
+            what = f"waits, and {poll.demand.name}, who may have it, is parked and was not woken"
+            raise self.ledger.violation(book.process_id, what)
+
+    def _woken_by(self, process: Process) -> Iterator[WaitingPoll]:
+        """Of the calls that may have a process and hear of it: the longest parked of each size, or all of a name.
+
+        Quirk: where the process has a location, those hear of it that spell it in the same way.
+        """
+        conditions = process.spec.conditions
+        pool = self.pools.get((process.colony, conditions.executortype))
+        if pool is None:
+            return
+        names = conditions.executornames or ()
+        candidates: Iterator[WaitingPoll]
+        if names and (self.exclusive or list(names) != ["*"]):
+            candidates = (poll for name in dict.fromkeys(names) for poll in pool.by_name.get(name, {}).values())
+        else:
+            candidates = (next(iter(polls.values())) for polls in pool.by_size.values())
+        location = conditions.locationname
+        for poll in candidates:
+            if (not location or location == poll.demand.location) and not poll.met_pause:
+                if not unfit(process, poll.demand, self.exclusive):
+                    yield poll
+
+    def _heard_of_resumption(self) -> None:
+        colony, self._resumed = self._resumed, ""
+        for poll in self.parked.values():
+            if poll.met_pause and poll.demand.colony == colony:
+                raise self._violation(poll, "still waits for the end of a pause that is over")
+
+    def _unanswered(self, poll: WaitingPoll) -> None:
+        raise self._violation(poll, f"has got no answer at {show_time(self.world.now_ns)}, although its time is over")
+
+    def _violation(self, poll: WaitingPoll, what: str) -> InvariantViolation:
+        return InvariantViolation(f"the assign call {poll.ticket} of {poll.demand.name} {what}")

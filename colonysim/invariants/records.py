@@ -1,0 +1,254 @@
+"""Records: at rest each process, executor and index of a table shows what has happened to it, field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any, Final
+
+from colonysim.core.history import Transition
+from colonysim.core.lifecycle import RAN_TOO_LONG, WAITED_TOO_LONG
+from colonysim.core.records import (
+    CANCELLED,
+    FAILED,
+    RUNNING,
+    SECOND_NS,
+    SUCCESS,
+    UNREGISTERED,
+    WAITING,
+    Process,
+    ProcessGraph,
+)
+from colonysim.core.types import ZERO_TIME_NS
+from colonysim.invariants.executors import Executors
+from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.timeline import NEW
+from colonysim.invariants.violation import InvariantViolation
+from colonysim.kernel.clock import show_time
+
+_ERRORS: Final = {"ran too long": [RAN_TOO_LONG], "waited too long": [WAITED_TOO_LONG]}
+
+
+class Records(Invariant):
+    """Reads all there is, so it looks only when the whole server is checked, and never during a run."""
+
+    def __init__(self, ledger: Ledger, executors: Executors) -> None:
+        super().__init__(ledger)
+        self.executors = executors
+
+    def compare(self) -> None:
+        """Compare every record with the books. Errors: InvariantViolation."""
+        self._attributes()
+        for book in self.ledger.books.values():
+            self.process(book)
+        self._tables_of_states()
+        for graph in self.world.graphs.values():
+            self._graph(graph)
+        self._executors()
+        self._indexes()
+
+    # ------------------------------------------------------------ processes
+    def process(self, book: Book) -> None:
+        """Compare the record of one process with what has happened to it."""
+        process, story = book.process, book.story
+        self._same(book, "state", process.state, book.state)
+        self._same(book, "waitforparents", process.wait_for_parents, book.blocked)
+        if self.world.processes.get(book.process_id) is not process:
+            raise self.ledger.violation(book.process_id, "is another record than the one that was submitted")
+        self._same(book, "retries", process.retries, book.retries)
+        if process.state in (WAITING, RUNNING):
+            self._same(book, "executor", process.executor_id, book.holder)
+        if story and story[0].old == NEW:
+            self._fields(book, _told(process, story))
+        self._attributes_of(book)
+
+    def _fields(self, book: Book, told: dict[str, Any]) -> None:
+        for field, expected in told.items():
+            shown = getattr(book.process, field)
+            self._same(book, field, list(shown or ()) if field == "errors" else shown, expected)
+
+    def _same(self, book: Book, field: str, shown: Any, expected: Any) -> None:
+        if shown != expected:
+            if field.endswith("_ns"):
+                shown, expected = show_time(shown), show_time(expected)
+            raise self.ledger.violation(book.process_id, f"shows {field} {shown!r}, not {expected!r}")
+
+    def _attributes_of(self, book: Book) -> None:
+        """Those that were there at the last change took its state. Quirk: not when the executor was removed."""
+        last = next((one for one in reversed(book.story) if one.cause != "parents succeeded"), None)
+        takes = last is not None and last.old != NEW and last.cause != "executor removed"
+        for attribute in book.process.attributes:
+            key = attribute.attributeid
+            if self.world.attributes.get(key) is not attribute:
+                what = f"has an attribute {attribute.key!r} that is not the one in the table of attributes"
+                raise self.ledger.violation(book.process_id, what)
+            if takes and last is not None and self.world.attribute_times[key] < last.now_ns:
+                self._same(book, f"the state of its attribute {attribute.key!r}", attribute.state, book.state)
+
+    def _tables_of_states(self) -> None:
+        """Each process stands in the table of its colony and its state, in the order in which they came into it."""
+        for colony, tables in self.world.by_state.items():
+            for state, table in enumerate(tables):
+                latest_ns = ZERO_TIME_NS
+                for process_id in table:
+                    book = self.ledger.books.get(process_id)
+                    if book is None or book.state != state or book.process.colony != colony:
+                        raise self.ledger.violation(process_id, f"is listed among those of {colony!r} in state {state}")
+                    came_ns = next((one.now_ns for one in reversed(book.story) if one.cause != "parents succeeded"), 0)
+                    if came_ns and came_ns < latest_ns:
+                        raise self.ledger.violation(process_id, "is listed behind one that came into its state later")
+                    latest_ns = max(latest_ns, came_ns)
+
+    # ------------------------------------------------------------ graphs
+    def _graph(self, graph: ProcessGraph) -> None:
+        """Parents and children know each other, and the times are those of what has happened."""
+        books = self.ledger.books
+        members = {process_id: books[process_id] for process_id in graph.members if process_id in books}
+        for book in members.values():
+            process = book.process
+            for child_id in process.children:
+                child = books.get(child_id)
+                if child is not None and process.process_id not in child.process.parents:
+                    raise self.ledger.violation(child_id, f"does not know its parent {process.process_id}")
+            for parent_id in process.parents:
+                parent = books.get(parent_id)
+                if parent is not None and process.process_id not in parent.process.children:
+                    raise self.ledger.violation(parent_id, f"does not know its child {process.process_id}")
+        if not _has_grown(members):
+            self._parents_by_name(members)
+        if graph.has_islands is (len(self._reached(graph, members)) == len(members)) and not _has_grown(members):
+            word = "has processes that no root leads to" if graph.has_islands else "has none that no root leads to"
+            raise InvariantViolation(f"graph {graph.graph_id} was found to be one that {word}, and is not")
+        self._times_of(graph, list(members.values()))
+
+    def _parents_by_name(self, members: dict[str, Book]) -> None:
+        """The parents of a node are those it names."""
+        for book in members.values():
+            process = book.process
+            parents = [members[each].process.spec.nodename for each in process.parents if each in members]
+            if sorted(parents) != sorted(process.spec.conditions.dependencies or ()):
+                raise self.ledger.violation(book.process_id, f"has the parents {parents}, which its spec does not name")
+
+    def _reached(self, graph: ProcessGraph, members: dict[str, Book]) -> set[str]:
+        reached: set[str] = set()
+        ahead = [each for each in graph.roots if each in members]
+        while ahead:
+            process_id = ahead.pop()
+            if process_id not in reached:
+                reached.add(process_id)
+                ahead += [each for each in members[process_id].process.children if each in members]
+        return reached
+
+    def _times_of(self, graph: ProcessGraph, members: list[Book]) -> None:
+        """It starts when the first of its processes does, and ends no earlier than it began."""
+        moves = [step for book in members for step in book.story]
+        if not moves or any(not book.story or book.story[0].old != NEW for book in members):
+            return
+        starts = [step.now_ns for step in moves if step.new == RUNNING]
+        ended = graph.state in (SUCCESS, FAILED, CANCELLED)
+        times = {step.now_ns for step in moves}
+        if graph.started_ns != ZERO_TIME_NS and graph.started_ns not in starts:
+            raise InvariantViolation(f"graph {graph.graph_id} started when none of its processes did")
+        if graph.state == RUNNING and graph.started_ns == ZERO_TIME_NS:
+            raise InvariantViolation(f"graph {graph.graph_id} runs and has never started")
+        if ended and graph.ended_ns == ZERO_TIME_NS:
+            raise InvariantViolation(f"graph {graph.graph_id} is at its end and has no end time")
+        if ended and graph.state != CANCELLED and graph.ended_ns not in times:
+            raise InvariantViolation(f"graph {graph.graph_id} ended when nothing happened to its processes")
+
+    # ------------------------------------------------------------ attributes
+    def _attributes(self) -> None:
+        world = self.world
+        if world.attributes.keys() != world.attribute_times.keys():
+            raise InvariantViolation("the attributes and the times at which they were added do not belong together")
+        for attribute in world.attributes.values():
+            process = world.processes.get(attribute.targetid)
+            if process is not None and attribute not in process.attributes:
+                what = f"does not show its attribute {attribute.key!r}"
+                raise self.ledger.violation(process.process_id, what)
+
+    # ------------------------------------------------------------ executors
+    def _executors(self) -> None:
+        world = self.world
+        for key, executor in world.executors.items():
+            record = self.executors.records.get(key)
+            if record is None or record.executor_id != executor.executor_id:
+                raise InvariantViolation(f"executor {executor.name!r} is listed under an id that it never had")
+            if executor.last_heard_ns != record.heard_ns:
+                heard, told = show_time(executor.last_heard_ns), show_time(record.heard_ns)
+                raise InvariantViolation(f"executor {executor.name!r} was last heard of at {told}, and shows {heard}")
+            if executor.state == UNREGISTERED and world.functions_of.get(key):
+                raise InvariantViolation(f"executor {executor.name!r} is registered no more and has functions")
+
+    # ------------------------------------------------------------ indexes
+    def _indexes(self) -> None:
+        """Each index of a table lists what the table has, and nothing else."""
+        world = self.world
+        _alike(
+            "executors by id", world.executors_by_id, ((e.executor_id, e.name) for e in world.executors.values()), _name
+        )
+        users = (((user.colonyname, user.userid), user.name) for user in world.users.values())
+        _alike("users by id", world.users_by_id, users, _name)
+        functions = (((f.colonyname, f.executorname), f.functionid) for f in world.functions.values())
+        _alike("functions by executor", world.functions_of, functions, _itself)
+        logs = ((log.processid, id(log)) for log in world.logs if log.processid)
+        _alike("logs by process", world.logs_of_process, logs, id)
+        _alike("logs by executor", world.logs_of_executor, ((log.executorname, id(log)) for log in world.logs), id)
+
+
+def _has_grown(members: dict[str, Book]) -> bool:
+    """Whether a child was added, which may have built a bridge to an island."""
+    return any(not book.story or book.story[0].cause == "add child" for book in members.values())
+
+
+def _told(process: Process, story: list[Transition]) -> dict[str, Any]:
+    """What a process must show after all that has happened to it (docs/protocol/b-processes.md 5)."""
+    spec = process.spec
+    started_ns = ended_ns = exec_ns = ZERO_TIME_NS
+    submitted_ns = story[0].now_ns
+    wait_ns = submitted_ns + spec.maxwaittime * SECOND_NS if spec.maxwaittime > 0 else ZERO_TIME_NS
+    assigned, errors = False, None
+    for step in story[1:]:
+        now_ns = step.now_ns
+        if step.new == RUNNING:
+            assigned, started_ns = True, now_ns
+            if spec.maxexectime > 0:
+                exec_ns = now_ns + spec.maxexectime * SECOND_NS
+        elif step.cause == "timeout":
+            assigned, ended_ns = False, now_ns
+            if spec.maxwaittime > 0:
+                wait_ns = now_ns + spec.maxwaittime * SECOND_NS
+        elif step.cause == "executor removed":
+            assigned, started_ns, ended_ns = False, ZERO_TIME_NS, ZERO_TIME_NS
+        elif step.new in (SUCCESS, FAILED, CANCELLED) and step.cause != "cascade":
+            ended_ns = now_ns
+            errors = _ERRORS.get(step.cause, errors)
+    told: dict[str, Any] = {
+        "submitted_ns": submitted_ns,
+        "started_ns": started_ns,
+        "ended_ns": ended_ns,
+        "wait_deadline_ns": wait_ns,
+        "exec_deadline_ns": exec_ns,
+        "is_assigned": assigned,
+    }
+    return told if errors is None else told | {"errors": errors}
+
+
+def _name(record: Any) -> str:
+    name: str = record.name
+    return name
+
+
+def _itself(record: Any) -> Any:
+    return record
+
+
+def _alike(what: str, index: dict[Any, Any], table: Iterable[tuple[Hashable, Any]], named: Any) -> None:
+    """An index lists the same as its table."""
+    expected: dict[Any, list[Any]] = {}
+    for key, name in table:
+        expected.setdefault(key, []).append(name)
+    for key in expected.keys() | index.keys():
+        listed = [named(each) for each in index.get(key, ())]
+        if sorted(listed) != sorted(expected.get(key, [])):
+            raise InvariantViolation(f"the {what} list {listed} under {key!r}, and not {expected.get(key, [])}")

@@ -1,0 +1,70 @@
+"""Subscriptions: who asked hears when a process comes into a state (docs/protocol/d-realtime-and-data.md 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from colonysim.core.events import StreamOver
+from colonysim.core.history import Transition
+from colonysim.core.protocol import Delivery, Push
+from colonysim.core.records import CANCELLED, FAILED, RUNNING, SUCCESS, WAITING, Process, Subscription
+from colonysim.core.replies import AssignReply
+from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.timeline import STATE_NAMES
+from colonysim.invariants.violation import InvariantViolation
+
+_TOLD: Final = frozenset({
+    ("submit", WAITING), ("timeout", WAITING), ("assign", RUNNING), ("close", SUCCESS), ("close", FAILED),
+    ("ran too long", FAILED), ("waited too long", FAILED), ("cancel", CANCELLED),
+})  # fmt: skip
+"""The changes that subscribers are sent. Quirk: not those that follow from another process of the graph."""
+
+
+class SubscriptionEvents(Invariant):
+    """Looks only while somebody is subscribed to processes."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self.changes: list[tuple[Book, int]] = []  # in this step
+
+    def moved(self, step: Transition, book: Book) -> None:
+        """Note a change that subscribers must be sent."""
+        if (step.cause, step.new) in _TOLD and not book.blocked:
+            if step.cause != "cancel" or not book.process.graph_id:
+                self.changes.append((book, step.new))
+                self.stir()
+
+    def step_over(self, deliveries: Sequence[Delivery]) -> None:
+        self.stirred = False
+        changes, self.changes = self.changes, []
+        told = {(push.stream, *_shown(push.body)) for push in deliveries if type(push) is Push}
+        every = self.world.subscriptions.all()
+        general = [one for one in every if not one.process_id]
+        for book, state in changes:
+            executor_type = book.process.spec.conditions.executortype
+            for subscription in (one for one in every if one.process_id == book.process_id):
+                if (subscription.executor_type, subscription.state) == (executor_type, state):
+                    if (subscription.stream, book.process_id, state) not in told:
+                        raise self._untold(book, state, subscription)
+            asking = [one for one in general if (one.executor_type, one.state) == (executor_type, state)]
+            heard = any((one.stream, book.process_id, state) in told for one in general)
+            if asking and not heard:
+                raise self._untold(book, state, asking[0])
+
+    def _untold(self, book: Book, state: int, subscription: Subscription) -> InvariantViolation:
+        what = f"came to be {STATE_NAMES[state]}, and stream {subscription.stream}, which asked for that, was not told"
+        return self.ledger.violation(book.process_id, what)
+
+    def agree(self) -> None:
+        """Each subscription has its end on the agenda."""
+        for subscription in self.world.subscriptions.all():
+            if self.world.agenda.event(subscription.timer) != StreamOver(subscription.stream):
+                raise InvariantViolation(f"stream {subscription.stream} is subscribed to processes without an end")
+
+
+def _shown(body: object) -> tuple[str, int]:
+    """Which process a message shows, in which state."""
+    process = body.process if isinstance(body, AssignReply) else body
+    return (process.process_id, process.state) if isinstance(process, Process) else ("", -1)

@@ -1,0 +1,1 @@
+"""Workloads and who serves them: arrivals, submissions, recorded traces and simulated executors."""

@@ -1,0 +1,352 @@
+"""Modelled executors: they ask for work, hold it for a drawn time and close it, without code or threads.
+
+Each lives on the simulation's agenda and asks by the messages that a real executor sends, so that faults,
+invariants and the journal see it. One that has nothing to do costs one parked call, and nothing until that ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha3_256
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from colonysim.core.agenda import Event
+from colonysim.core.operations.assignment import AssignProcess
+from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
+from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
+from colonysim.core.protocol import Answer, Message
+from colonysim.core.records import Process
+from colonysim.core.types import ExecutorSpec
+from colonysim.core.values import Value
+from colonysim.kernel import randomness
+from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
+from colonysim.kernel.randomness import AnySpan, Draw, NotNegative, Probability
+from colonysim.simulation.simulation import Simulation
+from colonysim.workloads.arrivals import Many
+
+# What an executor does next.
+POLL: Final = 0
+CLOSE: Final = 1
+REGISTER: Final = 2
+
+
+class Behaviour(Value, frozen=True, kw_only=True):
+    """How an executor deals with the processes of one function.
+
+    `service` is how long it holds a process, `success` how likely it then closes it as successful rather
+    than as failed. With probability `hangs` it never closes it, and asks for other work after `hang_s`.
+    """
+
+    service: AnySpan = 1.0
+    success: Probability = 1.0
+    hangs: Probability = 0.0
+    hang_s: NotNegative = 600.0
+
+
+class ExecutorGroup(Behaviour, frozen=True):
+    """Executors that are alike: `count` of one type, at one location, called `name`-1 and so on.
+
+    `functions` are those that they deal with in another way. `starts` is when they come, counted from the
+    beginning; `rest` the time between a process and the next call for work; after a lost connection or a
+    refusal they try again after `retry_s`. `registers_again`: one that has crashed registers anew when it comes
+    back, and so gives back what it held.
+    """
+
+    name: str
+    type: str = "cli"
+    count: Many = 1
+    location: str = ""
+    cpu: str = ""
+    memory: str = ""
+    functions: dict[str, Behaviour] = {}
+    starts: AnySpan = 0.0
+    rest: AnySpan = 0.0
+    poll_timeout_s: Annotated[int, Meta(ge=1, le=9_000_000_000)] = 60
+    retry_s: randomness.Positive = 1.0
+    registers_again: bool = False
+
+
+class NextStep(Event, frozen=True, gc=False):
+    """A modelled executor goes on. One that has been stopped since then has another `life`."""
+
+    number: int
+    life: int
+    step: int
+
+
+class _Conduct:
+    """A behaviour with its sources of chance."""
+
+    __slots__ = ("fails", "hang_ns", "hangs", "service")
+
+    def __init__(self, behaviour: Behaviour, seed: int, purpose: str) -> None:
+        self.service: Draw = randomness.drawer(behaviour.service, randomness.source(seed, f"{purpose}/service"))
+        outcome = randomness.source(seed, f"{purpose}/outcome").random
+        hanging = randomness.source(seed, f"{purpose}/hangs").random
+        success, hangs = behaviour.success, behaviour.hangs
+        self.fails = (lambda: outcome() >= success) if success < 1.0 else None
+        self.hangs = (lambda: hanging() < hangs) if hangs > 0.0 else None
+        self.hang_ns = randomness.to_ns(behaviour.hang_s)
+
+
+class Model:
+    """What the executors of a group have in common."""
+
+    def __init__(self, group: ExecutorGroup, colony: str, seed: int) -> None:
+        self.group = group
+        self.poll = AssignProcess(
+            colonyname=colony, timeout=group.poll_timeout_s, availablecpu=group.cpu, availablemem=group.memory
+        )
+        purpose = f"executors/{group.name}"
+        self.conduct = _Conduct(group, seed, purpose)
+        self.special = {name: _Conduct(one, seed, f"{purpose}/{name}") for name, one in group.functions.items()}
+        self.rest = (
+            None if group.rest == 0.0 else randomness.drawer(group.rest, randomness.source(seed, f"{purpose}/rest"))
+        )
+        self.starts = randomness.drawer(group.starts, randomness.source(seed, f"{purpose}/starts"))
+        self.retry_ns = randomness.to_ns(group.retry_s)
+
+    def conduct_for(self, process: Process) -> _Conduct:
+        return self.special.get(process.spec.funcname, self.conduct) if self.special else self.conduct
+
+
+class ModelledExecutor:
+    """One executor: what it holds, what it waits for, and which of its lives it is in."""
+
+    __slots__ = (
+        "asks", "busy_since_ns", "down", "due_ns", "failing", "fleet", "id", "life", "model", "name", "number",
+        "paused_until_ns", "pending", "process_id", "step",
+    )  # fmt: skip
+
+    def __init__(self, fleet: Fleet, model: Model, number: int, name: str, executor_id: str) -> None:
+        self.fleet = fleet
+        self.model = model
+        self.number = number
+        self.name = name
+        self.id = executor_id
+        self.life = 0
+        self.step = REGISTER
+        self.pending: Pending | None = None
+        self.process_id = ""
+        self.failing = False
+        self.due_ns = 0
+        self.paused_until_ns = 0
+        self.down = False
+        self.busy_since_ns = -1
+        self.asks = False  # whether it has asked for work at all
+
+    # ------------------------------------------------------------ asking
+    def go_on(self, step: int | None) -> None:
+        """Do one step, and those that follow at once: each is a call and what it makes of the answer."""
+        ask_inside = self.fleet.kernel.ask_inside
+        while step is not None:
+            self.step = step
+            if step == POLL:
+                if self.busy_since_ns >= 0:
+                    self.rest()  # from a process that it never closed
+                message: Message = self.model.poll
+            elif self.failing:
+                message = CloseFailed(processid=self.process_id, errors=["modelled failure"])
+            else:
+                message = CloseSuccessful(processid=self.process_id)
+            asked = ask_inside(self.id, message, self.heard)
+            if type(asked) is Pending:
+                self.pending = asked
+                return
+            step = self._take(asked, at_once=True)
+
+    def heard(self) -> None:
+        """The answer has come, to a call that had to wait. Nothing is asked from here: a step is under way."""
+        pending = self.pending
+        if pending is not None and pending.answer is not None:
+            self.pending = None
+            at_once = pending.call.at_ns == self.fleet.kernel.world.now_ns
+            step = self._take(pending.answer, at_once)
+            if step is not None:
+                self.next(step, 0)
+
+    def _take(self, answer: Answer, at_once: bool) -> int | None:
+        """Make something of an answer: the step that follows at once, or None where it is planned for later."""
+        status = LOST if answer.payload_type == "garbled" else answer.status
+        if self.step != POLL:
+            return self._closed(status)
+        if status == 200:
+            self._begin(answer.body.process)
+        elif status in (404, 408):  # nothing has come in all the time
+            self.next(POLL, self.model.retry_ns if at_once else 0)
+        else:
+            self.fleet.troubles += 1
+            self.next(REGISTER if status in (403, 500) else POLL, self.model.retry_ns)
+        return None
+
+    def _begin(self, process: Process) -> None:
+        """It has got a process."""
+        self.process_id = process.process_id
+        self.busy_since_ns = self.fleet.kernel.world.now_ns
+        conduct = self.model.conduct_for(process)
+        if conduct.hangs is not None and conduct.hangs():
+            self.fleet.hung += 1
+            self.next(POLL, conduct.hang_ns)
+            return
+        self.failing = conduct.fails is not None and conduct.fails()
+        service_ns = conduct.service(process)
+        if self.fleet.chaos:
+            service_ns = round(service_ns * self.fleet.sim.faults.slowness(self.name))
+        self.next(CLOSE, service_ns)
+
+    def _closed(self, status: int) -> int | None:
+        if status in UNKNOWN_OUTCOME:
+            self.fleet.troubles += 1
+            self.next(CLOSE, self.model.retry_ns)
+            return None
+        if status != 200:
+            self.fleet.refused_closes += 1
+        self.rest()
+        pause = self.model.rest
+        if pause is None:
+            return POLL
+        self.next(POLL, pause(None))
+        return None
+
+    def rest(self) -> None:
+        """It has nothing to do any more."""
+        if self.busy_since_ns >= 0:
+            self.fleet.busy_ns += self.fleet.kernel.world.now_ns - self.busy_since_ns
+            self.busy_since_ns = -1
+
+    def next(self, step: int, after_ns: int) -> None:
+        """Go on with a step after some time."""
+        kernel = self.fleet.kernel
+        self.step = step
+        self.due_ns = due_ns = max(kernel.world.now_ns, self.paused_until_ns) + after_ns
+        kernel.timetable.planned.add(due_ns, NextStep(self.number, self.life, step))
+
+    # ------------------------------------------------------------ what faults do to it
+    @property
+    def executor_type(self) -> str:
+        return self.model.group.type
+
+    def crash(self, restart_after_s: float | None) -> None:
+        """It dies: whatever it waits for is given up, whatever it holds stays with the server."""
+        if self.down:
+            return
+        self.down = True
+        self.life += 1
+        pending, self.pending = self.pending, None
+        self.process_id = ""
+        self.due_ns = self.paused_until_ns = 0
+        self.rest()
+        self.fleet.crashes += 1
+        if pending is not None:
+            self.fleet.kernel.abandon_inside(pending)
+        if restart_after_s is not None:
+            step = REGISTER if self.step == REGISTER or self.model.group.registers_again else POLL
+            self.next(step, randomness.to_ns(restart_after_s))
+
+    def pause(self, until_ns: int) -> None:
+        """It stands still, and then goes on with what it was at for as long as it had left."""
+        now_ns = self.fleet.kernel.world.now_ns
+        if self.down:
+            return
+        if self.pending is None and self.due_ns >= now_ns:
+            left_ns = self.due_ns - max(now_ns, self.paused_until_ns)
+            self.life += 1
+            self.paused_until_ns = max(until_ns, self.paused_until_ns)
+            self.next(self.step, left_ns)
+        self.paused_until_ns = max(until_ns, self.paused_until_ns)
+
+    def resume(self) -> None:
+        """Its pause ends now: it goes on with what it was at, for as long as it had left."""
+        now_ns, until_ns = self.fleet.kernel.world.now_ns, self.paused_until_ns
+        self.paused_until_ns = 0
+        if now_ns < until_ns <= self.due_ns and self.pending is None and not self.down:
+            self.life += 1
+            self.next(self.step, self.due_ns - until_ns)
+
+
+class Fleet:
+    """All modelled executors of one simulation."""
+
+    def __init__(self, sim: Simulation, owner_id: str, colony: str) -> None:
+        self.sim = sim
+        self.kernel = sim.kernel
+        self.owner_id = owner_id
+        self.colony = colony
+        self.executors: list[ModelledExecutor] = []
+        self.by_id: dict[str, ModelledExecutor] = {}
+        self.by_name: dict[str, ModelledExecutor] = {}
+        self.troubles = 0
+        self.refused_closes = 0
+        self.hung = 0
+        self.crashes = 0
+        self.busy_ns = 0
+        self.returns = 0
+        self.chaos = False  # whether faults may strike them
+        self.kernel.timetable.on(NextStep, self._go_on)
+
+    def add(self, groups: Iterable[ExecutorGroup]) -> None:
+        """Let groups of executors come. Errors: ValueError for a name that is taken."""
+        seed, now_ns = self.sim.settings.seed, self.kernel.world.now_ns
+        for group in groups:
+            model = Model(group, self.colony, seed)
+            for place in range(1, group.count + 1):
+                name = group.name if group.count == 1 else f"{group.name}-{place}"
+                if name in self.by_name:
+                    raise ValueError(f"there are two executors called {name!r}: give their groups other names")
+                executor_id = sha3_256(f"{seed}/modelled/{self.colony}/{name}".encode()).hexdigest()
+                executor = ModelledExecutor(self, model, len(self.executors), name, executor_id)
+                self.executors.append(executor)
+                self.by_id[executor_id] = self.by_name[name] = executor
+                self.kernel.timetable.plan(now_ns + model.starts(None), NextStep(executor.number, 0, REGISTER))
+
+    def busy_until(self, now_ns: int) -> int:
+        """How long all of them have been busy so far, from getting a process to its close."""
+        return self.busy_ns + sum(now_ns - one.busy_since_ns for one in self.executors if one.busy_since_ns >= 0)
+
+    def enlist(self) -> None:
+        """From now on faults may strike them."""
+        self.chaos = True
+        with self.kernel.locked():
+            for executor in self.executors:
+                self.sim.faults.enlist(executor)
+
+    def _go_on(self, due: NextStep) -> bool:
+        """An executor does its next step: False, for nobody outside is told."""
+        executor = self.executors[due.number]
+        if due.life != executor.life:
+            return False
+        executor.down = False
+        if self.chaos and self.sim.faults.watches_steps:
+            executor.step = due.step
+            self.sim.faults.step(executor.name)
+            if due.life != executor.life:
+                return False  # that was its last for now
+        executor.due_ns = 0
+        if due.step == REGISTER:
+            self._register(executor)
+        else:
+            executor.go_on(due.step)
+        return False
+
+    def _register(self, executor: ModelledExecutor) -> None:
+        """Its owner adds and approves it: before it asks for the first time, and when the server knows it no more."""
+        group, ask = executor.model.group, self.kernel.ask_inside
+        self.returns += (self.colony, executor.name) in self.kernel.world.executors
+        spec = ExecutorSpec(
+            executorid=executor.id,
+            executortype=group.type,
+            executorname=executor.name,
+            colonyname=self.colony,
+            locationname=group.location,
+        )
+        answer = ask(self.owner_id, AddExecutor(executor=spec))
+        if type(answer) is Answer and answer.ok:
+            answer = ask(self.owner_id, ApproveExecutor(colonyname=self.colony, executorname=executor.name))
+        if type(answer) is Answer and answer.ok:
+            executor.asks = True
+            executor.go_on(POLL)
+        else:
+            self.troubles += 1
+            executor.next(REGISTER, executor.model.retry_ns)

@@ -1,0 +1,309 @@
+"""Modelled clients: they submit at drawn or recorded times, without code or threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from colonysim.core.agenda import Event
+from colonysim.core.operations.processes import SubmitFuncSpec
+from colonysim.core.operations.users import AddUser
+from colonysim.core.protocol import Answer, Message
+from colonysim.core.records import DAY_NS, SECOND_NS
+from colonysim.core.types import Conditions, User
+from colonysim.core.values import Value
+from colonysim.kernel import randomness
+from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
+from colonysim.kernel.randomness import NotNegative, Positive
+from colonysim.simulation.simulation import Simulation
+from colonysim.wire import identity
+from colonysim.workloads import traces
+from colonysim.workloads.arrivals import AnyArrivals, At, Count, Many, Once
+from colonysim.workloads.submissions import Compose, Submission, mixer
+from colonysim.workloads.traces import BadTrace, Recording
+
+
+class Trace(Value, frozen=True, kw_only=True):
+    """A recorded workload: SWF or CSV, packed or not; a relative path starts at the scenario's folder.
+
+    `first` and `count` cut a piece out of the file, which is then sorted by the time of submission; `speed` 2 makes
+    it arrive twice as fast. Each site of the trace is
+    a location, or an executor type for `sites: type`, or nothing for `sites: ignore`. The recorded run time is
+    the first argument, for executors whose `service` is of kind `process`.
+    """
+
+    file: str
+    format: str = ""
+    first: Annotated[int, Meta(ge=0)] = 0
+    count: Count | None = None
+    speed: Positive = 1.0
+    sites: Literal["location", "type", "ignore"] = "location"
+
+    def kind(self, base: Path) -> str:
+        """The format, which the name tells where it is not given. Errors: BadTrace."""
+        path = base / self.file
+        kind = traces.format_of(path, self.format)
+        if kind == "wfformat":
+            fix = "give the workload arrivals and `mix: [{workflow: {kind: wfformat, file: …}}]`"
+            raise BadTrace(path, 0, "it is a workflow (WfFormat), and a trace would forget what depends on what", fix)
+        return kind
+
+    def load(self, base: Path) -> Recording:
+        """The recorded processes, in the order of submission. Errors: BadTrace."""
+        path = base / self.file
+        recording = traces.load(path, self.kind(base), self.first, self.count)
+        span_s = (recording.records[-1].submit_s - recording.records[0].submit_s) / self.speed
+        if span_s > randomness.MOST:
+            what = f"its last process comes {span_s:g} s after the first, and {randomness.MOST:g} s at most can be run"
+            raise BadTrace(path, 0, what, "cut a piece out with `count`, or give a greater `speed`")
+        return recording
+
+
+class Workload(Value, frozen=True, kw_only=True):
+    """One stream of submissions: `arrivals` of a `mix`, or a recorded `trace`.
+
+    It lasts from `from_s` to `until_s`, where that is given, else to the end of the storm; `count` is an upper
+    limit. `users` share it: by turns, or as the trace has it. A submission whose reply is lost is sent again
+    `resends` times, `resend_s` later each time, whether or not it took effect.
+    """
+
+    name: str
+    arrivals: AnyArrivals | None = None
+    mix: Annotated[tuple[Submission, ...], Meta(min_length=1)] = (Submission(),)
+    trace: Trace | None = None
+    users: Many = 1
+    from_s: NotNegative = 0.0
+    until_s: NotNegative | None = None
+    count: Count | None = None
+    resends: Annotated[int, Meta(ge=0)] = 0
+    resend_s: Positive = 1.0
+
+    def check(self) -> None:
+        if (self.arrivals is None) == (self.trace is None):
+            raise ValueError(f"workload {self.name!r} needs either arrivals or a trace")
+        if self.until_s is not None and self.until_s < self.from_s:
+            raise self.refused("until_s", f"must be at least from_s={self.from_s:g}")
+
+
+class Arrive(Event, frozen=True, gc=False):
+    """A stream submits what it has next."""
+
+    stream: int
+
+
+class Resend(Event, frozen=True, gc=False):
+    """A stream sends something once more."""
+
+    stream: int
+    number: int
+
+
+class _Unsure(msgspec.Struct):
+    """A submission whose reply was lost."""
+
+    caller_id: str
+    message: Message
+    left: int
+
+
+Arrival = tuple[int, int, Message]
+"""When (nanoseconds from the beginning), by which user, and what."""
+
+
+class Stream:
+    """A workload under way."""
+
+    def __init__(self, clients: Clients, number: int, workload: Workload, arrivals: Iterator[Arrival]) -> None:
+        self.clients = clients
+        self.number = number
+        self.workload = workload
+        self.arrivals = arrivals
+        self.user_ids = clients.add_users(workload)
+        self.unsure: dict[int, _Unsure] = {}
+        self.next: Arrival | None = None
+        self.first_refusal = ""
+        self.submitted = self.refused = self.lost = 0
+
+    def plan(self) -> None:
+        """Put the next submission on the agenda."""
+        self.next = following = next(self.arrivals, None)
+        if following is None:
+            self.clients.busy -= 1
+        else:
+            self.clients.kernel.timetable.planned.add(self.clients.start_ns + following[0], Arrive(self.number))
+
+    def submit(self) -> None:
+        """Submit what is due, and plan what comes next."""
+        assert self.next is not None
+        _, user, message = self.next
+        self.send(self.user_ids[user], message, self.workload.resends)
+        self.plan()
+
+    def send(self, caller_id: str, message: Message, left: int) -> None:
+        self.submitted += 1
+        asked = self.clients.kernel.ask_inside(caller_id, message)
+        if type(asked) is Answer:
+            self._heard(asked, caller_id, message, left)
+        else:
+            self.clients.busy += 1
+            asked.told = partial(self._told, asked, caller_id, message, left)
+
+    def _told(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
+        """The answer has come late, or not at all."""
+        self.clients.busy -= 1
+        if pending.answer is not None:
+            self._heard(pending.answer, caller_id, message, left)
+
+    def _heard(self, answer: Answer, caller_id: str, message: Message, left: int) -> None:
+        if answer.ok and answer.payload_type != "garbled":
+            return
+        if answer.status not in UNKNOWN_OUTCOME and answer.status != 200:
+            self.refused += 1
+            self.first_refusal = self.first_refusal or str(getattr(answer.body, "message", ""))
+            return
+        self.lost += 1
+        if left:
+            number = answer.ticket
+            self.unsure[number] = _Unsure(caller_id, message, left - 1)
+            self.clients.busy += 1
+            kernel = self.clients.kernel
+            due_ns = kernel.world.now_ns + randomness.to_ns(self.workload.resend_s)
+            kernel.timetable.plan(due_ns, Resend(self.number, number))
+
+    def resend(self, number: int) -> None:
+        unsure = self.unsure.pop(number)
+        self.clients.busy -= 1
+        self.send(unsure.caller_id, unsure.message, unsure.left)
+
+
+class Clients:
+    """All modelled clients of one simulation. `storm_ns` is when those without an end of their own stop."""
+
+    def __init__(
+        self, sim: Simulation, owner_id: str, colony: str, base: Path, storm_ns: int | None, generators: dict[str, str]
+    ) -> None:
+        self.sim = sim
+        self.kernel = sim.kernel
+        self.owner_id = owner_id
+        self.colony = colony
+        self.base = base
+        self.storm_ns = storm_ns
+        self.generators = generators
+        self.recordings: dict[str, Recording] = {}  # of traces that have been read already, by workload
+        self.start_ns = sim.world.now_ns
+        self.streams: list[Stream] = []
+        self.busy = 0  # streams that have more to submit, and submissions under way or to be sent again
+        self.kernel.timetable.on(Arrive, self._arrive)
+        self.kernel.timetable.on(Resend, self._resend)
+
+    def add(self, workload: Workload) -> None:
+        """Begin a workload. Errors: ValueError for one that would never end, BadTrace."""
+        if workload.trace is not None:
+            arrivals = self._recorded(workload, workload.trace)
+        elif workload.count is None and self._end(workload) is None and not isinstance(workload.arrivals, (Once, At)):
+            raise ValueError(
+                f"workload {workload.name!r} never ends: give it a count or until_s, or the storm a length"
+            )
+        else:
+            arrivals = self._drawn(workload)
+        stream = Stream(self, len(self.streams), workload, arrivals)
+        self.streams.append(stream)
+        self.busy += 1
+        stream.plan()
+
+    def all_submitted(self) -> bool:
+        """Whether nothing more is to be submitted or sent again, and all answers have come."""
+        return self.busy == 0
+
+    def add_users(self, workload: Workload) -> list[str]:
+        """The users of a workload, who are added to the colony."""
+        ids = []
+        for place in range(1, workload.users + 1):
+            name = workload.name if workload.users == 1 else f"{workload.name}-{place}"
+            user_id = identity.derived(self.sim.settings.seed, f"user/{self.colony}/{name}").id
+            answer = self.sim.call(self.owner_id, AddUser(user=User(colonyname=self.colony, userid=user_id, name=name)))
+            if not answer.ok:
+                raise ValueError(f"user {name!r} cannot be added: {answer.body.message}")
+            ids.append(user_id)
+        return ids
+
+    def _arrive(self, event: Arrive) -> bool:
+        self.streams[event.stream].submit()
+        return False
+
+    def _resend(self, event: Resend) -> bool:
+        self.streams[event.stream].resend(event.number)
+        return False
+
+    # ------------------------------------------------------------ what comes when
+    def _drawn(self, workload: Workload) -> Iterator[Arrival]:
+        seed, purpose = self.sim.settings.seed, f"workload/{workload.name}"
+        compose: Compose = mixer(
+            workload.mix, self.colony, self.base, randomness.source(seed, f"{purpose}/mix"), self.generators
+        )
+        assert workload.arrivals is not None
+        midnight_s = self.start_ns % DAY_NS / SECOND_NS + workload.from_s
+        times = workload.arrivals.times(randomness.source(seed, f"{purpose}/arrivals"), midnight_s)
+        from_ns, end_ns = randomness.to_ns(workload.from_s), self._end(workload)
+        for number, time_s in enumerate(islice(times, workload.count)):
+            due_ns = from_ns + randomness.to_ns(time_s)
+            if end_ns is not None and due_ns >= end_ns:
+                return
+            yield due_ns, number % workload.users, compose()
+
+    def _end(self, workload: Workload) -> int | None:
+        return self.storm_ns if workload.until_s is None else randomness.to_ns(workload.until_s)
+
+    def _recorded(self, workload: Workload, trace: Trace) -> Iterator[Arrival]:
+        """A recorded process each, in the likeness of the mix's first entry."""
+        like = workload.mix[0]
+        plain, conditions = like.spec(self.colony), _Places(like.conditions(self.colony), trace.sites)
+        users: dict[str, int] = {}
+        from_s, end_ns, first_s = workload.from_s, self._end(workload), None
+        recording = self.recordings.get(workload.name) or trace.load(self.base)
+        for record in islice(recording.records, workload.count):
+            if first_s is None:
+                first_s = record.submit_s
+            due_ns = randomness.to_ns(from_s + (record.submit_s - first_s) / trace.speed)
+            if end_ns is not None and due_ns >= end_ns:
+                return
+            user = users.setdefault(record.user, len(users)) % workload.users
+            spec = replace(
+                plain,
+                funcname=record.funcname or plain.funcname,
+                args=[record.run_s],
+                conditions=conditions.at(record.site),
+            )
+            yield due_ns, user, SubmitFuncSpec(spec=spec)
+
+
+class _Places:
+    """The conditions of processes by the site they were recorded at."""
+
+    def __init__(self, plain: Conditions, sites: str) -> None:
+        self.plain = plain
+        self.sites = sites
+        self.known: dict[str, Conditions] = {}
+
+    def at(self, site: str) -> Conditions:
+        found = self.known.get(site)
+        if found is None:
+            fields: dict[str, Any] = {}
+            if site and self.sites == "location":
+                fields = {"locationname": site_name(site)}
+            elif site and self.sites == "type":
+                fields = {"executortype": site_name(site)}
+            found = self.known[site] = replace(self.plain, **fields) if fields else self.plain
+        return found
+
+
+def site_name(site: str) -> str:
+    """The name that a site of a trace gets: a number alone says too little."""
+    return f"site{site}" if site.isdigit() else site
