@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from colonysim.cli import outputs
-from colonysim.cli.console import FAILED, AsJson, Override, Strict, err, fail, out, refusal, warn
+from colonysim.cli.console import FAILED, SIGNALLED, AsJson, Override, Strict, fail, out, refusal, warn
+from colonysim.cli.pools import Dask, Workers, pool_of, progress, say_interrupted, stopped_by_signals
 
 if TYPE_CHECKING:
     from colonysim.experiments.compare import Interval, Variant
+    from colonysim.experiments.parallel import WorkerPool
 
 MARK: Final = "!"
 """Marks the figures of variants with unfinished runs, which cover only a part of the work."""
@@ -29,6 +31,8 @@ def compare(
         str, typer.Option(help="Policies to compare; the others are compared with the first one.")
     ] = "reference,deadline,fair,shortest",
     seeds: Seeds = 10,
+    workers: Workers = None,
+    dask: Dask = None,
     override: Override = None,
     plot: Plot = None,
     csv: Csv = None,
@@ -50,12 +54,14 @@ def compare(
     common = tuple(override or ())
     _refuse_varied(common, ["settings.policy"], "--policy")
     outputs.require([file], {"--plot": plot, "--csv": csv})
-    variants = _run(file, {name: (*common, f"settings.policy={name}") for name in names}, seeds, quiet=as_json)
+    policies = {name: (*common, f"settings.policy={name}") for name in names}
+    variants, signals = _run(file, policies, seeds, pool_of(workers, dask), quiet=as_json)
     if as_json:
         _as_json(variants)
     else:
-        _print_differences(variants, seeds)
+        _print_differences(variants)
     _conclude(variants, plot, csv, strict, as_json, differences=True, joined=False)
+    _end_early(signals)
 
 
 def sweep(
@@ -68,6 +74,8 @@ def sweep(
         ),
     ],
     seeds: Seeds = 5,
+    workers: Workers = None,
+    dask: Dask = None,
     override: Override = None,
     plot: Plot = None,
     csv: Csv = None,
@@ -87,13 +95,15 @@ def sweep(
     common = tuple(override or ())
     _refuse_varied(common, [text.partition("=")[0] for text in vary], "--vary")
     outputs.require([file], {"--plot": plot, "--csv": csv})
-    variants = _run(file, {name: (*common, *own) for name, own in varied.items()}, seeds, quiet=as_json)
+    all_of_them = {name: (*common, *own) for name, own in varied.items()}
+    variants, signals = _run(file, all_of_them, seeds, pool_of(workers, dask), quiet=as_json)
     if as_json:
         _as_json(variants)
     else:
-        _print_figures(variants, " ".join(text.partition("=")[0] for text in vary), seeds)
+        _print_figures(variants, " ".join(text.partition("=")[0] for text in vary))
     joined = all(_is_number(variant.name) for variant in variants)
     _conclude(variants, plot, csv, strict, as_json, differences=False, joined=joined)
+    _end_early(signals)
 
 
 def _conclude(
@@ -140,36 +150,40 @@ def _refuse_varied(overrides: tuple[str, ...], paths: list[str], option: str) ->
             fail(f"--set {text} has no effect: {option} replaces it; leave one of them out")
 
 
-def _run(file: Path, variants: dict[str, tuple[str, ...]], seeds: int, quiet: bool) -> list[Variant]:
-    from rich.status import Status
-
+def _run(
+    file: Path, variants: dict[str, tuple[str, ...]], seeds: int, pool: WorkerPool, quiet: bool
+) -> tuple[list[Variant], list[int]]:
+    """Run all variants, and return them with the signals that stopped them early. Exits if no seed was finished."""
     from colonysim.experiments.compare import refuse_twins, run_variants
 
-    quiet = quiet or not err.is_terminal
-    done = 0
+    total = len(variants) * seeds
     try:
         refuse_twins(file, variants)
-        if quiet:
-            return run_variants(file, variants, seeds)
-        with Status("", console=err) as status:
-
-            def update(name: str, seed: int) -> None:
-                nonlocal done
-                done += 1
-                status.update(f"run {done:,} of {len(variants) * seeds:,}: {name}, seed {seed + 1}")
-
-            return run_variants(file, variants, seeds, update)
+        with stopped_by_signals() as (stop, signals), progress("runs", total, quiet) as update:
+            done = run_variants(file, variants, seeds, lambda count: update(count, ""), pool, stop)
     except (OSError, ValueError) as error:
         fail(refusal(error, file))
+    if signals:
+        finished = len(done[0].runs)
+        say_interrupted(signals, finished, seeds)
+        if not finished:
+            _end_early(signals)
+    return done, signals
+
+
+def _end_early(signals: list[int]) -> None:
+    """Exit with the code of the signal that stopped the runs early, if one did."""
+    if signals:
+        raise typer.Exit(SIGNALLED + signals[0])
 
 
 # ---------------------------------------------------------------- printing
-def _print_figures(variants: list[Variant], title: str, seeds: int) -> None:
+def _print_figures(variants: list[Variant], title: str) -> None:
     from rich.table import Column, Table
 
     from colonysim.experiments.compare import FIGURES
 
-    what = f"means of {seeds} seeds ± 95 %; n/a: nothing to measure"
+    what = f"means of {len(variants[0].runs)} seeds ± 95 %; n/a: nothing to measure"
     if any(variant.partial for variant in variants):
         what += f"; {MARK} not comparable: some of its runs did not finish"
     table = Table(
@@ -193,13 +207,13 @@ def _shown(interval: Interval | None) -> str:
     return "n/a" if interval is None else str(interval)
 
 
-def _print_differences(variants: list[Variant], seeds: int) -> None:
+def _print_differences(variants: list[Variant]) -> None:
     from rich.table import Table
 
     from colonysim.experiments.compare import FIGURES
 
     first, *others = variants
-    _print_figures(variants, "policy", seeds)
+    _print_figures(variants, "policy")
     out.print()
     title = f"difference to {first.name}, seed by seed ± 95 %; * excludes zero"
     table = Table("", *(other.name for other in others), box=None, title=title, title_justify="left")
@@ -256,7 +270,7 @@ def _write_csv(variants: list[Variant], path: Path) -> None:
             for variant in variants:
                 for run in variant.runs:
                     failures = "; ".join(f"{one.kind}: {one.name}" for one in run.failures)
-                    figures = [figure(run.summary) for figure in FIGURES.values()]
+                    figures = [run.figure(figure) for figure in FIGURES]
                     ok = "no" if run.failures else "yes"
                     writer.writerow([variant.name, run.seed, ok, failures, run.unfinished, *figures])
     except OSError as error:

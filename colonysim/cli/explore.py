@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from colonysim.cli import outputs
@@ -20,10 +18,8 @@ from colonysim.cli.console import (
     AsJson,
     Override,
     Strict,
-    err,
     fail,
     load,
-    on_signal,
     out,
     refusal,
     refuse_idle,
@@ -31,16 +27,17 @@ from colonysim.cli.console import (
     repeats,
     warn,
 )
+from colonysim.cli.pools import Dask, Workers, pool_of, progress, say_interrupted, stopped_by_signals
 
 if TYPE_CHECKING:
-    from colonysim.experiments.exploration import Outcome, Overview, WorkerPool
+    from colonysim.experiments.exploration import Outcome, Overview
+    from colonysim.experiments.parallel import WorkerPool
     from colonysim.experiments.shrinker import Shrunk
     from colonysim.scenarios.scenario import Scenario
 
 _SHOWN = 8
 _SHRINK_RUNS = 500
 _MOST_SEEDS = 1_000_000_000
-_MOST_WORKERS = 1024
 _MOST_RUNS = 1_000_000
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A scenario.")]
@@ -57,14 +54,10 @@ Runs = Annotated[
 def explore(
     file: File,
     seeds: Annotated[int, typer.Option(min=1, max=_MOST_SEEDS, help="How many seeds to run.")] = 100,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=_MOST_WORKERS, help="Parallel processes; by default one per core.")
-    ] = None,
+    workers: Workers = None,
     from_seed: Annotated[int | None, typer.Option(help="First seed; by default the scenario's own.")] = None,
     stop_at_first: Annotated[bool, typer.Option("--stop-at-first", help="Stop at the first seed that fails.")] = False,
-    dask: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Run on a dask.distributed cluster; `local` starts one.")
-    ] = None,
+    dask: Dask = None,
     overrides: Override = None,
     no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Do not shrink the first seed that fails.")] = False,
     shrunk: To = None,
@@ -81,7 +74,7 @@ def explore(
     outputs.require([file], {"--shrunk": shrunk})
     first = scenario.seed if from_seed is None else from_seed
     refuse_long_seeds(first, seeds)
-    outcomes, signals = _sweep(file, scenario, range(first, first + seeds), _pool(workers, dask), stop_at_first)
+    outcomes, signals = _sweep(file, scenario, range(first, first + seeds), pool_of(workers, dask), stop_at_first)
     view, complete = overview(outcomes, stop_at_first), not signals
     answer: dict[str, Any] = {"scenario": scenario.name, "complete": complete, **msgspec.to_builtins(view)}
     if not as_json:
@@ -122,37 +115,17 @@ def shrink(
 
 
 # ---------------------------------------------------------------- exploring
-def _pool(workers: int | None, dask: str | None) -> WorkerPool:
-    from colonysim.experiments.clusters import Cluster, NoCluster
-    from colonysim.experiments.exploration import Processes
-
-    if dask is None:
-        return Processes(workers)
-    try:
-        return Cluster(dask, workers)
-    except NoCluster as error:
-        fail(str(error))
-
-
 def _sweep(
     file: Path, scenario: Scenario, seeds: range, pool: WorkerPool, stop_at_first: bool
 ) -> tuple[list[Outcome], list[int]]:
     """Run the seeds, and return the outcomes so far and the signals that stopped the exploration early."""
-    from colonysim.experiments.exploration import Stop
     from colonysim.experiments.exploration import explore as explored
 
     outcomes: list[Outcome] = []
-    signals: list[int] = []
-    stop = Stop()
-
-    def stopped(number: int) -> None:
-        signals.append(number)
-        stop.ask()
-
     try:
         with (
-            on_signal(stopped),
-            _progress("seeds", len(seeds)) as update,
+            stopped_by_signals() as (stop, signals),
+            progress("seeds", len(seeds)) as update,
             closing(explored(scenario, seeds, pool, stop_at_first, stop)) as coming,
         ):
             for outcome in coming:
@@ -161,20 +134,8 @@ def _sweep(
     except (ValueError, OSError) as error:  # OSError: for example, the working directory was removed
         fail(refusal(error, file))
     if signals:
-        err.print(
-            f"colonysim: interrupted; these are the results of {len(outcomes)} of {len(seeds)} seeds", style="yellow"
-        )
+        say_interrupted(signals, len(outcomes), len(seeds))
     return outcomes, signals
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Any]:
-    """Show a progress bar if stderr is a terminal, and yield the function that updates it: (done, text)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    text = TextColumn("{task.fields[text]}", markup=False)
-    with Progress(*columns, text, console=err, transient=True, disable=not err.is_terminal) as bar:
-        line = bar.add_task(what, total=total, text="")
-        yield lambda done, text: bar.update(line, completed=done, text=text)
 
 
 def _show(view: Overview, wanted: int) -> None:
@@ -220,7 +181,7 @@ def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -
 
     began = time.monotonic()
     try:
-        with _progress("shrinking", runs) as update:
+        with progress("shrinking", runs) as update:
             small = shrunk(scenario, seed, limit=runs, progress=lambda done, size: update(done, str(size)))
         _write(small, to)
     except CannotShrink as error:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from importlib import import_module
 from typing import Any
 
-from colonysim.experiments.exploration import WorkerPool
+from colonysim.experiments.parallel import WorkerPool
 
 
 class NoCluster(ValueError):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import product
 from math import prod, sqrt
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
+from colonysim.experiments.exploration import absolute, error_text
+from colonysim.experiments.parallel import InThisProcess, Stop, WorkerPool, one_at_a_time, run_all
 from colonysim.scenarios.metrics import Summary
 from colonysim.scenarios.runner import Failure, Run
 from colonysim.scenarios.scenario import Scenario
@@ -62,20 +65,27 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class VariantRun(msgspec.Struct, frozen=True):
-    """One run of a variant. `notes`: deviations of its traces from the recordings."""
+    """One run of a variant. `notes`: deviations of its traces from the recordings.
+
+    A run that ended with an error has no summary and no digest.
+    """
 
     seed: int
     digest: str
-    summary: Summary
+    summary: Summary | None
     failures: tuple[Failure, ...]
-    faults: tuple[FaultCount, ...]
-    warnings: tuple[RunWarning, ...]
+    faults: tuple[FaultCount, ...] = ()
+    warnings: tuple[RunWarning, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def unfinished(self) -> int:
-        """Number of processes that had not ended."""
-        return self.summary.unfinished
+        """Number of processes that had not ended, where it is known."""
+        return 0 if self.summary is None else self.summary.unfinished
+
+    def figure(self, name: str) -> float | None:
+        """Return a figure (a key of FIGURES), or None if there was nothing to measure."""
+        return None if self.summary is None else FIGURES[name](self.summary)
 
     @property
     def partial(self) -> bool:
@@ -92,8 +102,8 @@ class Variant(msgspec.Struct, frozen=True):
 
     @property
     def summaries(self) -> tuple[Summary, ...]:
-        """The summary of each run."""
-        return tuple(run.summary for run in self.runs)
+        """The summary of each run that has one."""
+        return tuple(run.summary for run in self.runs if run.summary is not None)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -112,7 +122,7 @@ class Variant(msgspec.Struct, frozen=True):
 
     def values(self, figure: str) -> list[float | None]:
         """Return a figure (a key of FIGURES) for each seed."""
-        return [FIGURES[figure](run.summary) for run in self.runs]
+        return [run.figure(figure) for run in self.runs]
 
     def interval(self, figure: str) -> Interval | None:
         """Return the mean of a figure over the seeds that have a value; None if none has."""
@@ -132,7 +142,7 @@ def _interval(values: Sequence[float | None]) -> Interval | None:
 def no_chance(variants: Sequence[Variant]) -> bool:
     """Return whether there are several seeds but all gave the same figures, so that one would be enough."""
     return all(len(set(map(msgspec.json.encode, one.summaries))) == 1 for one in variants) and any(
-        len(one.runs) > 1 for one in variants
+        len(one.summaries) > 1 for one in variants
     )
 
 
@@ -142,7 +152,7 @@ def warnings_of(variants: Sequence[Variant]) -> list[RunWarning]:
     firsts: dict[tuple[str, ...], Variant] = {}
     for variant in variants:
         digests = tuple(run.digest for run in variant.runs)
-        if (other := firsts.setdefault(digests, variant)) is not variant:
+        if all(digests) and (other := firsts.setdefault(digests, variant)) is not variant:
             text = f"variants {other.name!r} and {variant.name!r} gave the same history: what was varied has no effect"
             found.append(RunWarning(kind="variant", name=variant.name, path="", text=text))
         shared = [{(one.kind, one.name) for one in run.warnings} for run in variant.runs]
@@ -172,36 +182,66 @@ def student(degrees: int) -> float:
     return known[-1] if known else _STUDENT[-1]
 
 
+class _Job(NamedTuple):
+    """A run to do: the scenario of a variant, with one seed."""
+
+    scenario: Scenario
+    seed: int
+
+
 def run_variants(
     file: Path,
     variants: dict[str, tuple[str, ...]],
     seeds: int,
-    progress: Callable[[str, int], None] = lambda name, number: None,
+    progress: Callable[[int], None] = lambda done: None,
+    pool: WorkerPool | None = None,
+    stop: Stop | None = None,
 ) -> list[Variant]:
     """Run a scenario with the overrides of each variant and `seeds` seeds, from the scenario's own on.
 
-    `progress` is called before each run with the variant's name and the number of the seed, from 0.
-    Raises BadScenario if the file or an override is invalid, ValueError if there are no variants or no seeds.
+    `progress` is called after each run with the number of runs done. `pool`: where the runs are done, by default in
+    this process; it is closed at the end. `stop`: object to stop early; the variants returned then have the
+    seeds that all of them were run with, which may be none. Raises BadScenario if the file or an override is invalid,
+    ValueError if there are no variants or no seeds.
     """
     if seeds < 1:
         raise ValueError(f"invalid seeds={seeds}: give at least one")
     if not variants:
         raise ValueError("no variants to run: give at least one")
     # Read all before running any, so that an error in the last one is found at once.
-    scenarios = {name: Scenario.load(file, overrides) for name, overrides in variants.items()}
-    runs: dict[str, list[VariantRun]] = {name: [] for name in variants}
-    for number in range(seeds):
-        for name, scenario in scenarios.items():
-            progress(name, number)
-            runs[name].append(_run(scenario, scenario.seed + number))
-    return [Variant(name, variants[name], tuple(done)) for name, done in runs.items()]
+    scenarios = [absolute(Scenario.load(file, overrides)) for overrides in variants.values()]
+    jobs = [_Job(scenario, scenario.seed + number) for number in range(seeds) for scenario in scenarios]
+    done: dict[int, VariantRun] = {}
+    with closing(run_all(_run, jobs, pool or InThisProcess(), broken=_broken, stop=stop)) as results:
+        for place, run in results:
+            done[place] = run
+            progress(len(done))
+    width = len(scenarios)
+    whole = [first for first in range(0, len(jobs), width) if all(first + each in done for each in range(width))]
+    return [
+        Variant(name, overrides, tuple(done[first + each] for first in whole))
+        for each, (name, overrides) in enumerate(variants.items())
+    ]
 
 
-def _run(scenario: Scenario, seed: int) -> VariantRun:
-    run = Run(scenario, seed)
-    result = run.execute()
+def _run(job: _Job) -> VariantRun:
+    try:
+        with one_at_a_time:
+            run = Run(job.scenario, job.seed)
+            result = run.execute()
+    except ValueError:
+        raise
+    except Exception as error:
+        return _broken(job, type(error).__name__, error_text(error))
     failures = tuple(replace(failure, story="") for failure in result.failures)
-    return VariantRun(seed, result.digest, result.summary, failures, result.faults, result.warnings, run.recorded_notes)
+    return VariantRun(
+        job.seed, result.digest, result.summary, failures, result.faults, result.warnings, run.recorded_notes
+    )
+
+
+def _broken(job: _Job, name: str, text: str) -> VariantRun:
+    """Return the outcome of a run that ended with an error."""
+    return VariantRun(job.seed, "", None, (Failure(kind="error", name=name, text=text),))
 
 
 def refuse_twins(file: Path, variants: dict[str, tuple[str, ...]]) -> None:

@@ -1,39 +1,25 @@
-"""Explore a scenario: run it with many seeds, in parallel processes or on any `concurrent.futures` executor.
-
-A run that fails, even by killing its process, affects no other run. The outcome of a seed depends neither on how many
-runs are parallel nor on the order in which they finish.
-"""
+"""Explore a scenario: run it with many seeds in parallel, and summarise what failed under which."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import traceback
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from functools import partial
 from itertools import chain
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
+from colonysim.experiments.parallel import Stop, WorkerPool, one_at_a_time, run_all
 from colonysim.scenarios.runner import BREAKS, Failure, Run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning
 
 _TEXT: Final = 500
-_one_at_a_time: Final = threading.Lock()
-"""The clock patches for programs are global to a process, and an executor may run seeds in several threads."""
-_AHEAD: Final = 3
-"""Seeds submitted ahead for each parallel process, so that none is idle."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,13 +78,13 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 def run_seed(scenario: Scenario, seed: int) -> Outcome:
     """Run a scenario with one seed. Raises ValueError if the scenario cannot be run."""
     try:
-        with _one_at_a_time:
+        with one_at_a_time:
             run = Run(scenario, seed)
             result = run.execute()
     except ValueError:
         raise
     except Exception as error:
-        return _broken(seed, type(error).__name__, "".join(traceback.format_exception(error)[-3:]).strip())
+        return _broken(seed, type(error).__name__, error_text(error))
     failures = tuple(replace(failure, text=failure.text[:_TEXT], story="") for failure in result.failures)
     return Outcome(
         seed=seed,
@@ -112,9 +98,14 @@ def run_seed(scenario: Scenario, seed: int) -> Outcome:
     )
 
 
+def error_text(error: BaseException) -> str:
+    """Return the last lines of an error's traceback."""
+    return "".join(traceback.format_exception(error)[-3:]).strip()[-_TEXT:]
+
+
 def _broken(seed: int, name: str, text: str) -> Outcome:
     """Return the outcome of a run that ended with an error."""
-    return Outcome(seed=seed, failures=(Failure(kind="error", name=name, text=text[-_TEXT:]),))
+    return Outcome(seed=seed, failures=(Failure(kind="error", name=name, text=text),))
 
 
 def absolute(scenario: Scenario) -> Scenario:
@@ -172,95 +163,7 @@ def _idle_under_all(outcomes: list[Outcome], faults: dict[str, Struck]) -> Itera
             yield warning
 
 
-# ---------------------------------------------------------------- pools
-class WorkerPool:
-    """Base class of pools, which run seeds: `width` of them at a time. A subclass defines `executor`."""
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-
-    def submit(self, scenario: Scenario, seed: int) -> Future[Outcome]:
-        """Start a run with one seed."""
-        return self.executor().submit(run_seed, scenario, seed)
-
-    def executor(self) -> Executor:
-        """Return the `concurrent.futures` executor that runs the seeds."""
-        raise TypeError(f"{type(self).__name__} must define executor()")
-
-    def mend(self) -> None:
-        """Recover after a run that killed its process."""
-
-    def close(self, at_once: bool) -> None:
-        """Release all resources; `at_once`: without waiting for runs in progress."""
-
-
-class Processes(WorkerPool):
-    """Processes of this machine: `width` of them, by default one per core."""
-
-    def __init__(self, width: int | None = None) -> None:
-        super().__init__(width or os.cpu_count() or 1)
-        self._made: ProcessPoolExecutor | None = None
-        self._others: list[BaseProcess] = []
-
-    def executor(self) -> ProcessPoolExecutor:
-        """Return the process pool, started on first use."""
-        if self._made is None:
-            # Not fork: a copy of this process would lack the threads of programs or of a test runner.
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([__name__])
-            self._others = multiprocessing.active_children()
-            self._made = ProcessPoolExecutor(self.width, context, initializer=_prepare_worker)
-        return self._made
-
-    def mend(self) -> None:
-        """Discard the broken process pool; the next run starts another."""
-        if self._made is not None:
-            self._made.shutdown(wait=True, cancel_futures=True)
-            self._made = None
-
-    def close(self, at_once: bool) -> None:
-        """Stop the process pool; `at_once`: terminate its processes."""
-        if self._made is None:
-            return
-        if at_once:
-            for child in multiprocessing.active_children():
-                if child not in self._others:
-                    child.terminate()
-        self._made.shutdown(wait=True, cancel_futures=True)
-        self._made = None
-
-
-def _prepare_worker() -> None:
-    """Ignore Ctrl-C, which the parent handles, and end this process when the parent has ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, name="colonysim-end-with-parent", daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent has ended, even by SIGKILL: nothing else would stop a busy worker then."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
-
-
-class Stop:
-    """Stops an exploration early. A signal handler or another thread may call `ask` at any moment.
-
-    An exception raised in a signal handler may interrupt `concurrent.futures` while it holds a lock, which is then
-    never released. This class uses a flag and a reentrant queue instead.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.finished: SimpleQueue[Future[Outcome] | None] = SimpleQueue()
-
-    def ask(self) -> None:
-        """Request the stop: no further seed starts, and runs in progress are abandoned."""
-        self.asked = True
-        self.finished.put(None)  # wakes the thread that waits for a result
-
-
+# ---------------------------------------------------------------- exploring
 def explore(
     scenario: Scenario, seeds: Iterable[int], pool: WorkerPool, stop_at_first: bool = False, stop: Stop | None = None
 ) -> Generator[Outcome, None, None]:
@@ -270,138 +173,18 @@ def explore(
     early; use a new one for each exploration. Closes the pool at the end; if the caller closes this generator early,
     the pool's processes are terminated. Raises ValueError if there are no seeds or the scenario cannot be run.
     """
-    stop = stop or Stop()
     coming = iter(seeds)
     first = next(coming, None)
     if first is None:
         raise ValueError("no seeds to explore: give at least one")
-    sweep = _Sweep(absolute(scenario), chain((first,), coming), pool, stop_at_first, stop)
-    done = False
-    try:
-        yield from sweep.outcomes()
-        done = not stop.asked
-    finally:
-        pool.close(at_once=not done)
-
-
-class _Sweep:
-    """An exploration in progress.
-
-    `places`: place in the order and seed of each submitted run. `suspects`: runs that a dead process may have been
-    running; they are repeated one at a time, to find the seed that kills its process.
-    """
-
-    def __init__(
-        self, scenario: Scenario, seeds: Iterator[int], pool: WorkerPool, stop_at_first: bool, stop: Stop
-    ) -> None:
-        self.scenario = scenario
-        self.seeds = enumerate(seeds)
-        self.pool = pool
-        self.stop_at_first = stop_at_first
-        self.stop = stop
-        self.places: dict[Future[Outcome], tuple[int, int]] = {}
-        self.suspects: deque[tuple[int, int]] = deque()
-        self.last: int | None = None  # outcomes after this place are dropped
-
-    def outcomes(self) -> Iterator[Outcome]:
-        """Submit all runs, and yield their outcomes as they end."""
-        self._submit_ahead()
-        while (self.places or self.suspects) and not self.stop.asked:
-            if not self.places:
-                yield from self._run_suspects()
-                self._submit_ahead()
-                continue
-            for place, seed, future in self._finished():
-                if self.places.pop(future, None) is None:
-                    continue  # it was abandoned in the meantime
-                outcome = self._result(future, place, seed)
-                if outcome is not None and self._counts(place, outcome):
-                    yield outcome
-            if not self.suspects:
-                self._submit_ahead()
-
-    def _finished(self) -> list[tuple[int, int, Future[Outcome]]]:
-        """Wait until a run ends or a stop is requested, and return all runs that have ended, ordered by place."""
-        ended = [self.stop.finished.get()]
-        try:
-            while True:
-                ended.append(self.stop.finished.get_nowait())
-        except Empty:
-            pass
-        known = [future for future in ended if future is not None and future in self.places]
-        return sorted((*self.places[future], future) for future in known)
-
-    def _submit(self, seed: int) -> Future[Outcome]:
-        future = self.pool.submit(self.scenario, seed)
-        future.add_done_callback(self.stop.finished.put)
-        return future
-
-    def _submit_ahead(self) -> None:
-        """Submit seeds until enough are in progress."""
-        while self.last is None and not self.stop.asked and len(self.places) < self.pool.width * _AHEAD:
-            following = next(self.seeds, None)
-            if following is None:
-                return
-            place, seed = following
-            try:
-                future = self._submit(seed)
-            except BrokenProcessPool:
-                self.suspects.append((place, seed))
-                self._suspect_all()
-                return
-            self.places[future] = place, seed
-
-    def _result(self, future: Future[Outcome], place: int, seed: int) -> Outcome | None:
-        try:
-            return future.result()
-        except ValueError:
-            raise
-        except BrokenProcessPool:
-            self.suspects.append((place, seed))
-            self._suspect_all()
-            return None
-        except Exception as error:  # other executors have exceptions of their own for a process that died
-            return _broken(seed, "process died", f"the process that ran this seed died: {error}")
-
-    def _suspect_all(self) -> None:
-        """Mark all runs in progress as suspects: a process died, and it is unknown which of them it was running."""
-        for future, (place, seed) in list(self.places.items()):
-            if not future.done() or future.cancelled() or future.exception() is not None:
-                self.suspects.append((place, seed))
-                del self.places[future]
-        self.pool.mend()
-
-    def _run_suspects(self) -> Iterator[Outcome]:
-        """Repeat the suspect runs one at a time, and yield their outcomes."""
-        while self.suspects and not self.stop.asked:
-            place, seed = min(self.suspects)
-            self.suspects.remove((place, seed))
-            outcome = self._alone(seed)
-            if outcome is not None and self._counts(place, outcome):
-                yield outcome
-
-    def _alone(self, seed: int) -> Outcome | None:
-        """Run a seed while no other runs, because it may kill its process. Return None if a stop is requested."""
-        try:
-            future = self._submit(seed)
-            while self.stop.finished.get() is not future:
-                if self.stop.asked:
-                    return None
-            return future.result()
-        except ValueError:
-            raise
-        except Exception as error:
-            self.pool.mend()
-            return _broken(seed, "process died", f"the process that ran this seed died: {error}")
-
-    def _counts(self, place: int, outcome: Outcome) -> bool:
-        """Return whether to yield an outcome. With `stop_at_first`, a failure cancels all runs after it."""
-        if self.last is not None and place > self.last:
-            return False
-        if self.stop_at_first and not outcome.ok:
-            self.last = place
-            for future, (other, _) in list(self.places.items()):
-                if other > place:
-                    future.cancel()
-                    del self.places[future]
-        return True
+    results = run_all(
+        partial(run_seed, absolute(scenario)),
+        chain((first,), coming),
+        pool,
+        broken=_broken,
+        is_last=(lambda outcome: not outcome.ok) if stop_at_first else (lambda outcome: False),
+        stop=stop,
+    )
+    with closing(results):
+        for _, outcome in results:
+            yield outcome

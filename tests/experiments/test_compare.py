@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +26,7 @@ from colonysim.experiments.compare import (
     student,
     warnings_of,
 )
+from colonysim.experiments.parallel import Processes, Stop
 from colonysim.scenarios.files import BadScenario
 from colonysim.scenarios.metrics import Quantiles, Summary
 
@@ -72,10 +77,10 @@ def test_more_executors_mean_less_waiting(file: Path) -> None:
 
 
 def test_a_mistake_in_the_last_variant_shows_before_anything_is_run(file: Path) -> None:
-    told: list[str] = []
+    told: list[int] = []
     variants = {"good": ("settings.policy=fair",), "bad": ("settings.policy=luck",)}
     with pytest.raises(BadScenario, match="luck"):
-        run_variants(file, variants, 1, lambda name, seed: told.append(name))
+        run_variants(file, variants, 1, told.append)
     assert told == []
 
 
@@ -101,6 +106,47 @@ def test_lists_may_hold_anything() -> None:
 def test_what_is_no_range_is_told_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"write"):
         points_of(text)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_variants_run_in_parallel_give_what_they_give_one_after_the_other(file: Path, width: int) -> None:
+    variants = {number: (f"executors.0.count={number}",) for number in ("1", "2")}
+    assert run_variants(file, variants, seeds=3, pool=Processes(width)) == run_variants(file, variants, seeds=3)
+
+
+class Fatal(Processes):
+    """A pool in which the runs with seed 4 end their process."""
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        return super().submit(_exit if arguments[0].seed == 4 else function, *arguments)
+
+
+def _exit(job: Any) -> None:
+    os._exit(3)
+
+
+def test_a_run_that_ends_its_process_fails_alone(file: Path) -> None:
+    variants = {number: (f"executors.0.count={number}",) for number in ("1", "2")}
+    alone = run_variants(file, variants, seeds=3)
+    for variant, whole in zip(run_variants(file, variants, seeds=3, pool=Fatal(2)), alone, strict=True):
+        first, second, third = variant.runs
+        assert (first, third) == (whole.runs[0], whole.runs[2])
+        assert [(one.kind, one.name) for one in second.failures] == [("error", "process died")]
+        assert variant.partial
+        assert variant.values("utilisation") == [whole.values("utilisation")[0], None, whole.values("utilisation")[2]]
+        assert variant.failed == (second,)
+
+
+@pytest.mark.parametrize("done", range(1, 7))
+def test_a_stop_leaves_the_seeds_that_all_variants_were_run_with(file: Path, done: int) -> None:
+    variants = {number: (f"executors.0.count={number}",) for number in ("1", "2")}
+    stop = Stop()
+    stopped = run_variants(file, variants, 3, lambda count: stop.ask() if count == done else None, stop=stop)
+    whole = run_variants(file, variants, 3)
+    assert [variant.name for variant in stopped] == ["1", "2"]
+    for variant, other in zip(stopped, whole, strict=True):
+        assert variant.runs == other.runs[: len(variant.runs)]
+        assert len(variant.runs) == len(stopped[0].runs) >= done // 2
 
 
 def test_the_interval_is_students() -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from colonysim.experiments import exploration as module
-from colonysim.experiments.exploration import Outcome, Processes, Stop, WorkerPool, explore, overview, run_seed
+from colonysim.experiments import parallel as module
+from colonysim.experiments.exploration import Outcome, explore, overview, run_seed
+from colonysim.experiments.parallel import Processes, Stop, WorkerPool
 from colonysim.scenarios.scenario import Scenario
 
 TWICE = """
@@ -57,19 +58,18 @@ class Dying(Processes):
         super().__init__(width)
         self.fatal = fatal
 
-    def submit(self, scenario: Scenario, seed: int) -> Future[Outcome]:
-        run = die if seed in self.fatal else run_seed
-        return self.executor().submit(run, scenario, seed)
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        return super().submit(die if arguments[0] in self.fatal else function, *arguments)
 
 
-def die(scenario: Scenario, seed: int) -> Outcome:
+def die(seed: int) -> Outcome:
     os._exit(3)
 
 
 class Inline(WorkerPool):
     """Runs each seed here and now; `told_of` notes which."""
 
-    def __init__(self, run: Callable[[Scenario, int], Outcome] = run_seed) -> None:
+    def __init__(self, run: Callable[[int], Outcome] | None = None) -> None:
         super().__init__(1)
         self.run = run
         self.told_of: list[int] = []
@@ -78,11 +78,11 @@ class Inline(WorkerPool):
     def executor(self) -> Executor:
         raise AssertionError("nothing is run elsewhere")
 
-    def submit(self, scenario: Scenario, seed: int) -> Future[Outcome]:
-        self.told_of.append(seed)
-        future: Future[Outcome] = Future()
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        self.told_of.append(arguments[0])
+        future: Future[Any] = Future()
         try:
-            future.set_result(self.run(scenario, seed))
+            future.set_result((self.run or function)(*arguments))
         except Exception as error:
             future.set_exception(error)
         return future
@@ -154,7 +154,7 @@ def test_a_process_that_dies_costs_its_own_seed_and_no_other(
 
 
 def test_an_error_in_a_run_is_the_outcome_of_that_seed(scenario: Scenario) -> None:
-    def run(scenario: Scenario, seed: int) -> Outcome:
+    def run(seed: int) -> Outcome:
         if seed == 2:
             raise ZeroDivisionError("division by zero")
         return Outcome(seed=seed, digest="d")
@@ -190,7 +190,7 @@ def test_an_interruption_leaves_what_there_was(scenario: Scenario) -> None:
 
 
 def test_a_stop_ends_the_exploration_and_closes_the_pool_at_once(scenario: Scenario) -> None:
-    pool, stop = Inline(lambda _, seed: Outcome(seed=seed, digest="d")), Stop()
+    pool, stop = Inline(lambda seed: Outcome(seed=seed, digest="d")), Stop()
     outcomes = []
     for outcome in explore(scenario, range(1000), pool, stop=stop):
         outcomes.append(outcome)
@@ -213,7 +213,7 @@ def test_a_stop_at_any_moment_ends_the_exploration(scenario: Scenario) -> None:
                 if calls == moment:
                     stop.ask()
 
-        def run(scenario: Scenario, seed: int) -> Outcome:
+        def run(seed: int) -> Outcome:
             if seed == 2:
                 raise BrokenProcessPool  # so that seeds are run again alone
             return Outcome(seed=seed, digest="d")
@@ -269,12 +269,12 @@ class Brittle(WorkerPool):
         super().__init__(1)
         self.asked = 0
 
-    def submit(self, scenario: Scenario, seed: int) -> Future[Outcome]:
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         self.asked += 1
         if self.asked == 4:
             raise BrokenProcessPool("died")
-        future: Future[Outcome] = Future()
-        future.set_result(Outcome(seed=seed))
+        future: Future[Any] = Future()
+        future.set_result(Outcome(seed=arguments[0]))
         return future
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from colonysim import ColonyClient, Lost, Simulation
-from colonysim.experiments.exploration import Outcome, Processes, explore, overview, run_seed
+from colonysim.experiments.exploration import Outcome, explore, overview, run_seed
+from colonysim.experiments.parallel import Processes
 from colonysim.faults.model import (
     AnswerWith,
     ClockSkew,
