@@ -172,10 +172,12 @@ class Graphs(Invariant):
         if self.free:
             free, self.free = self.free, {}
             for child in free.values():
-                if child.state == WAITING and child.blocked and not self._pending(child):
-                    raise self.ledger.violation(
-                        child.process_id, "still waits for its parents, which all have succeeded"
-                    )
+                if child.blocked and not self._pending(child):
+                    if child.state == WAITING:
+                        raise self.ledger.violation(
+                            child.process_id, "still waits for its parents, which all have succeeded"
+                        )
+                    child.blocked = False  # released after it had ended: only the field tells
         touched, self.touched = self.touched, []
         for book in touched:
             book.touched = False

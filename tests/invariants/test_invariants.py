@@ -8,7 +8,7 @@ import pytest
 
 from colonysim import AssignedProcess, ColonyClient, InvariantViolation, Simulation
 from colonysim.core import channels, lanes, lifecycle, transitions
-from colonysim.core.records import RUNNING, WAITING, Process
+from colonysim.core.records import FAILED, RUNNING, WAITING, Process
 from colonysim.core.scheduling import Demand, Queues
 from colonysim.core.world import World
 
@@ -308,3 +308,22 @@ def test_a_channel_out_of_order(colony: ColonyClient, monkeypatch: pytest.Monkey
     _expect(
         "should show message 2 of .* at place 2, and shows 1 of", lambda: process.say("chat", b"two", 2), colony.sim
     )
+
+
+@pytest.mark.parametrize("children", [1, 2])
+def test_a_child_that_waited_too_long_is_released_all_the_same_when_its_parents_succeed(
+    colony: ColonyClient, children: int
+) -> None:
+    executor = colony.add_executor("t")
+    late = {f"b{number}": {"after": ["a"], "executortype": "t", "maxwaittime": 1} for number in range(children)}
+    workflow = colony.submit_workflow({"a": {"executortype": "t"}} | late)
+    colony.sim.advance(5)
+    assigned = executor.assign()
+    assert assigned is not None
+    assigned.close()
+    records = [colony.sim.world.processes[workflow.processes[name].id] for name in late]
+    assert [(record.state, record.wait_for_parents) for record in records] == [(FAILED, False)] * children
+    colony.sim.check()
+    records[0].wait_for_parents = True
+    with pytest.raises(InvariantViolation, match="shows waitforparents True, not False"):
+        colony.sim.check()
