@@ -16,7 +16,11 @@ ROOMS = (
     "scenarios", "experiments", "conformance", "pytest_plugin", "cli",
 )  # fmt: skip
 """The rooms of the package from the bottom up: each may import itself and those before it."""
-MAY_IMPORT = {room: {*ROOMS[: number + 1], "facade", "extras"} for number, room in enumerate(ROOMS)} | {
+MAY_IMPORT = {
+    room: {*ROOMS[: number + 1], "facade", "extras", *(() if room in ("core", "wire") else ("extensions",))}
+    for number, room in enumerate(ROOMS)
+} | {
+    "extensions": {"core"},
     "extras": set(),
     "facade": set(),
     "hypothesis": {"core", "extras", "faults", "simulation"},

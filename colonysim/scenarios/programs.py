@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from string import Template
-from types import CodeType, ModuleType
 from typing import Annotated, Any, Final, NamedTuple
 
 from msgspec import Meta
 
 from colonysim.core.values import Value
+from colonysim.extensions import BadCode, Loader
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import AnySpan, NotNegative
 from colonysim.programs.host import ProgramFailed
@@ -61,8 +58,8 @@ class ProgramGroup(Value, frozen=True, kw_only=True):
             raise self.refused("executor_type", "a program that is registered needs the type it is registered with")
 
 
-class BadProgram(ValueError):
-    """Code that cannot be run as a program. The text says where it was looked for, and what there is."""
+class BadProgram(BadCode):
+    """Code that cannot be run as a program. The text says where it was sought, and what there is."""
 
 
 class _Part(NamedTuple):
@@ -79,7 +76,7 @@ class ScenarioPrograms:
     def __init__(self, sim: Simulation, colony: ColonyClient, groups: tuple[ProgramGroup, ...], base: Path) -> None:
         self.sim = sim
         self.colony = colony
-        self.base = base
+        self.loader = Loader(base)
         self.parts = [part for group in groups for part in self._parts(group)]
         self.functions: dict[str, Callable[..., Any]] = {}
         self.programs: dict[str, Program] = {}
@@ -110,8 +107,8 @@ class ScenarioPrograms:
     @contextmanager
     def loaded(self) -> Iterator[None]:
         """Load the code anew, before anything of it is led elsewhere. Errors: BadProgram."""
-        with _loaded() as load:
-            self.functions = {part.group.code: load(self.base, part.group.code) for part in self.parts}
+        with self.loader.active():
+            self.functions = {part.group.code: _function(self.loader, part.group.code) for part in self.parts}
             yield
 
     @contextmanager
@@ -167,9 +164,17 @@ class ScenarioPrograms:
 
 def check_code(groups: tuple[ProgramGroup, ...], base: Path) -> None:
     """Load the code of programs, and start nothing. Errors: BadProgram."""
-    with _loaded() as load:
+    loader = Loader(base)
+    with loader.active():
         for group in groups:
-            load(base, group.code)
+            _function(loader, group.code)
+
+
+def _function(loader: Loader, code: str) -> Callable[..., Any]:
+    try:
+        return loader.load(code, "function", callable)  # type: ignore[no-any-return]
+    except BadCode as error:
+        raise BadProgram(str(error)) from error.__cause__
 
 
 def _filled(value: Any, words: dict[str, str]) -> Any:
@@ -180,79 +185,3 @@ def _filled(value: Any, words: dict[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: _filled(one, words) for key, one in value.items()}
     return value
-
-
-# ---------------------------------------------------------------- loading
-@contextmanager
-def _loaded() -> Iterator[Callable[[Path, str], Callable[..., Any]]]:
-    """Gives what loads code. Files are loaded anew for each run: what one run leaves in them is not the next one's."""
-    files: dict[Path, ModuleType] = {}
-    before = dict(sys.modules)
-
-    def load(base: Path, code: str) -> Callable[..., Any]:
-        place, _, name = code.rpartition(":")
-        if place.endswith(".py"):
-            path = (base / place).resolve()
-            if path not in files:
-                files[path] = _module(path)
-            module = files[path]
-        else:
-            module = _imported(place)
-        return _function(module, name, code)
-
-    try:
-        yield load
-    finally:
-        for path in files:
-            folder = str(path.parent)
-            if folder in sys.path:
-                sys.path.remove(folder)
-            for name, module in list(sys.modules.items()):
-                origin = getattr(module, "__file__", None)
-                if name not in before and origin and Path(origin).parent == path.parent:
-                    del sys.modules[name]  # the file, and those beside it that it imports
-
-
-def _module(path: Path) -> ModuleType:
-    try:
-        compiled = _compiled(path, path.stat().st_mtime_ns)
-    except (OSError, UnicodeDecodeError, SyntaxError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadProgram(
-            f"{path} is no code that could run: {reason}; a path starts at the scenario's folder"
-        ) from None
-    name = f"{path.stem}_program"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent))
-    try:
-        exec(compiled, module.__dict__)
-    except (Exception, SystemExit) as error:
-        if str(path.parent) in sys.path:
-            sys.path.remove(str(path.parent))
-        sys.modules.pop(name, None)
-        raise BadProgram(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
-    return module
-
-
-@lru_cache(maxsize=64)
-def _compiled(path: Path, modified_ns: int) -> CodeType:
-    """The code of a file, as long as that is not written to."""
-    return compile(path.read_bytes(), str(path), "exec")
-
-
-def _imported(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # of the module itself, or for a name that is none
-        why = str(error) or type(error).__name__
-        raise BadProgram(f"{name!r} cannot be imported ({why}); for a file write file.py:function") from None
-
-
-def _function(module: ModuleType, name: str, code: str) -> Callable[..., Any]:
-    found = getattr(module, name, None)
-    if not callable(found):
-        own = [key for key, value in vars(module).items() if callable(value) and value.__module__ == module.__name__]
-        raise BadProgram(f"{code}: there is no function {name!r}; there are {', '.join(own) or 'none'}")
-    return found  # type: ignore[no-any-return]

@@ -536,7 +536,7 @@ def test_a_journal_goes_back_to_any_state_that_was_written_into_it(tmp_path: Pat
 # ---------------------------------------------------------------- no pickle
 CAN_RUN_CODE = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "copyreg"}
 RUNS_CODE = {
-    "scenarios/programs.py": {"exec"},  # the programs of a scenario, which are Python files of the user's own
+    "extensions.py": {"exec"},  # code that users name, which are Python files of their own
     "kernel/vetting.py": {"eval"},  # checks written from the field names of our own messages, and nothing else
 }
 

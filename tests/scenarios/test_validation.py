@@ -44,7 +44,7 @@ WORKFLOW = BASE + "workload: [{name: t, arrivals: {kind: once}, mix: [{workflow:
         ("workload: [{name: w, trace: {file: w.json}}]", "a trace would forget what depends on what"),
         ("workload: [{name: w, trace: {file: nowhere.csv, format: xls}}]", "there is no format 'xls'"),
         ("workload: [{name: w, trace: {file: late.csv}}]", "its last process comes 1e+10 s after the first"),
-        ("programs: [{name: p, code: 'nowhere.py:main'}]", "nowhere.py is no code that could run"),
+        ("programs: [{name: p, code: 'nowhere.py:main'}]", "nowhere.py cannot be read: No such file"),
         ("programs: [{name: p, code: '.inf:main'}]", "'.inf' cannot be imported"),
         ("programs: [{name: p, code: 'a b:main'}]", "'a b' cannot be imported"),
         ("programs: [{name: p, code: 'leaves.py:main'}]", "leaves.py cannot be loaded: SystemExit: 3"),
