@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from colonysim.evidence.journal import JournalErrors
 
@@ -51,6 +52,20 @@ Override = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with code 1 also if part of the scenario did nothing (see warnings).")
 ]
+
+
+class Commands(TyperGroup):
+    """The commands of the application, listed with whole summaries: the first sentence of each command's help."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # types of click, or of typer's copy of it
+        """Write the list of commands into the help."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            text = " ".join((command.help or "").split("\n\n")[0].split()) if command else ""
+            rows.append((name, text.split(". ")[0].rstrip(".") + "."))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 class BadOutput(ValueError):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import msgspec
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 import colonysim
 from colonysim.cli import bench, compare, explore, outputs, replay, run, serving, streams, traces
@@ -25,6 +25,7 @@ from colonysim.cli.console import (
     FAILED,
     SIGNALLED,
     AsJson,
+    Commands,
     OnJournalErrors,
     broken,
     complain,
@@ -37,7 +38,7 @@ from colonysim.cli.console import (
 )
 from colonysim.cli.serving import Anywhere, ControlToken, Host, LimitOption
 from colonysim.cli.state_file import StateEvery, StateFile, StatePath, saving, state_file
-from colonysim.core.settings import Settings, range_of
+from colonysim.core.settings import Settings, describe
 from colonysim.evidence.journal import JournalFailed
 from colonysim.extras import MissingExtra
 from colonysim.kernel.clock import Mode
@@ -52,9 +53,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="colonysim",
+    cls=Commands,
     help="A deterministic in-memory Colonies server, with a clock you own.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -160,12 +162,11 @@ def _version(wanted: bool) -> None:
 def _list_settings(wanted: bool) -> None:
     if not wanted:
         return
-    table = Table("setting", "default", "range", "environment", box=None)
-    for field in msgspec.structs.fields(Settings):
-        bounds = range_of(field.name)
-        shown = f"{bounds[0]} to {bounds[1]}" if bounds else ""
-        table.add_row(field.name, str(field.default), shown, f"COLONYSIM_{field.name.upper()}")
+    table = Table("setting", Column("default", overflow="fold"), "values", "meaning", box=None)
+    for setting in describe():
+        table.add_row(setting.name, str(setting.default), setting.values, setting.meaning)
     out.print(table)
+    out.print("\nEach is also an environment variable, such as COLONYSIM_TIMEZONE, and --set NAME=VALUE sets it.")
     raise typer.Exit
 
 

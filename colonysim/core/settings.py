@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -35,33 +35,52 @@ Seconds = Annotated[int, Meta(ge=1, le=MOST_SPAN_S)]
 class Settings(Value, frozen=True, kw_only=True):
     """How the server behaves. Defaults are those of the stock environment, the time zone apart."""
 
-    seed: int = 0
-    """Seed of everything random: ids, keys, the order of simulated actors."""
-    start: str = DEFAULT_START
-    """Virtual time at the start, in RFC 3339; `now` for the time of this machine."""
-    timezone: str = "UTC"
-    """IANA time zone of printed times and cron expressions. The stock environment uses Europe/Stockholm."""
-    exclusive_assign: bool = True
-    """Assign as the cluster leader does; False is the distributed mode (docs/protocol/b-processes.md 4.1)."""
-    policy: PolicyName = "reference"
-    """Which of the matching waiting processes an executor gets first; see colonysim.core.policies."""
-    allow_reregister: bool = True
-    """Whether adding an executor replaces one of the same name."""
-    cron_checker_period_ms: Milliseconds = 1000
-    generator_checker_period_ms: Milliseconds = 500
-    cleanup_interval_s: Seconds = 60
-    stale_executor_duration_s: Seconds = 600
-    """An executor is unregistered after this many seconds without a sign of life."""
-    retention: bool = False
-    """Delete successful processes and logs that are older than `retention_policy_s`."""
-    retention_policy_s: Annotated[int, Meta(ge=0, le=MOST_SPAN_S)] = 604_800
-    verify_signatures: bool = True
-    """If False, callers are trusted: the `signature` field holds the caller's id."""
-    server_key: str = STOCK_SERVER_KEY
-    """Private key of the server owner, 64 hex digits."""
-    build_version: str = "dev"
-    build_time: str = ""
-    """`buildtime` in the reply to getserverinfomsg; empty for the current time."""
+    seed: Annotated[int, Meta(description="Seed of everything random: ids, keys, the order of simulated actors.")] = 0
+    start: Annotated[
+        str, Meta(description="Virtual time at the start, in RFC 3339; `now` for the time of this machine.")
+    ] = DEFAULT_START
+    timezone: Annotated[
+        str,
+        Meta(
+            description="IANA time zone of printed times and cron expressions. "
+            "The stock environment uses Europe/Stockholm."
+        ),
+    ] = "UTC"
+    exclusive_assign: Annotated[
+        bool, Meta(description="Assign as the leader of a cluster does; false is the distributed mode.")
+    ] = True
+    policy: Annotated[
+        PolicyName, Meta(description="Which of the matching waiting processes an executor gets first.")
+    ] = "reference"
+    allow_reregister: Annotated[bool, Meta(description="Whether adding an executor replaces one of the same name.")] = (
+        True
+    )
+    cron_checker_period_ms: Annotated[
+        Milliseconds, Meta(description="How often the server looks for crons to run.")
+    ] = 1000
+    generator_checker_period_ms: Annotated[
+        Milliseconds, Meta(description="How often the server looks for generators to run.")
+    ] = 500
+    cleanup_interval_s: Annotated[
+        Seconds, Meta(description="How often stale executors and, with `retention`, old records are looked for.")
+    ] = 60
+    stale_executor_duration_s: Annotated[
+        Seconds, Meta(description="An executor is unregistered after so many seconds without a request.")
+    ] = 600
+    retention: Annotated[
+        bool, Meta(description="Delete successful processes and logs that are older than `retention_policy_s`.")
+    ] = False
+    retention_policy_s: Annotated[
+        int, Meta(ge=0, le=MOST_SPAN_S, description="Age at which `retention` deletes, in seconds.")
+    ] = 604_800
+    verify_signatures: Annotated[
+        bool, Meta(description="If false, callers are trusted: the `signature` field holds the caller's id.")
+    ] = True
+    server_key: Annotated[str, Meta(description="Private key of the server owner, 64 hex digits.")] = STOCK_SERVER_KEY
+    build_version: Annotated[str, Meta(description="`buildversion` in the reply to getserverinfomsg.")] = "dev"
+    build_time: Annotated[
+        str, Meta(description="`buildtime` in the reply to getserverinfomsg; empty for the current time.")
+    ] = ""
 
     def check(self) -> None:
         check_seed(self.seed)
@@ -98,14 +117,51 @@ def _check_names(names: Iterable[str]) -> None:
             raise BadValue(f"there is no setting {name!r}; the settings are {', '.join(known)}", (name,), named=1)
 
 
+class SettingInfo(NamedTuple):
+    """What a user must know of a setting. `values`: its range, or its choices; empty where any text will do."""
+
+    name: str
+    default: Any
+    values: str
+    meaning: str
+
+
+def describe() -> list[SettingInfo]:
+    """Return name, default, possible values and meaning of each setting."""
+    return [
+        SettingInfo(field.name, field.default, _values(field), _meaning(field.type))
+        for field in msgspec.inspect.type_info(Settings).fields  # type: ignore[attr-defined]
+    ]
+
+
 def range_of(name: str) -> tuple[int, int] | None:
     """Return the least and the largest value of a setting; None if it is not an integer."""
     if name == "seed":
         return LEAST_SEED, MOST_SEED
-    found = {field.name: field.type for field in msgspec.inspect.type_info(Settings).fields}[name]  # type: ignore[attr-defined]
+    found = _plain(next(field.type for field in msgspec.inspect.type_info(Settings).fields if field.name == name))  # type: ignore[attr-defined]
     if not isinstance(found, msgspec.inspect.IntType) or found.ge is None or found.le is None:
         return None
     return found.ge, found.le
+
+
+def _plain(kind: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    """Return a type without its description."""
+    return kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
+
+
+def _meaning(kind: msgspec.inspect.Type) -> str:
+    described = isinstance(kind, msgspec.inspect.Metadata) and kind.extra_json_schema
+    return str(described["description"]) if described else ""
+
+
+def _values(field: msgspec.inspect.Field) -> str:
+    kind = _plain(field.type)
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        return ", ".join(str(value) for value in kind.values)
+    if isinstance(kind, msgspec.inspect.BoolType):
+        return "true, false"
+    bounds = range_of(field.name)
+    return f"{bounds[0]} to {bounds[1]}" if bounds else ""
 
 
 def check_seed(seed: int) -> int:

@@ -17,6 +17,7 @@ import pytest
 
 from colonysim.cli import main
 from colonysim.conformance.player import CASES
+from colonysim.core.settings import describe
 
 ONE_CASE = next(iter(sorted((CASES / "a-foundation").glob("*.json"))))
 COMMAND = [sys.executable, "-m", "colonysim"]
@@ -88,8 +89,19 @@ def test_without_arguments_it_says_what_it_can() -> None:
 def test_its_version_and_all_settings() -> None:
     assert run("--version").stdout.startswith("colonysim 0.")
     settings = run("--settings").stdout
-    assert "exclusive_assign" in settings
-    assert "COLONYSIM_EXCLUSIVE_ASSIGN" in settings
+    for setting in describe():
+        assert setting.name in settings
+        assert setting.meaning, f"{setting.name} has no description"
+        assert " ".join(setting.meaning.split()[:2]) in settings
+    assert "COLONYSIM_TIMEZONE" in settings
+
+
+def test_each_command_has_its_whole_summary_in_the_help_that_minus_h_shows() -> None:
+    shown = run("-h").stdout
+    assert shown == run("--help").stdout
+    assert "..." not in shown.partition("Commands:")[2]
+    assert "--install-completion" in shown
+    assert run("run", "-h").stdout == run("run", "--help").stdout
 
 
 @pytest.mark.parametrize(
