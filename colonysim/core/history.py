@@ -11,7 +11,7 @@ from colonysim.core.scheduling import Demand
 
 
 class Transition(msgspec.Struct, frozen=True, gc=False):
-    """A process has changed its state; `old` is -1 for a new process."""
+    """A process has changed its state; `old` is NEW for a new process."""
 
     now_ns: int
     process_id: str

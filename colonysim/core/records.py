@@ -36,6 +36,7 @@ class ProcessState(IntEnum):
 
 
 # Plain integers for the hot path, where the attribute look-up of an enum member costs time.
+NEW: Final = -1  # not on the wire: the process has not been submitted yet
 WAITING: Final = 0
 RUNNING: Final = 1
 SUCCESS: Final = 2
@@ -44,6 +45,7 @@ CANCELLED: Final = 4
 REMOVED: Final = 5  # not on the wire: the process is in no table any more
 
 STATES: Final = (WAITING, RUNNING, SUCCESS, FAILED, CANCELLED)
+STATE_NAMES: Final = {NEW: "NEW", REMOVED: "REMOVED"} | {state.value: state.name for state in ProcessState}
 
 PENDING: Final = 0
 APPROVED: Final = 1

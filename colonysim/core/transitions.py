@@ -5,12 +5,44 @@ These are the primitives; what follows from a change (graphs, channels, wake-ups
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from colonysim.core.history import Transition
-from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, Process
+from colonysim.core.records import (
+    CANCELLED,
+    FAILED,
+    NEW,
+    REMOVED,
+    RUNNING,
+    SECOND_NS,
+    STATE_NAMES,
+    STATES,
+    SUCCESS,
+    WAITING,
+    Process,
+)
 from colonysim.core.types import ZERO_TIME_NS
 from colonysim.core.world import World
+
+LEGAL: Final[dict[int, frozenset[int]]] = {
+    NEW: frozenset((WAITING,)),
+    WAITING: frozenset((RUNNING, FAILED, CANCELLED, REMOVED)),
+    RUNNING: frozenset((WAITING, SUCCESS, FAILED, CANCELLED, REMOVED)),
+    SUCCESS: frozenset((SUCCESS, FAILED, REMOVED)),
+    FAILED: frozenset((REMOVED,)),
+    CANCELLED: frozenset((FAILED, REMOVED)),
+    REMOVED: frozenset(),
+}
+"""The states that each state may change to.
+
+Quirks: a success may be closed again, and a failing graph takes its successful and cancelled processes with it.
+Source: docs/protocol/b-processes.md 5.1, docs/protocol/c-workflows.md 3.3.
+"""
+
+# LEGAL for the hot path: a truth value for each old state, then for each new one.
+_IS_LEGAL: Final = tuple(tuple(new in LEGAL[old] for new in (*STATES, REMOVED)) for old in (*STATES, REMOVED))
 
 
 # ---------------------------------------------------------------- timers
@@ -72,12 +104,13 @@ def enter(world: World, process: Process, cause: str) -> None:
     if process.spec.maxwaittime not in (0, -1):
         arm(world, process, process.wait_deadline_ns)
     if world.history is not None:
-        world.history.append(Transition(world.now_ns, process_id, -1, WAITING, "", cause))
+        world.history.append(Transition(world.now_ns, process_id, NEW, WAITING, "", cause))
 
 
 def leave(world: World, process: Process, cause: str) -> None:
     """A process is removed from all tables, whatever its state."""
     old = process.state
+    assert REMOVED in LEGAL[old], _illegal(process, REMOVED)
     del world.processes[process.process_id]
     del world.processes_in(process.colony, old)[process.process_id]
     if old == RUNNING:
@@ -98,8 +131,9 @@ def leave(world: World, process: Process, cause: str) -> None:
 
 
 def _move(world: World, process: Process, state: int, cause: str) -> None:
-    """The one place where a state is written."""
+    """Change the state of a process: the only place that does. AssertionError if LEGAL does not permit the change."""
     old, process_id = process.state, process.process_id
+    assert _IS_LEGAL[old][state], _illegal(process, state)
     tables = world.by_state[process.colony]
     del tables[old][process_id]
     tables[state][process_id] = process
@@ -122,6 +156,10 @@ def _move(world: World, process: Process, state: int, cause: str) -> None:
         come_in_sight(world)
     if world.history is not None:
         world.history.append(Transition(world.now_ns, process_id, old, state, process.executor_id, cause))
+
+
+def _illegal(process: Process, state: int) -> str:
+    return f"process {process.process_id} must not change from {STATE_NAMES[process.state]} to {STATE_NAMES[state]}"
 
 
 def set_attribute_states(world: World, process: Process) -> None:

@@ -8,13 +8,12 @@ from typing import Final
 
 from colonysim.core.agenda import Event
 from colonysim.core.events import CronCheck, GeneratorCheck, PollOver, ReleaseTick
-from colonysim.core.records import RUNNING, WAITING
+from colonysim.core.records import RUNNING, STATE_NAMES, WAITING
 from colonysim.invariants.invariant import Invariant
 from colonysim.invariants.ledger import Ledger
 from colonysim.invariants.limits import TimeLimits
 from colonysim.invariants.polls import Polls
 from colonysim.invariants.recurring import Crons, Generators
-from colonysim.invariants.timeline import STATE_NAMES
 from colonysim.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
 

@@ -11,11 +11,20 @@ import msgspec
 from colonysim.core.history import Assignment, Settled, Transition
 from colonysim.core.operations.workflows import AddChild
 from colonysim.core.protocol import Delivery
-from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SUCCESS, WAITING, ProcessGraph, ProcessState
+from colonysim.core.records import (
+    CANCELLED,
+    FAILED,
+    NEW,
+    REMOVED,
+    RUNNING,
+    SUCCESS,
+    WAITING,
+    ProcessGraph,
+    ProcessState,
+)
 from colonysim.core.types import ZERO_TIME_NS
 from colonysim.invariants.invariant import Invariant
 from colonysim.invariants.ledger import Book, Ledger
-from colonysim.invariants.timeline import NEW
 from colonysim.invariants.violation import InvariantViolation
 
 _LOOKED_AT: Final = {RUNNING: "assign", SUCCESS: "close"}

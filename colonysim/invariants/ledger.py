@@ -8,10 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.history import Transition
-from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process
+from colonysim.core.records import CANCELLED, FAILED, NEW, REMOVED, RUNNING, STATE_NAMES, SUCCESS, WAITING, Process
 from colonysim.core.world import World
-from colonysim.invariants.timeline import NEW, UNKNOWN, describe
-from colonysim.invariants.timeline import STATE_NAMES as _NAMES
+from colonysim.invariants.timeline import UNKNOWN, describe
 from colonysim.invariants.violation import InvariantViolation
 
 _ENDS: Final = {
@@ -26,7 +25,12 @@ LEGAL: Final[dict[int, dict[int, tuple[str, ...]]]] = {
     FAILED: {REMOVED: _ENDS[REMOVED]},
     CANCELLED: {FAILED: ("cascade",), REMOVED: _ENDS[REMOVED]},
 }
-"""The arrows a process may take, and why (docs/protocol/b-processes.md 5.1, docs/protocol/c-workflows.md 3.3)."""
+"""The changes of state that are permitted, with their causes.
+
+The core has a table of its own, `transitions.LEGAL`; this one is written down again from the protocol, because an
+invariant that shared the core's table could not see an error in it.
+Source: docs/protocol/b-processes.md 5.1, docs/protocol/c-workflows.md 3.3.
+"""
 
 _BEGINNINGS: Final = LEGAL[NEW][WAITING]
 GONE_KEPT: Final = 1000
@@ -131,11 +135,13 @@ class Ledger:
         book = book_or_none
         book.story.append(step)
         if book.state != old:
-            raise self.violation(process_id, f"went from {_NAMES[old]}, but was {_NAMES[book.state]}")
+            raise self.violation(process_id, f"went from {STATE_NAMES[old]}, but was {STATE_NAMES[book.state]}")
         if step.cause not in LEGAL[old].get(new, ()):
             if new not in LEGAL[old]:
-                raise self.violation(process_id, f"must not go from {_NAMES[old]} to {_NAMES[new]}")
-            raise self.violation(process_id, f"must not go from {_NAMES[old]} to {_NAMES[new]} by {step.cause!r}")
+                raise self.violation(process_id, f"must not go from {STATE_NAMES[old]} to {STATE_NAMES[new]}")
+            raise self.violation(
+                process_id, f"must not go from {STATE_NAMES[old]} to {STATE_NAMES[new]} by {step.cause!r}"
+            )
         book.state = new
         if old == WAITING:
             self.waiting -= 1

@@ -7,11 +7,10 @@ from typing import Final
 
 from colonysim.core.history import Transition
 from colonysim.core.protocol import Delivery
-from colonysim.core.records import FAILED, RUNNING, WAITING
+from colonysim.core.records import FAILED, NEW, RUNNING, WAITING
 from colonysim.invariants.deadlines import Deadline, Deadlines
 from colonysim.invariants.invariant import Invariant
 from colonysim.invariants.ledger import Book, Ledger
-from colonysim.invariants.timeline import NEW
 from colonysim.kernel.clock import show_time
 
 _SECOND_NS: Final = 1_000_000_000

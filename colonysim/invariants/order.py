@@ -8,13 +8,12 @@ from itertools import islice
 from typing import Any, Final
 
 from colonysim.core.history import Assignment, PauseChanged, Transition, Tried
-from colonysim.core.records import NO_RESOURCES, RUNNING, WAITING, Process
+from colonysim.core.records import NO_RESOURCES, RUNNING, STATE_NAMES, WAITING, Process
 from colonysim.core.scheduling import Demand
 from colonysim.invariants.fitness import is_for_nobody, unfit
 from colonysim.invariants.invariant import Invariant
 from colonysim.invariants.ledger import Book, Ledger, Line, Place
 from colonysim.invariants.ranking import Ranking
-from colonysim.invariants.timeline import STATE_NAMES
 from colonysim.invariants.violation import InvariantViolation
 
 Kind = tuple[tuple[str, ...], str, int, int, int, int]

@@ -10,6 +10,7 @@ from colonysim.core.lifecycle import RAN_TOO_LONG, WAITED_TOO_LONG
 from colonysim.core.records import (
     CANCELLED,
     FAILED,
+    NEW,
     RUNNING,
     SECOND_NS,
     SUCCESS,
@@ -22,7 +23,6 @@ from colonysim.core.types import ZERO_TIME_NS
 from colonysim.invariants.executors import Executors
 from colonysim.invariants.invariant import Invariant
 from colonysim.invariants.ledger import Book, Ledger
-from colonysim.invariants.timeline import NEW
 from colonysim.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
 

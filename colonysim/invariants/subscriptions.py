@@ -8,11 +8,10 @@ from typing import Final
 from colonysim.core.events import StreamOver
 from colonysim.core.history import Transition
 from colonysim.core.protocol import Delivery, Push
-from colonysim.core.records import CANCELLED, FAILED, RUNNING, SUCCESS, WAITING, Process, Subscription
+from colonysim.core.records import CANCELLED, FAILED, RUNNING, STATE_NAMES, SUCCESS, WAITING, Process, Subscription
 from colonysim.core.replies import AssignReply
 from colonysim.invariants.invariant import Invariant
 from colonysim.invariants.ledger import Book, Ledger
-from colonysim.invariants.timeline import STATE_NAMES
 from colonysim.invariants.violation import InvariantViolation
 
 _TOLD: Final = frozenset({

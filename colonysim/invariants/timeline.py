@@ -8,14 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.history import Transition
-from colonysim.core.records import FAILED, REMOVED, RUNNING, SUCCESS, WAITING, Process, ProcessState
+from colonysim.core.records import FAILED, NEW, RUNNING, STATE_NAMES, SUCCESS, WAITING, Process
 from colonysim.core.types import Log
 from colonysim.core.world import World
 from colonysim.kernel.clock import show_time
 from colonysim.kernel.why_idle import name_of
-
-NEW: Final = -1
-STATE_NAMES: Final = {NEW: "NEW", REMOVED: "REMOVED"} | {state.value: state.name for state in ProcessState}
 
 UNKNOWN: Final = "  nothing is known of it"
 """The timeline of a process that never existed, or whose timeline is no longer kept."""
