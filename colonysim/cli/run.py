@@ -292,6 +292,8 @@ def _print(result: Result, files: dict[str, Path], command: str) -> None:
     out.print(f"  waiting     {spread(figures.waiting_s, ' s')} ({started})")
     out.print(f"  turnaround  {spread(figures.turnaround_s, ' s')} ({succeeded})")
     out.print(f"  slowdown    {spread(figures.bounded_slowdown)} ({succeeded})")
+    for cause in result.causes:
+        out.print(f"  without success: {cause}")
     for fault in result.faults:
         struck = f"struck {fault.count:,} ×" if fault.drawn else "not drawn under this seed"
         out.print(f"  fault       {fault.name} ({fault.kind}): {struck}")
@@ -311,5 +313,10 @@ def _print(result: Result, files: dict[str, Path], command: str) -> None:
             out.print(f"  process {failure.process_id}")
         if failure.story:
             out.print(failure.story)
+    for cause in result.causes if result.failures else ():
+        out.print(f"{cause.name}, for example:")
+        for process_id, timeline in zip(cause.processes, cause.timelines, strict=False):
+            out.print(f"  process {process_id}")
+            out.print(timeline)
     if result.failures:
         out.print(f"again: {command}")

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.records import RUNNING, SECOND_NS, SUCCESS
+from colonysim.evidence.causes import cause_of, error_text
 from colonysim.kernel.clock import show_time
 from colonysim.scenarios import metrics as figures
 from colonysim.scenarios.metrics import COLUMNS, NEVER, Metrics, quantiles
@@ -68,6 +69,7 @@ def page_data(run: Run) -> dict[str, Any]:
         "faults_struck": msgspec.to_builtins(result.faults),
         "findings": msgspec.to_builtins(result.findings),
         "failures": msgspec.to_builtins(result.failures),
+        "causes": [msgspec.to_builtins(cause) | {"text": str(cause)} for cause in result.causes],
         "cost": msgspec.to_builtins(result.cost),
         **_depths(metrics, bins),
         **_flows(metrics, bins),
@@ -314,7 +316,10 @@ def write_summary(result: Result, path: Path) -> None:
 
 
 def write_csv(run: Run, path: Path) -> None:
-    """Write a CSV file with a line for each process; see COLUMNS. Raises OSError."""
+    """Write a CSV file with a line for each process: COLUMNS, why it ended without success, and its errors.
+
+    A process that was removed has neither. Raises OSError.
+    """
 
     def name_of(executor_id: str) -> str:
         executor = run.fleet.by_id.get(executor_id)
@@ -322,5 +327,15 @@ def write_csv(run: Run, path: Path) -> None:
 
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(figures.table(run.metrics, name_of, run.scenario.measure.tau_s))
+        writer.writerow((*COLUMNS, "cause", "error"))
+        for row in figures.table(run.metrics, name_of, run.scenario.measure.tau_s):
+            writer.writerow((*row, *_why(run, row[0])))
+
+
+def _why(run: Run, process_id: str) -> tuple[str, str]:
+    """Return the cause for which a process ended without success, and its errors; empty texts otherwise."""
+    process, invariants = run.sim.world.processes.get(process_id), run.sim.observers.invariants
+    if process is None:
+        return "", ""
+    cause = cause_of(process, "" if invariants is None else invariants.last_cause(process_id))
+    return cause, error_text(process) if cause and process.errors else ""

@@ -208,6 +208,11 @@ class Invariants:
         """The life of a process in lines."""
         return self.ledger.story(process_id)
 
+    def last_cause(self, process_id: str) -> str:
+        """The cause of a process's last change of state; empty if it is not known."""
+        book = self.ledger.books.get(process_id)
+        return book.story[-1].cause if book is not None and book.story else ""
+
 
 def _unreadable(error: Exception) -> TablesUnreadable:
     return TablesUnreadable(f"the tables cannot be compared with the books: {type(error).__name__}: {error}")

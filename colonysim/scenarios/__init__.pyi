@@ -1,6 +1,7 @@
 """The public names of colonysim.scenarios, each imported when it is first used."""
 
 from colonysim.core.values import BadValue as BadValue
+from colonysim.evidence.causes import Cause as Cause
 from colonysim.kernel.randomness import AnySpan as AnySpan
 from colonysim.kernel.randomness import Constant as Constant
 from colonysim.kernel.randomness import Empirical as Empirical

@@ -17,6 +17,7 @@ from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import SECOND_NS
 from colonysim.core.types import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
 from colonysim.core.values import BadValue
+from colonysim.evidence.causes import Cause, causes
 from colonysim.evidence.journal import JournalErrors
 from colonysim.faults.log import Strikes
 from colonysim.invariants import InvariantViolation
@@ -71,6 +72,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What has become of a run. Two runs of one scenario with one seed differ in their `cost` alone.
 
     `faults` counts how often each fault struck; `warnings` tell of what did nothing, and do not make a run fail.
+    `causes` say why processes ended without success, with up to three timelines each.
     """
 
     scenario: str
@@ -85,6 +87,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[FaultCount, ...] = ()
     warnings: tuple[RunWarning, ...] = ()
     notes: tuple[str, ...]
+    causes: tuple[Cause, ...] = ()
     cost: Cost
 
     @property
@@ -328,6 +331,7 @@ class Run:
             faults=fault_counts(scenario, seen.counts),
             warnings=vacuity.find(seen, broken_off),
             notes=tuple(self._notes()),
+            causes=causes(self.sim.world.processes.values(), self.sim.observers.invariants, metrics.gauges.removed),
             cost=Cost(real_s=round(real_s, 3), events=self.sim.kernel.events, calls=self.sim.kernel.calls_asked),
         )
 

@@ -8,17 +8,20 @@ import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from colonysim.evidence.causes import CLOSED, WAITED
 from colonysim.experiments import perfetto, report
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Measure, Phases
 from colonysim.workloads.arrivals import Every, Once
 from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.submissions import Submission
 from colonysim.workloads.workload import Workload
 from tests.scenarios.test_runner import FAULTS, SMALL
 
@@ -128,6 +131,27 @@ def test_csv_and_summary_hold_the_whole_run(done: Run, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["digest"] == done.result.digest
     assert summary["summary"]["submitted"] == len(rows)
+
+
+def test_all_outputs_say_why_processes_failed(tmp_path: Path) -> None:
+    group = ExecutorGroup(name="x", count=1, service=10.0, success=0.5)
+    spec = Submission(funcname="f", maxwaittime=30)
+    done = Run(replace(SMALL, executors=(group,), workload=(Workload(name="w", arrivals=Once(30), mix=(spec,)),)), 2)
+    result = done.execute()
+    counts = {cause.name: cause.count for cause in result.causes}
+    assert sum(counts.values()) == result.summary.failed
+    assert set(counts) == {CLOSED, WAITED}
+    for cause in result.causes:
+        assert len(cause.timelines) == min(3, cause.count)
+        assert all("→ FAILED" in timeline for timeline in cause.timelines)
+    shown = data_in(report.html_page(done))["causes"]
+    assert [one["text"] for one in shown] == [str(cause) for cause in result.causes]
+    report.write_csv(done, tmp_path / "jobs.csv")
+    with (tmp_path / "jobs.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert Counter(row["cause"] for row in rows if row["cause"]) == counts
+    assert all(bool(row["cause"]) == (row["state"] == "failed") for row in rows)
+    assert {row["error"] for row in rows if row["cause"] == WAITED} == {"Maximum waiting time limit exceeded"}
 
 
 def test_the_chrome_trace_has_a_slice_for_each_attempt(done: Run, tmp_path: Path) -> None:
