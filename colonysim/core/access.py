@@ -54,7 +54,7 @@ def _is_executor(world: World, caller_id: str, colony: str, approved: bool) -> b
     executor = records[0]  # Quirk: an id in several colonies is an executor of the first one only
     if executor.colony != colony or (approved and executor.state != APPROVED):
         return False
-    return not (world.odd_names and unparsable(executor.name, colony))
+    return not (world.unreadable_names and unparsable(executor.name, colony))
 
 
 def require_member(world: World, caller_id: str, colony: str, approved: bool = True) -> None:
@@ -62,7 +62,7 @@ def require_member(world: World, caller_id: str, colony: str, approved: bool = T
     if _is_executor(world, caller_id, colony, approved):
         return
     if users := world.users_by_id.get((colony, caller_id)):
-        if world.odd_names and any(unparsable(user.name, colony) for user in users):
+        if world.unreadable_names and any(unparsable(user.name, colony) for user in users):
             raise Refusal(403, "Failed to parse User name")  # Quirk: found, but unreadable
         return
     if "\0" in colony:
@@ -113,7 +113,7 @@ def member(of: ColonyOf = named) -> AccessRule:
 
     def check(world: World, caller_id: str, message: Any, target: Any) -> None:
         colony = target.colony if by_target else message.colonyname if by_name else of(message, target)
-        if not world.odd_names:  # fast path for the usual case; the full check follows
+        if not world.unreadable_names:  # fast path for the usual case; the full check follows
             if records := world.executors_by_id.get(caller_id):
                 executor = records[0]
                 if executor.colony == colony and executor.state == APPROVED:

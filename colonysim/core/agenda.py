@@ -69,9 +69,9 @@ class Agenda:
 
     def entries(self) -> list[tuple[int, int, Event]]:
         """All (due_ns, rank, event) in the order in which they will fall due."""
-        return [(due_ns, rank, event) for due_ns, rank, _, event in self.standing()]
+        return [(due_ns, rank, event) for due_ns, rank, _, event in self.entries_with_tickets()]
 
-    def standing(self) -> list[tuple[int, int, int, Event]]:
+    def entries_with_tickets(self) -> list[tuple[int, int, int, Event]]:
         """All (due_ns, rank, ticket, event) in the order in which they will fall due."""
         live = sorted(entry for entry in self.heap if entry[2] in self._events)
         return [(*entry, self._events[entry[2]]) for entry in live]
@@ -80,8 +80,8 @@ class Agenda:
         """The event that a ticket stands for, or None where it stands on the agenda no more."""
         return self._events.get(ticket)
 
-    def put_back(self, standing: list[tuple[int, int, int, Event]], last_ticket: int) -> None:
-        """Fill an empty agenda with what `standing` and `last_ticket` told of another one."""
-        self._events = {ticket: event for _, _, ticket, event in standing}
-        self.heap = sorted(entry[:3] for entry in standing)
+    def load(self, entries: list[tuple[int, int, int, Event]], last_ticket: int) -> None:
+        """Fill an empty agenda with the `entries_with_tickets` and the `last_ticket` of another one."""
+        self._events = {ticket: event for _, _, ticket, event in entries}
+        self.heap = sorted(entry[:3] for entry in entries)
         self.last_ticket = last_ticket

@@ -10,7 +10,7 @@ from typing import Final
 
 from colonysim.core.errors import Refusal
 from colonysim.core.events import STREAM_RANK, SubscriptionOver
-from colonysim.core.history import Appended
+from colonysim.core.history import EntryAppended
 from colonysim.core.protocol import Push, Unblock
 from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, Channel, Channels, Entry, Process
 from colonysim.core.world import World
@@ -33,7 +33,7 @@ def assigned(world: World, process: Process) -> None:
             channel.executor_id = process.executor_id
 
 
-def forsake(world: World, process: Process) -> None:
+def drop_unless_subscribed(world: World, process: Process) -> None:
     """A process has been removed. Quirk: whoever is subscribed goes on waiting until the time is up."""
     channels = world.channels.get(process.process_id)
     if channels is not None and not any(channel.listeners for channel in channels.by_name.values()):
@@ -83,7 +83,7 @@ def append(world: World, process: Process, name: str, channel: Channel, entry: E
     if len(log) >= MAX_ENTRIES:
         raise Refusal(500, "channel log is full")
     log.insert(_place(channel, entry), entry)
-    world.note(Appended(process.process_id, name, entry.sender_id, entry.sequence))
+    world.note(EntryAppended(process.process_id, name, entry.sender_id, entry.sequence))
     for stream in channel.listeners:
         world.outbox.append(Push(stream, "subscribechannelmsg", (entry,)))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from colonysim.core import channels, operations, recurring, subscriptions
 from colonysim.core.errors import DoubleRefusal, Refusal, Silence
 from colonysim.core.events import CronCheck, GeneratorCheck
-from colonysim.core.history import Abandoned
+from colonysim.core.history import CallAbandoned
 from colonysim.core.protocol import NO_REQUEST, Answer, Delivery, ErrorBody, Park, Request
 from colonysim.core.registry import BY_MESSAGE, OPERATIONS, TIMERS
 from colonysim.core.world import World
@@ -48,7 +48,7 @@ def handle(world: World, request: Request) -> list[Delivery]:
     finally:
         world.request = NO_REQUEST
     if world.stalled:
-        recurring.reconsider(world)
+        recurring.retry_stalled(world)
     if type(body) is Park:
         return take_outbox(world) if world.outbox else []
     answer = Answer(request.ticket, 200, row.reply_type, body)
@@ -76,7 +76,7 @@ def fire_due(world: World, until_ns: int) -> list[Delivery] | None:
         world.inputs.append(("fire", world.now_ns, type(event).__name__, event))
     TIMERS[type(event)](world, event)
     if world.stalled and not isinstance(event, (CronCheck, GeneratorCheck)):
-        recurring.reconsider(world)
+        recurring.retry_stalled(world)
     return take_outbox(world)
 
 
@@ -88,7 +88,7 @@ def abandon(world: World, ticket: int) -> bool:
     if world.inputs is not None:
         world.inputs.append(("abandon", world.now_ns, ticket))
     world.agenda.cancel(poll.timer)
-    world.note(Abandoned(ticket))
+    world.note(CallAbandoned(ticket))
     return True
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from colonysim.core import channels, intake, transitions
 from colonysim.core.errors import Refusal
-from colonysim.core.history import Settled
+from colonysim.core.history import GraphEvaluated
 from colonysim.core.intake import Initiator
 from colonysim.core.records import CANCELLED, FAILED, RUNNING, STATES, SUCCESS, WAITING, Process, ProcessGraph, Reached
 from colonysim.core.types import FunctionSpec, WorkflowSpec
@@ -90,7 +90,7 @@ def enter(world: World, graph: ProcessGraph, processes: list[Process]) -> None:
     for process in processes:
         intake.enter(world, process, "submit")
     graph.counts = [len(processes), *(0 for _ in STATES[1:])]
-    graph.has_islands = sum(1 for _ in walk(world, graph)) < len(processes)
+    graph.has_unreachable_nodes = sum(1 for _ in walk(world, graph)) < len(processes)
 
 
 # ---------------------------------------------------------------- looking at one
@@ -120,23 +120,23 @@ def _state_of(counts: list[int]) -> int:
     return WAITING
 
 
-def settle(world: World, graph: ProcessGraph, state: int | None = None) -> None:
+def evaluate(world: World, graph: ProcessGraph, state: int | None = None) -> None:
     """Store the graph's state. Quirk: the end time moves each time a graph at its end is looked at again."""
     if state is None:
-        state = _evaluated(world, graph) if graph.has_islands else _state_of(graph.counts)
+        state = _walked_state(world, graph) if graph.has_unreachable_nodes else _state_of(graph.counts)
     if graph.state == WAITING and state == RUNNING:
         graph.started_ns = world.now_ns
     if state in (SUCCESS, FAILED, CANCELLED):
         graph.ended_ns = world.now_ns
     graph.state = state
-    world.note(Settled(graph.graph_id, state))
+    world.note(GraphEvaluated(graph.graph_id, state))
 
 
-def _evaluated(world: World, graph: ProcessGraph) -> int:
-    """The state of a graph with islands, by the reference's walk: docs/protocol/c-workflows.md 3.2, word for word.
+def _walked_state(world: World, graph: ProcessGraph) -> int:
+    """The state of a graph with unreachable nodes, by the reference's walk (docs/protocol/c-workflows.md 3.2).
 
-    What no root leads to may fail and pull down what it is a parent of, and a new child may build a bridge. Until
-    one of these happens a walk would find what the last one found, but for the states, which are counted meanwhile.
+    An unreachable process may fail and take its reachable children with it, and a new child may make nodes reachable.
+    Until one of these happens, another walk would reach the same nodes; their states are counted meanwhile.
     """
     if (known := world.reached.get(graph.graph_id)) is not None:
         return _state_of(known.counts)
@@ -169,7 +169,7 @@ def _fail_all(world: World, processes: list[Process]) -> None:
 def on_assigned(world: World, process: Process) -> None:
     """A process of a graph runs: its input is what its parents have put out, flattened one level."""
     if graph := world.graphs.get(process.graph_id):
-        settle(world, graph)
+        evaluate(world, graph)
     if process.parents:
         outputs = (world.processes[parent].output for parent in process.parents if parent in world.processes)
         process.input = list(chain.from_iterable(outputs)) or None  # Quirk: null, not [], where nothing came
@@ -191,7 +191,7 @@ def on_succeeded(world: World, process: Process, again: bool) -> list[Process]:
             if not child.pending_parents and child.wait_for_parents:
                 transitions.release(world, child)
     if graph := world.graphs.get(process.graph_id):
-        settle(world, graph)
+        evaluate(world, graph)
     parents = (world.processes.get(parent) for parent in process.parents)
     if any(parent is not None and parent.state != SUCCESS for parent in parents):
         return []
@@ -203,14 +203,14 @@ def on_failed(world: World, process: Process) -> None:
     graph = world.graphs.get(process.graph_id)
     if graph is None:
         return
-    if not graph.has_islands:
+    if not graph.has_unreachable_nodes:
         if process.children:
             _fail_all(world, list(walk(world, graph)))
     elif known := world.reached.get(graph.graph_id):
         all_failed = known.counts[FAILED] == len(known.members)
         if not all_failed and any(child_id in known.members for child_id in process.children):
             del world.reached[graph.graph_id]
-    settle(world, graph)
+    evaluate(world, graph)
 
 
 def cancel(world: World, graph: ProcessGraph) -> None:
@@ -219,7 +219,7 @@ def cancel(world: World, graph: ProcessGraph) -> None:
         if process.state in (WAITING, RUNNING):
             transitions.cancel(world, process)
             channels.drop(world, process)
-    settle(world, graph, CANCELLED)
+    evaluate(world, graph, CANCELLED)
 
 
 def remove(world: World, graph: ProcessGraph) -> None:
@@ -229,7 +229,7 @@ def remove(world: World, graph: ProcessGraph) -> None:
             transitions.leave(world, process, "remove")
             for attribute in process.attributes:
                 world.drop_attribute(attribute.attributeid)
-            channels.forsake(world, process)
+            channels.drop_unless_subscribed(world, process)
     del world.graphs[graph.graph_id]
 
 

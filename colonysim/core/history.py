@@ -29,7 +29,7 @@ class Assignment(msgspec.Struct, frozen=True, gc=False):
     demand: Demand
 
 
-class Tried(msgspec.Struct, frozen=True, gc=False):
+class AssignTried(msgspec.Struct, frozen=True, gc=False):
     """An assign call has found no process; `paused` if that is because its colony's assignments are paused."""
 
     now_ns: int
@@ -49,7 +49,7 @@ class CallParked(msgspec.Struct, frozen=True, gc=False):
     timeout_s: int
 
 
-class Abandoned(msgspec.Struct, frozen=True, gc=False):
+class CallAbandoned(msgspec.Struct, frozen=True, gc=False):
     """The client of a parked assign call has hung up."""
 
     ticket: int
@@ -84,7 +84,7 @@ class Unregistered(msgspec.Struct, frozen=True, gc=False):
     stale: bool
 
 
-class Settled(msgspec.Struct, frozen=True, gc=False):
+class GraphEvaluated(msgspec.Struct, frozen=True, gc=False):
     """A graph's state has been evaluated."""
 
     graph_id: str
@@ -120,7 +120,7 @@ class SourceStalled(msgspec.Struct, frozen=True, gc=False):
     source_id: str
 
 
-class Packed(msgspec.Struct, frozen=True, gc=False):
+class ArgumentsPacked(msgspec.Struct, frozen=True, gc=False):
     """A generator has received arguments, or may try again with those it has."""
 
     now_ns: int
@@ -128,7 +128,7 @@ class Packed(msgspec.Struct, frozen=True, gc=False):
     arguments: tuple[str, ...]
 
 
-class Fired(msgspec.Struct, frozen=True, gc=False):
+class GeneratorFired(msgspec.Struct, frozen=True, gc=False):
     """A generator has started its workflow with `count` arguments."""
 
     now_ns: int
@@ -137,13 +137,13 @@ class Fired(msgspec.Struct, frozen=True, gc=False):
     graph_id: str
 
 
-class Gone(msgspec.Struct, frozen=True, gc=False):
+class SourceRemoved(msgspec.Struct, frozen=True, gc=False):
     """A cron or generator has been removed."""
 
     source_id: str
 
 
-class Appended(msgspec.Struct, frozen=True, gc=False):
+class EntryAppended(msgspec.Struct, frozen=True, gc=False):
     """An entry has been appended to a channel's log."""
 
     process_id: str
@@ -155,19 +155,19 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
 Entry = (
     Transition
     | Assignment
-    | Tried
+    | AssignTried
     | CallParked
-    | Abandoned
+    | CallAbandoned
     | PauseChanged
     | Enrolled
     | Unregistered
-    | Settled
+    | GraphEvaluated
     | CronArmed
     | CronIdle
     | CronRan
     | SourceStalled
-    | Packed
-    | Fired
-    | Gone
-    | Appended
+    | ArgumentsPacked
+    | GeneratorFired
+    | SourceRemoved
+    | EntryAppended
 )

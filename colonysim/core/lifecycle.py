@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from colonysim.core import channels, graphs, intake, registration, retention, subscriptions, transitions
 from colonysim.core.events import ReleaseTick
-from colonysim.core.history import Assignment, CallParked, Tried
+from colonysim.core.history import Assignment, AssignTried, CallParked
 from colonysim.core.protocol import Answer
 from colonysim.core.records import RUNNING, SECOND_NS, SUCCESS, WAITING, Process
 from colonysim.core.replies import AssignReply
@@ -54,19 +54,19 @@ def _wake(world: World, process: Process) -> None:
     """
     queues = world.queues
     if world.wakeups != "all":
-        _wake_as_the_reference_may(world, process)
+        _wake_with_hazard(world, process)
         return
     if process.colony not in world.paused:
         while process.state == WAITING and (poll := queues.waiter(process)):
             try_again(world, poll)
-    if process.state == WAITING and (poll := queues.waiter(process) or queues.bystander(process)):
+    if process.state == WAITING and (poll := queues.waiter(process) or queues.next_notified(process)):
         try_again(world, poll)
         queues.pass_turn(poll)
 
 
-def _wake_as_the_reference_may(world: World, process: Process) -> None:
+def _wake_with_hazard(world: World, process: Process) -> None:
     """Hazards: one who hears of the process tries, whether it may have it or not, in turn; or nobody does."""
-    if world.wakeups == "none" or (poll := world.queues.bystander(process)) is None:
+    if world.wakeups == "none" or (poll := world.queues.next_notified(process)) is None:
         return
     try_again(world, poll)
     world.queues.pass_turn(poll)
@@ -76,24 +76,24 @@ def try_again(world: World, poll: Poll) -> None:
     """A parked assign call looks once more whether there is something for it."""
     paused = poll.demand.colony in world.paused
     if paused:
-        meet_pause(world, poll.demand)
+        find_paused(world, poll.demand)
     elif reply := take(world, poll.demand):
         world.queues.unpark(poll.ticket)
         world.agenda.cancel(poll.timer)
         world.outbox.append(Answer(poll.ticket, 200, ASSIGN, reply))
         return
-    if poll.met_pause != paused:
+    if poll.found_paused != paused:
         world.queues.unpark(poll.ticket)
-        poll.met_pause = paused
+        poll.found_paused = paused
         world.queues.park(poll)
         world.note(CallParked(world.now_ns, poll.ticket, poll.demand, 0))
 
 
 # ---------------------------------------------------------------- running
-def meet_pause(world: World, demand: Demand) -> None:
+def find_paused(world: World, demand: Demand) -> None:
     """An assign call of a paused colony gets nothing, but marks its executor as alive."""
     registration.heard_from(world, demand.executor_id)
-    world.note(Tried(world.now_ns, demand, paused=True))
+    world.note(AssignTried(world.now_ns, demand, paused=True))
 
 
 def take(world: World, demand: Demand) -> AssignReply | None:
@@ -101,7 +101,7 @@ def take(world: World, demand: Demand) -> AssignReply | None:
     registration.heard_from(world, demand.executor_id)
     process = world.queues.take(demand)
     if process is None:
-        world.note(Tried(world.now_ns, demand, paused=False))
+        world.note(AssignTried(world.now_ns, demand, paused=False))
         return None
     attributes, deadline_ns = process.attributes, process.exec_deadline_ns
     transitions.start(world, process, demand.executor_id)
@@ -168,7 +168,7 @@ def cancel(world: World, process: Process) -> None:
 def remove(world: World, process: Process, attributes: bool = True) -> None:
     """Remove a single process, and its attributes; its logs stay."""
     transitions.leave(world, process, "remove")
-    channels.forsake(world, process)
+    channels.drop_unless_subscribed(world, process)
     if attributes:
         for attribute in process.attributes:
             world.drop_attribute(attribute.attributeid)
@@ -195,9 +195,9 @@ def release_tick(world: World, tick: ReleaseTick) -> None:
         if process.process_id in seen:
             fail(world, process, [WAITED_TOO_LONG], "waited too long")
         else:
-            transitions.arm_again(world, process)
-    if world.out_of_sight and len(world.queues) < waited:
-        transitions.come_in_sight(world)  # some have gone now, and the next run gets further
+            transitions.set_aside_beyond_scan_limit(world, process)
+    if world.beyond_scan_limit and len(world.queues) < waited:
+        transitions.rearm_beyond_scan_limit(world)  # some have gone now, and the next run gets further
 
 
 def _waits_too_long(world: World, process: Process) -> bool:

@@ -140,8 +140,8 @@ class Process(Record, gc=False):
 class ProcessGraph(Record):
     """A submitted workflow: docs/protocol/c-workflows.md 1.2.
 
-    `counts` are the numbers of its processes by state. `has_islands` says whether some processes cannot be reached
-    from a root; those are not counted and never examined.
+    `counts` are the numbers of its processes by state. `has_unreachable_nodes` says whether no root leads to some of
+    them; the reference neither counts nor examines those.
     """
 
     graph_id: str
@@ -156,11 +156,11 @@ class ProcessGraph(Record):
     ended_ns: int = ZERO_TIME_NS
     members: dict[str, None] = {}
     counts: list[int] = []
-    has_islands: bool = False
+    has_unreachable_nodes: bool = False
 
 
 class Reached(NamedTuple):
-    """The processes of a graph with islands that roots lead to, and their numbers by state."""
+    """The reachable processes of a graph that has unreachable ones too, and their numbers by state."""
 
     members: dict[str, None]
     counts: list[int]

@@ -15,7 +15,15 @@ from colonysim.core.errors import Refusal
 from colonysim.core.events import CRON_RANK, GENERATOR_RANK, CronCheck, GeneratorCheck
 from colonysim.core.golang import cronexpr
 from colonysim.core.golang.civil import zone_of
-from colonysim.core.history import CronArmed, CronIdle, CronRan, Fired, Gone, Packed, SourceStalled
+from colonysim.core.history import (
+    ArgumentsPacked,
+    CronArmed,
+    CronIdle,
+    CronRan,
+    GeneratorFired,
+    SourceRemoved,
+    SourceStalled,
+)
 from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, Cron, Generator, Process, ProcessGraph
 from colonysim.core.types import ZERO_TIME_NS, WorkflowSpec
 from colonysim.core.world import World
@@ -24,7 +32,7 @@ CHECK_DELAY_NS: Final = 1_000_000
 """A look happens this much later than its period says: a run for a whole second is found in that second."""
 
 
-def _next_look(world: World, period_ms: int, after_ns: int) -> int:
+def _next_check(world: World, period_ms: int, after_ns: int) -> int:
     """The first look of a checker at which `after_ns` has passed."""
     period_ns = period_ms * 1_000_000
     phase_ns = world.started_ns + CHECK_DELAY_NS
@@ -41,13 +49,13 @@ def add_cron(world: World, cron: Cron) -> None:
 def remove_cron(world: World, cron: Cron) -> None:
     world.agenda.cancel(cron.timer)
     del world.crons[cron.cron_id]
-    world.note(Gone(cron.cron_id))
+    world.note(SourceRemoved(cron.cron_id))
 
 
 def _arm_cron(world: World, cron: Cron) -> None:
     """Have the checker look at the cron when its time has come, or next where that is not known yet."""
     after_ns = world.now_ns if cron.next_run_ns == ZERO_TIME_NS else cron.next_run_ns
-    due_ns = _next_look(world, world.settings.cron_checker_period_ms, after_ns)
+    due_ns = _next_check(world, world.settings.cron_checker_period_ms, after_ns)
     world.agenda.cancel(cron.timer)
     cron.timer = world.agenda.add(due_ns, CronCheck(cron.cron_id), CRON_RANK)
     world.note(CronArmed(world.now_ns, cron.cron_id, cron.next_run_ns))
@@ -64,7 +72,7 @@ def check_cron(world: World, event: CronCheck) -> None:
             return
         world.note(CronIdle(cron.cron_id))
         if (chance_ns := _next_chance(world, cron)) is not None:
-            due_ns = _next_look(world, world.settings.cron_checker_period_ms, chance_ns)
+            due_ns = _next_check(world, world.settings.cron_checker_period_ms, chance_ns)
             cron.timer = world.agenda.add(due_ns, CronCheck(cron.cron_id), CRON_RANK)
     else:
         run_cron(world, cron)
@@ -77,11 +85,11 @@ def run_cron(world: World, cron: Cron, asked: bool = False) -> None:
     """
     if cron.wait_for_previous and (previous := world.graphs.get(cron.previous_graph_id)):
         if previous.state not in (SUCCESS, FAILED):  # Quirk: a cancelled one is waited for until it is removed
-            _look_again(world, cron)
+            _stall_cron(world, cron)
             return
     graph = start(world, cron, cron.workflow, world.graphs.get(cron.previous_graph_id))
     if graph is None:
-        _look_again(world, cron)
+        _stall_cron(world, cron)
         return
     cron.next_run_ns = next_run(world, cron) or ZERO_TIME_NS
     cron.last_run_ns = world.now_ns
@@ -90,25 +98,25 @@ def run_cron(world: World, cron: Cron, asked: bool = False) -> None:
     _arm_cron(world, cron)
 
 
-def _look_again(world: World, cron: Cron) -> None:
+def _stall_cron(world: World, cron: Cron) -> None:
     """Nothing can be started now: look again when something has changed that may matter."""
     world.agenda.cancel(cron.timer)
-    _hold(world, cron.cron_id)
+    _stall(world, cron.cron_id)
 
 
-def _hold(world: World, source_id: str) -> None:
+def _stall(world: World, source_id: str) -> None:
     world.stalled[source_id] = None
     world.note(SourceStalled(source_id))
 
 
-def reconsider(world: World) -> None:
+def retry_stalled(world: World) -> None:
     """Something has changed: have the checkers look again at what could not be started."""
     stalled, world.stalled = world.stalled, {}
     for source_id in stalled:
         if cron := world.crons.get(source_id):
             _arm_cron(world, cron)
         elif generator := world.generators.get(source_id):
-            world.note(Packed(world.now_ns, source_id, ()))
+            world.note(ArgumentsPacked(world.now_ns, source_id, ()))
             arm_generator(world, generator)
 
 
@@ -145,7 +153,7 @@ def add_generator(world: World, generator: Generator) -> None:
 def remove_generator(world: World, generator: Generator) -> None:
     world.agenda.cancel(generator.timer)
     del world.generators[generator.generator_id]
-    world.note(Gone(generator.generator_id))
+    world.note(SourceRemoved(generator.generator_id))
 
 
 def pack(world: World, generator: Generator, argument: str) -> None:
@@ -153,7 +161,7 @@ def pack(world: World, generator: Generator, argument: str) -> None:
     if generator.first_pack_ns == ZERO_TIME_NS:
         generator.first_pack_ns = world.now_ns
     generator.queue.append(argument)
-    world.note(Packed(world.now_ns, generator.generator_id, (argument,)))
+    world.note(ArgumentsPacked(world.now_ns, generator.generator_id, (argument,)))
     arm_generator(world, generator)
 
 
@@ -168,7 +176,7 @@ def arm_generator(world: World, generator: Generator) -> None:
             return
         whole_second = (_timeout_base(generator) + generator.timeout_s * SECOND_NS) // SECOND_NS
         after_ns = max(after_ns, (whole_second + 1) * SECOND_NS - 1)
-    due_ns = _next_look(world, world.settings.generator_checker_period_ms, after_ns)
+    due_ns = _next_check(world, world.settings.generator_checker_period_ms, after_ns)
     generator.timer = world.agenda.add(due_ns, GeneratorCheck(generator.generator_id), GENERATOR_RANK)
 
 
@@ -190,10 +198,10 @@ def check_generator(world: World, event: GeneratorCheck) -> None:
         else:
             used += size
             generator.last_run_ns = world.now_ns
-            world.note(Fired(world.now_ns, generator.generator_id, size, graph.graph_id))
+            world.note(GeneratorFired(world.now_ns, generator.generator_id, size, graph.graph_id))
     generator.queue = queue[used:]  # once, not for each batch: that would copy the whole rest each time
     if held:
-        _hold(world, generator.generator_id)
+        _stall(world, generator.generator_id)
     else:
         arm_generator(world, generator)
 

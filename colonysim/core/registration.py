@@ -14,7 +14,7 @@ def add(world: World, executor: Executor) -> None:
     """Add a new executor to the tables."""
     world.executors[executor.colony, executor.name] = executor
     world.executors_by_id.setdefault(executor.executor_id, []).append(executor)
-    world.odd_names += storage.unparsable(executor.name, executor.colony)
+    world.unreadable_names += storage.unparsable(executor.name, executor.colony)
     expect_cleanup(world, executor.last_heard_ns)
     _note(world, executor, executor.last_heard_ns)
 

@@ -15,7 +15,7 @@ def drop_colony(world: World, colony: str) -> None:
     for state in STATES:
         for process in list(world.processes_in(colony, state).values()):
             transitions.leave(world, process, "colony removed")
-            channels.forsake(world, process)
+            channels.drop_unless_subscribed(world, process)
             for attribute in process.attributes:
                 world.drop_attribute(attribute.attributeid)
     world.remove_attributes(a for a in world.attributes.values() if a.targetcolonyname == colony)

@@ -88,7 +88,7 @@ class Queues:
         self.policy = None if policy is reference else policy
         self.shares = Shares()
         self.pools: dict[tuple[str, str], Pool] = {}
-        self.held: dict[str, Process] = {}  # waiting, but for nobody: blocked by parents, or asking too much
+        self.unassignable: dict[str, Process] = {}  # waiting, but for nobody: blocked by parents, or asking too much
         self.polls: dict[int, Poll] = {}
         self.parked: dict[str, dict[str | None, dict[int, Poll]]] = {}  # of all colonies: by executor type and location
         self.pause_polls: dict[str, dict[int, Poll]] = {}
@@ -100,7 +100,7 @@ class Queues:
         process.rank = process.priority_time_ns
         key = None if process.wait_for_parents else self._run_key(process)
         if key is None:
-            self.held[process.process_id] = process
+            self.unassignable[process.process_id] = process
             return
         if self.policy is not None:
             process.rank = rank = self.policy(process, self.shares)
@@ -112,26 +112,26 @@ class Queues:
                 if lane.views or lane.tree is not None:
                     lane.post(run)
 
-    def put_back(self, process: Process) -> None:
+    def restore(self, process: Process) -> None:
         """A process that has waited before, in a stored state, waits again with the rank that it has.
 
         Call it for all of them in the order of `order_of`, before anything else is done with the queues.
         """
         key = None if process.wait_for_parents else self._run_key(process)
         if key is None:
-            self.held[process.process_id] = process
+            self.unassignable[process.process_id] = process
             return
         pool = self._pool(process)
         (pool.runs.get(key) or self._new_run(pool, key)).push(process)
 
     def release(self, process: Process) -> None:
         """A held process waits for its parents no longer."""
-        del self.held[process.process_id]
+        del self.unassignable[process.process_id]
         self.push(process)
 
     def forget(self, process: Process) -> None:
         """A waiting process has come to an end without having been taken; call it after the change."""
-        if self.held.pop(process.process_id, None) is not None:
+        if self.unassignable.pop(process.process_id, None) is not None:
             return
         pool, key = self._pool(process), self._run_key(process)
         assert key is not None
@@ -156,19 +156,19 @@ class Queues:
     def first(self, limit: int) -> list[Process]:
         """The waiting processes of the whole server that stand first, held ones included."""
         runs = [run for pool in self.pools.values() for run in pool.runs.values() if run.live]
-        held = heapq.nsmallest(limit, self.held.values(), key=order_of)
+        held = heapq.nsmallest(limit, self.unassignable.values(), key=order_of)
         merged = heapq.merge(held, *(islice(run.waiting(), limit) for run in runs), key=order_of)
         return list(islice(merged, limit))
 
     def __len__(self) -> int:
         in_runs = sum(run.live for pool in self.pools.values() for run in pool.runs.values())
-        return len(self.held) + in_runs
+        return len(self.unassignable) + in_runs
 
     # ------------------------------------------------------------ parked calls
     def park(self, poll: Poll) -> None:
         demand = poll.demand
         self.polls[poll.ticket] = poll
-        if poll.met_pause:
+        if poll.found_paused:
             self.pause_polls.setdefault(demand.colony, {})[poll.ticket] = poll
             return
         by_location = self.parked.setdefault(demand.executor_type, {})
@@ -182,7 +182,7 @@ class Queues:
         if poll is None:
             return None
         demand = poll.demand
-        if poll.met_pause:
+        if poll.found_paused:
             _drop(self.pause_polls, demand.colony, ticket)
             return poll
         by_location = self.parked[demand.executor_type]
@@ -200,7 +200,7 @@ class Queues:
         it may be assigned to any that differs in case.
         """
         pool = self.pools.get((process.colony, process.spec.conditions.executortype))
-        if pool is None or not pool.waiters.groups or process.process_id in self.held:
+        if pool is None or not pool.waiters.groups or process.process_id in self.unassignable:
             return None
         names = self._names(process)
         location = process.spec.conditions.locationname or None
@@ -212,13 +212,13 @@ class Queues:
 
     def pass_turn(self, poll: Poll) -> None:
         """It has heard of a process, and if it still waits, others hear of the next ones first."""
-        if poll.ticket in self.polls and not poll.met_pause:
+        if poll.ticket in self.polls and not poll.found_paused:
             by_location = self.parked[poll.demand.executor_type]
             for location in (None, poll.demand.location):
                 here = by_location[location]
                 here[poll.ticket] = here.pop(poll.ticket)
 
-    def bystander(self, process: Process) -> Poll | None:
+    def next_notified(self, process: Process) -> Poll | None:
         """The call whose turn it is among those that hear of a process, whether they can take it or not.
 
         Those that have met a pause hear of its end alone. Quirk: a signal carries type and location alone. Where

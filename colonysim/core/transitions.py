@@ -66,14 +66,14 @@ def _arm_at(world: World, process: Process, second: int) -> None:
     process.timer_s = second
 
 
-def arm_again(world: World, process: Process) -> None:
+def set_aside_beyond_scan_limit(world: World, process: Process) -> None:
     """The loop has not got as far as this waiting process: have it look again once another waits no longer."""
-    world.out_of_sight[process.process_id] = process
+    world.beyond_scan_limit[process.process_id] = process
 
 
-def come_in_sight(world: World) -> None:
+def rearm_beyond_scan_limit(world: World) -> None:
     """Fewer processes wait: the loop may get further at its next run."""
-    hidden, world.out_of_sight = world.out_of_sight, {}
+    hidden, world.beyond_scan_limit = world.beyond_scan_limit, {}
     for process in hidden.values():
         if process.state == WAITING:
             _arm_at(world, process, world.next_tick_s())
@@ -124,8 +124,8 @@ def leave(world: World, process: Process, cause: str) -> None:
         graph.members.pop(process.process_id, None)
         graph.counts[old] -= 1
         world.reached.pop(graph.graph_id, None)
-    if world.out_of_sight:
-        come_in_sight(world)
+    if world.beyond_scan_limit:
+        rearm_beyond_scan_limit(world)
     if world.history is not None:
         world.history.append(Transition(world.now_ns, process.process_id, old, REMOVED, process.executor_id, cause))
 
@@ -149,11 +149,15 @@ def _move(world: World, process: Process, state: int, cause: str) -> None:
     if process.graph_id and (graph := world.graphs.get(process.graph_id)):
         graph.counts[old] -= 1
         graph.counts[state] += 1
-        if graph.has_islands and (reached := world.reached.get(graph.graph_id)) and process_id in reached.members:
+        if (
+            graph.has_unreachable_nodes
+            and (reached := world.reached.get(graph.graph_id))
+            and process_id in reached.members
+        ):
             reached.counts[old] -= 1
             reached.counts[state] += 1
-    if world.out_of_sight:
-        come_in_sight(world)
+    if world.beyond_scan_limit:
+        rearm_beyond_scan_limit(world)
     if world.history is not None:
         world.history.append(Transition(world.now_ns, process_id, old, state, process.executor_id, cause))
 

@@ -19,12 +19,12 @@ _UNLIMITED: Final = 2**80
 
 
 class Poll(msgspec.Struct):
-    """A parked assign call. `met_pause`: its last try found the colony paused."""
+    """A parked assign call. `found_paused`: its last try found the colony paused."""
 
     ticket: int
     demand: Demand
     timer: int
-    met_pause: bool = False
+    found_paused: bool = False
     serial: ClassVar[int] = 0
 
     @property

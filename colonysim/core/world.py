@@ -67,7 +67,7 @@ class World:
         self.colonies: dict[str, Colony] = {}
         self.users: dict[tuple[str, str], User] = {}
         self.users_by_id: dict[tuple[str, str], list[User]] = {}
-        self.odd_names = 0  # number of users and executors with unreadable names, see storage.unparsable
+        self.unreadable_names = 0  # number of users and executors with unreadable names, see storage.unparsable
         self.executors: dict[tuple[str, str], Executor] = {}
         self.executors_by_id: dict[str, list[Executor]] = {}
         self.functions: dict[str, Function] = {}
@@ -86,12 +86,12 @@ class World:
         self.held_by: dict[str, dict[str, Process]] = {}
         self.release_ticks: dict[int, dict[str, Process]] = {}
         self.tick_tickets: dict[int, int] = {}
-        self.out_of_sight: dict[str, Process] = {}  # past their waiting limit, but beyond what the release loop scans
+        self.beyond_scan_limit: dict[str, Process] = {}  # waiting too long already
         self.retention: tuple[int, int] | None = None
         self.cleanup: tuple[int, int] | None = None  # ticket and due time in ns of the next clean-up
 
         self.graphs: dict[str, ProcessGraph] = {}
-        self.reached: dict[str, Reached] = {}  # by graph: of those with islands, as the last walk has found it
+        self.reached: dict[str, Reached] = {}  # by graph with unreachable nodes: what the last walk reached
         self.crons: NamedTable[Cron] = NamedTable()
         self.generators: NamedTable[Generator] = NamedTable()
         self.stalled: dict[str, None] = {}  # ids of crons and generators whose workflow could not be started
@@ -132,7 +132,7 @@ class World:
         self.settings = replace(self.settings, seed=seed)
         self._draw_ids()
 
-    def go_on_from(self, ids_drawn: int) -> None:
+    def continue_ids_after(self, ids_drawn: int) -> None:
         """Continue the sequence of ids after the first `ids_drawn` ones."""
         self.ids_drawn = ids_drawn
         self._draw_ids()
@@ -164,7 +164,7 @@ class World:
         """Add a user to the tables."""
         self.users[user.colonyname, user.name] = user
         self.users_by_id.setdefault((user.colonyname, user.userid), []).append(user)
-        self.odd_names += unparsable(user.name, user.colonyname)
+        self.unreadable_names += unparsable(user.name, user.colonyname)
 
     def drop_user(self, user: User) -> None:
         """Remove a user from the tables."""
@@ -173,7 +173,7 @@ class World:
         same_id.remove(user)
         if not same_id:
             del self.users_by_id[user.colonyname, user.userid]
-        self.odd_names -= unparsable(user.name, user.colonyname)
+        self.unreadable_names -= unparsable(user.name, user.colonyname)
 
     def change_user_ids(self, colony: str, old_id: str, new_id: str) -> None:
         """Give all users of a colony with one id another id."""
@@ -184,7 +184,7 @@ class World:
     def drop_executor(self, executor: Executor) -> None:
         """Remove an executor's record from the tables."""
         del self.executors[executor.colony, executor.name]
-        self.odd_names -= unparsable(executor.name, executor.colony)
+        self.unreadable_names -= unparsable(executor.name, executor.colony)
         same_id = self.executors_by_id[executor.executor_id]
         same_id.remove(executor)
         if not same_id:

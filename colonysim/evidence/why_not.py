@@ -116,7 +116,7 @@ class _Diagnosis:
         return WhyNot(self.process.process_id, "WAITING", reasons, first)
 
     def _is_held(self) -> bool:
-        return self.process.process_id in self.world.queues.held
+        return self.process.process_id in self.world.queues.unassignable
 
     def _demand(self, executor: Executor) -> Demand:
         colony = self.process.colony

@@ -76,7 +76,7 @@ class Access(Invariant):
             return
         if name in _CHANGES_ROLES:
             self.known.clear()
-        if name in _GIVES_UP_OWN or name in _ANYONE or self.world.odd_names:
+        if name in _GIVES_UP_OWN or name in _ANYONE or self.world.unreadable_names:
             return  # Quirk: names that cannot be read break the rules
         if not self._may(request.caller_id, name, self._colony_of(request.message)):
             raise InvariantViolation(f"{name} of {request.caller_id} was served, although {_takes(name)}")
@@ -89,7 +89,7 @@ class Access(Invariant):
         text = answer.body.message
         _, named, rest = text.partition(_NAMED)
         colony = rest[:-1] if named and rest.endswith(">") else self._colony_of(request.message)
-        if self.world.odd_names or (colony is None and name not in _SERVER_OWNER):
+        if self.world.unreadable_names or (colony is None and name not in _SERVER_OWNER):
             return
         if self._may(request.caller_id, name, colony):
             raise InvariantViolation(f"{name} of {request.caller_id} was refused ({text}), although it may ask that")

@@ -68,7 +68,7 @@ class Agreement(Invariant):
     def _queues(self) -> None:
         """Each waiting process stands in its queue once, in order, or is held back."""
         queues, books = self.world.queues, self.ledger.books
-        found: Counter[str] = Counter(queues.held.keys())
+        found: Counter[str] = Counter(queues.unassignable.keys())
         for pool in queues.pools.values():
             for run in pool.runs.values():
                 waiting = [process.process_id for process in run.waiting()]

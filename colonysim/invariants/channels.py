@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from colonysim.core.events import SubscriptionOver
-from colonysim.core.history import Appended, Assignment, Transition
+from colonysim.core.history import Assignment, EntryAppended, Transition
 from colonysim.core.protocol import Delivery, Push
 from colonysim.core.records import CANCELLED, FAILED, SUCCESS, Channel
 from colonysim.invariants.invariant import Invariant
@@ -31,7 +31,7 @@ class ChannelOrder(Invariant):
                 self.lines[process_id, name] = _lines(channel)
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {Appended: self.appended}
+        return {EntryAppended: self.appended}
 
     def moved(self, step: Transition, book: Book) -> None:
         """The channels of a process go with its end, unless it only falls with another of its graph."""
@@ -69,7 +69,7 @@ class ChannelOrder(Invariant):
                 what = f"is held by {book.holder}, but its channel {name!r} is for {channel.executor_id or 'nobody'}"
                 raise self.ledger.violation(entry.process_id, what)
 
-    def appended(self, step: Appended) -> None:
+    def appended(self, step: EntryAppended) -> None:
         """A message stands behind all that were there, except those of its sender with a higher number.
 
         Quirk: it moves forward past a message at a time, and a message of somebody else that came earlier stops it.

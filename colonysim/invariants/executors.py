@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.events import Cleanup
-from colonysim.core.history import Assignment, Enrolled, Tried, Unregistered
+from colonysim.core.history import Assignment, AssignTried, Enrolled, Unregistered
 from colonysim.core.records import SECOND_NS, UNREGISTERED
 from colonysim.core.storage import unparsable
 from colonysim.core.types import ZERO_TIME_NS
@@ -48,12 +48,12 @@ class Executors(Invariant):
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {
-            Tried: self.heard,
+            AssignTried: self.heard,
             Enrolled: self.enrolled,
             Unregistered: self.unregistered,
         }
 
-    def heard(self, entry: Assignment | Tried) -> None:
+    def heard(self, entry: Assignment | AssignTried) -> None:
         """It is alive, under whatever names it is known."""
         for record in self.by_id.get(entry.demand.executor_id, ()):
             record.heard_ns = entry.now_ns

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.history import Assignment, Settled, Transition
+from colonysim.core.history import Assignment, GraphEvaluated, Transition
 from colonysim.core.operations.workflows import AddChild
 from colonysim.core.protocol import Delivery
 from colonysim.core.records import (
@@ -65,7 +65,7 @@ class Graphs(Invariant):
                     graph.state, graph.started_ns, graph.ended_ns = known.state, known.started_ns, known.ended_ns
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {Settled: self.settled}
+        return {GraphEvaluated: self.settled}
 
     def _book_of(self, graph_id: str) -> _GraphBook:
         graph = self.books.get(graph_id)
@@ -97,15 +97,15 @@ class Graphs(Invariant):
                 graph.unsettled = True
             if new == FAILED and step.cause != "cascade" and book.process.children:
                 graph.falls = True
-            if new == FAILED and step.cause == "cascade" and not graph.falls and not self._has_islands(graph):
+            if new == FAILED and step.cause == "cascade" and not graph.falls and not self._has_unreachable_nodes(graph):
                 raise self._violation(graph, f"fell with {step.process_id}, although none that has children failed")
             if new == SUCCESS != old:
                 self._succeeded(book)
         self._touch(graph)
 
-    def _has_islands(self, book: _GraphBook) -> bool:
+    def _has_unreachable_nodes(self, book: _GraphBook) -> bool:
         graph = self.world.graphs.get(book.graph_id)
-        return graph is None or graph.has_islands
+        return graph is None or graph.has_unreachable_nodes
 
     def _touch(self, graph: _GraphBook) -> None:
         if not graph.touched:
@@ -156,13 +156,13 @@ class Graphs(Invariant):
             raise self.ledger.violation(child_id, f"was to come before {message.childprocessid}, and did not")
 
     # ------------------------------------------------------------ the graph as a whole
-    def settled(self, step: Settled) -> None:
+    def settled(self, step: GraphEvaluated) -> None:
         """A graph has been looked at: its state is what its processes make it, or it has been cancelled."""
         book, graph = self.books.get(step.graph_id), self.world.graphs.get(step.graph_id)
         if book is None or graph is None:
             return
         book.unsettled = False
-        if step.state not in (CANCELLED, _state_of(book.counts)) and not graph.has_islands:
+        if step.state not in (CANCELLED, _state_of(book.counts)) and not graph.has_unreachable_nodes:
             name = ProcessState(step.state).name
             if step.state == SUCCESS:
                 others = sum(book.counts) - book.counts[SUCCESS]
@@ -210,13 +210,13 @@ class Graphs(Invariant):
         if book.unsettled:
             raise self._violation(book, "was not looked at after one of its processes had moved")
         times = graph.state, graph.started_ns, graph.ended_ns
-        if not graph.has_islands and times != (book.state, book.started_ns, book.ended_ns):
+        if not graph.has_unreachable_nodes and times != (book.state, book.started_ns, book.ended_ns):
             raise self._violation(book, f"shows state {graph.state} with times that it did not have")
         if graph.state == FAILED and not book.counts[FAILED]:
             raise self._violation(book, "has failed although none of its processes has")
         if book.falls:
             book.falls = False
-            if book.counts[FAILED] != len(book.members) and not graph.has_islands:
+            if book.counts[FAILED] != len(book.members) and not graph.has_unreachable_nodes:
                 raise self._violation(book, "goes on although a process that others depend on has failed")
 
     def agree(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-from colonysim.core.history import Assignment, PauseChanged, Transition, Tried
+from colonysim.core.history import Assignment, AssignTried, PauseChanged, Transition
 from colonysim.core.records import NO_RESOURCES, RUNNING, STATE_NAMES, WAITING, Process
 from colonysim.core.scheduling import Demand
 from colonysim.invariants.fitness import is_for_nobody, unfit
@@ -69,7 +69,7 @@ class Order(Invariant):
                 self._list(book)
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {Tried: self.tried, PauseChanged: self.pause}
+        return {AssignTried: self.tried, PauseChanged: self.pause}
 
     # ------------------------------------------------------------ who may be taken
     def moved(self, step: Transition, book: Book) -> None:
@@ -140,7 +140,7 @@ class Order(Invariant):
             if place is not None and place < taken and not unfit(other.process, demand, self.exclusive):
                 raise self._wrong(taken[2], demand, f"who should have had {other.process_id} first")
 
-    def tried(self, entry: Tried) -> None:
+    def tried(self, entry: AssignTried) -> None:
         """An executor has asked for work and got none."""
         demand = entry.demand
         paused = demand.colony in self.paused

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.history import Abandoned, CallParked, PauseChanged, Transition
+from colonysim.core.history import CallAbandoned, CallParked, PauseChanged, Transition
 from colonysim.core.protocol import Answer, Delivery
 from colonysim.core.records import SUCCESS, WAITING, Process
 from colonysim.core.replies import AssignReply
@@ -28,13 +28,13 @@ Size = tuple[str, int | None, int | None]
 
 
 class WaitingPoll(msgspec.Struct, eq=False):
-    """A parked assign call; `turn` is its place in the order of parking, `met_pause`: its last try met a pause."""
+    """A parked assign call; `turn` is its place in the order of parking, `found_paused`: its last try met a pause."""
 
     ticket: int
     demand: Demand
     due_ns: int
     turn: int
-    met_pause: bool
+    found_paused: bool
     deadline: Deadline | None = None
 
 
@@ -80,7 +80,7 @@ class Polls(Invariant):
             self._park(poll.ticket, poll.demand, None)
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {CallParked: self.park, Abandoned: self.abandoned, PauseChanged: self.pause}
+        return {CallParked: self.park, CallAbandoned: self.abandoned, PauseChanged: self.pause}
 
     # ------------------------------------------------------------ coming and going
     def park(self, entry: CallParked) -> None:
@@ -116,7 +116,7 @@ class Polls(Invariant):
         if not pool.by_name:
             del self.pools[whose]
 
-    def abandoned(self, entry: Abandoned) -> None:
+    def abandoned(self, entry: CallAbandoned) -> None:
         if (poll := self.parked.get(entry.ticket)) is not None:
             self._forget(poll)
 
@@ -191,7 +191,7 @@ class Polls(Invariant):
     def _ended(self, poll: WaitingPoll, answer: Answer) -> None:
         """Its time is over, and no other try is made: it hears how its last try ended."""
         now_ns = self.world.now_ns
-        expected = 408 if poll.met_pause else 404
+        expected = 408 if poll.found_paused else 404
         if answer.status != expected or now_ns < poll.due_ns:
             what = f"was answered {answer.status} at {show_time(now_ns)}, not {expected} at {show_time(poll.due_ns)}"
             raise self._violation(poll, what)
@@ -232,14 +232,14 @@ class Polls(Invariant):
             candidates = (next(iter(polls.values())) for polls in pool.by_size.values())
         location = conditions.locationname
         for poll in candidates:
-            if (not location or location == poll.demand.location) and not poll.met_pause:
+            if (not location or location == poll.demand.location) and not poll.found_paused:
                 if not unfit(process, poll.demand, self.exclusive):
                     yield poll
 
     def _heard_of_resumption(self) -> None:
         colony, self._resumed = self._resumed, ""
         for poll in self.parked.values():
-            if poll.met_pause and poll.demand.colony == colony:
+            if poll.found_paused and poll.demand.colony == colony:
                 raise self._violation(poll, "still waits for the end of a pause that is over")
 
     def _unanswered(self, poll: WaitingPoll) -> None:

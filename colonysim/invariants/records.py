@@ -116,8 +116,9 @@ class Records(Invariant):
                     raise self.ledger.violation(parent_id, f"does not know its child {process.process_id}")
         if not _has_grown(members):
             self._parents_by_name(members)
-        if graph.has_islands is (len(self._reached(graph, members)) == len(members)) and not _has_grown(members):
-            word = "has processes that no root leads to" if graph.has_islands else "has none that no root leads to"
+        unreachable = graph.has_unreachable_nodes
+        if unreachable is (len(self._reached(graph, members)) == len(members)) and not _has_grown(members):
+            word = "has processes that no root leads to" if unreachable else "has none that no root leads to"
             raise InvariantViolation(f"graph {graph.graph_id} was found to be one that {word}, and is not")
         self._times_of(graph, list(members.values()))
 
@@ -197,7 +198,7 @@ class Records(Invariant):
 
 
 def _has_grown(members: dict[str, Book]) -> bool:
-    """Whether a child was added, which may have built a bridge to an island."""
+    """Whether a child was added, which may lead to nodes that no root led to before."""
     return any(not book.story or book.story[0].cause == "add child" for book in members.values())
 
 

@@ -7,7 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.core.history import CronArmed, CronIdle, CronRan, Fired, Gone, Packed, SourceStalled
+from colonysim.core.history import (
+    ArgumentsPacked,
+    CronArmed,
+    CronIdle,
+    CronRan,
+    GeneratorFired,
+    SourceRemoved,
+    SourceStalled,
+)
 from colonysim.core.protocol import Delivery
 from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, Cron, Generator
 from colonysim.core.recurring import CHECK_DELAY_NS
@@ -51,7 +59,7 @@ class Crons(Invariant):
             CronIdle: self.idle,
             CronRan: self.ran,
             SourceStalled: self.held,
-            Gone: self.gone,
+            SourceRemoved: self.gone,
         }
 
     def armed(self, step: CronArmed) -> None:
@@ -121,7 +129,7 @@ class Crons(Invariant):
         if book.first_look:
             book.graph_id, book.first_look = "", False
 
-    def gone(self, step: Gone) -> None:
+    def gone(self, step: SourceRemoved) -> None:
         if (book := self.books.pop(step.source_id, None)) is not None:
             self._disarm(book)
 
@@ -162,9 +170,14 @@ class Generators(Invariant):
                 self._expect(book, self.world.now_ns)
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {Packed: self.packed, Fired: self.fired, SourceStalled: self.held, Gone: self.gone}
+        return {
+            ArgumentsPacked: self.packed,
+            GeneratorFired: self.fired,
+            SourceStalled: self.held,
+            SourceRemoved: self.gone,
+        }
 
-    def packed(self, step: Packed) -> None:
+    def packed(self, step: ArgumentsPacked) -> None:
         book = self.books.get(step.generator_id)
         if book is None:
             generator = self.world.generators.get(step.generator_id)
@@ -178,7 +191,7 @@ class Generators(Invariant):
         book.waiting += step.arguments
         self._expect(book, step.now_ns)
 
-    def fired(self, step: Fired) -> None:
+    def fired(self, step: GeneratorFired) -> None:
         """A full batch, or all that waits when the time is up, in the order in which it came."""
         book = self.books.get(step.generator_id)
         if book is None:
@@ -198,7 +211,7 @@ class Generators(Invariant):
         book.ran_ns = step.now_ns
         self._expect(book, step.now_ns)
 
-    def _got(self, book: _GeneratorBook, step: Fired, batch: list[str]) -> None:
+    def _got(self, book: _GeneratorBook, step: GeneratorFired, batch: list[str]) -> None:
         """The roots of the workflow have the arguments."""
         graph, nodes = self.world.graphs.get(step.graph_id), book.generator.workflow.functionspecs or ()
         if graph is not None and len(graph.members) != len(nodes):
@@ -239,7 +252,7 @@ class Generators(Invariant):
         if (book := self.books.get(step.source_id)) is not None:
             self._forget(book)
 
-    def gone(self, step: Gone) -> None:
+    def gone(self, step: SourceRemoved) -> None:
         if (book := self.books.pop(step.source_id, None)) is not None:
             self._forget(book)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from colonysim.core.events import Retention
-from colonysim.core.history import Settled, Transition
+from colonysim.core.history import GraphEvaluated, Transition
 from colonysim.core.protocol import Delivery
 from colonysim.core.records import REMOVED, SECOND_NS, SUCCESS
 from colonysim.invariants.deadlines import Deadline, Deadlines
@@ -38,10 +38,10 @@ class RetentionRule(Invariant):
             if book.state == SUCCESS and not book.process.graph_id:
                 self._expect(book.process_id, book.submitted_ns, self._process_stays)
         for graph in self.world.graphs.values():
-            self.settled(Settled(graph.graph_id, graph.state))
+            self.settled(GraphEvaluated(graph.graph_id, graph.state))
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {Settled: self.settled} if self.on else {}
+        return {GraphEvaluated: self.settled} if self.on else {}
 
     def moved(self, step: Transition, book: Book) -> None:
         if step.new == REMOVED and step.cause == "retention":
@@ -53,7 +53,7 @@ class RetentionRule(Invariant):
         if step.new == SUCCESS and not book.process.graph_id:
             self._expect(step.process_id, book.submitted_ns, self._process_stays)
 
-    def settled(self, step: Settled) -> None:
+    def settled(self, step: GraphEvaluated) -> None:
         self._over(step.graph_id)
         graph = self.world.graphs.get(step.graph_id)
         if graph is not None and step.state == SUCCESS:

@@ -48,7 +48,7 @@ def world_of(stored: Stored) -> World:
     world = World(settings, stored.started_ns, stored.server_id)
     world.now_ns = stored.now_ns
     world.wakeups = stored.wakeups
-    world.go_on_from(stored.ids_drawn)
+    world.continue_ids_after(stored.ids_drawn)
     world.last_serial, world.last_file_number = stored.last_serial, stored.last_file_number
     _members(world, stored)
     _processes(world, stored)
@@ -104,7 +104,7 @@ def _members(world: World, stored: Stored) -> None:
     for user in stored.users:
         world.add_user(user)
     world.executors = _table(stored.executors, lambda each: (each.colony, each.name), "executors")
-    world.odd_names += sum(storage.unparsable(each.name, each.colony) for each in stored.executors)
+    world.unreadable_names += sum(storage.unparsable(each.name, each.colony) for each in stored.executors)
     seen = []
     for places in stored.executors_by_id:
         records = [_at(stored.executors, place, "executor") for place in places]
@@ -137,7 +137,7 @@ def _processes(world: World, stored: Stored) -> None:
             _wrong(f"the run of the release loop at second {tick.second} looks at what it should not")
         world.release_ticks[tick.second] = bucket
         world.tick_tickets[tick.second] = tick.ticket
-    world.out_of_sight = _listed(processes, stored.out_of_sight)
+    world.beyond_scan_limit = _listed(processes, stored.beyond_scan_limit)
 
 
 def _listed(processes: list[Process], places: list[int]) -> dict[str, Process]:
@@ -186,7 +186,7 @@ def _queues(world: World, stored: Stored) -> None:
     waiting = [process for process in stored.processes if process.state == WAITING]
     waiting.sort(key=order_of)
     for process in waiting:
-        world.queues.put_back(process)
+        world.queues.restore(process)
 
 
 def _logs_and_attributes(world: World, stored: Stored) -> None:
@@ -247,15 +247,15 @@ def _colony_and_name(described: Any) -> tuple[str, str]:
 
 # ---------------------------------------------------------------- the agenda
 def _agenda(world: World, stored: Stored) -> None:
-    standing = []
+    entries = []
     for due in stored.agenda:
         event = _event(world, due)
-        standing.append((due.due_ns, RANKS[type(event)], due.ticket, event))
-    tickets = _table(standing, lambda entry: entry[2], "events with ticket")
+        entries.append((due.due_ns, RANKS[type(event)], due.ticket, event))
+    tickets = _table(entries, lambda entry: entry[2], "events with ticket")
     if any(not 0 < ticket <= stored.last_ticket for ticket in tickets):
         _wrong("an event has a ticket that has not been given out")
-    world.agenda.put_back(standing, stored.last_ticket)
-    ticks = sum(isinstance(entry[3], ReleaseTick) for entry in standing)
+    world.agenda.load(entries, stored.last_ticket)
+    ticks = sum(isinstance(entry[3], ReleaseTick) for entry in entries)
     if ticks != len(stored.ticks):
         _wrong(f"the agenda has {ticks} runs of the release loop, not {len(stored.ticks)}")
     _timers(world, "cron", {cron.cron_id: cron.timer for cron in stored.crons}, CronCheck)

@@ -148,7 +148,7 @@ class Stored(msgspec.Struct, kw_only=True):
     tables: list[Tables]
     held: list[Holding]
     ticks: list[Tick]
-    out_of_sight: list[int]
+    beyond_scan_limit: list[int]
     attributes: list[Attribute]
     attribute_times: list[int]
     """When the first of the attributes were set, in nanoseconds; those beyond them stand in no table any more."""
@@ -215,7 +215,7 @@ def _of_server(world: World) -> dict[str, Any]:
     agenda, shares = world.agenda, world.queues.shares
     due = [
         StoredEvent(due_ns, ticket, type(event).__name__, getattr(event, _about(type(event)), None))
-        for due_ns, _, ticket, event in agenda.standing()
+        for due_ns, _, ticket, event in agenda.entries_with_tickets()
         if not isinstance(event, OF_THE_WAITING)
     ]
     turns = [Turn(colony, initiator_id, rank) for (colony, initiator_id), rank in shares.last_turns.items()]
@@ -281,7 +281,7 @@ def _of_processes(world: World, processes: list[Process], places: dict[str, int]
             Tick(second, world.tick_tickets[second], [places[process_id] for process_id in bucket])
             for second, bucket in world.release_ticks.items()
         ],
-        "out_of_sight": [places[process_id] for process_id in world.out_of_sight],
+        "beyond_scan_limit": [places[process_id] for process_id in world.beyond_scan_limit],
         "attributes": attributes,
         "attribute_times": list(world.attribute_times.values()),
         "attributes_of": attributes_of,

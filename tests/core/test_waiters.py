@@ -61,7 +61,7 @@ def _cost_of_a_submit(count: int, sizes: int, names: int, places: int) -> float:
         for process, poll in zip(wishes, parks, strict=True):
             waiter = queues.waiter(process)
             assert waiter is not None
-            hearing = queues.bystander(process)
+            hearing = queues.next_notified(process)
             assert hearing is not None
             queues.pass_turn(hearing)
             queues.unpark(waiter.ticket)

@@ -129,7 +129,7 @@ def test_attributes_that_keep_the_state_from_before(colony: ColonyClient, monkey
 # ---------------------------------------------------------------- graphs
 def _flip_islands(world: World) -> None:
     (graph,) = world.graphs.values()
-    graph.has_islands = True
+    graph.has_unreachable_nodes = True
 
 
 def _forget_child(world: World) -> None:
@@ -364,13 +364,13 @@ def test_a_graph_that_forgets_when_it_began(colony: ColonyClient, monkeypatch: p
 
     executor = colony.add_executor("t")
     colony.submit_workflow({"a": {"executortype": "t"}})
-    settle = graphs.settle
+    settle = graphs.evaluate
 
     def forget(world: World, graph: Any, *state: int) -> None:
         settle(world, graph, *state)
         graph.started_ns = 0
 
-    monkeypatch.setattr(graphs, "settle", forget)
+    monkeypatch.setattr(graphs, "evaluate", forget)
     expect("with times that it did not have", executor.assign)
 
 

@@ -86,8 +86,8 @@ _REFUSALS_THAT_CHANGE: Final = {
     b"Blueprint has no handler": re.compile(r"\.blueprints\[.*\.metadata\.generation"),
     # Quirk: what has a colon in its name is stored, and cannot be read for the reply
     # (docs/protocol/a-foundation.md 7.5).
-    b"Failed to parse Executor name": re.compile(r"\.(odd_names|executors|agenda|cleanup)"),
-    b"addedUser is nil": re.compile(r"\.(odd_names|users)"),
+    b"Failed to parse Executor name": re.compile(r"\.(unreadable_names|executors|agenda|cleanup)"),
+    b"addedUser is nil": re.compile(r"\.(unreadable_names|users)"),
     b"addedLocation is nil": re.compile(r"\.locations"),
     b"rate limit exceeded": re.compile(r"\.channels\[.*\.credit"),
     b"channel log is full": re.compile(r"\.channels\[.*\.credit"),

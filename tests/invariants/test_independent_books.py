@@ -231,7 +231,7 @@ def test_those_behind_a_thousand_others_may_wait_longer_until_fewer_wait(colony:
     colony.sim.advance(10)
     assert last.state == WAITING
     colony.sim.check()
-    colony.sim.world.out_of_sight.clear()  # the core forgets it
+    colony.sim.world.beyond_scan_limit.clear()  # the core forgets it
     crowd[0].cancel()
     colony.sim.advance(10)
     expect("past its maxwaittime of 3 s", colony.statistics)
@@ -405,7 +405,7 @@ def test_a_graph_that_goes_on_after_a_failure(colony: ColonyClient, monkeypatch:
 
 
 def test_a_graph_that_is_not_looked_at(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "settle", nothing)
+    monkeypatch.setattr(graphs, "evaluate", nothing)
     executor = colony.add_executor("t")
     colony.submit_workflow(PAIR)
     expect("was not looked at after one of its processes had moved", executor.assign)

@@ -73,8 +73,8 @@ def test_conditions(
 
     def take_anything(self: Queues, demand: Demand) -> Process | None:
         waiting = self.first(1)
-        if waiting and waiting[0].process_id in self.held:
-            del self.held[waiting[0].process_id]
+        if waiting and waiting[0].process_id in self.unassignable:
+            del self.unassignable[waiting[0].process_id]
         return waiting[0] if waiting else None
 
     monkeypatch.setattr(Queues, "take", take_anything)
@@ -297,7 +297,7 @@ def test_a_generator_that_fires_too_much(colony: ColonyClient, monkeypatch: pyte
 
     _generator(colony, 2)
     (generator,) = colony.sim.world.generators.values()
-    colony.sim.world.note(history.Fired(colony.sim.world.now_ns, generator.generator_id, 3, ""))
+    colony.sim.world.note(history.GeneratorFired(colony.sim.world.now_ns, generator.generator_id, 3, ""))
     _expect("started a workflow with 3 arguments of 2", lambda: colony.submit("f"), colony.sim)
 
 

@@ -142,7 +142,7 @@ def test_the_recorded_conversations_fill_every_part_of_a_state() -> None:
             body = msgspec.json.decode(stored.write(history.world))
             filled |= {name for name, value in body.items() if value}
     rest = {field.name for field in msgspec.structs.fields(stored.Stored)} - filled
-    assert rest == {"turn", "turns", "out_of_sight", "stalled"}  # of policies and of a moment: see the next test
+    assert rest == {"turn", "turns", "beyond_scan_limit", "stalled"}  # of policies and of a moment: see the next test
 
 
 class StoredHistories(Histories):
@@ -209,7 +209,7 @@ def rich_simulation(waiting: int = 1005) -> Simulation:
     colony.pause()
     sim.advance(10)
     world = sim.world
-    assert world.out_of_sight or waiting < 1000
+    assert world.beyond_scan_limit or waiting < 1000
     assert world.stalled
     assert world.queues.shares.last_turns
     return sim
@@ -251,7 +251,7 @@ def test_what_is_shared_comes_back_shared() -> None:
             assert world.attributes[attribute.attributeid] is attribute
     for executor in world.executors.values():
         assert any(record is executor for record in world.executors_by_id[executor.executor_id])
-    for bucket in [*world.release_ticks.values(), *world.held_by.values(), world.out_of_sight]:
+    for bucket in [*world.release_ticks.values(), *world.held_by.values(), world.beyond_scan_limit]:
         assert all(world.processes[process_id] is process for process_id, process in bucket.items())
     assert all(world.processes[process.process_id] is process for process in world.queues.first(5000))
     assert len(world.queues) == len(sim.world.queues)
@@ -272,12 +272,12 @@ def test_equal_specs_are_written_once_and_come_back_as_one() -> None:
 DERIVED = {
     World: {
         "agenda", "attribute_times", "attributes", "by_state", "executors_by_id", "function_ids", "functions_of",
-        "held_by", "logs_of_executor", "logs_of_process", "odd_names", "out_of_sight", "queues", "reached",
+        "held_by", "logs_of_executor", "logs_of_process", "unreadable_names", "beyond_scan_limit", "queues", "reached",
         "release_ticks", "tick_tickets", "users_by_id", "_ids", "_phase_ns", "_sweep_ticks_at",  # made again from what is stored
         "channel_streams", "inputs", "outbox", "request", "subscriptions", "history",  # of those who wait or look
     },
     Queues: {
-        "exclusive", "policy", "pools", "held", "_runs_made",  # made again from the settings and the processes
+        "exclusive", "policy", "pools", "unassignable", "_runs_made",  # made again from the settings and the processes
         "polls", "parked", "pause_polls", "shares",  # of those who wait; the shares are below
     },
     Agenda: {"heap", "_events", "last_ticket"},
@@ -295,7 +295,7 @@ def test_everything_that_a_world_holds_is_stored_or_made_again(made: object) -> 
     assert vars(made).keys() - parts == DERIVED[type(made)] - parts
     if isinstance(made, World):
         assert DERIVED[World] & parts == {
-            "agenda", "attribute_times", "attributes", "executors_by_id", "out_of_sight",
+            "agenda", "attribute_times", "attributes", "executors_by_id", "beyond_scan_limit",
         }  # fmt: skip
 
 

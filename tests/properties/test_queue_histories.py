@@ -93,7 +93,7 @@ class Lists:
         """Who has been parked longest of those that may have it. A place is compared letter by letter."""
         for poll in self.calls:
             demand = poll.demand
-            if poll.met_pause or (wish.location and wish.location != demand.location):
+            if poll.found_paused or (wish.location and wish.location != demand.location):
                 continue
             if wish.suits(demand, self.exclusive):
                 return poll
@@ -102,7 +102,7 @@ class Lists:
     def hears_of(self, wish: Wish) -> Poll | None:
         """Whose turn it is: a signal carries the executor type and the location alone."""
         hearing = [
-            poll for poll in self.turns if not poll.met_pause and poll.demand.executor_type == wish.executor_type
+            poll for poll in self.turns if not poll.found_paused and poll.demand.executor_type == wish.executor_type
         ]
         if wish.location:
             there = [poll for poll in hearing if poll.demand.location == wish.location]
@@ -326,7 +326,7 @@ class History:
             return
         wish = self.lists.waiting[self.pick(len(self.lists.waiting))]
         assert self.queues.waiter(wish.process) is self.lists.woken_by(wish)
-        poll = self.queues.bystander(wish.process)
+        poll = self.queues.next_notified(wish.process)
         assert poll is self.lists.hears_of(wish)
         if poll is not None:
             self.queues.pass_turn(poll)

@@ -59,13 +59,13 @@ def assign(world: World, caller: str, message: AssignProcess, _: None) -> Assign
     )
     paused = message.colonyname in world.paused
     if paused:
-        lifecycle.meet_pause(world, demand)
+        lifecycle.find_paused(world, demand)
     elif reply := lifecycle.take(world, demand):
         return reply
     if 0 < timeout_s <= LONGEST_TIMEOUT_S:
         ticket = world.request.ticket
         due = world.agenda.add(world.now_ns + timeout_s * SECOND_NS, PollOver(ticket), POLL_RANK)
-        world.queues.park(Poll(ticket, demand, due, met_pause=paused))
+        world.queues.park(Poll(ticket, demand, due, found_paused=paused))
         world.note(CallParked(world.now_ns, ticket, demand, timeout_s))
         return PARK
     if not paused:
@@ -80,7 +80,7 @@ def poll_over(world: World, event: PollOver) -> None:
     """Answer a parked assign call whose time is up, with the result of its last attempt; it does not try again."""
     poll = world.queues.unpark(event.ticket)
     assert poll is not None
-    failure = _PAUSED_AT_TIMEOUT if poll.met_pause else _NOTHING
+    failure = _PAUSED_AT_TIMEOUT if poll.found_paused else _NOTHING
     world.outbox.append(Answer(poll.ticket, failure.status, "error", failure))
 
 
