@@ -228,7 +228,7 @@ class ColonyStateMachine(RuleBasedStateMachine):
     @rule(target=assigned, executor=executors)
     def assign(self, executor: ExecutorClient) -> Any:
         """An executor tries once to get a process; it is refused if, and only if, it is not approved any more."""
-        known = executor.picture.state == APPROVED
+        known = executor.details.state == APPROVED
         try:
             process = executor.assign()
         except Refused:

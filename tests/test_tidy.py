@@ -234,7 +234,7 @@ def test_state_changes_only_in_transitions() -> None:
             target.id
             for node in ast.walk(tree)
             if isinstance(node, ast.Assign)
-            and any(made in ast.unparse(node.value) for made in (".copy()", ".picture()"))
+            and any(made in ast.unparse(node.value) for made in (".copy()", ".stable_copy()"))
             for target in node.targets
             if isinstance(target, ast.Name)
         }

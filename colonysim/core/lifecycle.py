@@ -28,20 +28,20 @@ ASSIGN: Final = "assignprocessmsg"
 
 # ---------------------------------------------------------------- waiting
 def submit(world: World, process: Process) -> Process:
-    """A new single process waits; returns its picture from before anybody took it."""
+    """A new single process waits; returns a copy from before any executor took it."""
     intake.enter(world, process, "submit")
-    picture = process.copy()
-    if picture.attributes:
-        picture.attributes = tuple(picture.attributes)
+    copy = process.copy()
+    if copy.attributes:
+        copy.attributes = tuple(copy.attributes)
     if world.subscriptions.any or world.queues.polls:
         announce(world, process)
-    return picture
+    return copy
 
 
 def announce(world: World, process: Process) -> None:
     """A process waits and may be taken: tell the subscribers, wake who can take it."""
     if world.subscriptions.any:
-        subscriptions.publish(world, process.picture())
+        subscriptions.publish(world, process.stable_copy())
     if world.queues.polls:
         _wake(world, process)
 
@@ -111,22 +111,22 @@ def take(world: World, demand: Demand) -> AssignReply | None:
         channels.assigned(world, process)
     if process.graph_id:
         graphs.on_assigned(world, process)
-    picture = process.copy()
+    copy = process.copy()
     # Quirk: with their states from before the assignment (docs/protocol/b-processes.md 2.3).
-    picture.attributes = tuple(attributes) if attributes else ()
+    copy.attributes = tuple(attributes) if attributes else ()
     exclusive = world.settings.exclusive_assign
     if exclusive:
-        picture.exec_deadline_ns = deadline_ns  # Quirk: the deadline of the attempt before
-    reply = AssignReply(picture, exclusive)
+        copy.exec_deadline_ns = deadline_ns  # Quirk: the deadline of the attempt before
+    reply = AssignReply(copy, exclusive)
     if world.subscriptions.any:
-        subscriptions.publish(world, picture, reply)
+        subscriptions.publish(world, copy, reply)
     return reply
 
 
 def succeed(world: World, process: Process, output: list[Any]) -> None:
     """The executor closes the process as successful. An empty output leaves what was set before."""
     again = process.state == SUCCESS
-    stale = process.picture() if world.subscriptions.any else None
+    stale = process.stable_copy() if world.subscriptions.any else None
     if output:
         process.output = output
     transitions.succeed(world, process)
@@ -143,7 +143,7 @@ def succeed(world: World, process: Process, output: list[Any]) -> None:
         stale.state = SUCCESS
         # Quirk: the event shows the process before output and end time are stored, unless it was read
         # again for the statistics of a registered function (docs/protocol/d-realtime-and-data.md 2.5).
-        subscriptions.publish(world, process.picture() if counted else stale)
+        subscriptions.publish(world, process.stable_copy() if counted else stale)
 
 
 def fail(world: World, process: Process, errors: list[str] | None, cause: str = "close") -> None:
@@ -154,7 +154,7 @@ def fail(world: World, process: Process, errors: list[str] | None, cause: str = 
     if process.process_id in world.channels:
         channels.drop(world, process)
     if world.subscriptions.any:
-        subscriptions.publish(world, process.picture())
+        subscriptions.publish(world, process.stable_copy())
 
 
 def cancel(world: World, process: Process) -> None:
@@ -162,7 +162,7 @@ def cancel(world: World, process: Process) -> None:
     if process.process_id in world.channels:
         channels.drop(world, process)
     if world.subscriptions.any:
-        subscriptions.publish(world, process.picture())
+        subscriptions.publish(world, process.stable_copy())
 
 
 def remove(world: World, process: Process, attributes: bool = True) -> None:
@@ -220,7 +220,7 @@ def _out_of_time(world: World, process: Process) -> None:
     transitions.requeue_after_timeout(world, process)
     if world.subscriptions.any:
         # Quirk: the event still names the executor and does not count the retry.
-        subscriptions.publish(world, replace(process.picture(), executor_id=executor_id, retries=retries))
+        subscriptions.publish(world, replace(process.stable_copy(), executor_id=executor_id, retries=retries))
     if world.queues.polls:
         _wake(world, process)
 

@@ -1,7 +1,7 @@
 """The mutable records of the server. All times are integer nanoseconds since 1970 UTC.
 
 Records belong to the world; only copies leave it. Their sequences are tuples or are replaced as a whole, so that a
-shallow copy does not change when the record does. `Process.picture` makes the copy where a process may have attributes.
+shallow copy does not change when the record does. A process that may have attributes needs `Process.stable_copy`.
 """
 
 from __future__ import annotations
@@ -129,12 +129,12 @@ class Process(Record, gc=False):
     timer_s: int = 0  # the next release tick that examines the process; 0 for none
     rank: int = 0  # set by the policy; the waiting process with the lowest rank is assigned first
 
-    def picture(self) -> Process:
-        """Return the process as it is now. Unlike a copy it does not share the list that takes new attributes."""
-        picture = self.copy()
-        if picture.attributes:
-            picture.attributes = tuple(picture.attributes)
-        return picture
+    def stable_copy(self) -> Process:
+        """Return a copy that later changes do not affect; unlike `copy`, also if attributes are added."""
+        copy = self.copy()
+        if copy.attributes:
+            copy.attributes = tuple(copy.attributes)
+        return copy
 
 
 class ProcessGraph(Record):

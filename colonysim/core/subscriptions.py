@@ -18,19 +18,20 @@ def subscribe(world: World, stream: int, executor_type: str, state: int, process
     world.subscriptions.add(Subscription(stream, executor_type, state, process_id, timer))
 
 
-def publish(world: World, picture: Process, shown: Any = None) -> None:
-    """A process has come into its state: tell all who wait for this process and one who waits for its type.
+def publish(world: World, process: Process, body: Any = None) -> None:
+    """Push a process that has entered its state to all subscribers of it, and to one subscriber of its executor type.
 
-    `picture` is what they get to see, in the form of `shown` where that is given; it must not change any more.
+    `process` must be a copy that does not change any more. `body` is pushed in its place, if given.
     """
-    body = shown or picture
-    conditions, state = picture.spec.conditions, picture.state
-    for subscription in world.subscriptions.of_process(picture.process_id, conditions.executortype, state):
+    if body is None:
+        body = process
+    conditions, state = process.spec.conditions, process.state
+    for subscription in world.subscriptions.of_process(process.process_id, conditions.executortype, state):
         world.outbox.append(Push(subscription.stream, PUSH_TYPE, body))
     # Quirk: type and state are matched as one text, by its beginning where the process has no location.
     key = f"{conditions.executortype}{state}"
-    if told := world.subscriptions.take_turn(key, exact=bool(conditions.locationname)):
-        world.outbox.append(Push(told.stream, PUSH_TYPE, body))
+    if next_one := world.subscriptions.take_turn(key, exact=bool(conditions.locationname)):
+        world.outbox.append(Push(next_one.stream, PUSH_TYPE, body))
 
 
 def hang_up(world: World, stream: int) -> None:

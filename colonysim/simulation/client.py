@@ -107,18 +107,18 @@ class ProcessHandle:
         self.id = process_id
 
     @property
-    def picture(self) -> Process:
+    def details(self) -> Process:
         """The process as it is now. Errors: Refused where it is gone."""
         process: Process = self.caller.ask(GetProcess(processid=self.id))
         return process
 
     @property
     def state(self) -> ProcessState:
-        return ProcessState(self.picture.state)
+        return ProcessState(self.details.state)
 
     @property
     def spec(self) -> FunctionSpec:
-        return self.picture.spec
+        return self.details.spec
 
     @property
     def args(self) -> list[Any]:
@@ -126,19 +126,19 @@ class ProcessHandle:
 
     @property
     def input(self) -> list[Any]:
-        return deepcopy(list(self.picture.input or ()))
+        return deepcopy(list(self.details.input or ()))
 
     @property
     def output(self) -> list[Any]:
-        return deepcopy(list(self.picture.output))
+        return deepcopy(list(self.details.output))
 
     @property
     def errors(self) -> list[str]:
-        return list(self.picture.errors or ())
+        return list(self.details.errors or ())
 
     @property
     def retries(self) -> int:
-        return self.picture.retries
+        return self.details.retries
 
     def cancel(self) -> None:
         self.caller.ask(CancelProcess(processid=self.id))
@@ -197,18 +197,18 @@ class GraphHandle:
         self.id = graph_id
 
     @property
-    def picture(self) -> GraphReply:
+    def details(self) -> GraphReply:
         reply: GraphReply = self.caller.ask(GetProcessGraph(processgraphid=self.id))
         return reply
 
     @property
     def state(self) -> ProcessState:
-        return ProcessState(self.picture.graph.state)
+        return ProcessState(self.details.graph.state)
 
     @property
     def processes(self) -> dict[str, ProcessHandle]:
         """The processes by their node names."""
-        nodes = self.picture.nodes
+        nodes = self.details.nodes
         return {node.label: ProcessHandle(self.caller, node.process_id) for node in nodes}
 
     def cancel(self) -> None:
@@ -286,7 +286,7 @@ class ExecutorClient(Member):
         return function
 
     @property
-    def picture(self) -> Executor:
+    def details(self) -> Executor:
         executor: Executor = self.ask(GetExecutor(colonyname=self.colony, executorname=self.name))
         return executor
 

@@ -207,7 +207,7 @@ def test_what_is_exactly_as_old_as_allowed_stays_until_the_next_look(sim: Simula
         for _ in range(2):
             assigned = executor.assign()
             assert assigned is not None
-            if not assigned.picture.graph_id:
+            if not assigned.details.graph_id:
                 assigned.log("x")
             assigned.close()
     world = sim.world
@@ -239,9 +239,9 @@ def test_an_attribute_that_says_it_has_succeeded_goes_by_its_own_age(
         "state": 2,
     }
     ask(executor, "addattributemsg", attribute=attribute)
-    assert len(process.picture.attributes) == 1
+    assert len(process.details.attributes) == 1
     sim.advance(660)
-    assert process.picture.attributes == ()
+    assert process.details.attributes == ()
 
 
 def test_a_graph_goes_by_the_age_of_its_own_submission(sim: Simulation, colony: ColonyClient, ask: Ask) -> None:

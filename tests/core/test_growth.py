@@ -152,7 +152,7 @@ def test_one_more_attribute_does_not_copy_all_of_its_process() -> None:
     assert len(large) <= 2  # tables grow now and then
 
 
-def test_a_picture_of_a_process_does_not_change_with_its_attributes() -> None:
+def test_a_copy_of_a_process_does_not_change_with_its_attributes() -> None:
     many = Many()
 
     def add(key: str) -> None:
@@ -160,13 +160,13 @@ def test_a_picture_of_a_process_does_not_change_with_its_attributes() -> None:
         many.ask(many.executor, AddAttribute(attribute=attribute))
 
     add("a")
-    pictures = [many.ask(many.user, GetProcess(processid=many.process_id))]
-    pictures += many.ask(many.user, GetProcesses(colonyname="c", count=1, state=1))
+    copies = [many.ask(many.user, GetProcess(processid=many.process_id))]
+    copies += many.ask(many.user, GetProcesses(colonyname="c", count=1, state=1))
     add("b")
-    assert [[each.key for each in picture.attributes] for picture in pictures] == [["a"], ["a"]]
+    assert [[each.key for each in copy.attributes] for copy in copies] == [["a"], ["a"]]
     many.ask(many.executor, CloseSuccessful(processid=many.process_id))
     many.ask(many.user, GetProcess(processid=many.process_id))
-    assert [type(picture.attributes) for picture in pictures] == [tuple, tuple]
+    assert [type(copy.attributes) for copy in copies] == [tuple, tuple]
 
 
 def _retention_of_attributes(count: int) -> int:

@@ -71,7 +71,7 @@ def test_a_waiting_process_leaves_nothing_behind(
 
 
 def _close(colony: ColonyClient, process: ProcessHandle) -> None:
-    colony.sim.call(process.picture.executor_id, CloseSuccessful(processid=process.id))
+    colony.sim.call(process.details.executor_id, CloseSuccessful(processid=process.id))
 
 
 def _run_too_long(colony: ColonyClient, process: ProcessHandle) -> None:

@@ -159,7 +159,7 @@ def test_a_signal_marks_one_who_cannot_take_it_as_alive(sim: Simulation, colony:
     poll(executor, availablecpu="100m")
     sim.advance(7)
     colony.submit("f", executortype="t", cpu="200m")
-    assert executor.picture.last_heard_ns == sim.now_ns
+    assert executor.details.last_heard_ns == sim.now_ns
 
 
 @pytest.mark.parametrize("names", [None, ["e1"], ["e3"]])
@@ -171,7 +171,7 @@ def test_a_signal_shows_the_pause_to_one_who_waits(
     sim.advance(1)
     colony.pause()
     colony.submit("f", executortype="t", executornames=names)
-    assert executor.picture.last_heard_ns == sim.now_ns
+    assert executor.details.last_heard_ns == sim.now_ns
     sim.advance(9)
     assert got(waiting) == 408
 
@@ -213,7 +213,7 @@ def test_a_signal_of_another_colony_is_heard(sim: Simulation, colony: ColonyClie
     poll(executor)
     sim.advance(1)
     ColonyClient.create(sim, "other").submit("f", executortype="t")
-    assert executor.picture.last_heard_ns == sim.now_ns
+    assert executor.details.last_heard_ns == sim.now_ns
 
 
 def test_a_signal_with_a_location_is_heard_there_or_by_one_without(sim: Simulation, colony: ColonyClient) -> None:
@@ -222,8 +222,8 @@ def test_a_signal_with_a_location_is_heard_there_or_by_one_without(sim: Simulati
         poll(executor)
     sim.advance(1)
     colony.submit("f", executortype="t", locationname="hall")
-    assert nowhere.picture.last_heard_ns == sim.now_ns
-    assert away.picture.last_heard_ns != sim.now_ns
+    assert nowhere.details.last_heard_ns == sim.now_ns
+    assert away.details.last_heard_ns != sim.now_ns
 
 
 # ---------------------------------------------------------------- the distributed mode

@@ -116,7 +116,7 @@ def test_priorities_of_workflows_may_leave_sixty_four_bits(sim: Simulation, colo
     """They are not limited there, and wrap around as the reference's do."""
     graph = colony.submit_workflow({"n": {"priority": 200_000}, "m": {"priority": -200_000}})
     for node in graph.processes.values():
-        assert -(2**63) <= node.picture.priority_time_ns < 2**63
+        assert -(2**63) <= node.details.priority_time_ns < 2**63
 
 
 # ---------------------------------------------------------------- limits that count anew, or go on

@@ -431,8 +431,8 @@ def test_lines_later_in_form_are_the_lines_of_that_moment() -> None:
         executor = colony.add_executor("t")
         graph = colony.submit_workflow({"x": {"executortype": "t", "env": {"a": "b"}}})
         assert sim.journal is not None
-        for step in ("picture", "assign", "picture", "cancel", "picture"):
-            executor.assign() if step == "assign" else graph.cancel() if step == "cancel" else graph.picture
+        for step in ("details", "assign", "details", "cancel", "details"):
+            executor.assign() if step == "assign" else graph.cancel() if step == "cancel" else graph.details
             if look:
                 sim.journal.digest()
         lines.append(sim.journal.lines)

@@ -144,7 +144,7 @@ def test_a_delay_takes_its_time(sim: Simulation, colony: ColonyClient, what: Any
     before = sim.now_ns
     process = _submit(colony)
     assert sim.now_ns - before == seconds * 10**9
-    submitted_ns = process.picture.submitted_ns
+    submitted_ns = process.details.submitted_ns
     assert submitted_ns - before == (0 if what == "reply" else 2 * 10**9)
 
 
@@ -484,9 +484,9 @@ def test_a_double_close_answers_both_and_the_first_counts(sim: Simulation, colon
     closes.pop(first)()
     (other,) = closes.values()
     other()  # not refused
-    picture = process.picture
-    assert picture.state == (2 if first == "close" else 3)
-    assert (list(picture.output or ()), list(picture.errors or ())) == (([], ["error"]), (["out"], []))[
+    details = process.details
+    assert details.state == (2 if first == "close" else 3)
+    assert (list(details.output or ()), list(details.errors or ())) == (([], ["error"]), (["out"], []))[
         first == "close"
     ]
     assert [call.verdict for call in sim.calls if call.fault] == ["hazard"]
@@ -514,7 +514,7 @@ def test_other_second_closes_are_refused_as_ever(sim: Simulation, colony: Colony
     caller = second if between == "somebody else" else executor
     answer = sim.call(caller.id, message)
     assert answer.status == {"same kind": 200, "somebody else": 403}.get(between, 400)  # a success may be repeated
-    assert process.picture.state == 2
+    assert process.details.state == 2
 
 
 def test_how_often_a_double_close_happens_is_drawn_from_the_seed() -> None:

@@ -43,7 +43,7 @@ def test_a_colony_works_at_any_time(start: str, zone: str) -> None:
     assert assigned is not None
     assigned.close()
     assert executor.assign(timeout_s=100) is None
-    shown = Codec(zone_of(zone)).views.json(process.picture)
+    shown = Codec(zone_of(zone)).views.json(process.details)
     started = parse_timestamp(json.loads(shown)["starttime"])
     assert started is not None
     assert abs(started.ns - parse_time(start)) < 60 * SECOND_NS  # historical offsets are shown without their seconds
@@ -56,7 +56,7 @@ def test_a_deadline_after_the_year_9999_cannot_be_shown() -> None:
     colony = ColonyClient.create(sim, "c")
     process = colony.submit("f", executortype="t", maxwaittime=2**31 - 1)
     with pytest.raises(Refusal, match="year outside of range"):
-        Codec(zone_of("UTC")).views.json(process.picture)
+        Codec(zone_of("UTC")).views.json(process.details)
 
 
 def test_no_limit_is_passed_and_no_poll_ends_after_the_year_9999() -> None:

@@ -281,9 +281,9 @@ class Workflows(RuleBasedStateMachine):
             assert (list(process.parents), list(process.children)) == (node.parents, node.children)
             assert (process.input if process.input is None else list(process.input)) == node.input
             assert (list(process.output), process.retries) == (node.output, node.retries)
-        graph = self.graph.picture.graph
+        graph = self.graph.details.graph
         assert (graph.state, graph.ended_ns) == (self.model.state, self.model.ended_ns)
-        assert list(self.graph.picture.process_ids or ()) == self.model.walk()
+        assert list(self.graph.details.process_ids or ()) == self.model.walk()
 
 
 Workflows.TestCase.settings = hypothesis_settings(max_examples=250, stateful_step_count=40, deadline=None)

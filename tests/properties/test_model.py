@@ -221,8 +221,8 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def all_agree(self) -> None:
         for model in self._present():
-            picture = self.handles[model.number].picture
-            seen = ProcessState(picture.state), picture.retries, list(picture.errors or ()), list(picture.output)
+            details = self.handles[model.number].details
+            seen = ProcessState(details.state), details.retries, list(details.errors or ()), list(details.output)
             assert seen == (model.state, model.retries, model.errors, model.output)
         statistics = self.colony.statistics()
         counted = [sum(model.state is state for model in self._present()) for state in ProcessState]

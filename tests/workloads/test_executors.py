@@ -78,8 +78,8 @@ def test_a_recorded_run_time_is_how_long_it_takes() -> None:
     lab = Lab(ExecutorGroup(name="x", service=OfProcess()))
     process = lab.colony.submit("f", [12.5])
     lab.sim.advance(20)
-    picture = process.picture
-    assert picture.ended_ns - picture.started_ns == 12_500_000_000
+    details = process.details
+    assert details.ended_ns - details.started_ns == 12_500_000_000
 
 
 def test_they_come_when_they_are_told_to() -> None:

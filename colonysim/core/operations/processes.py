@@ -66,7 +66,7 @@ class GetProcess(Message, frozen=True):
 )
 def get_process(world: World, caller: str, message: GetProcess, process: Process) -> Process:
     """Return a process by its id."""
-    return process.picture()
+    return process.stable_copy()
 
 
 class GetProcesses(Message, frozen=True):
@@ -91,7 +91,7 @@ def get_processes(world: World, caller: str, message: GetProcesses, _: None) -> 
     if world.request.has_nul:
         storage.text(400, message.executortype or message.label)
     found = filter(_filter(message), world.processes_in(message.colonyname, message.state).values())
-    return or_null(process.picture() for process in _in_order(found, message.state)[: message.count])
+    return or_null(process.stable_copy() for process in _in_order(found, message.state)[: message.count])
 
 
 def _filter(message: GetProcesses) -> Any:
@@ -141,7 +141,7 @@ def get_process_hist(world: World, caller: str, message: GetProcessHist, _: None
         if process.submitted_ns >= since_ns and message.executorid in ("", process.executor_id)
     ]
     found.sort(key=lambda process: process.serial)
-    return or_null(process.picture() for process in found)
+    return or_null(process.stable_copy() for process in found)
 
 
 class CancelProcess(Message, frozen=True):

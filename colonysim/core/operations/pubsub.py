@@ -79,7 +79,7 @@ def subscribe_process(world: World, caller: str, message: SubscribeProcess, proc
     executor_type = message.executortype or process.spec.conditions.executortype
     subscriptions.subscribe(world, stream, executor_type, message.state, process.process_id, message.timeout)
     if process.state == message.state:
-        world.outbox.append(Push(stream, subscriptions.PUSH_TYPE, process.picture()))
+        world.outbox.append(Push(stream, subscriptions.PUSH_TYPE, process.stable_copy()))
     return PARK
 
 

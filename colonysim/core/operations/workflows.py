@@ -209,4 +209,4 @@ def add_child(world: World, caller: str, message: AddChild, _: None) -> Process:
             raise Refusal(400, "Failed to add child to processgraph, the child process is part of another processgraph")
     child = intake.new_process(world, spec, spec.conditions.colonyname, intake.NOBODY)
     graphs.add_child(world, parent, child, before, message.insert)
-    return child.picture()
+    return child.stable_copy()
