@@ -154,19 +154,6 @@ def test_all_outputs_say_why_processes_failed(tmp_path: Path) -> None:
     assert {row["error"] for row in rows if row["cause"] == WAITED} == {"Maximum waiting time limit exceeded"}
 
 
-def test_the_chrome_trace_has_a_slice_for_each_attempt(done: Run, tmp_path: Path) -> None:
-    count = perfetto.write_perfetto(done, tmp_path / "p.json")
-    events = json.loads((tmp_path / "p.json").read_text())["traceEvents"]
-    assert len(events) == count
-    slices = [event for event in events if event["ph"] == "X" and event["pid"] >= 3]
-    assert len(slices) == len(done.metrics.run_start_ns)
-    assert sum(event["dur"] for event in slices) * 1000 == pytest.approx(
-        sum(done.metrics.run_end_ns) - sum(done.metrics.run_start_ns)
-    )
-    assert {"queue depth", "running"} <= {event["name"] for event in events if event["ph"] == "C"}
-    assert {"executors x", "faults", "queues"} == {e["args"]["name"] for e in events if e["name"] == "process_name"}
-
-
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node to read the page's script with")
 def test_the_script_of_the_page_is_javascript(done: Run, tmp_path: Path) -> None:
     script = re.findall(r"<script>\n(.*?)</script>", report.html_page(done), re.DOTALL)
