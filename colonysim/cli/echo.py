@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from colonysim.kernel.actors import OWN_THREADS
+from colonysim.kernel.actors import OWN_THREAD_PREFIX
 from colonysim.simulation.client import ColonyClient, ExecutorClient, Refused
 from colonysim.simulation.simulation import Simulation
 
@@ -45,7 +45,7 @@ class EchoExecutor:
 
     def start(self) -> EchoExecutor:
         """Run in a new thread until `stop`."""
-        threading.Thread(target=self._run, name=f"{OWN_THREADS}echo", daemon=True).start()
+        threading.Thread(target=self._run, name=f"{OWN_THREAD_PREFIX}echo", daemon=True).start()
         return self
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from colonysim.cli.console import FAILED, complain, fail
-from colonysim.kernel.actors import OWN_THREADS
+from colonysim.kernel.actors import OWN_THREAD_PREFIX
 
 if TYPE_CHECKING:
     from colonysim.simulation.simulation import Simulation
@@ -129,7 +129,9 @@ def saving(sim: Simulation, file: StateFile | None, every_s: float | None) -> It
             raise typer.Exit(FAILED)
         sim.journal.on_error = saver.journal_failed
     ended = threading.Event()
-    thread = threading.Thread(target=saver.save_every, args=(every_s, ended), name=f"{OWN_THREADS}state", daemon=True)
+    thread = threading.Thread(
+        target=saver.save_every, args=(every_s, ended), name=f"{OWN_THREAD_PREFIX}state", daemon=True
+    )
     if every_s is not None:
         thread.start()
     try:

@@ -33,7 +33,7 @@ class Observers(Observer):
         self._readers: list[Callable[[list[Entry]], None]] = []
         self._noted: BaseException | None = None
 
-    def begin(self, world: World) -> None:
+    def replace_world(self, world: World) -> None:
         """Look at another history from now on. What was added by `observe` is dropped. Under the lock."""
         self._readers.clear()
         self.invariants = Invariants(world) if self.checked else None

@@ -268,7 +268,7 @@ class Player:
         self.digest = hashlib.sha256()
         self._marked: bytes | None = None
         self._outputs: deque[_Output] = deque()  # of the last inputs, not yet compared
-        self._begin(snapshots.begin(self.settings, head.start_ns))
+        self._begin(snapshots.new_world(self.settings, head.start_ns))
 
     def _begin(self, world: World) -> None:
         self.world = world
@@ -306,7 +306,7 @@ class Player:
             self._reset(line)
             return None
         if isinstance(line, Restore):
-            self._begin(snapshots.thaw(snapshots.unpack(line.state)))
+            self._begin(snapshots.load(snapshots.unpack(line.state)))
             return None
         world = self.world
         world.now_ns = max(world.now_ns, line.at_ns)
@@ -324,7 +324,7 @@ class Player:
         elif isinstance(line, LoseMemory):
             engine.lose_memory(world)
         elif isinstance(line, Mark):
-            self._marked = snapshots.freeze(world)
+            self._marked = snapshots.dump(world)
         return None
 
     def _fire(self, line: Fire, text: bytes) -> str | None:
@@ -342,7 +342,7 @@ class Player:
 
     def _reset(self, line: Reset) -> None:
         marked = self._marked if line.marked else None
-        world = snapshots.thaw(marked) if marked else snapshots.begin(self.settings, line.at_ns)
+        world = snapshots.load(marked) if marked else snapshots.new_world(self.settings, line.at_ns)
         if line.seed is not None:
             world.reseed(line.seed)
         self.problems.clear()

@@ -170,7 +170,7 @@ class Faults:
         self._rules: dict[str, Rule] = {}
         self._timers: dict[str, list[int]] = {}
         self._lasting: dict[str, dict[str, _Lasting]] = {}  # by victim and fault, the latest last
-        self._kernel.timetable.held = False
+        self._kernel.timetable.server_down = False
         engine.set_wakeups(self._kernel.world, "all")
         self._faults = self._drawn_of(self._given)
         for given in self._faults.values():
@@ -270,7 +270,7 @@ class Faults:
         world, down_ns = kernel.world, rule.span_ns(fault.down_s)
         self._note(rule, down_ns=down_ns)
         self._network.forget()
-        kernel.lose_everybody()
+        kernel.disconnect_all()
         for ticket in list(world.queues.polls):  # copies of requests, which are nobody's
             engine.abandon(world, ticket)
         for stream in [*dict.fromkeys(s.stream for s in world.subscriptions.all()), *list(world.channel_streams)]:
@@ -279,7 +279,7 @@ class Faults:
         if down_ns > 0:
             rule.lasts_until(world.now_ns + down_ns)
             self._network.outage = self._longest(_keeps_down)
-            kernel.timetable.held = True
+            kernel.timetable.server_down = True
             self._at(rule, world.now_ns + down_ns, lambda: self._come_back(rule), "the server is back")
 
     def _come_back(self, rule: Rule) -> None:
@@ -289,7 +289,7 @@ class Faults:
         self._network.outage = self._longest(_keeps_down)
         if self._network.outage is not None:
             return
-        self._kernel.timetable.held = False
+        self._kernel.timetable.server_down = False
         self._note(rule, back=True)
         self._kernel.fire_overdue()
         self._refresh()

@@ -37,7 +37,7 @@ from colonysim.faults.model import (
 from colonysim.faults.rule import Rule, Subject
 from colonysim.faults.tally import FaultTally
 from colonysim.kernel.kernel import Kernel
-from colonysim.kernel.pending import LOST, Garbled, Pending
+from colonysim.kernel.pending import LOST, CorruptedBody, Pending
 
 _CLOSES: Final = ("closesuccessfulmsg", "closefailedmsg")
 _ID_CHANGES: Final = ("changeuseridmsg", "changeexecutoridmsg", "changecolonyidmsg")
@@ -190,7 +190,7 @@ class FaultyNetwork:
             if limited_by := self._set_wakeups():
                 self._serve_with_few_wakeups(limited_by, request)
                 return
-        self.kernel.arrive(request)
+        self.kernel.serve_delayed(request)
 
     def _closes_twice(self, pending: Pending, request: Request) -> bool:
         """Whether the other close of the same holder at this very instant is answered 200 as well.
@@ -215,7 +215,7 @@ class FaultyNetwork:
         """Serve a request; the hazard struck where a process came to wait, and stayed, beside a parked call."""
         world = self.kernel.world
         parked, waiting = bool(world.queues.polls), _waiting(world)
-        self.kernel.arrive(request)
+        self.kernel.serve_delayed(request)
         if parked and _waiting(world) > waiting:
             self.tally.add(rule.name)
 
@@ -229,7 +229,7 @@ class FaultyNetwork:
             return self._cut_short(cut, pending)
         gone = not request.stream and pending.ticket not in kernel.pending
         if request.stream:
-            if kernel.connections.asked(request.stream) is None:
+            if kernel.connections.request_of(request.stream) is None:
                 return None
             kernel.pending[pending.ticket] = pending
         self._arrive(pending, request)
@@ -246,7 +246,7 @@ class FaultyNetwork:
         ticket = self.kernel.new_ticket()
         self.note({"arrive": ticket, "copy_of": pending.ticket})
         stream = ticket if request.stream else 0
-        self.kernel.arrive(Request(ticket, request.caller_id, request.message, request.has_nul, stream))
+        self.kernel.serve_delayed(Request(ticket, request.caller_id, request.message, request.has_nul, stream))
 
     def _repeat(self, rule: Rule, fault: Duplicate, pending: Pending, request: Request) -> None:
         span_ns = rule.span_ns(fault.after_s)
@@ -287,7 +287,7 @@ class FaultyNetwork:
         elif isinstance(fault, Delay) and fault.what != "request":
             self._later(rule, lambda: self._come_late(pending, answer), rule.span_ns(fault.by_s), "a late reply")
         elif isinstance(fault, Malformed):
-            kernel.answer(Answer(pending.ticket, 200, "garbled", Garbled(fault.text)))
+            kernel.answer(Answer(pending.ticket, 200, "garbled", CorruptedBody(fault.text)))
         elif isinstance(fault, AnswerWith):
             kernel.answer(_error(pending.ticket, fault))
         elif isinstance(fault, Disconnect) and rule.span_ns(fault.after_s) <= 0:
@@ -322,12 +322,12 @@ class FaultyNetwork:
         if isinstance(fault, Delay):
             self._later(verdict, lambda: connections.deliver(push), verdict.span_ns(fault.by_s), "a late push")
         elif isinstance(fault, Malformed):
-            connections.deliver(Push(push.stream, "garbled", Garbled(fault.text)))
+            connections.deliver(Push(push.stream, "garbled", CorruptedBody(fault.text)))
         return True
 
     def _subject_of(self, stream: int) -> Subject | None:
         """The request that has opened a stream."""
-        asked = self.kernel.connections.asked(stream)
+        asked = self.kernel.connections.request_of(stream)
         if asked is None:
             return None
         return Subject(self.kernel.world, asked.caller_id, BY_MESSAGE[type(asked.message)].name, asked.message)
@@ -341,7 +341,7 @@ class FaultyNetwork:
         """The client notices that nothing comes any more."""
         stream = pending.stream
         if stream:
-            self.kernel.connections.break_off(stream)
+            self.kernel.connections.disconnect(stream)
         self.kernel.answer(Answer(pending.ticket, LOST, "", None))
 
     def _break(self, pending: Pending, stream: int) -> None:
@@ -363,7 +363,7 @@ class FaultyNetwork:
             subject = self._subject_of(stream)
             if subject is not None and cuts_off(rule.fault, subject):
                 self.tally.add(rule.name)
-                self.kernel.connections.break_off(stream)
+                self.kernel.connections.disconnect(stream)
 
     def forget(self) -> None:
         """The server starts anew: what has stopped it has gone, and all connections."""

@@ -20,9 +20,9 @@ THREAD_THRESHOLD_S: Final = 0.050
 """How long a thread of this process must have neither called nor computed before it counts as waiting."""
 
 _PER_THREAD_CLOCK: Final = 0b110  # of the kernel's clock numbers: one thread's, in nanoseconds
-_HEARD: Final = -2  # in place of a thread's processor time: it has called since it was looked at
+_ACTED_SINCE: Final = -2  # in place of a thread's processor time: it has called since it was looked at
 
-OWN_THREADS: Final = "colonysim-"
+OWN_THREAD_PREFIX: Final = "colonysim-"
 
 
 class Actor(msgspec.Struct):
@@ -38,13 +38,13 @@ class Actor(msgspec.Struct):
     cpu_ns: int = -1
 
     @property
-    def gone(self) -> bool:
+    def has_ended(self) -> bool:
         return self.thread is not None and not self.thread.is_alive()
 
-    def acts(self) -> None:
+    def mark_acting(self) -> None:
         """It waits for nothing any more. When that was is found out at the next look at it."""
         self.waits_for = ""
-        self.cpu_ns = _HEARD
+        self.cpu_ns = _ACTED_SINCE
 
     def seems_busy_until(self, now: float) -> float:
         """Until when a thread outside of the simulation counts as acting: a while after its last sign of life.
@@ -71,7 +71,7 @@ def cpu_time_ns(thread: threading.Thread) -> int:
         return -1
 
 
-class _Own(threading.local):
+class _CurrentActor(threading.local):
     """The actor of each thread that has called."""
 
     actor: Actor | None = None
@@ -90,44 +90,44 @@ class Actors:
         self.threshold_s = threshold_s
         self.registered: dict[str, Actor] = {}
         self.threads: dict[int, Actor] = {}
-        self.outside_heard: float | None = None
-        self._own = _Own()
-        self._bystanders = {id(thread): thread for thread in threading.enumerate()}
+        self.outside_active_at: float | None = None
+        self._current = _CurrentActor()
+        self._earlier_threads = {id(thread): thread for thread in threading.enumerate()}
 
     # ------------------------------------------------------------ who is there
     def this_thread(self) -> Actor:
         """The actor of the calling thread."""
-        actor = self._own.actor
+        actor = self._current.actor
         if actor is None:
             thread = threading.current_thread()
             actor = self.threads.get(threading.get_ident())
             if actor is None or actor.thread is not thread:
                 actor = self.threads[threading.get_ident()] = Actor(thread.name, thread)
-            self._own.actor = actor
+            self._current.actor = actor
         return actor
 
     def adopt(self, actor: Actor) -> None:
         """From now on this is the actor of the calling thread. Time does not wait for it."""
-        self._own.actor = actor
+        self._current.actor = actor
 
-    def _look_around(self) -> None:
+    def _find_new_threads(self) -> None:
         """Take in the threads that have been started since the simulation was made."""
         for thread in threading.enumerate():
             ident = thread.ident
-            if ident is None or id(thread) in self._bystanders or thread.name.startswith(OWN_THREADS):
+            if ident is None or id(thread) in self._earlier_threads or thread.name.startswith(OWN_THREAD_PREFIX):
                 continue
             known = self.threads.get(ident)
             if known is None or known.thread is not thread:
                 self.threads[ident] = Actor(thread.name, thread)
 
-    def acts(self) -> None:
+    def mark_acting(self) -> None:
         """The calling thread waits for nothing any more."""
-        actor = self._own.actor or self.this_thread()
+        actor = self._current.actor or self.this_thread()
         if actor.program is not None:
-            actor.acts()
+            actor.mark_acting()
             return
         actor.waits_for = ""
-        actor.cpu_ns = _HEARD
+        actor.cpu_ns = _ACTED_SINCE
 
     def register(self, name: str, *, outside: bool = False) -> Actor:
         """A named actor: time waits for it until it says that it waits. Errors: ValueError for a name in use."""
@@ -136,23 +136,23 @@ class Actors:
         actor = self.registered[name] = Actor(name, outside=outside)
         return actor
 
-    def forget_outside(self) -> None:
+    def unregister_outside(self) -> None:
         """Clients outside who have registered are gone, as those of a test that has ended without a word."""
         self.registered = {name: actor for name, actor in self.registered.items() if not actor.outside}
 
     def unregister(self, name: str) -> None:
         del self.registered[name]
 
-    def hear_outside(self) -> None:
+    def note_outside_activity(self) -> None:
         """A request has come from outside, or a reply has gone there."""
-        self.outside_heard = monotonic()
+        self.outside_active_at = monotonic()
 
-    def hear(self, outside: bool) -> None:
+    def note_activity(self, outside: bool) -> None:
         """Something has come from outside, or from the calling thread."""
         if outside:
-            self.hear_outside()
+            self.note_outside_activity()
         else:
-            self.acts()
+            self.mark_acting()
 
     # ------------------------------------------------------------ waiting
     @contextmanager
@@ -162,30 +162,30 @@ class Actors:
         try:
             yield
         finally:
-            actor.acts()
+            actor.mark_acting()
 
-    def idle_in(self, but: Actor | None = None) -> float | None:
+    def seconds_until_idle(self, but: Actor | None = None) -> float | None:
         """Seconds of real time until nobody is left who could act: 0 now, None while a registered actor acts."""
         for actor in self.registered.values():
             if not actor.waits_for and actor is not but:
                 return None
-        self._look_around()
+        self._find_new_threads()
         now = monotonic()
         wait_s = 0.0
         for ident, actor in list(self.threads.items()):
-            if actor.gone:
+            if actor.has_ended:
                 del self.threads[ident]
             elif not actor.waits_for and actor is not but:
                 wait_s = max(wait_s, actor.seems_busy_until(now) - now)
-        if self.outside_heard is not None:
-            wait_s = max(wait_s, self.outside_heard + self.threshold_s - now)
+        if self.outside_active_at is not None:
+            wait_s = max(wait_s, self.outside_active_at + self.threshold_s - now)
         return wait_s
 
     def busy(self) -> list[Actor]:
         """Those who are not waiting."""
         actors = [*self.registered.values(), *self.threads.values()]
-        return [actor for actor in actors if not actor.waits_for and not actor.gone]
+        return [actor for actor in actors if not actor.waits_for and not actor.has_ended]
 
-    def parked(self) -> list[Actor]:
+    def blocked(self) -> list[Actor]:
         actors = [*self.registered.values(), *self.threads.values()]
-        return [actor for actor in actors if actor.waits_for and not actor.gone]
+        return [actor for actor in actors if actor.waits_for and not actor.has_ended]

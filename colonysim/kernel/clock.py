@@ -17,7 +17,7 @@ from colonysim.core.records import SECOND_NS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_NS: Final = -62_135_510_400 * SECOND_NS  # 0001-01-02T00:00:00Z: an earlier one cannot be written in every zone
 LAST_NS: Final = 253_402_214_400 * SECOND_NS  # 9999-12-31T00:00:00Z: nor can a later one
-_FOR_EVER_NS: Final = 100 * 365 * 86_400 * SECOND_NS
+_OPEN_END_NS: Final = 100 * 365 * 86_400 * SECOND_NS
 _LEAST_RATE, _MOST_RATE = 1e-6, 1e9
 
 
@@ -56,14 +56,14 @@ class Clock:
         self.mode = mode
         self.follows_real_time: bool = mode in (Mode.REAL, Mode.SCALED)
         self.rate = rate
-        self._met_virtual_ns, self._met_real_ns = now_ns, self._read_ns()
+        self._base_virtual_ns, self._base_real_ns = now_ns, self._read_ns()
 
     def virtual_now(self) -> int:
         """What virtual time it is by real time; only for modes that follow it."""
-        passed_ns = self._read_ns() - self._met_real_ns
+        passed_ns = self._read_ns() - self._base_real_ns
         if self.rate != 1.0:
             passed_ns = int(passed_ns * self.rate)
-        return min(self._met_virtual_ns + passed_ns, LAST_NS)
+        return min(self._base_virtual_ns + passed_ns, LAST_NS)
 
     def real_seconds(self, virtual_ns: int) -> float:
         """How long a span of virtual time takes."""
@@ -78,9 +78,9 @@ class Clock:
         if to is not None:
             target_ns = parse_time(to) if isinstance(to, str) else _time_of(to)
         elif seconds is not None:
-            target_ns = later(now_ns, seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
+            target_ns = time_after(now_ns, seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
         elif open_end:
-            return min(now_ns + _FOR_EVER_NS, LAST_NS)
+            return min(now_ns + _OPEN_END_NS, LAST_NS)
         else:
             raise ValueError("say how far to advance: seconds, to=time or until=condition")
         if target_ns < now_ns:
@@ -90,7 +90,7 @@ class Clock:
         return target_ns
 
 
-def later(now_ns: int, seconds: float) -> int:
+def time_after(now_ns: int, seconds: float) -> int:
     """The time so many seconds from now. Errors: ValueError for what is no number, is past, or after the year 9999."""
     if not math.isfinite(seconds):
         raise ValueError(f"{seconds} seconds cannot be reckoned with: give a finite number")

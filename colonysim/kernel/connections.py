@@ -15,7 +15,7 @@ from colonysim.core.protocol import Answer, Delivery, Hangup, Message, Push
 from colonysim.core.world import World
 
 
-class Asked(msgspec.Struct, frozen=True):
+class StreamRequest(msgspec.Struct, frozen=True):
     """A request on a connection, and whether it came, and wants its pushes, in binary."""
 
     caller_id: str
@@ -24,11 +24,11 @@ class Asked(msgspec.Struct, frozen=True):
     binary: bool = False
 
 
-class HangUp:
+class ConnectionEnd:
     """What a connection has to say last: the client goes, or has sent what ends the connection."""
 
 
-HANG_UP: Final = HangUp()
+CONNECTION_END: Final = ConnectionEnd()
 
 
 class Connection(ABC):
@@ -42,10 +42,10 @@ class Connection(ABC):
         self.outside = outside
         self.closed = False
         self.blocked_by = 0
-        self.streams: dict[int, Asked] = {}
+        self.streams: dict[int, StreamRequest] = {}
 
     @abstractmethod
-    def next_request(self) -> Asked | HangUp | None:
+    def next_request(self) -> StreamRequest | ConnectionEnd | None:
         """The next request that has come; None where there is none yet."""
 
     @abstractmethod
@@ -60,14 +60,14 @@ class Connections:
         self._by_stream: dict[int, Connection] = {}
         self._world = world
 
-    def begin(self, world: World) -> None:
+    def replace_world(self, world: World) -> None:
         """End subscriptions in this world from now on: another history begins."""
         self._world = world
 
     def __len__(self) -> int:
         return len(self._by_stream)
 
-    def open(self, connection: Connection, stream: int, asked: Asked) -> None:
+    def open(self, connection: Connection, stream: int, asked: StreamRequest) -> None:
         """Number a request on a connection; it is a subscription, unless `answer` brings an answer to it."""
         connection.blocked_by = stream
         self._by_stream[stream] = connection
@@ -86,7 +86,7 @@ class Connections:
         del self._by_stream[delivery.stream], connection.streams[delivery.stream]
         return connection
 
-    def asked(self, stream: int) -> Asked | None:
+    def request_of(self, stream: int) -> StreamRequest | None:
         """What a stream was asked for; None where its connection is gone."""
         connection = self._by_stream.get(stream)
         return None if connection is None else connection.streams[stream]
@@ -100,7 +100,7 @@ class Connections:
         if (connection := self._by_stream.pop(stream, None)) is not None:
             connection.deliver(answer, connection.streams.pop(stream).binary)
 
-    def break_off(self, stream: int) -> None:
+    def disconnect(self, stream: int) -> None:
         """The connection of a stream breaks."""
         if (connection := self._by_stream.get(stream)) is not None:
             self.hang_up(connection)
@@ -108,10 +108,10 @@ class Connections:
     def hang_up(self, connection: Connection) -> None:
         """The server drops a connection with all its subscriptions."""
         if not connection.closed:
-            self.lose(connection)
+            self.close(connection)
             connection.deliver(Hangup(0), False)
 
-    def lose(self, connection: Connection) -> None:
+    def close(self, connection: Connection) -> None:
         """The client has gone."""
         connection.closed = True
         for number in connection.streams:

@@ -3,13 +3,13 @@
 kernel.py says who may move time. The driver does so in mode `auto`, and brings a clock that follows real time up to
 date for those who wait. At any moment at most one thread is the mover, which `kernel.mover` stands for:
 
-- a server that has called `taken_over` is the mover as long as it runs. It calls `pump` when it is woken, and again
+- a server that has called `as_mover` is the mover as long as it runs. It calls `pump` when it is woken, and again
   after as many seconds as `pump` returns;
 - otherwise it is one of the threads that wait in this process. Each calls `wait_for`; the first to get the lock becomes
   the mover, moves time until it has what it waits for, and then hands over to another one that waits.
 
-The mover looks whether every actor is blocked (`Actors.idle_in`), lets one event happen if so, and looks again, for the
-event may have told somebody something. A look ends in one of four outcomes:
+The mover checks whether every actor is blocked (`Actors.seconds_until_idle`). If so, it lets one event happen and
+checks again, because the event may have reached an actor. Each attempt has one of four outcomes:
 
 - DONE: what was waited for is there;
 - NOT_MINE: another thread is the mover;
@@ -33,7 +33,7 @@ from colonysim.kernel.kernel import STUCK_AFTER_S, Kernel, Stuck
 from colonysim.kernel.participants import Settable
 from colonysim.kernel.pending import Waiter
 
-_AT_ONCE_S: Final = 0.005
+_BATCH_S: Final = 0.005
 """For so much real time events happen one after the other before anybody else is looked at."""
 
 
@@ -52,7 +52,7 @@ class Retry(NamedTuple):
 
 
 _PROGRAMS_RUN: Final = Retry(THREAD_THRESHOLD_S)
-_OTHERS_FIRST: Final = Retry(0.0)
+_YIELD_TO_OTHERS: Final = Retry(0.0)
 
 
 class Driver:
@@ -79,14 +79,14 @@ class Driver:
         """One look of the mover. Under the lock."""
         mover = self._kernel.mover
         try:
-            outcome = self._look()
+            outcome = self._try_to_move()
         except BaseException:
             mover.asleep, mover.planned_ns = True, None  # whatever comes next wakes it again
             raise
         mover.asleep = outcome is MoveResult.NEVER
         return outcome
 
-    def _look(self) -> Retry | MoveResult:
+    def _try_to_move(self) -> Retry | MoveResult:
         kernel = self._kernel
         mode = kernel.clock.mode
         if self._programs_run():
@@ -104,13 +104,13 @@ class Driver:
     def _move(self) -> Retry | MoveResult:
         """Let events happen one after the other, as long as every actor is blocked."""
         kernel = self._kernel
-        first_events, until_s = kernel.events, monotonic() + _AT_ONCE_S
+        first_events, until_s = kernel.events, monotonic() + _BATCH_S
         outcome: Retry | MoveResult = MoveResult.NEVER
 
         def stop() -> bool:
             nonlocal outcome
             if kernel.events > first_events and monotonic() > until_s:
-                outcome = _OTHERS_FIRST  # the thread that moves time may have other requests to serve
+                outcome = _YIELD_TO_OTHERS  # the thread that moves time may have other requests to serve
                 return True
             if not kernel.anybody_waits:
                 return True
@@ -118,7 +118,7 @@ class Driver:
             if self._programs_run():
                 outcome = _PROGRAMS_RUN
                 return True
-            idle_s = kernel.actors.idle_in()
+            idle_s = kernel.actors.seconds_until_idle()
             if idle_s is None:
                 return True  # a registered actor acts, and says when it does no more
             if idle_s > 0.0:
@@ -149,7 +149,7 @@ class Driver:
             kernel.lock.acquire()
 
     @contextmanager
-    def taken_over(self, event: Settable) -> Iterator[None]:
+    def as_mover(self, event: Settable) -> Iterator[None]:
         """Make a server the mover until the end of the `with`: it calls `pump`, and again when `event` is set."""
         mover = self._kernel.mover
         with self._kernel.lock:
@@ -170,7 +170,7 @@ class Driver:
         mover.planned_ns = None
         self._wake_all()
 
-    def look_around(self) -> None:
+    def wake_all(self) -> None:
         """Wake all waiting threads, because the programs have no runner any more."""
         with self._kernel.lock:
             self._wake_all()
@@ -208,12 +208,12 @@ class Driver:
                     if isinstance(outcome, Retry):
                         waiter.event.wait(outcome.after_s)
                     elif outcome is not MoveResult.DONE and not waiter.event.wait(STUCK_AFTER_S):
-                        self._complain(steps, waiter)
+                        self._raise_if_stuck(steps, waiter)
                         steps = kernel.steps
             finally:
                 waiter.actor = None
                 del self._waiters[id(waiter)]
-                self._give_up_turn(waiter)
+                self._release_turn(waiter)
 
     def _take_turn(self, waiter: Waiter) -> Retry | MoveResult:
         """Be the mover, if nobody else is. Errors: Stuck where nothing can happen any more."""
@@ -229,17 +229,17 @@ class Driver:
                 return MoveResult.NOT_MINE
             mover.event = waiter.event
             outcome = self._pump()
-            anybody = waiter.done or kernel.actors.busy() or kernel.actors.outside_heard is not None
+            anybody = waiter.done or kernel.actors.busy() or kernel.actors.outside_active_at is not None
             if outcome is MoveResult.NEVER and not anybody:
                 raise Stuck(f"nothing can ever happen any more\n{kernel.why()}")
             return MoveResult.DONE if waiter.done else outcome
 
-    def _give_up_turn(self, waiter: Waiter) -> None:
+    def _release_turn(self, waiter: Waiter) -> None:
         with self._kernel.lock:
             if self._kernel.mover.event is waiter.event:
                 self._hand_over()
 
-    def _complain(self, steps: int, waiter: Waiter) -> None:
+    def _raise_if_stuck(self, steps: int, waiter: Waiter) -> None:
         """Raise Stuck after a time without events, unless the thread that moves time is itself waiting."""
         kernel = self._kernel
         if steps != kernel.steps or kernel.clock.mode not in (Mode.MANUAL, Mode.AUTO):

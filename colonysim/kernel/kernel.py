@@ -1,7 +1,7 @@
 """The kernel of a simulation: one world, one lock, one clock, and the only loop that moves virtual time.
 
 Everything that happens passes through here. Requests come in by `ask` (and by `serve` on a connection), events of the
-server and plans of others happen in `fire`, and what either of them gives out goes to `after`, which shows it to the
+server and plans of others happen in `fire`, and what either of them gives out goes to `deliver`, which shows it to the
 observer, passes it to faults and delivers it.
 
 Who may move time
@@ -41,7 +41,7 @@ from colonysim.kernel import snapshots, why_idle
 from colonysim.kernel.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
 from colonysim.kernel.calls import Calls, may_have_grown
 from colonysim.kernel.clock import LAST_NS, Clock, Mode
-from colonysim.kernel.connections import Connection, Connections, HangUp
+from colonysim.kernel.connections import Connection, ConnectionEnd, Connections
 from colonysim.kernel.participants import Mover, Network, Observer, ProgramTurns
 from colonysim.kernel.pending import LOST, Call, Pending
 from colonysim.kernel.timetable import Timetable
@@ -74,7 +74,7 @@ class Kernel:
         self.changed = threading.Condition(self.lock)  # somebody acts no more, or a step was made while some settle
         self.actors = Actors(threshold_s)
         self.clock = Clock(mode, rate, 0)
-        self.world = snapshots.begin(settings)
+        self.world = snapshots.new_world(settings)
         self.timetable = Timetable()
         self.connections = Connections(self.world)
         self.pending: dict[int, Pending] = {}
@@ -88,13 +88,13 @@ class Kernel:
         self.network: Network | None = None
         self.programs: ProgramTurns | None = None
         self.mover = Mover()
-        self.begin(self.world)
+        self.replace_world(self.world)
 
-    def begin(self, world: World) -> None:
-        """Replace the world. Call `lose_everybody` first, so that no request is left waiting for the old one."""
+    def replace_world(self, world: World) -> None:
+        """Replace the world. Call `disconnect_all` first, so that no request is left waiting for the old one."""
         self.world = world
-        self.timetable.begin()
-        self.connections.begin(world)
+        self.timetable.clear()
+        self.connections.replace_world(world)
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
         self.mover.replan()
 
@@ -145,7 +145,7 @@ class Kernel:
                 answer = deliveries[0] if deliveries else None
                 if type(answer) is not Answer or answer.ticket != ticket:
                     answer = None  # parked
-                elif len(deliveries) == 1 and not self.settling:  # `after`, for speed, where nobody else is told
+                elif len(deliveries) == 1 and not self.settling:  # `deliver`, for speed, where nobody else is told
                     shown = world.history is not None or observer.recording
                     broken = observer.look(deliveries, request) if shown else None
                     self.steps += 1
@@ -155,14 +155,14 @@ class Kernel:
                     ):
                         self.calls.weigh(call)
                     if outside:
-                        self._hear_outside()
+                        self._note_outside_reply()
                     if broken is not None:
                         raise broken
                     return answer
                 pending = Pending(ticket, call, outside, stream=stream)
                 if answer is None:
                     self.pending[ticket] = pending
-                self.after(deliveries, pending, request)
+                self.deliver(deliveries, pending, request)
         except BaseException as error:
             self.pending.pop(ticket, None)
             observer.problem(error)
@@ -181,7 +181,7 @@ class Kernel:
         """
         asked = self.ask(caller_id, message)
         if type(asked) is Pending:
-            asked.told = told
+            asked.on_answer = told
         return asked
 
     def when_answered(self, pending: Pending, told: Callable[[], None]) -> bool:
@@ -189,24 +189,24 @@ class Kernel:
         with self.lock:
             if pending.answer is not None:
                 return False
-            pending.told = told
+            pending.on_answer = told
         return True
 
-    def arrive(self, request: Request) -> None:
+    def serve_delayed(self, request: Request) -> None:
         """Let a request reach the server that was on its way."""
         try:
             deliveries = engine.handle(self.world, request)
         except Exception as error:
             self.observer.raised(error, f"serving {BY_MESSAGE[type(request.message)].name} of {request.caller_id}")
             raise
-        self.after(deliveries, request=request)
+        self.deliver(deliveries, request=request)
 
     def new_ticket(self) -> int:
         """Return the number of the next request or stream."""
         self.calls_asked = ticket = self.calls_asked + 1
         return ticket
 
-    def note_refused(self, body: bytes, payload_type: str, refusal: Refusal) -> None:
+    def record_refused(self, body: bytes, payload_type: str, refusal: Refusal) -> None:
         """Keep a request that was refused before it could be read, cut where it is long. Not under the lock."""
         with self.lock:
             now_ns, status, text = self.world.now_ns, refusal.status, refusal.text[:_KEPT_OF_REFUSED]
@@ -221,11 +221,11 @@ class Kernel:
 
     def abandon_inside(self, pending: Pending) -> None:
         """Drop a request of a simulated client that has gone: no callback, and a parked request is withdrawn."""
-        pending.told = None
+        pending.on_answer = None
         if self.pending.pop(pending.ticket, None) is not None:
             engine.abandon(self.world, pending.ticket)
 
-    def lose_everybody(self) -> None:
+    def disconnect_all(self) -> None:
         """Break all connections: each request under way is answered LOST."""
         for pending in list(self.pending.values()):
             self.abandon(pending)
@@ -234,29 +234,29 @@ class Kernel:
     # ------------------------------------------------------------ connections
     def serve(self, connection: Connection) -> None:
         """Take up what has come on a connection, as far as it goes. Not under the lock."""
-        self.actors.hear(connection.outside)
+        self.actors.note_activity(connection.outside)
         program = None if connection.outside else self.actors.this_thread().program
         if program is not None and connection not in program.sockets:
             program.sockets = [one for one in program.sockets if not one.closed] + [connection]
         with self.lock:
             if self.clock.follows_real_time:
                 self.catch_up()
-            self._take_up(connection)
+            self._serve_requests(connection)
             self.run_due()
 
     def close_connection(self, connection: Connection) -> None:
         """The client has gone. Not under the lock."""
         with self.lock:
-            self.connections.lose(connection)
+            self.connections.close(connection)
 
-    def _take_up(self, connection: Connection) -> None:
+    def _serve_requests(self, connection: Connection) -> None:
         """Serve requests until nothing is left, or a channel subscription is in the way."""
         connections = self.connections
         while not connection.closed and connection.blocked_by not in self.world.channel_streams:
             asked = connection.next_request()
             if asked is None:
                 return
-            if isinstance(asked, HangUp):
+            if isinstance(asked, ConnectionEnd):
                 connections.hang_up(connection)
                 return
             stream = self.new_ticket()
@@ -266,7 +266,7 @@ class Kernel:
                 connections.answer(stream, answer)
 
     # ------------------------------------------------------------ what a step gives out
-    def after(self, deliveries: list[Delivery], asked: Pending | None = None, request: Request | None = None) -> None:
+    def deliver(self, deliveries: list[Delivery], asked: Pending | None = None, request: Request | None = None) -> None:
         """Show a step to the observer and deliver what it gave out.
 
         `asked` is who waits for the answer, if it is here, `request` what the step came from, if it was a request.
@@ -275,13 +275,13 @@ class Kernel:
         for delivery in deliveries:
             if type(delivery) is Answer:
                 if asked is not None and delivery.ticket == asked.ticket:
-                    self._settle(asked, delivery)
+                    self._complete(asked, delivery)
                 else:
                     self._answer_by_network(delivery)
             elif self.network is not None and isinstance(delivery, Push) and self.network.takes(delivery):
                 continue
             elif free := self.connections.deliver(delivery):
-                self._take_up(free)
+                self._serve_requests(free)
         self.steps += 1
         if self.settling:
             self.changed.notify_all()
@@ -300,23 +300,23 @@ class Kernel:
     def answer(self, answer: Answer) -> None:
         """Bring an answer to its client, past all faults; nothing happens if the client waits no more."""
         if (pending := self.pending.pop(answer.ticket, None)) is not None:
-            self._settle(pending, answer)
+            self._complete(pending, answer)
 
-    def _settle(self, pending: Pending, answer: Answer) -> None:
+    def _complete(self, pending: Pending, answer: Answer) -> None:
         """A request has its answer."""
         call = pending.call
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
         if type(answer.body) not in self.calls.small or may_have_grown(answer.body):
             self.calls.weigh(call)
         if pending.outside:
-            self._hear_outside()
+            self._note_outside_reply()
         pending.answer = answer
-        if pending.actor is not None or pending.made_event is not None or pending.told is not None:
-            pending.tell()
+        if pending.actor is not None or pending.made_event is not None or pending.on_answer is not None:
+            pending.complete()
 
-    def _hear_outside(self) -> None:
+    def _note_outside_reply(self) -> None:
         """Somebody outside is about to get an answer; what led to it must be written down by then."""
-        self.actors.hear_outside()
+        self.actors.note_outside_activity()
         self.observer.flush()
 
     # ------------------------------------------------------------ time
@@ -340,12 +340,12 @@ class Kernel:
     def fire(self, until_ns: int) -> bool | None:
         """Let the next event happen if it is due by then: whether it told anybody; None if there is none."""
         timetable, world = self.timetable, self.world
-        planned_ns, held = timetable.planned.next_due(), timetable.held
+        planned_ns, held = timetable.planned.next_due(), timetable.server_down
         if planned_ns is not None and planned_ns <= until_ns:
             due_ns = None if held else world.next_due()
             if due_ns is None or planned_ns < due_ns:  # the server's own come first
                 world.now_ns = max(world.now_ns, planned_ns)
-                return timetable.happen()
+                return timetable.fire_next()
         if held:
             return None
         try:
@@ -356,7 +356,7 @@ class Kernel:
                 raise
             if deliveries is None:
                 return None
-            self.after(deliveries)
+            self.deliver(deliveries)
         except Exception as error:
             self.observer.problem(error)
             raise
@@ -365,7 +365,7 @@ class Kernel:
     def due(self) -> int | None:
         """When something will happen of its own accord, in the server or outside of it; not after the year 9999."""
         planned_ns = self.timetable.planned.next_due()
-        due_ns = None if self.timetable.held else self.world.next_due()
+        due_ns = None if self.timetable.server_down else self.world.next_due()
         if due_ns is None or (planned_ns is not None and planned_ns < due_ns):
             due_ns = planned_ns
         return None if due_ns is None or due_ns > LAST_NS else due_ns
@@ -376,13 +376,13 @@ class Kernel:
         if self.world.agenda.may_be_due(now_ns) or self.timetable.planned.may_be_due(now_ns):
             self.run(now_ns)
         if self.mover.event is not None:
-            self.nudge()
+            self.wake_mover()
 
     def catch_up(self) -> None:
         """Bring virtual time to what real time says, with everything that falls due on the way."""
         now_ns = self.clock.virtual_now()
         self.run(now_ns)
-        self.pass_to(now_ns)
+        self.set_time(now_ns)
 
     def fire_overdue(self) -> None:
         """The server has been away: let everything happen at once that it has missed."""
@@ -391,9 +391,9 @@ class Kernel:
         except Exception as error:
             self.observer.raised(error, "catching up with the time that has passed")
             raise
-        self.after(deliveries)
+        self.deliver(deliveries)
 
-    def pass_to(self, now_ns: int) -> None:
+    def set_time(self, now_ns: int) -> None:
         """It is that time now, if it was earlier. Everything that is due by then must have happened."""
         self.world.now_ns = max(self.world.now_ns, now_ns)
 
@@ -404,9 +404,9 @@ class Kernel:
             assert due_ns is None or due_ns > now_ns, "time must not pass what is due"
             self.world.now_ns = now_ns
         self.observer.moved()
-        self.nudge()
+        self.wake_mover()
 
-    def nudge(self) -> None:
+    def wake_mover(self) -> None:
         """Wake the thread that moves time, if it would otherwise miss what has changed."""
         mover, clock = self.mover, self.clock
         if mover.event is None or clock.mode is Mode.MANUAL:
@@ -419,20 +419,20 @@ class Kernel:
         self.settling += 1
         try:
             while True:
-                idle_s = self.actors.idle_in(but)
+                idle_s = self.actors.seconds_until_idle(but)
                 if idle_s == 0.0:
                     return
                 steps = self.steps
                 if not self.changed.wait(STUCK_AFTER_S if idle_s is None else idle_s) and idle_s is None:
-                    if steps == self.steps and self.actors.idle_in(but) is None:
+                    if steps == self.steps and self.actors.seconds_until_idle(but) is None:
                         raise Stuck(f"a registered actor neither acts nor waits\n{self.why()}")
         finally:
             self.settling -= 1
 
-    def acts_no_more(self) -> None:
+    def actor_stopped_acting(self) -> None:
         """Wake the threads that wait for an actor, because a registered actor now waits or has gone."""
         self.changed.notify_all()
-        self.nudge()
+        self.wake_mover()
 
     def outside_actor(self, name: str, *, waits: bool, gone: bool = False) -> None:
         """A client outside says whether it acts or waits; while it acts time does not move on. Not under the lock."""
@@ -443,7 +443,7 @@ class Kernel:
                 actor = self.actors.registered.get(name) or self.actors.register(name, outside=True)
                 actor.waits_for = "whatever comes" if waits else ""
                 actor.since_ns = self.world.now_ns
-            self.acts_no_more()
+            self.actor_stopped_acting()
 
     # ------------------------------------------------------------ who does what
     @property

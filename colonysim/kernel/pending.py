@@ -38,7 +38,7 @@ class Lost(ConnectionError):
     """The connection was lost before the reply came: the request may have taken effect, or not."""
 
 
-class Garbled(msgspec.Struct, frozen=True):
+class CorruptedBody(msgspec.Struct, frozen=True):
     """A reply's body that has become something else on its way."""
 
     text: str
@@ -47,8 +47,8 @@ class Garbled(msgspec.Struct, frozen=True):
 class Waiter(msgspec.Struct, kw_only=True, eq=False):
     """Something that is waited for. `event` is set when it may be there, or when it is time to look around.
 
-    `actor` is who waits for it in this process; it acts from the moment it is told, not only when its thread
-    gets to run.
+    `actor` is who waits for it in this process; it counts as acting from the moment `wake` is called, not only when
+    its thread gets to run.
     """
 
     made_event: threading.Event | None = None
@@ -66,7 +66,7 @@ class Waiter(msgspec.Struct, kw_only=True, eq=False):
 
     def wake(self) -> None:
         if self.actor is not None:
-            self.actor.acts()
+            self.actor.mark_acting()
         if self.made_event is not None:
             self.made_event.set()
 
@@ -75,7 +75,7 @@ class Waiter(msgspec.Struct, kw_only=True, eq=False):
 class Pending(Waiter, eq=False):
     """A request under way. `answer` is None until it comes.
 
-    `told` is called when it comes, under the simulation's lock and in whatever thread brings it. `stream` is
+    `on_answer` is called when it comes, under the simulation's lock and in whatever thread brings it. `stream` is
     that of the request, `by` the program that asked, `fault` the rule that has struck it.
     """
 
@@ -83,7 +83,7 @@ class Pending(Waiter, eq=False):
     call: Call
     outside: bool = False
     answer: Answer | None = None
-    told: Callable[[], None] | None = None
+    on_answer: Callable[[], None] | None = None
     stream: int = 0
     by: str = ""
     fault: Any = None
@@ -98,11 +98,11 @@ class Pending(Waiter, eq=False):
         while self.answer is None:
             event.wait()
 
-    def tell(self) -> None:
+    def complete(self) -> None:
         """The answer has come: tell whoever waits for it."""
         self.wake()
-        if self.told is not None:
-            self.told()
+        if self.on_answer is not None:
+            self.on_answer()
 
 
 class Inbox(Waiter, eq=False):

@@ -34,16 +34,16 @@ class Contradiction(ValueError):
     """Two parts of a state do not go together. The text says which."""
 
 
-def _wrong(text: str) -> NoReturn:
+def _contradict(text: str) -> NoReturn:
     raise Contradiction(text)
 
 
 def world_of(stored: Stored) -> World:
     """A world, as it was but for those who waited. Errors: Contradiction."""
     if not FIRST_NS <= stored.started_ns <= stored.now_ns < LAST_NS:
-        _wrong("its time is before its start, or beyond the years 1 to 9999")
+        _contradict("its time is before its start, or beyond the years 1 to 9999")
     if min(stored.ids_drawn, stored.last_serial, stored.last_file_number, stored.last_ticket) < 0:
-        _wrong("a counter is below zero")
+        _contradict("a counter is below zero")
     settings = _settings(stored.settings)
     world = World(settings, stored.started_ns, stored.server_id)
     world.now_ns = stored.now_ns
@@ -65,7 +65,7 @@ def _settings(settings: Settings) -> Settings:
     try:
         return settings.overridden()
     except ValueError as error:
-        _wrong(f"its settings: {error}")
+        _contradict(f"its settings: {error}")
 
 
 # ---------------------------------------------------------------- tables
@@ -75,7 +75,7 @@ def _table(items: Iterable[Item], key: Callable[[Item], Key], what: str) -> dict
     for item in items:
         name = key(item)
         if name in table:
-            _wrong(f"there are two {what} {name!r}")
+            _contradict(f"there are two {what} {name!r}")
         table[name] = item
     return table
 
@@ -91,10 +91,10 @@ def _names(names: list[str], what: str) -> dict[str, None]:
     return dict.fromkeys(_table(names, str, what))
 
 
-def _at(items: Sequence[Item], place: int, what: str) -> Item:
+def _item_at(items: Sequence[Item], place: int, what: str) -> Item:
     """The item at a place that something names."""
     if not 0 <= place < len(items):
-        _wrong(f"there is no {what} {place}, but {len(items)} of them")
+        _contradict(f"there is no {what} {place}, but {len(items)} of them")
     return items[place]
 
 
@@ -107,14 +107,14 @@ def _members(world: World, stored: Stored) -> None:
     world.unreadable_names += sum(storage.unparsable(each.name, each.colony) for each in stored.executors)
     seen = []
     for places in stored.executors_by_id:
-        records = [_at(stored.executors, place, "executor") for place in places]
+        records = [_item_at(stored.executors, place, "executor") for place in places]
         ids = {record.executor_id for record in records}
         if len(ids) != 1 or (executor_id := records[0].executor_id) in world.executors_by_id:
-            _wrong("executors are not listed by their ids")
+            _contradict("executors are not listed by their ids")
         world.executors_by_id[executor_id] = records
         seen += places
     if sorted(seen) != list(range(len(stored.executors))):
-        _wrong("an executor is not listed by its id once")
+        _contradict("an executor is not listed by its id once")
     _table(stored.functions, lambda function: function.functionid, "functions")
     for function in stored.functions:
         world.add_function(function)
@@ -125,16 +125,16 @@ def _members(world: World, stored: Stored) -> None:
 def _processes(world: World, stored: Stored) -> None:
     processes, specs = stored.processes, stored.specs
     if len(stored.spec_of) != len(processes):
-        _wrong(f"there are {len(processes)} processes, but specs for {len(stored.spec_of)}")
+        _contradict(f"there are {len(processes)} processes, but specs for {len(stored.spec_of)}")
     for process, place in zip(processes, stored.spec_of, strict=True):
-        process.spec = _at(specs, place, "spec")
+        process.spec = _item_at(specs, place, "spec")
     world.processes = _table(processes, lambda process: process.process_id, "processes")
     _states(world, stored)
     _held(world, stored)
     for tick in stored.ticks:
         bucket = _listed(processes, tick.processes)
         if tick.second in world.release_ticks or any(process.timer_s != tick.second for process in bucket.values()):
-            _wrong(f"the run of the release loop at second {tick.second} looks at what it should not")
+            _contradict(f"the run of the release loop at second {tick.second} looks at what it should not")
         world.release_ticks[tick.second] = bucket
         world.tick_tickets[tick.second] = tick.ticket
     world.beyond_scan_limit = _listed(processes, stored.beyond_scan_limit)
@@ -142,7 +142,7 @@ def _processes(world: World, stored: Stored) -> None:
 
 def _listed(processes: list[Process], places: list[int]) -> dict[str, Process]:
     """The processes at some places, by their ids."""
-    found = [_at(processes, place, "process") for place in places]
+    found = [_item_at(processes, place, "process") for place in places]
     return _table(found, lambda process: process.process_id, "processes listed as")
 
 
@@ -151,15 +151,15 @@ def _states(world: World, stored: Stored) -> None:
     count = 0
     for tables in stored.tables:
         if len(tables.by_state) != len(STATES) or tables.colony in world.by_state:
-            _wrong(f"colony {tables.colony!r} has not one table for each state")
+            _contradict(f"colony {tables.colony!r} has not one table for each state")
         made = tuple(_listed(stored.processes, places) for places in tables.by_state)
         for state, table in zip(STATES, made, strict=True):
             count += len(table)
             if any(process.state != state or process.colony != tables.colony for process in table.values()):
-                _wrong(f"a process stands among those of colony {tables.colony!r} in state {state}, and is none")
+                _contradict(f"a process stands among those of colony {tables.colony!r} in state {state}, and is none")
         world.by_state[tables.colony] = made
     if count != len(stored.processes):
-        _wrong(f"there are {len(stored.processes)} processes, but {count} in states from 0 to {REMOVED - 1}")
+        _contradict(f"there are {len(stored.processes)} processes, but {count} in states from 0 to {REMOVED - 1}")
 
 
 def _held(world: World, stored: Stored) -> None:
@@ -170,12 +170,12 @@ def _held(world: World, stored: Stored) -> None:
         if holding.executor_id in world.held_by or any(
             process.state != RUNNING or process.executor_id != holding.executor_id for process in held.values()
         ):
-            _wrong(f"executor {holding.executor_id!r} holds what it does not run")
+            _contradict(f"executor {holding.executor_id!r} holds what it does not run")
         world.held_by[holding.executor_id] = held
         count += len(held)
     running = sum(len(tables[RUNNING]) for tables in world.by_state.values())
     if count != running:
-        _wrong(f"{running} processes run, but executors hold {count}")
+        _contradict(f"{running} processes run, but executors hold {count}")
 
 
 def _queues(world: World, stored: Stored) -> None:
@@ -192,13 +192,13 @@ def _queues(world: World, stored: Stored) -> None:
 def _logs_and_attributes(world: World, stored: Stored) -> None:
     attributes = stored.attributes
     if len(stored.attribute_times) > len(attributes):
-        _wrong(f"there are {len(attributes)} attributes, but times for {len(stored.attribute_times)}")
+        _contradict(f"there are {len(attributes)} attributes, but times for {len(stored.attribute_times)}")
     timed = attributes[: len(stored.attribute_times)]
     world.attributes = _table(timed, lambda attribute: attribute.attributeid, "attributes")
     world.attribute_times = dict(zip(world.attributes, stored.attribute_times, strict=True))
     for each in stored.attributes_of:
-        process = _at(stored.processes, each.process, "process")
-        process.attributes = [_at(attributes, place, "attribute") for place in each.attributes]
+        process = _item_at(stored.processes, each.process, "process")
+        process.attributes = [_item_at(attributes, place, "attribute") for place in each.attributes]
     world.logs = stored.logs
     world.keep_logs(lambda log: True)
 
@@ -211,13 +211,13 @@ def _workflows(world: World, stored: Stored) -> None:
         for process_id in graph.members:
             process = world.processes.get(process_id)
             if process is None or process.graph_id != graph.graph_id:
-                _wrong(f"graph {graph.graph_id} has a member {process_id!r} that is none")
+                _contradict(f"graph {graph.graph_id} has a member {process_id!r} that is none")
             counts[process.state] += 1
         if graph.counts != counts or graph.state not in STATES:
-            _wrong(f"graph {graph.graph_id} counts its processes as {graph.counts}, not {counts}")
+            _contradict(f"graph {graph.graph_id} counts its processes as {graph.counts}, not {counts}")
     for process in stored.processes:
         if (owner := world.graphs.get(process.graph_id)) and process.process_id not in owner.members:
-            _wrong(f"process {process.process_id} is no member of its graph")
+            _contradict(f"process {process.process_id} is no member of its graph")
     _fill(world.crons, stored.crons, lambda cron: cron.cron_id, "crons")
     _fill(world.generators, stored.generators, lambda generator: generator.generator_id, "generators")
     world.stalled = _names(stored.stalled, "held crons or generators")
@@ -226,7 +226,7 @@ def _workflows(world: World, stored: Stored) -> None:
 def _channels(world: World, stored: Stored) -> None:
     for process_id in stored.channels:
         if process_id not in world.processes:
-            _wrong(f"there are channels of a process {process_id!r} that is not there")
+            _contradict(f"there are channels of a process {process_id!r} that is not there")
     world.channels = stored.channels
 
 
@@ -253,11 +253,11 @@ def _agenda(world: World, stored: Stored) -> None:
         entries.append((due.due_ns, RANKS[type(event)], due.ticket, event))
     tickets = _table(entries, lambda entry: entry[2], "events with ticket")
     if any(not 0 < ticket <= stored.last_ticket for ticket in tickets):
-        _wrong("an event has a ticket that has not been given out")
+        _contradict("an event has a ticket that has not been given out")
     world.agenda.load(entries, stored.last_ticket)
     ticks = sum(isinstance(entry[3], ReleaseTick) for entry in entries)
     if ticks != len(stored.ticks):
-        _wrong(f"the agenda has {ticks} runs of the release loop, not {len(stored.ticks)}")
+        _contradict(f"the agenda has {ticks} runs of the release loop, not {len(stored.ticks)}")
     _timers(world, "cron", {cron.cron_id: cron.timer for cron in stored.crons}, CronCheck)
     _timers(world, "generator", {each.generator_id: each.timer for each in stored.generators}, GeneratorCheck)
     world.cleanup = _planned(world, stored.cleanup, Cleanup)
@@ -268,7 +268,7 @@ def _event(world: World, due: StoredEvent) -> Any:
     """The event that stands for a row, which must be about something that is there."""
     kind = EVENTS.get(due.event)
     if kind is None:
-        _wrong(f"there is no event {due.event!r}")
+        _contradict(f"there is no event {due.event!r}")
     about: Any = due.about
     if kind is ReleaseTick:
         known = world.tick_tickets.get(about) == due.ticket
@@ -279,7 +279,7 @@ def _event(world: World, due: StoredEvent) -> Any:
     else:
         known = about is None
     if not known:
-        _wrong(f"the event {due.event} is about {about!r}, which is not there")
+        _contradict(f"the event {due.event} is about {about!r}, which is not there")
     return kind() if about is None else kind(about)
 
 
@@ -288,12 +288,12 @@ def _timers(world: World, what: str, timers: dict[str, int], kind: type) -> None
     for name, ticket in timers.items():
         event = world.agenda.event(ticket)
         if event is not None and (type(event) is not kind or msgspec.structs.astuple(event) != (name,)):
-            _wrong(f"the {what} {name!r} has the timer of something else")
+            _contradict(f"the {what} {name!r} has the timer of something else")
 
 
 def _planned(world: World, planned: Planned | None, kind: type) -> tuple[int, int] | None:
     if planned is None:
         return None
     if type(world.agenda.event(planned.ticket)) is not kind:
-        _wrong(f"the next {kind.__name__} does not stand on the agenda")
+        _contradict(f"the next {kind.__name__} does not stand on the agenda")
     return planned.ticket, planned.due_ns

@@ -239,21 +239,23 @@ def layout(*kinds: type) -> dict[str, list[str]]:
         if kind.__name__ not in found:
             left_out = LEFT_OUT.get(kind, {})
             fields = structs.fields(kind)
-            found[kind.__name__] = [f"{f.name}: {_said(f.type, waiting)}" for f in fields if f.name not in left_out]
+            found[kind.__name__] = [
+                f"{f.name}: {_type_text(f.type, waiting)}" for f in fields if f.name not in left_out
+            ]
     return {name: found[name] for name in sorted(found)}
 
 
-def _said(kind: Any, seen: list[type]) -> str:
+def _type_text(kind: Any, seen: list[type]) -> str:
     """A type in words, the same in each version of Python; structs in it are added to `seen`."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _said(args[0], seen)
+        return _type_text(args[0], seen)
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
     if origin in (Union, UnionType):
-        return " or ".join(_said(each, seen) for each in args)
+        return " or ".join(_type_text(each, seen) for each in args)
     if origin is not None:
-        return f"{origin.__name__}[{', '.join('...' if each is ... else _said(each, seen) for each in args)}]"
+        return f"{origin.__name__}[{', '.join('...' if each is ... else _type_text(each, seen) for each in args)}]"
     if kind is NoneType:
         return "null"
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):

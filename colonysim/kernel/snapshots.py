@@ -54,7 +54,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sha256: str
 
 
-def begin(settings: Settings, start_ns: int | None = None) -> World:
+def new_world(settings: Settings, start_ns: int | None = None) -> World:
     """A world in which nothing has happened yet, at the time that the settings give or at another one."""
     stock = settings.server_key == STOCK_SERVER_KEY
     server_id = STOCK_SERVER_ID if stock else identity.identity(settings.server_key).id
@@ -77,7 +77,7 @@ def _checksum(version: str, *parts: bytes | memoryview) -> str:
 
 
 # ---------------------------------------------------------------- writing
-def freeze(world: World) -> bytes:
+def dump(world: World) -> bytes:
     """Everything that the world is but those who wait, with a checksum. Equal worlds give equal bytes.
 
     Errors: BadSnapshot for a world that holds what has no form in JSON.
@@ -97,23 +97,23 @@ def freeze(world: World) -> bytes:
 
 
 # ---------------------------------------------------------------- reading
-def thaw(frozen: bytes) -> World:
+def load(data: bytes) -> World:
     """A world from its bytes, without the parked requests and streams of those who waited then.
 
     Errors: BadSnapshot.
     """
     from colonysim.kernel import rebuilding, stored
 
-    header, start = read_header(frozen)
-    rest = memoryview(frozen)[start:]
+    header, start = read_header(data)
+    rest = memoryview(data)[start:]
     if len(rest) != header.bytes:
         raise BadSnapshot(f"the state is damaged: it has {len(rest)} bytes of {header.bytes}")
     if _checksum(header.version, rest) != header.sha256:
         raise BadSnapshot("the state is damaged: its checksum does not fit")
-    layout, start = _line(frozen, start, _MOST_LAYOUT_BYTES, "layout")
+    layout, start = _line(data, start, _MOST_LAYOUT_BYTES, "layout")
     if layout != _layout():
         raise BadSnapshot(_differs(header, layout))
-    body = memoryview(frozen)[start:]
+    body = memoryview(data)[start:]
     try:
         return rebuilding.world_of(stored.read(body))
     except rebuilding.Contradiction as error:
@@ -122,11 +122,11 @@ def thaw(frozen: bytes) -> World:
         raise BadSnapshot(f"the state cannot be read: {error}") from error
 
 
-def read_header(frozen: bytes) -> tuple[Header, int]:
+def read_header(data: bytes) -> tuple[Header, int]:
     """The header at the beginning of a state, and where it ends. Errors: BadSnapshot."""
-    if not frozen.startswith(MAGIC):
-        raise BadSnapshot(_unknown(frozen[:100]))
-    line, end = _line(frozen, len(MAGIC), _MOST_HEADER_BYTES, "header")
+    if not data.startswith(MAGIC):
+        raise BadSnapshot(_unknown(data[:100]))
+    line, end = _line(data, len(MAGIC), _MOST_HEADER_BYTES, "header")
     try:
         header = msgspec.json.decode(line, type=Header)
     except (msgspec.DecodeError, ValueError) as error:
@@ -137,11 +137,11 @@ def read_header(frozen: bytes) -> tuple[Header, int]:
 
 
 # ---------------------------------------------------------------- in a line of a journal
-def pack(frozen: bytes) -> str:
+def pack(data: bytes) -> str:
     """A state as a short text: compressed, unless that makes it suspiciously small, and in Base64."""
-    packed = zlib.compress(frozen)
-    if len(frozen) > _most_unpacked(packed):
-        packed = zlib.compress(frozen, 0)
+    packed = zlib.compress(data)
+    if len(data) > _most_unpacked(packed):
+        packed = zlib.compress(data, 0)
     return base64.b64encode(packed).decode()
 
 
@@ -151,26 +151,26 @@ def unpack(text: str) -> bytes:
         packed = base64.b64decode(text, validate=True)
         most = _most_unpacked(packed)
         unpacking = zlib.decompressobj()
-        frozen = unpacking.decompress(packed, most)
+        data = unpacking.decompress(packed, most)
     except (ValueError, zlib.error) as error:
         raise BadSnapshot(f"the packed state is damaged: {error}") from None
     if unpacking.unconsumed_tail:
         raise BadSnapshot(f"the packed state has {len(packed)} bytes and unpacks to more than {most}")
     if not unpacking.eof or unpacking.unused_data:
         raise BadSnapshot("the packed state is damaged: it is cut off, or more comes after it")
-    return frozen
+    return data
 
 
 def _most_unpacked(packed: bytes) -> int:
     return min(max(MOST_TIMES_PACKED * len(packed), ALWAYS_UNPACKED_BYTES), MOST_BYTES)
 
 
-def _line(frozen: bytes, start: int, most: int, what: str) -> tuple[bytes, int]:
+def _line(data: bytes, start: int, most: int, what: str) -> tuple[bytes, int]:
     """A line with its end, and where the next one begins."""
-    end = frozen.find(b"\n", start, start + most)
+    end = data.find(b"\n", start, start + most)
     if end < 0:
         raise BadSnapshot(f"the state is damaged: its {what} has no end")
-    return frozen[start : end + 1], end + 1
+    return data[start : end + 1], end + 1
 
 
 def _unknown(beginning: bytes) -> str:

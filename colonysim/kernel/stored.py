@@ -61,7 +61,7 @@ RANKS: Final[dict[type, int]] = {
 }
 """The events that are stored, and the rank that each of them has on the agenda."""
 
-OF_THE_WAITING: Final = (PollOver, StreamOver, SubscriptionOver)
+EVENTS_OF_WAITERS: Final = (PollOver, StreamOver, SubscriptionOver)
 """Events that go with those who wait."""
 
 
@@ -200,7 +200,12 @@ def write(world: World) -> bytes:
     specs = _Distinct(FunctionSpec)
     spec_of = [specs.place(process.spec) for process in processes]
     packed: dict[str, Any] = {}
-    for part in (_of_server(world), _of_members(world), _of_processes(world, processes, places), _of_the_rest(world)):
+    for part in (
+        _of_server(world),
+        _of_members(world),
+        _of_processes(world, processes, places),
+        _of_other_tables(world),
+    ):
         packed |= part
     packed = {name: _pack(name, value) for name, value in packed.items()}
     return rows.encode(packed | {"specs": specs.written, "spec_of": spec_of})
@@ -216,7 +221,7 @@ def _of_server(world: World) -> dict[str, Any]:
     due = [
         StoredEvent(due_ns, ticket, type(event).__name__, getattr(event, _about(type(event)), None))
         for due_ns, _, ticket, event in agenda.entries_with_tickets()
-        if not isinstance(event, OF_THE_WAITING)
+        if not isinstance(event, EVENTS_OF_WAITERS)
     ]
     turns = [Turn(colony, initiator_id, rank) for (colony, initiator_id), rank in shares.last_turns.items()]
     return {
@@ -289,7 +294,7 @@ def _of_processes(world: World, processes: list[Process], places: dict[str, int]
     }
 
 
-def _of_the_rest(world: World) -> dict[str, Any]:
+def _of_other_tables(world: World) -> dict[str, Any]:
     return {
         "graphs": list(world.graphs.values()),
         "crons": list(world.crons.values()),

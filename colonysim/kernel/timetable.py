@@ -8,7 +8,7 @@ from typing import Any
 from colonysim.core.agenda import Agenda, Event
 
 
-class Later(Event, frozen=True, gc=True):
+class PlannedCall(Event, frozen=True, gc=True):
     """A call to make later, and its name in `why`. `act` is called under the kernel's lock and must not wait."""
 
     act: Callable[[], object]
@@ -18,22 +18,22 @@ class Later(Event, frozen=True, gc=True):
 class Timetable:
     """An agenda beside the server's own. Called under the kernel's lock.
 
-    While `held` is True the server is down: its own agenda stands still, and something planned here brings it back.
+    While `server_down` is set, the server's own agenda stands still; a call planned here brings the server back.
     """
 
     def __init__(self) -> None:
         self.planned = Agenda()
-        self.held = False
-        self._happens: dict[type[Event], Callable[[Any], bool]] = {Later: _act}
+        self.server_down = False
+        self._handlers: dict[type[Event], Callable[[Any], bool]] = {PlannedCall: _act}
 
-    def begin(self) -> None:
+    def clear(self) -> None:
         """Drop all plans: another history begins."""
         self.planned = Agenda()
-        self.held = False
+        self.server_down = False
 
     def add(self, due_ns: int, act: Callable[[], object], what: str = "") -> int:
         """Plan a call; the ticket returned cancels it."""
-        return self.planned.add(due_ns, Later(act, what))
+        return self.planned.add(due_ns, PlannedCall(act, what))
 
     def plan(self, due_ns: int, event: Event) -> int:
         """Plan an event of a kind that `on` was told of; the ticket returned cancels it."""
@@ -43,20 +43,20 @@ class Timetable:
         """Cancel a plan: False if it has happened or been cancelled before."""
         return self.planned.cancel(ticket)
 
-    def on(self, kind: type[Event], happen: Callable[[Any], bool]) -> None:
+    def handle(self, kind: type[Event], happen: Callable[[Any], bool]) -> None:
         """Handle planned events of a kind with `happen`, which returns whether anybody outside was told something.
 
         It is called under the kernel's lock and asks the server by `Kernel.ask_inside`.
         """
-        self._happens[kind] = happen
+        self._handlers[kind] = happen
 
-    def happen(self) -> bool:
+    def fire_next(self) -> bool:
         """Let the next event happen, which `planned.next_due()` has just told of: whether it told anybody."""
         event = self.planned.pop()
-        return self._happens[type(event)](event)
+        return self._handlers[type(event)](event)
 
 
-def _act(later: Later) -> bool:
+def _act(later: PlannedCall) -> bool:
     """Make a planned call. It may have told somebody something."""
     later.act()
     return True

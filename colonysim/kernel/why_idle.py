@@ -21,7 +21,7 @@ def explain(
     """Which actors act, who waits for what and since when, what programs do, and what is due next. Reads only."""
     lines = [f"the clock is {clock.mode.value} and stands at {show_time(world.now_ns)} UTC"]
     lines += (f"  {actor.name} acts" for actor in actors.busy())
-    for actor in actors.parked():
+    for actor in actors.blocked():
         lines.append(f"  {actor.name} waits for {actor.waits_for}, for {show_span(world.now_ns - actor.since_ns)}")
     lines += programs[:_SHOWN]
     if len(programs) > _SHOWN:
@@ -38,7 +38,7 @@ def explain(
     return "\n".join(lines)
 
 
-def coming(world: World, planned: Agenda) -> list[tuple[int, Event]]:
+def due_events(world: World, planned: Agenda) -> list[tuple[int, Event]]:
     """All that is due in the server and planned outside of it, in order; runs with nothing to look at left out."""
     entries = [(due_ns, event) for due_ns, _, event in world.agenda.entries() if not _is_empty(world, event)]
     entries += ((due_ns, event) for due_ns, _, event in planned.entries())
@@ -50,7 +50,7 @@ def _is_empty(world: World, event: Event) -> bool:
 
 
 def _due(world: World, planned: Agenda) -> list[str]:
-    entries = coming(world, planned)
+    entries = due_events(world, planned)
     if not entries:
         return ["  nothing is due, ever"]
     lines = [

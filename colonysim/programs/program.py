@@ -218,7 +218,7 @@ class Program:
             kernel.abandon(self.waiter)
         for connection in self.sockets:
             if not connection.closed:
-                kernel.connections.lose(connection)
+                kernel.connections.close(connection)
         if self.thread is None:
             self._bury("crashed")
         elif self._turns.acting is not self:

@@ -160,7 +160,7 @@ class Turns:
                 if self._runner is runner:
                     self._runner = None
                     self._free.notify()
-            self._driver.look_around()
+            self._driver.wake_all()
 
     def _begin_run(self, runner: object, gives_way: bool) -> bool:
         """Wait until nobody else runs them, unless it gives way: whether it may run them."""

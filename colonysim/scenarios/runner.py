@@ -42,7 +42,7 @@ BREAKS: Final = ("invariant", "program", "stuck", "error")
 
 _BATCH: Final = 5_000
 """So many events pass between two calls of the progress."""
-_FOR_EVER_NS: Final = 200 * 365 * 86_400 * SECOND_NS
+_OPEN_END_NS: Final = 200 * 365 * 86_400 * SECOND_NS
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,7 +231,7 @@ class Run:
         storm_s = self.scenario.phases.storm_s
         self._open_storm()
         if storm_s is None:
-            self._let_happen(_FOR_EVER_NS, self.clients.all_submitted)
+            self._let_happen(_OPEN_END_NS, self.clients.all_submitted)
         else:
             self._let_happen(self.start_ns + randomness.to_ns(storm_s), lambda: False)
         self.storm_end_ns = self.sim.world.now_ns
@@ -271,7 +271,7 @@ class Run:
             return
         with kernel.lock:
             if not kernel.run(until_ns, looked_at):
-                kernel.pass_to(until_ns)
+                kernel.set_time(until_ns)
 
     # ------------------------------------------------------------ what has become of it
     def _restless(self) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.core.records import SECOND_NS
-from colonysim.kernel.connections import Asked, Connection, HangUp
+from colonysim.kernel.connections import Connection, ConnectionEnd, StreamRequest
 from colonysim.kernel.pending import Inbox
 from colonysim.simulation.simulation import Simulation
 from colonysim.simulation.stock import PORT
@@ -265,7 +265,7 @@ class SimulatedSocket(Connection):
         self.close()
 
     # ------------------------------------------------------------ called by the simulation
-    def next_request(self) -> Asked | HangUp | None:
+    def next_request(self) -> StreamRequest | ConnectionEnd | None:
         """Return the next request that can be decoded; answer the others at once."""
         while self._sent:
             body, binary = self._sent.popleft()

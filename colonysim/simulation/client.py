@@ -37,7 +37,7 @@ from colonysim.core.types import (
     User,
     WorkflowSpec,
 )
-from colonysim.kernel.pending import LOST, Garbled, Lost
+from colonysim.kernel.pending import LOST, CorruptedBody, Lost
 from colonysim.kernel.vetting import listed, mapping, text
 from colonysim.simulation import stock
 from colonysim.simulation.simulation import Simulation
@@ -92,7 +92,7 @@ class Caller:
         body = answer.body
         if answer.status == LOST:
             raise Lost("the connection was lost")
-        if isinstance(body, Garbled):
+        if isinstance(body, CorruptedBody):
             raise Lost(f"the reply cannot be read: {body.text!r}")
         if answer.status == 200 and answer.payload_type:
             return body

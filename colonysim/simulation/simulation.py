@@ -27,7 +27,7 @@ from colonysim.faults.injector import Faults
 from colonysim.kernel import snapshots
 from colonysim.kernel.actors import OUTSIDE_THRESHOLD_S, Actor
 from colonysim.kernel.calls import HUGE_BYTES, Calls
-from colonysim.kernel.clock import EPOCH, Mode, later
+from colonysim.kernel.clock import EPOCH, Mode, time_after
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending
@@ -79,14 +79,14 @@ class Simulation:
         self._vouched = self._vetting.vouched
         self._programs: Programs | None = None
         self._initial: bytes | None = None
-        self.observers.begin(kernel.world)
+        self.observers.replace_world(kernel.world)
         self.faults.begin()
-        kernel.actors.this_thread().acts()
+        kernel.actors.this_thread().mark_acting()
 
-    def _begin(self, world: World) -> None:
+    def _replace_world(self, world: World) -> None:
         """Begin another history with this world. Under the lock."""
-        self.kernel.begin(world)
-        self.observers.begin(world)
+        self.kernel.replace_world(world)
+        self.observers.replace_world(world)
         self.faults.begin()
 
     # ------------------------------------------------------------ what there is
@@ -135,7 +135,7 @@ class Simulation:
         if has_nul is None and (type(caller_id) is not str or self._vouched.get(caller_id) is not message):
             message, has_nul = self._vetting.read(caller_id, message)
         kernel = self.kernel
-        kernel.actors.acts()
+        kernel.actors.mark_acting()
         with kernel.lock:
             if kernel.clock.follows_real_time:
                 kernel.catch_up()
@@ -155,7 +155,7 @@ class Simulation:
         if has_nul is None:
             message, has_nul = self._vetting.read(caller_id, message)
         kernel = self.kernel
-        kernel.actors.hear(outside)
+        kernel.actors.note_activity(outside)
         with kernel.lock:
             if kernel.clock.follows_real_time:
                 kernel.catch_up()
@@ -228,7 +228,7 @@ class Simulation:
             raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
         if limit_s is None and programs is not None and (names := programs.endless()):
             raise ValueError(f"{names[0]} goes on for ever: give run_until_idle a limit in seconds")
-        deadline_ns = None if limit_s is None else later(kernel.world.now_ns, limit_s)
+        deadline_ns = None if limit_s is None else time_after(kernel.world.now_ns, limit_s)
         if programs is not None:
             programs.run_to(deadline_ns, _never, to_limit=False)
             return
@@ -270,7 +270,7 @@ class Simulation:
         finally:
             with kernel.lock:
                 kernel.actors.unregister(name)
-                kernel.acts_no_more()
+                kernel.actor_stopped_acting()
 
     # ------------------------------------------------------------ programs
     def program(
@@ -320,7 +320,7 @@ class Simulation:
         programs = self._programs
         if programs is None:
             raise ValueError("there is no program: make one with sim.program(fn)")
-        limit_ns = None if for_s is None else later(self.kernel.world.now_ns, for_s)
+        limit_ns = None if for_s is None else time_after(self.kernel.world.now_ns, for_s)
         if limit_ns is None and until is None and all(p.forever for p in programs.by_name.values()):
             raise ValueError("all programs go on for ever: say for how long, run(for_s=...)")
         done = until or (_never if for_s is not None else (lambda: programs.finished))
@@ -347,7 +347,7 @@ class Simulation:
         """The whole state of the server as bytes. Errors: ValueError while there are programs."""
         self._without_programs("a snapshot")
         with self.kernel.lock:
-            return snapshots.freeze(self.kernel.world)
+            return snapshots.dump(self.kernel.world)
 
     def restore(self, snapshot: bytes) -> None:
         """Go back to `snapshot`, bytes that `snapshot()` returned; whoever waits loses the connection.
@@ -355,20 +355,20 @@ class Simulation:
         Errors: BadSnapshot for bytes that are none; ValueError while there are programs.
         """
         self._without_programs("going back to a snapshot")
-        world, kernel = snapshots.thaw(snapshot), self.kernel
+        world, kernel = snapshots.load(snapshot), self.kernel
         with kernel.lock:
-            kernel.lose_everybody()
+            kernel.disconnect_all()
             if self.journal is not None:
                 self.journal.restored(world.now_ns, snapshots.pack(snapshot))
             if len(snapshot) > HUGE_BYTES:  # else it holds nothing that matters
                 kernel.calls.expect(len(snapshot))
-            self._begin(world)
+            self._replace_world(world)
 
     def mark_initial(self) -> None:
         """From now on `reset` comes back to here."""
         kernel = self.kernel
         with kernel.lock:
-            self._initial = snapshots.freeze(kernel.world)
+            self._initial = snapshots.dump(kernel.world)
             if self.journal is not None:
                 self.journal.marked(kernel.world.now_ns)
 
@@ -383,16 +383,16 @@ class Simulation:
             check_seed(seed)
         kernel, initial = self.kernel, self._initial
         with kernel.lock:
-            kernel.lose_everybody()
-            world = snapshots.begin(self.settings) if initial is None else snapshots.thaw(initial)
+            kernel.disconnect_all()
+            world = snapshots.new_world(self.settings) if initial is None else snapshots.load(initial)
             if seed is not None:
                 world.reseed(seed)
             kernel.calls.clear()
             kernel.problems.clear()
             if self.journal is not None:
                 self.journal.reset(world.now_ns, initial is not None, seed)
-            kernel.actors.forget_outside()
-            self._begin(world)
+            kernel.actors.unregister_outside()
+            self._replace_world(world)
 
     def fork(self) -> Simulation:
         """Another simulation that goes on from this state on its own, without faults and observers.

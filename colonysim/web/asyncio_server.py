@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from colonysim.kernel.actors import OWN_THREADS
+from colonysim.kernel.actors import OWN_THREAD_PREFIX
 from colonysim.web.addresses import BACKLOG
 from colonysim.web.admission import Admission, Full
 from colonysim.web.application import Application, NoReply, Parked, is_control
@@ -301,7 +301,7 @@ class AsyncioLoop:
         self.errors: list[BaseException] = []
         self.connections: set[_Connection] = set()
         self.tasks: set[asyncio.Future[None]] = set()
-        self.control = ThreadPoolExecutor(thread_name_prefix=f"{OWN_THREADS}control")
+        self.control = ThreadPoolExecutor(thread_name_prefix=f"{OWN_THREAD_PREFIX}control")
         self._listeners = listeners
         self._thread = 0
         self._pump_timer: asyncio.TimerHandle | None = None
@@ -323,7 +323,7 @@ class AsyncioLoop:
 
     def run(self) -> None:
         self._thread = threading.get_ident()
-        with self.app.sim.driver.taken_over(self):
+        with self.app.sim.driver.as_mover(self):
             try:
                 self.loop.run_until_complete(self._serve())
             finally:

@@ -18,7 +18,7 @@ from colonysim.kernel import unique_json
 from colonysim.kernel.clock import Mode
 from colonysim.kernel.kernel import Stuck
 from colonysim.kernel.snapshots import BadSnapshot
-from colonysim.kernel.why_idle import coming
+from colonysim.kernel.why_idle import due_events
 from colonysim.simulation.simulation import Simulation
 from colonysim.web.control_access import ControlAccess, Forbidden
 from colonysim.web.http1 import HttpRequest
@@ -311,7 +311,7 @@ class Control:
     def _events(self, body: None, query: dict[str, str]) -> Any:
         """The events that are due next, in the server and in the clients that it simulates."""
         with self.sim.kernel.locked() as world:
-            entries = coming(world, self.sim.kernel.timetable.planned)[: _number(query, "limit", 100)]
+            entries = due_events(world, self.sim.kernel.timetable.planned)[: _number(query, "limit", 100)]
         return [
             {"due_ns": due_ns, "event": type(event).__name__, "about": getattr(event, "what", "") or event}
             for due_ns, event in entries

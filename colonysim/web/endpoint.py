@@ -10,8 +10,8 @@ from colonysim.core.golang.civil import zone_of
 from colonysim.core.protocol import Answer, Push
 from colonysim.core.replies import ClusterInfo
 from colonysim.evidence.journal import JournalFailed
-from colonysim.kernel.connections import HANG_UP, Asked, HangUp
-from colonysim.kernel.pending import LOST, Garbled, Pending
+from colonysim.kernel.connections import CONNECTION_END, ConnectionEnd, StreamRequest
+from colonysim.kernel.pending import LOST, CorruptedBody, Pending
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire.codec import Codec, Dropped, Incoming, Outgoing, payload_type_of
 
@@ -42,7 +42,7 @@ class Endpoint:
         try:
             incoming = codec.read(body)
         except Refusal as refusal:
-            self.sim.kernel.note_refused(body, payload_type_of(body), refusal)
+            self.sim.kernel.record_refused(body, payload_type_of(body), refusal)
             return codec.write(refused(0, refusal))
         self.sim.calls.expect(len(incoming.payload))
         try:
@@ -57,7 +57,7 @@ class Endpoint:
         assert answer is not None
         if answer.status == LOST:
             return None
-        if isinstance(answer.body, Garbled):
+        if isinstance(answer.body, CorruptedBody):
             return Outgoing(answer.status, answer.body.text.encode())
         if isinstance(answer.body, ClusterInfo) and self.address is not None:
             answer = replace(answer, body=_cluster_at(*self.address, answer.body))
@@ -65,7 +65,7 @@ class Endpoint:
 
     def frame(self, delivery: Push | Answer) -> bytes:
         """Encode a delivery for a stream."""
-        if isinstance(delivery.body, Garbled):
+        if isinstance(delivery.body, CorruptedBody):
             return delivery.body.text.encode()
         if isinstance(delivery, Push):
             return self.codec.write_push(delivery)
@@ -88,12 +88,14 @@ def _cluster_at(host: str, port: int, cluster: ClusterInfo) -> ClusterInfo:
     return ClusterInfo((node,), node)
 
 
-def read_request(codec: Codec, body: bytes, binary: bool) -> Asked | HangUp | Answer | None:
+def read_request(codec: Codec, body: bytes, binary: bool) -> StreamRequest | ConnectionEnd | Answer | None:
     """Read the request of a WebSocket message: an Answer if it is refused, None if it is ignored."""
     try:
         incoming = codec.read_streamed(body)
     except Refusal as refusal:
         return refused(0, refusal)
     except Dropped:
-        return HANG_UP
-    return incoming if incoming is None else Asked(incoming.caller_id, incoming.message, incoming.has_nul, binary)
+        return CONNECTION_END
+    return (
+        incoming if incoming is None else StreamRequest(incoming.caller_id, incoming.message, incoming.has_nul, binary)
+    )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from colonysim.kernel.actors import OWN_THREADS
+from colonysim.kernel.actors import OWN_THREAD_PREFIX
 from colonysim.web.addresses import LOCALHOST, listen, url_of
 from colonysim.web.limits import DEFAULTS, Limits
 
@@ -85,7 +85,7 @@ class WebServer:
         """Serve in a new thread. Raises RuntimeError if the server has been started already."""
         if self._thread is not None:
             raise RuntimeError(f"the server on {self.url} has been started already")
-        self._thread = threading.Thread(target=self._loop.run, name=f"{OWN_THREADS}server", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run, name=f"{OWN_THREAD_PREFIX}server", daemon=True)
         self._thread.start()
         return self
 

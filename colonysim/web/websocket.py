@@ -10,7 +10,7 @@ from typing import Final
 
 from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.extras import needed_for
-from colonysim.kernel.connections import HANG_UP, Asked, Connection, HangUp
+from colonysim.kernel.connections import CONNECTION_END, Connection, ConnectionEnd, StreamRequest
 from colonysim.web.endpoint import Endpoint, read_request
 from colonysim.web.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, Violation, close_code
 from colonysim.web.held_bytes import HeldBytes, Share
@@ -123,7 +123,7 @@ class Session(Connection):
         self.sim.kernel.close_connection(self)
 
     # ------------------------------------------------------------ for the simulation
-    def next_request(self) -> Asked | HangUp | None:
+    def next_request(self) -> StreamRequest | ConnectionEnd | None:
         while self._frames:
             frame = self._frames.popleft()
             if isinstance(frame, Violation):
@@ -143,23 +143,23 @@ class Session(Connection):
                     return asked
         return None
 
-    def _goodbye(self, payload: bytes) -> HangUp:
+    def _goodbye(self, payload: bytes) -> ConnectionEnd:
         """Answer a close frame with its own code and no reason."""
         try:
             code = close_code(payload)
         except Violation as violation:
             return self._complain(violation)
         self._write(bytes(self._encoder.close(code)))
-        return HANG_UP
+        return CONNECTION_END
 
-    def _complain(self, violation: Violation) -> HangUp:
+    def _complain(self, violation: Violation) -> ConnectionEnd:
         """Send a close frame that describes the violation, then hang up."""
         if text := str(violation):
             self._write(bytes(self._encoder.close(PROTOCOL_ERROR, text[:_REASON_BYTES])))
-        return HANG_UP
+        return CONNECTION_END
 
     def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:
-        self.sim.kernel.actors.hear_outside()
+        self.sim.kernel.actors.note_outside_activity()
         if isinstance(delivery, Hangup):
             self._drop()
         else:

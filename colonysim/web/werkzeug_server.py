@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from colonysim.extras import needed_for
-from colonysim.kernel.actors import OWN_THREADS
+from colonysim.kernel.actors import OWN_THREAD_PREFIX
 from colonysim.kernel.pending import Pending
 from colonysim.web.admission import Admission, Full
 from colonysim.web.application import Application, NoReply
@@ -191,7 +191,7 @@ class _Stream:
 
     def run(self, request: HttpRequest, data: bytes) -> None:
         """Run the session until one side closes it."""
-        writer = threading.Thread(target=self._write, name=f"{OWN_THREADS}pushes", daemon=True)
+        writer = threading.Thread(target=self._write, name=f"{OWN_THREAD_PREFIX}pushes", daemon=True)
         writer.start()
         try:
             self.session.open(request)
@@ -259,7 +259,10 @@ class _Server(ThreadedWSGIServer):
         try:
             self._give_up(self.admission.admit(request))
             thread = threading.Thread(
-                target=self._converse, args=(request, client_address), name=f"{OWN_THREADS}connection", daemon=True
+                target=self._converse,
+                args=(request, client_address),
+                name=f"{OWN_THREAD_PREFIX}connection",
+                daemon=True,
             )
             self.threads[request] = thread
             thread.start()
@@ -326,7 +329,7 @@ class ThreadedLoop:
 
     def run(self) -> None:
         self._server.watch = HangupWatch()
-        driver = threading.Thread(target=self._drive, name=f"{OWN_THREADS}driver", daemon=True)
+        driver = threading.Thread(target=self._drive, name=f"{OWN_THREAD_PREFIX}driver", daemon=True)
         driver.start()
         with selectors.DefaultSelector() as selector:
             selector.register(self._woken, selectors.EVENT_READ)
@@ -372,7 +375,7 @@ class ThreadedLoop:
 
     def _drive(self) -> None:
         driver = self.app.sim.driver
-        with driver.taken_over(self._wakeup):
+        with driver.as_mover(self._wakeup):
             while not self._stopping:
                 try:
                     wait_s = driver.pump()

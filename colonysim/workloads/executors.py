@@ -284,7 +284,7 @@ class Fleet:
         self.busy_ns = 0
         self.returns = 0
         self.chaos = False  # whether faults may strike them
-        self.kernel.timetable.on(NextStep, self._go_on)
+        self.kernel.timetable.handle(NextStep, self._go_on)
 
     def add(self, groups: Iterable[ExecutorGroup]) -> None:
         """Let groups of executors come. Errors: ValueError for a name that is taken."""

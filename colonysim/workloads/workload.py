@@ -153,7 +153,7 @@ class Stream:
             self._heard(asked, caller_id, message, left)
         else:
             self.clients.busy += 1
-            asked.told = partial(self._told, asked, caller_id, message, left)
+            asked.on_answer = partial(self._told, asked, caller_id, message, left)
 
     def _told(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
         """The answer has come late, or not at all."""
@@ -200,8 +200,8 @@ class Clients:
         self.start_ns = sim.world.now_ns
         self.streams: list[Stream] = []
         self.busy = 0  # streams that have more to submit, and submissions under way or to be sent again
-        self.kernel.timetable.on(Arrive, self._arrive)
-        self.kernel.timetable.on(Resend, self._resend)
+        self.kernel.timetable.handle(Arrive, self._arrive)
+        self.kernel.timetable.handle(Resend, self._resend)
 
     def add(self, workload: Workload) -> None:
         """Begin a workload. Errors: ValueError for one that would never end, BadTrace."""

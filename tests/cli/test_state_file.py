@@ -65,7 +65,7 @@ def ended(served: Served, number: int | None = signal.SIGTERM) -> tuple[int, str
 
 
 def processes_in(state: Path) -> int:
-    return len(snapshots.thaw(state.read_bytes()).processes)
+    return len(snapshots.load(state.read_bytes()).processes)
 
 
 # ---------------------------------------------------------------- a journal that fails

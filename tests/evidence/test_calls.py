@@ -147,7 +147,7 @@ def test_a_reset_forgets_what_calls_held(sim: Simulation, colony: ColonyClient) 
 
 
 def test_of_a_request_that_could_not_be_read_the_beginning_is_kept(sim: Simulation) -> None:
-    sim.kernel.note_refused(b"x" * MIB, "y" * MIB, Refusal(403, "z" * MIB))
+    sim.kernel.record_refused(b"x" * MIB, "y" * MIB, Refusal(403, "z" * MIB))
     call = sim.calls[-1]
     assert isinstance(call.message, bytes)
     assert len(call.message) + len(call.payload_type) + len(call.body) <= 6000

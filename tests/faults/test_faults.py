@@ -45,7 +45,7 @@ from colonysim.faults.model import (
     When,
     read_faults,
 )
-from colonysim.kernel.connections import Asked, Connection, HangUp
+from colonysim.kernel.connections import Connection, ConnectionEnd, StreamRequest
 from colonysim.kernel.pending import LOST
 from tests.faults.storm import digest_of
 
@@ -539,12 +539,12 @@ def test_how_often_a_double_close_happens_is_drawn_from_the_seed() -> None:
 class _Socket(Connection):
     """A connection that subscribes once."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: StreamRequest) -> None:
         super().__init__(outside=False)
-        self.asked: list[Asked] = [asked]
+        self.asked: list[StreamRequest] = [asked]
         self.got: list[Push | Answer | Hangup] = []
 
-    def next_request(self) -> Asked | HangUp | None:
+    def next_request(self) -> StreamRequest | ConnectionEnd | None:
         return self.asked.pop() if self.asked else None
 
     def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:
@@ -558,7 +558,7 @@ def _subscribed(sim: Simulation, colony: ColonyClient, fault: AnyFault | None) -
     if fault is not None:
         sim.faults.add(fault)
     message = SubscribeProcess(processid=process.id, executortype="a", state=2, timeout=1000)
-    socket = _Socket(Asked(colony.user.id, message))
+    socket = _Socket(StreamRequest(colony.user.id, message))
     sim.kernel.serve(socket)
     sim.advance(5)
     running = executor.assign()

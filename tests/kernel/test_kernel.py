@@ -70,10 +70,10 @@ def test_while_the_server_is_down_plans_happen_and_nothing_of_its_own() -> None:
     kernel, until_ns = sim.kernel, sim.kernel.world.now_ns + 60 * SECOND_NS
     made = planned(kernel, 7)
     with kernel.lock:
-        kernel.timetable.held = True
+        kernel.timetable.server_down = True
         kernel.run(until_ns)
         assert (made, poll.answer, kernel.due()) == ([7], None, None)
-        kernel.timetable.held = False
+        kernel.timetable.server_down = False
         kernel.run(until_ns)
     assert poll.answer is not None
 
@@ -152,7 +152,7 @@ def test_while_there_is_a_network_requests_go_through_it(kernel: Kernel) -> None
         kernel.network = _Loses()
         asked = kernel.ask("", Version())
         assert type(asked) is Pending
-        kernel.lose_everybody()
+        kernel.disconnect_all()
         assert asked.answer is not None
         assert asked.answer.status == 0
         kernel.network = None

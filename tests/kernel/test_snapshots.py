@@ -116,19 +116,19 @@ def test_a_stored_world_goes_on_as_the_one_that_was_never_stored(case: Path) -> 
     asked = requests_of(case)
     for share in (0.4, 0.8):
         middle = int(len(asked) * share)
-        one = History(snapshots.begin(SETTINGS))
+        one = History(snapshots.new_world(SETTINGS))
         one.ask(asked[:middle])
-        frozen = snapshots.freeze(one.world)
+        frozen = snapshots.dump(one.world)
         one.lose_those_who_wait()
-        assert snapshots.freeze(one.world) == frozen  # those who wait leave no trace
-        other = History(snapshots.thaw(frozen))
-        assert snapshots.freeze(other.world) == frozen
+        assert snapshots.dump(one.world) == frozen  # those who wait leave no trace
+        other = History(snapshots.load(frozen))
+        assert snapshots.dump(other.world) == frozen
         one.lines.clear()
         for history in (one, other):
             history.ask(asked[middle:])
             history.fire(history.world.now_ns + 3 * DAY_NS, most=300)
         assert one.lines == other.lines
-        assert snapshots.freeze(one.world) == snapshots.freeze(other.world)
+        assert snapshots.dump(one.world) == snapshots.dump(other.world)
 
 
 def test_the_recorded_conversations_fill_every_part_of_a_state() -> None:
@@ -136,7 +136,7 @@ def test_the_recorded_conversations_fill_every_part_of_a_state() -> None:
     filled: set[str] = set()
     for case in CASES:
         asked = requests_of(case)
-        history = History(snapshots.begin(SETTINGS))
+        history = History(snapshots.new_world(SETTINGS))
         for each in asked:
             history.ask([each])
             body = msgspec.json.decode(stored.write(history.world))
@@ -224,12 +224,12 @@ def rich(waiting: int = 1005) -> bytes:
 def test_shares_hidden_processes_and_what_is_held_come_back_too() -> None:
     sim = rich_simulation()
     assert [name for name, value in body_of(rich()).items() if not value] == []
-    one, other = History(sim.world), History(snapshots.thaw(rich()))
+    one, other = History(sim.world), History(snapshots.load(rich()))
     for history in (one, other):
         history.world.history = history.world.inputs = None
         history.fire(history.world.now_ns + 3 * DAY_NS, most=3000)
     assert len(one.lines) == len(other.lines)
-    assert snapshots.freeze(one.world) == snapshots.freeze(other.world)
+    assert snapshots.dump(one.world) == snapshots.dump(other.world)
 
 
 def test_integers_of_more_than_64_bits_come_back_whole() -> None:
@@ -237,14 +237,14 @@ def test_integers_of_more_than_64_bits_come_back_whole() -> None:
     process_id = ColonyClient.create(sim, "c").submit("f", executortype="t").id
     process = sim.world.processes[process_id]
     process.rank, process.output = 10**30, [-(10**40), {"n": 2**64}]
-    back = snapshots.thaw(sim.snapshot()).processes[process_id]
+    back = snapshots.load(sim.snapshot()).processes[process_id]
     assert (back.rank, back.output) == (process.rank, process.output)
 
 
 # ---------------------------------------------------------------- what is shared stays shared
 def test_what_is_shared_comes_back_shared() -> None:
     sim = rich_simulation()
-    world = snapshots.thaw(sim.snapshot())
+    world = snapshots.load(sim.snapshot())
     for process in world.processes.values():
         assert world.by_state[process.colony][process.state][process.process_id] is process
         for attribute in process.attributes:
@@ -264,7 +264,7 @@ def test_equal_specs_are_written_once_and_come_back_as_one() -> None:
     for number in range(10):
         colony.submit("f", [number % 2], executortype="t")
     assert len(body_of(sim.snapshot())["specs"]) == 2
-    first, _, third, *_ = snapshots.thaw(sim.snapshot()).processes.values()
+    first, _, third, *_ = snapshots.load(sim.snapshot()).processes.values()
     assert first.spec is third.spec
     assert [type(value) for value in first.spec.args or ()] == [int]
 
@@ -301,7 +301,7 @@ def test_everything_that_a_world_holds_is_stored_or_made_again(made: object) -> 
 
 def test_every_event_is_stored_or_goes_with_those_who_wait() -> None:
     kinds = {kind for kind in Event.__subclasses__() if kind.__module__ == "colonysim.core.events"}
-    assert kinds == {*stored.RANKS, *stored.OF_THE_WAITING}
+    assert kinds == {*stored.RANKS, *stored.EVENTS_OF_WAITERS}
     assert all(len(kind.__struct_fields__) <= 1 for kind in stored.RANKS)
 
 
@@ -317,7 +317,7 @@ def test_the_bytes_of_a_state_are_the_same_in_every_process() -> None:
 
 
 def test_a_state_that_comes_back_has_the_same_bytes() -> None:
-    assert snapshots.freeze(snapshots.thaw(rich())) == rich()
+    assert snapshots.dump(snapshots.load(rich())) == rich()
 
 
 def test_the_layout_names_every_field_that_is_stored() -> None:
@@ -352,7 +352,7 @@ def test_a_state_with_another_layout_is_refused_by_the_names_of_its_fields(
     change: Callable[[dict[str, list[str]]], object], said: str
 ) -> None:
     with pytest.raises(BadSnapshot, match=rf"written by colonysim 0.7.3, which lays it out otherwise \({said}\): use"):
-        snapshots.thaw(with_layout(rich(), change))
+        snapshots.load(with_layout(rich(), change))
 
 
 @pytest.mark.parametrize(
@@ -369,21 +369,21 @@ def test_a_state_with_another_layout_is_refused_by_the_names_of_its_fields(
 )
 def test_other_formats_are_refused_by_name(frozen: bytes, said: str) -> None:
     with pytest.raises(BadSnapshot, match=said):
-        snapshots.thaw(frozen)
+        snapshots.load(frozen)
 
 
 def test_a_state_that_is_cut_off_anywhere_is_refused() -> None:
     small = Simulation(mode="manual").snapshot()
     for end in range(len(small)):
         with pytest.raises(BadSnapshot):
-            snapshots.thaw(small[:end])
+            snapshots.load(small[:end])
 
 
 def test_a_state_with_any_byte_changed_is_refused() -> None:
     small = Simulation(mode="manual").snapshot()
     for place in range(len(small)):
         with pytest.raises(BadSnapshot):
-            snapshots.thaw(small[:place] + bytes([small[place] ^ 1]) + small[place + 1 :])
+            snapshots.load(small[:place] + bytes([small[place] ^ 1]) + small[place + 1 :])
 
 
 def test_a_world_that_has_no_form_in_json_is_refused_when_it_is_stored() -> None:
@@ -398,16 +398,16 @@ def test_a_world_that_has_no_form_in_json_is_refused_when_it_is_stored() -> None
 def test_every_part_of_a_state_is_checked_against_its_type(name: str) -> None:
     for wrong in (1.5, {"": 1}, [{"": []}]):
         with pytest.raises(BadSnapshot, match=rf"\$\.{name}"):
-            snapshots.thaw(changed(rich(), **{name: wrong}))
+            snapshots.load(changed(rich(), **{name: wrong}))
     body = body_of(rich())
     del body[name]
     with pytest.raises(BadSnapshot, match=f"missing required field `{name}`"):
-        snapshots.thaw(with_body(rich(), msgspec.json.encode(body)))
+        snapshots.load(with_body(rich(), msgspec.json.encode(body)))
 
 
 def test_a_part_that_nobody_knows_is_refused() -> None:
     with pytest.raises(BadSnapshot, match="unknown field `more`"):
-        snapshots.thaw(changed(rich(), more=1))
+        snapshots.load(changed(rich(), more=1))
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_a_part_that_nobody_knows_is_refused() -> None:
 )
 def test_bodies_that_are_no_world_are_refused(body: bytes) -> None:
     with pytest.raises(BadSnapshot, match="cannot be read"):
-        snapshots.thaw(with_body(rich(), body))
+        snapshots.load(with_body(rich(), body))
 
 
 def test_arguments_that_nest_without_end_are_refused() -> None:
@@ -426,10 +426,10 @@ def test_arguments_that_nest_without_end_are_refused() -> None:
     for depth in (100, 50_000):
         hostile = with_body(rich(), whole.replace(b'"deep"', b"[" * depth + b"]" * depth, 1))
         if depth == 100:
-            snapshots.thaw(hostile)  # the place takes any value
+            snapshots.load(hostile)  # the place takes any value
             continue
         with pytest.raises(BadSnapshot, match="cannot be read"):
-            snapshots.thaw(hostile)
+            snapshots.load(hostile)
 
 
 def places_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -481,7 +481,7 @@ def test_whatever_is_changed_in_a_state_it_is_refused_or_goes_on_without_an_erro
     world = sim.world
     history = History(world)
     history.fire(world.now_ns + 3 * DAY_NS, most=50)
-    assert snapshots.freeze(snapshots.thaw(snapshots.freeze(world)))
+    assert snapshots.dump(snapshots.load(snapshots.dump(world)))
 
 
 # ---------------------------------------------------------------- in a journal

@@ -62,7 +62,7 @@ def test_time_goes_on_after_an_error_in_it(monkeypatch: pytest.MonkeyPatch) -> N
     sim = Simulation(mode="auto")
     executor = ColonyClient.create(sim, "c").add_executor("t")
     event = threading.Event()
-    with sim.driver.taken_over(event):
+    with sim.driver.as_mover(event):
         assert sim.driver.pump() is None
         sim.kernel.mover.asleep = False  # it was to look again soon
         with monkeypatch.context() as patch:
@@ -95,8 +95,8 @@ def test_an_actor_that_goes_without_a_word_holds_nothing_up(sim: Simulation) -> 
 
 def test_the_server_before_moves_time_once_a_later_one_stops(sim: Simulation) -> None:
     first, second = threading.Event(), threading.Event()
-    with sim.driver.taken_over(first):
-        with sim.driver.taken_over(second):
+    with sim.driver.as_mover(first):
+        with sim.driver.as_mover(second):
             assert sim.kernel.mover.event is second
             first.clear()
         assert sim.kernel.mover.event is first
@@ -107,7 +107,7 @@ def test_the_server_before_moves_time_once_a_later_one_stops(sim: Simulation) ->
 def test_going_back_to_a_snapshot_is_a_new_plan() -> None:
     sim = Simulation(mode="real", start="2026-01-01T00:00:00Z")
     snapshot, event = sim.snapshot(), threading.Event()
-    with sim.driver.taken_over(event):
+    with sim.driver.as_mover(event):
         sim.driver.pump()
         for back in (lambda: sim.restore(snapshot), sim.reset):
             event.clear()
@@ -119,12 +119,12 @@ def test_who_waits_beside_one_who_moves_time_does_not_complain(sim: Simulation) 
     """The other one waits for somebody who computes, and says itself when that is too long."""
     sim.set_clock("auto")
     waiter = Waiter()
-    with sim.driver.taken_over(threading.Event()):
+    with sim.driver.as_mover(threading.Event()):
         sim.kernel.mover.asleep = False
-        sim.driver._complain(sim.kernel.steps, waiter)
+        sim.driver._raise_if_stuck(sim.kernel.steps, waiter)
         sim.kernel.mover.asleep = True
         with pytest.raises(Stuck, match="nothing has happened"):
-            sim.driver._complain(sim.kernel.steps, waiter)
+            sim.driver._raise_if_stuck(sim.kernel.steps, waiter)
 
 
 def test_what_is_made_once_in_a_process_is_not_made_from_a_programs_chance(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -345,7 +345,7 @@ def test_a_snapshot_cannot_run_code(tmp_path: Path) -> None:
     )
     for magic in (b"colonysim state 1\n", snapshots.MAGIC):
         with pytest.raises(BadSnapshot):
-            snapshots.thaw(magic + hashlib.sha256(body).digest() + body)
+            snapshots.load(magic + hashlib.sha256(body).digest() + body)
     assert not proof.exists()
 
 
