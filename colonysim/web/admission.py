@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 C = TypeVar("C")
 
 
-class Full(Exception):
+class AllBusy(Exception):
     """Every connection is serving a request, so no other can be accepted."""
 
 
@@ -31,11 +31,11 @@ class Admission(Generic[C]):
         return len(self._unproven) + len(self._idle) + len(self._busy)
 
     def admit(self, connection: C) -> C | None:
-        """Add a new connection; return the one to close for it, if any. Raises Full if all are busy."""
+        """Add a new connection; return the one to close for it, if any. Raises AllBusy if all are busy."""
         with self._lock:
             leaves = None
             if len(self) >= self.limit and (leaves := self._longest()) is None:
-                raise Full
+                raise AllBusy
             self._unproven[connection] = None
             return leaves
 
@@ -52,7 +52,7 @@ class Admission(Generic[C]):
                 return longest
         return None
 
-    def begin(self, connection: C) -> bool:
+    def begin_request(self, connection: C) -> bool:
         """Mark a connection as busy. Returns False if it has been replaced already."""
         with self._lock:
             for waiting in (self._idle, self._unproven):
@@ -62,14 +62,14 @@ class Admission(Generic[C]):
                     return True
             return False
 
-    def rest(self, connection: C) -> None:
+    def end_request(self, connection: C) -> None:
         """Mark a connection as idle: its request has been answered."""
         with self._lock:
             if connection in self._busy:
                 self._busy.remove(connection)
                 self._idle[connection] = None
 
-    def leave(self, connection: C) -> None:
+    def remove(self, connection: C) -> None:
         """Remove a connection that has been closed."""
         with self._lock:
             self._unproven.pop(connection, None)

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from colonysim.kernel.actors import OWN_THREAD_PREFIX
 from colonysim.web.addresses import BACKLOG
-from colonysim.web.admission import Admission, Full
+from colonysim.web.admission import Admission, AllBusy
 from colonysim.web.application import Application, NoReply, Parked, is_control
 from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, HttpReader, HttpRequest, Reply, render
-from colonysim.web.limits import Patience, Phase, connections_at_most
+from colonysim.web.limits import Phase, ReadDeadline, connections_at_most
 from colonysim.web.websocket import Session, is_handshake
 
 _ACCEPTED_AT_ONCE: Final = 100
@@ -28,36 +28,36 @@ _AHEAD_BYTES: Final = 1_048_576
 class _Timer:
     """Calls back after a deadline. Moving the deadline to a later time does not create a new timer."""
 
-    __slots__ = ("_give_up", "_loop", "_timer", "until")
+    __slots__ = ("_loop", "_timed_out", "_timer", "until")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, give_up: Callable[[], None]) -> None:
-        self._loop, self._give_up = loop, give_up
+    def __init__(self, loop: asyncio.AbstractEventLoop, timed_out: Callable[[], None]) -> None:
+        self._loop, self._timed_out = loop, timed_out
         self._timer: asyncio.TimerHandle | None = None
         self.until: float | None = None
 
-    def last(self, until: float) -> None:
+    def set(self, until: float) -> None:
         """Set the deadline, in seconds of the loop's clock."""
         self.until = until
         if self._timer is not None and until < self._timer.when():
-            self.end()
+            self.cancel()
             self.until = until
         if self._timer is None:
-            self._timer = self._loop.call_at(until, self._look)
+            self._timer = self._loop.call_at(until, self._check)
 
-    def end(self) -> None:
+    def cancel(self) -> None:
         """Cancel the deadline and its timer."""
         self.until = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         if self.until is not None:
             if self._loop.time() < self.until:
-                self._timer = self._loop.call_at(self.until, self._look)
+                self._timer = self._loop.call_at(self.until, self._check)
             else:
-                self._give_up()
+                self._timed_out()
 
 
 class _Connection(asyncio.Protocol):
@@ -69,15 +69,15 @@ class _Connection(asyncio.Protocol):
         self.share = Share(server.held)
         self.reader = HttpReader(server.app.limits, self.share)
         self.busy = False
-        self.clogged = False
+        self.write_blocked = False
         """Whether the client does not read its replies; meanwhile none of its requests is served."""
         self.refused = False
         self.half_closed = False
         self.parked: Parked | None = None
         self.session: Session | None = None
         self.transport: asyncio.Transport
-        self._patience = Patience(server.app.limits)
-        self._timer = _Timer(server.loop, self._give_up)
+        self._read_deadline = ReadDeadline(server.app.limits)
+        self._timer = _Timer(server.loop, self._timed_out)
         self._linger_until = 0.0
 
     # ------------------------------------------------------------ called by the event loop
@@ -100,8 +100,8 @@ class _Connection(asyncio.Protocol):
             self._guarded(lambda: session.receive(data))
             return
         self.reader.feed(data)
-        self._go_on()
-        if (self.busy or self.clogged) and self.reader.waiting_bytes > self.server.ahead_bytes:
+        self._serve_received()
+        if (self.busy or self.write_blocked) and self.reader.waiting_bytes > self.server.ahead_bytes:
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
@@ -111,58 +111,58 @@ class _Connection(asyncio.Protocol):
         in_body = self.reader.phase is Phase.BODY
         if self.session is None and in_body and not self.busy and not self.refused:
             self.reader.feed(b"")
-            self._go_on()
+            self._serve_received()
         return False
 
     def pause_writing(self) -> None:
         if self.session is None:
-            self.clogged = True
-            self._timer.last(self.server.loop.time() + self.app.limits.reply_timeout_s)
+            self.write_blocked = True
+            self._timer.set(self.server.loop.time() + self.app.limits.reply_timeout_s)
 
     def resume_writing(self) -> None:
-        if self.clogged:
-            self.clogged = False
+        if self.write_blocked:
+            self.write_blocked = False
             self._timer.until = None
-            self._go_on()
+            self._serve_received()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.server.connections.discard(self)
-        self.server.admission.leave(self)
+        self.server.admission.remove(self)
         self.share.close()
-        self._timer.end()
+        self._timer.cancel()
         if self.parked is not None:
             self.app.sim.abandon(self.parked.pending)
         if self.session is not None:
-            self.session.lost()
+            self.session.disconnected()
 
     # ------------------------------------------------------------ requests
-    def _go_on(self) -> None:
+    def _serve_received(self) -> None:
         """Serve the requests that have been received completely."""
         try:
             while self._can_serve():
                 request = self.reader.next()
-                if self.reader.to_say:
-                    self.transport.write(self.reader.to_say)
-                    self.reader.to_say = b""
+                if self.reader.interim_reply:
+                    self.transport.write(self.reader.interim_reply)
+                    self.reader.interim_reply = b""
                 if request is None:
                     self.transport.resume_reading()
                     self._expect_request()
                     return
-                if not self.server.admission.begin(self):
+                if not self.server.admission.begin_request(self):
                     return  # another connection has replaced this one
                 self._timer.until = None
                 self._serve(request)
                 if not self.busy and self.session is None:
-                    self._rest()
+                    self._become_idle()
         except BadRequest as bad:
             self._refuse(bad.reply())
 
     def _can_serve(self) -> bool:
-        return not (self.busy or self.clogged or self.refused or self.session or self.transport.is_closing())
+        return not (self.busy or self.write_blocked or self.refused or self.session or self.transport.is_closing())
 
-    def _rest(self) -> None:
-        self.server.admission.rest(self)
-        self._patience.renew()
+    def _become_idle(self) -> None:
+        self.server.admission.end_request(self)
+        self._read_deadline.restart()
 
     def _serve(self, request: HttpRequest) -> None:
         request.remote, request.local = self.remote, self.local
@@ -202,11 +202,11 @@ class _Connection(asyncio.Protocol):
                 return
             self.busy, self.parked = False, None
             self._answer(request, lambda: self.app.finish(parked))
-            self._rest()
-            self._go_on()
+            self._become_idle()
+            self._serve_received()
 
         self.busy, self.parked = True, parked
-        if not self.app.sim.kernel.when_answered(parked.pending, lambda: self.server.soon(answered)):
+        if not self.app.sim.kernel.when_answered(parked.pending, lambda: self.server.call_soon(answered)):
             answered()
 
     async def _control(self, request: HttpRequest) -> None:
@@ -221,22 +221,22 @@ class _Connection(asyncio.Protocol):
         self.busy = False
         if not self.transport.is_closing():
             self._answer(request, lambda: reply)
-            self._rest()
-            self._go_on()
+            self._become_idle()
+            self._serve_received()
             if self.half_closed and not self.busy:
                 self.transport.close()
 
     def _upgrade(self, request: HttpRequest) -> None:
-        transport, soon = self.transport, self.server.soon
+        transport, call_soon = self.transport, self.server.call_soon
         self.session = session = Session(
             self.app.endpoint,
-            lambda data: soon(lambda: self._push(data)),
-            lambda: soon(transport.close),
+            lambda data: call_soon(lambda: self._push(data)),
+            lambda: call_soon(transport.close),
             self.app.limits,
             self.share,
         )
         session.open(request)
-        data = self.reader.left_over
+        data = self.reader.remaining
         self.reader.clear()
         if data:
             self._guarded(lambda: session.receive(data))
@@ -266,18 +266,18 @@ class _Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Discard input for a short time after a refusal, until the client stops sending."""
-        self._timer.last(min(self.server.loop.time() + LINGER_S, self._linger_until))
+        self._timer.set(min(self.server.loop.time() + LINGER_S, self._linger_until))
 
     # ------------------------------------------------------------ time-outs
     def _expect_request(self) -> None:
         """Set the deadline for the next bytes of a request."""
-        self._timer.last(self._patience.deadline(self.reader, self.server.loop.time()))
+        self._timer.set(self._read_deadline.at(self.reader, self.server.loop.time()))
 
-    def _give_up(self) -> None:
-        if self.clogged:
+    def _timed_out(self) -> None:
+        if self.write_blocked:
             self.transport.abort()
-        elif not self.refused and (too_slow := self.reader.too_slow()):
-            self._refuse(too_slow.reply())
+        elif not self.refused and (timeout := self.reader.timeout_reply()):
+            self._refuse(timeout.reply())
         else:
             self.transport.close()
 
@@ -307,7 +307,7 @@ class AsyncioLoop:
         self._pump_timer: asyncio.TimerHandle | None = None
         self._stopped = asyncio.Event()
 
-    def soon(self, do: Callable[[], object]) -> None:
+    def call_soon(self, do: Callable[[], object]) -> None:
         """Call `do` in the thread of the loop, from any thread."""
         if threading.get_ident() == self._thread:
             self.loop.call_soon(do)
@@ -319,7 +319,7 @@ class AsyncioLoop:
 
     def set(self) -> None:
         """Wake the driver of virtual time; the driver calls it as it would `threading.Event.set`."""
-        self.soon(self._pump)
+        self.call_soon(self._pump)
 
     def run(self) -> None:
         self._thread = threading.get_ident()
@@ -334,7 +334,7 @@ class AsyncioLoop:
         self.loop.close()
 
     def stop(self) -> None:
-        self.soon(lambda: self._stopped.set())
+        self.call_soon(lambda: self._stopped.set())
 
     async def _serve(self) -> None:
         servers = []
@@ -358,7 +358,7 @@ class AsyncioLoop:
         """Admit a new connection, or answer it with 503 if all others are busy."""
         try:
             leaves = self.admission.admit(connection)
-        except Full:
+        except AllBusy:
             why = f"all {self.admission.limit} connections are busy; try again"
             connection.refused = True
             connection.transport.write(BadRequest(503, why).reply())

@@ -35,7 +35,7 @@ MOST_FIELDS: Final = 10  # of a query
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=repr)
 
 
-class Bad(Exception):
+class ControlError(Exception):
     """An invalid request: status and text of the reply."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -147,7 +147,7 @@ class Control:
             query = _query(request, QUERIES.get((method, name), ()))
             result = route(self._read(request, BODIES.get((method, name))), query)
             return 200, _ENCODER.encode(result), JSON
-        except Bad as bad:
+        except ControlError as bad:
             status, text = bad.status, str(bad)
         except (ValueError, OverflowError, msgspec.ValidationError, msgspec.DecodeError, BadSnapshot) as error:
             status, text = 400, str(error)
@@ -156,13 +156,13 @@ class Control:
         return status, _ENCODER.encode({"error": text.encode("utf-8", "backslashreplace").decode()}), JSON
 
     def _read(self, request: HttpRequest, kind: Any) -> Any:
-        """Read the body as the type of its route, None if it takes none. Raises Bad or ValueError."""
+        """Read the body as the type of its route, None if it takes none. Raises ControlError or ValueError."""
         if request.problem:  # a truncated body must not count as an empty one
-            raise Bad(400, f"the body is incomplete: {request.problem}")
+            raise ControlError(400, f"the body is incomplete: {request.problem}")
         body = request.body
         if kind is None:
             if body:
-                raise Bad(400, f"{request.method} {request.path} takes no body; give its fields in the query")
+                raise ControlError(400, f"{request.method} {request.path} takes no body; give its fields in the query")
             return None
         self._check_body(body)
         read = unique_json.read(body := body or b"{}")
@@ -173,19 +173,21 @@ class Control:
         limit = self.limits.control_body_bytes
         if len(body) > limit:
             text = f"a body of {len(body)} bytes is longer than the limit control_body_bytes={limit}"
-            raise Bad(413, text)
+            raise ControlError(413, text)
         if (depth := _depth(body)) > self.limits.control_depth:
             limit = self.limits.control_depth
-            raise Bad(400, f"lists and objects are nested {depth} deep, beyond the limit control_depth={limit}")
+            raise ControlError(
+                400, f"lists and objects are nested {depth} deep, beyond the limit control_depth={limit}"
+            )
 
-    def _no_route(self, method: str, name: str) -> Bad:
+    def _no_route(self, method: str, name: str) -> ControlError:
         if not name:
-            return Bad(405, f"/colonysim/ takes GET, not {method}")
+            return ControlError(405, f"/colonysim/ takes GET, not {method}")
         methods = [m for m, n in self.routes if n == name]
         if methods:
-            return Bad(405, f"/colonysim/{name} takes {' and '.join(methods)}, not {method}")
+            return ControlError(405, f"/colonysim/{name} takes {' and '.join(methods)}, not {method}")
         names = ", ".join(sorted({n for _, n in self.routes}))
-        return Bad(404, f"there is no route /colonysim/{name}; the routes are {names}")
+        return ControlError(404, f"there is no route /colonysim/{name}; the routes are {names}")
 
     # ------------------------------------------------------------ time
     def _clock(self, body: None, query: dict[str, str]) -> Any:
@@ -196,17 +198,19 @@ class Control:
 
     def _set_clock(self, body: SetClock, query: dict[str, str]) -> Any:
         if body.mode is None and body.rate is None:
-            raise Bad(400, 'nothing to set: give {"mode": "auto"}, or {"mode": "scaled", "rate": 60}')
+            raise ControlError(400, 'nothing to set: give {"mode": "auto"}, or {"mode": "scaled", "rate": 60}')
         self.sim.set_clock(body.mode, body.rate)
         return self._clock(None, query)
 
     def _advance(self, body: Advance, query: dict[str, str]) -> Any:
         if body.until is not None:
             if body.until != "idle" or body.seconds is not None or body.to is not None:
-                raise Bad(400, 'advance takes {"seconds": n}, {"to": time} or {"until": "idle", "limit_seconds": n}')
+                raise ControlError(
+                    400, 'advance takes {"seconds": n}, {"to": time} or {"until": "idle", "limit_seconds": n}'
+                )
             self.sim.run_until_idle(body.limit_seconds)
         elif body.limit_seconds is not None:
-            raise Bad(400, 'limit_seconds has no effect without {"until": "idle"}')
+            raise ControlError(400, 'limit_seconds has no effect without {"until": "idle"}')
         else:
             self.sim.advance(body.seconds, to=body.to)
         return self._clock(None, query)
@@ -217,23 +221,23 @@ class Control:
     def _why_not(self, body: None, query: dict[str, str]) -> Any:
         found = self.sim.why_not(_process(query))
         if found.state == "unknown":
-            raise Bad(404, str(found.texts[0]))
+            raise ControlError(404, str(found.texts[0]))
         return found
 
     def _story(self, body: None, query: dict[str, str]) -> Any:
         process_id = _process(query)
         story = self.sim.story(process_id)
         if story == UNKNOWN or (self.sim.observers.invariants is None and process_id not in self.sim.world.processes):
-            raise Bad(404, f"there is no process {process_id}, nor has there been one recently")
+            raise ControlError(404, f"there is no process {process_id}, nor has there been one recently")
         return {"process_id": process_id, "story": story.splitlines()}
 
     def _actor(self, body: ActorMessage, query: dict[str, str]) -> Any:
         _check_name("actor", body.name)
         if body.waits and body.gone:
-            raise Bad(400, "give either waits or gone, not both: an actor that is gone does not wait")
+            raise ControlError(400, "give either waits or gone, not both: an actor that is gone does not wait")
         known = self.sim.kernel.actors.registered
         if not body.gone and body.name not in known and len(known) >= MOST_ACTORS:
-            raise Bad(409, f"there are {MOST_ACTORS} actors already, the limit; remove one with gone")
+            raise ControlError(409, f"there are {MOST_ACTORS} actors already, the limit; remove one with gone")
         self.sim.kernel.outside_actor(body.name, waits=body.waits, gone=body.gone)
         return {}
 
@@ -244,7 +248,7 @@ class Control:
 
     def _seed(self, body: Seed, query: dict[str, str]) -> Any:
         if body.seed is None:
-            raise Bad(400, 'the field seed is missing: give {"seed": 7}')
+            raise ControlError(400, 'the field seed is missing: give {"seed": 7}')
         self.sim.reset(body.seed)
         return {"seed": body.seed}
 
@@ -253,11 +257,15 @@ class Control:
         _check_name("snapshot", name)
         if body.restore:
             if name not in self.snapshots:
-                raise Bad(404, f"there is no snapshot named {name!r}; the snapshots are {sorted(self.snapshots)}")
+                raise ControlError(
+                    404, f"there is no snapshot named {name!r}; the snapshots are {sorted(self.snapshots)}"
+                )
             self.sim.restore(self.snapshots[name])
         else:
             if len(self.snapshots) >= MOST_SNAPSHOTS and name not in self.snapshots:
-                raise Bad(409, f"there are {MOST_SNAPSHOTS} snapshots already, the limit; use one of their names again")
+                raise ControlError(
+                    409, f"there are {MOST_SNAPSHOTS} snapshots already, the limit; use one of their names again"
+                )
             self.snapshots[name] = self.sim.snapshot()
         return {"name": name, "bytes": len(self.snapshots[name])}
 
@@ -282,7 +290,7 @@ class Control:
         present = self.sim.faults.added
         if present + len(faults) > MOST_FAULTS:
             text = f"{present} faults and {len(faults)} more are too many: at most {MOST_FAULTS} can be added"
-            raise Bad(409, f"{text}; remove some first with DELETE /colonysim/faults")
+            raise ControlError(409, f"{text}; remove some first with DELETE /colonysim/faults")
         return self.sim.faults.add(*(faults if plan is None else [plan]))
 
     def _enable_fault(self, body: EnableFault, query: dict[str, str]) -> Any:
@@ -346,12 +354,12 @@ def _depth(body: bytes) -> int:
 
 def _process(query: dict[str, str]) -> str:
     if "process" not in query:
-        raise Bad(400, "the field process is missing from the query: give ?process=<its id>")
+        raise ControlError(400, "the field process is missing from the query: give ?process=<its id>")
     return query["process"]
 
 
 def _query(request: HttpRequest, names: tuple[str, ...]) -> dict[str, str]:
-    """Read the fields that a route takes from its query; `token` was checked before. Raises Bad."""
+    """Read the fields that a route takes from its query; `token` was checked before. Raises ControlError."""
     from urllib.parse import parse_qsl
 
     found: dict[str, str] = {}
@@ -360,23 +368,27 @@ def _query(request: HttpRequest, names: tuple[str, ...]) -> dict[str, str]:
             continue
         if name not in names:
             takes = f"takes {' and '.join(names)}" if names else "takes none"
-            raise Bad(400, f"unknown field {name[:60]!r} in the query: {request.method} {request.path} {takes}")
+            raise ControlError(
+                400, f"unknown field {name[:60]!r} in the query: {request.method} {request.path} {takes}"
+            )
         if name in found or not value:
             what = "is given twice" if name in found else "is empty"
-            raise Bad(400, f"the field {name} of the query {what}; give it once with a value, or omit it")
+            raise ControlError(400, f"the field {name} of the query {what}; give it once with a value, or omit it")
         found[name] = value
     return found
 
 
 def _number(query: dict[str, str], name: str, otherwise: int) -> int:
-    """Read a whole number from a query. Raises Bad."""
+    """Read a whole number from a query. Raises ControlError."""
     text = query.get(name, str(otherwise))
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_NUMBER)) and int(text) <= MOST_NUMBER):
-        raise Bad(400, f"invalid {name}={text[:60]!r}: expected a whole number from 0 to {MOST_NUMBER}")
+        raise ControlError(400, f"invalid {name}={text[:60]!r}: expected a whole number from 0 to {MOST_NUMBER}")
     return int(text)
 
 
 def _check_name(what: str, name: str) -> None:
-    """Refuse a name that is blank, unprintable or too long. Raises Bad."""
+    """Refuse a name that is blank, unprintable or too long. Raises ControlError."""
     if not (name.strip() and name.isprintable() and len(name) <= MOST_NAME):
-        raise Bad(400, f"invalid name {name[:60]!r} of the {what}: expected 1 to {MOST_NAME} printable characters")
+        raise ControlError(
+            400, f"invalid name {name[:60]!r} of the {what}: expected 1 to {MOST_NAME} printable characters"
+        )

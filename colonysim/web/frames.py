@@ -22,7 +22,7 @@ _CLOSE_CODES: Final = frozenset((*range(1000, 1004), *range(1007, 1014), *range(
 _TOO_LONG: Final = 2**63
 
 
-class Violation(Exception):
+class ProtocolViolation(Exception):
     """A frame that violates the protocol. `str` is the reason in the close frame; "" means no close frame."""
 
 
@@ -51,7 +51,10 @@ class FrameReader:
         return len(self._buffer) + len(self._payload)
 
     def next(self) -> Frame | None:
-        """Return the next frame, or None if more bytes are needed. Raises Violation, after which nothing is read."""
+        """Return the next frame, or None if more bytes are needed.
+
+        Raises ProtocolViolation, after which nothing is read.
+        """
         while (read := self._frame()) is not None:
             opcode, last, payload = read
             if opcode.iscontrol():
@@ -72,7 +75,7 @@ class FrameReader:
         if len(buffer) < 2:
             return None
         if wrong := self._wrong(buffer[0], buffer[1]):
-            raise Violation(", ".join(wrong))
+            raise ProtocolViolation(", ".join(wrong))
         start, size = 2, buffer[1] & 0x7F
         if size > MAX_CONTROL_BYTES:
             start += 2 if size == 126 else 8
@@ -80,7 +83,7 @@ class FrameReader:
                 return None
             size = int.from_bytes(buffer[2:start])
             if size >= _TOO_LONG:
-                raise Violation("")
+                raise ProtocolViolation("")
         start += 4
         if len(buffer) < start + size:
             return None
@@ -118,14 +121,14 @@ def _unmasked(payload: bytes, mask: bytes) -> bytes:
 
 
 def close_code(payload: bytes) -> int | None:
-    """The code of a close frame; None where it has none, as a payload of one byte. Errors: Violation."""
+    """Return the code of a close frame; None if it has none. Raises ProtocolViolation."""
     if len(payload) < 2:
         return None
     code = int.from_bytes(payload[:2])
     if code not in _CLOSE_CODES:
-        raise Violation(f"bad close code {code}")
+        raise ProtocolViolation(f"bad close code {code}")
     try:
         payload[2:].decode()
     except UnicodeDecodeError:
-        raise Violation("invalid utf8 payload in close frame") from None
+        raise ProtocolViolation("invalid utf8 payload in close frame") from None
     return code

@@ -116,7 +116,7 @@ class HttpReader:
         self.phase = Phase.REQUEST
         self.body_bytes = 0
         """The bytes received so far of the current body."""
-        self.to_say = b""
+        self.interim_reply = b""
         """What to send before the client sends more; the caller sends and clears it."""
 
     def feed(self, data: bytes) -> None:
@@ -157,11 +157,11 @@ class HttpReader:
         return len(self._buffer)
 
     @property
-    def left_over(self) -> bytes:
+    def remaining(self) -> bytes:
         """The input after the last request, which belongs to the protocol it upgrades to."""
         return bytes(self._buffer)
 
-    def too_slow(self) -> BadRequest | None:
+    def timeout_reply(self) -> BadRequest | None:
         """The reply to a client whose time has run out, None if it has not sent a whole head."""
         if self.phase is not Phase.BODY:
             return None
@@ -178,7 +178,7 @@ class HttpReader:
             self._count_body(length)
             self.phase, self.body_bytes = Phase.BODY if length else Phase.REQUEST, 0
             if length and request.headers.get("expect", "").lower() == "100-continue":
-                self.to_say = _CONTINUE
+                self.interim_reply = _CONTINUE
             if length < 0:
                 yield from self._chunks(request)
                 self._chunk_bytes = 0

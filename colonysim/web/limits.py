@@ -100,7 +100,7 @@ class Reading(Protocol):
     body_bytes: int
 
 
-class Patience:
+class ReadDeadline:
     """Computes the deadline for the next bytes of a request. It reads no clock: callers pass the time in seconds."""
 
     __slots__ = ("_limits", "_phase", "_since")
@@ -110,7 +110,7 @@ class Patience:
         self._phase: Phase | None = None
         self._since = 0.0
 
-    def deadline(self, reading: Reading, now: float) -> float:
+    def at(self, reading: Reading, now: float) -> float:
         """Return the time, on the clock of `now`, at which the connection times out."""
         if reading.phase is not self._phase:
             self._phase, self._since = reading.phase, now
@@ -120,6 +120,6 @@ class Patience:
             return self._since + self._limits.header_timeout_s
         return self._since + self._limits.body_timeout_s + reading.body_bytes / BODY_BYTES_PER_S
 
-    def renew(self) -> None:
+    def restart(self) -> None:
         """Start again after a request has been answered."""
         self._phase = None

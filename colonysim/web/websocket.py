@@ -12,7 +12,7 @@ from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.extras import needed_for
 from colonysim.kernel.connections import CONNECTION_END, Connection, ConnectionEnd, StreamRequest
 from colonysim.web.endpoint import Endpoint, read_request
-from colonysim.web.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, Violation, close_code
+from colonysim.web.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, ProtocolViolation, close_code
 from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.http1 import HttpRequest, first_of, is_token, lines_of
 from colonysim.web.limits import DEFAULTS, Limits
@@ -84,12 +84,12 @@ class Session(Connection):
         self._drop = drop
         self._reader = FrameReader()
         self._encoder = FrameProtocol(client=False, extensions=[])
-        self._frames: deque[Frame | Violation] = deque()
+        self._frames: deque[Frame | ProtocolViolation] = deque()
         self._broken = False
         self._limit = limits.message_bytes
         self._share = share or Share(HeldBytes(limits))
-        self._come_bytes = 0  # of all frames; changed by the receiving thread only
-        self._taken_bytes = 0  # of the frames that were processed; changed under the simulation's lock
+        self._received_bytes = 0  # of all frames; changed by the receiving thread only
+        self._processed_bytes = 0  # of the frames that were processed; changed under the simulation's lock
 
     def open(self, request: HttpRequest) -> None:
         """Answer the handshake."""
@@ -102,23 +102,23 @@ class Session(Connection):
 
         Raises ConnectionError if more bytes wait than the limits allow.
         """
-        come_bytes, partial_bytes = self._come_bytes, self._reader.waiting_bytes
+        received_bytes, partial_bytes = self._received_bytes, self._reader.waiting_bytes
         if not self._broken:
             self._reader.feed(data)
             try:
                 while frame := self._reader.next():
                     self._frames.append(frame)
-                    self._come_bytes += len(frame.payload) + _FRAME_BYTES
-            except Violation as violation:
+                    self._received_bytes += len(frame.payload) + _FRAME_BYTES
+            except ProtocolViolation as violation:
                 self._broken = True
                 self._frames.append(violation)
-        if self._reader.waiting_bytes + self._come_bytes - self._taken_bytes > self._limit:
+        if self._reader.waiting_bytes + self._received_bytes - self._processed_bytes > self._limit:
             raise ConnectionAbortedError(f"more than {self._limit} bytes wait on a WebSocket")
-        if not self._share.change(self._come_bytes - come_bytes + self._reader.waiting_bytes - partial_bytes):
+        if not self._share.change(self._received_bytes - received_bytes + self._reader.waiting_bytes - partial_bytes):
             raise ConnectionAbortedError("all connections together hold more bytes than held_bytes allows")
         self.sim.kernel.serve(self)
 
-    def lost(self) -> None:
+    def disconnected(self) -> None:
         """Close the session: the client has disconnected."""
         self.sim.kernel.close_connection(self)
 
@@ -126,14 +126,14 @@ class Session(Connection):
     def next_request(self) -> StreamRequest | ConnectionEnd | None:
         while self._frames:
             frame = self._frames.popleft()
-            if isinstance(frame, Violation):
-                return self._complain(frame)
-            self._taken_bytes += len(frame.payload) + _FRAME_BYTES
+            if isinstance(frame, ProtocolViolation):
+                return self._report_violation(frame)
+            self._processed_bytes += len(frame.payload) + _FRAME_BYTES
             self._share.change(-len(frame.payload) - _FRAME_BYTES)
             if frame.opcode is Opcode.PING:
                 self._write(bytes(self._encoder.pong(frame.payload)))
             elif frame.opcode is Opcode.CLOSE:
-                return self._goodbye(frame.payload)
+                return self._answer_close(frame.payload)
             elif frame.opcode is not Opcode.PONG:
                 binary = frame.opcode is Opcode.BINARY
                 asked = read_request(self.endpoint.codec, frame.payload, binary)
@@ -143,16 +143,16 @@ class Session(Connection):
                     return asked
         return None
 
-    def _goodbye(self, payload: bytes) -> ConnectionEnd:
+    def _answer_close(self, payload: bytes) -> ConnectionEnd:
         """Answer a close frame with its own code and no reason."""
         try:
             code = close_code(payload)
-        except Violation as violation:
-            return self._complain(violation)
+        except ProtocolViolation as violation:
+            return self._report_violation(violation)
         self._write(bytes(self._encoder.close(code)))
         return CONNECTION_END
 
-    def _complain(self, violation: Violation) -> ConnectionEnd:
+    def _report_violation(self, violation: ProtocolViolation) -> ConnectionEnd:
         """Send a close frame that describes the violation, then hang up."""
         if text := str(violation):
             self._write(bytes(self._encoder.close(PROTOCOL_ERROR, text[:_REASON_BYTES])))

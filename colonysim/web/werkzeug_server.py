@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final
 from colonysim.extras import needed_for
 from colonysim.kernel.actors import OWN_THREAD_PREFIX
 from colonysim.kernel.pending import Pending
-from colonysim.web.admission import Admission, Full
+from colonysim.web.admission import Admission, AllBusy
 from colonysim.web.application import Application, NoReply
-from colonysim.web.hangups import HangupWatch
+from colonysim.web.disconnects import DisconnectWatch
 from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, Headers, HttpReader, HttpRequest, Reply, render
-from colonysim.web.limits import Patience, Phase, connections_at_most
+from colonysim.web.limits import Phase, ReadDeadline, connections_at_most
 from colonysim.web.websocket import Session, is_handshake
 
 with needed_for("a web server with threads"):
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 READ_BYTES = 65_536
 
-_CLOSING_S: Final = 0.5
+_CLOSE_TIMEOUT_S: Final = 0.5
 """How long to wait for the threads of closed connections."""
-_ACCEPT_AGAIN_S: Final = 0.05
-_NOTHING_LEFT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_ACCEPT_RETRY_S: Final = 0.05
+_OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class _Handler(WSGIRequestHandler):
@@ -51,7 +51,7 @@ class _Handler(WSGIRequestHandler):
         self.limits = self.server.application.limits
         self.share = Share(self.server.held)
         self.reader = HttpReader(self.limits, self.share)
-        self.patience = Patience(self.limits)
+        self.read_deadline = ReadDeadline(self.limits)
 
     def finish(self) -> None:
         """Release what the connection held."""
@@ -62,18 +62,18 @@ class _Handler(WSGIRequestHandler):
         """Serve the requests of the connection, in order."""
         admission = self.server.admission
         try:
-            while (request := self._next_request()) and admission.begin(self.connection):
+            while (request := self._next_request()) and admission.begin_request(self.connection):
                 request.remote, request.local = self.client_address[0], self.local
                 if is_handshake(request):
                     self.connection.settimeout(None)
-                    data = self.reader.left_over
+                    data = self.reader.remaining
                     self.reader.clear()
                     _Stream(self.server, self.connection, self.share).run(request, data)
                     return
                 if not self._serve(request):
                     return
-                admission.rest(self.connection)
-                self.patience.renew()
+                admission.end_request(self.connection)
+                self.read_deadline.restart()
         except BadRequest as bad:
             self._refuse(bad.reply())
         except (OSError, NoReply):
@@ -100,29 +100,29 @@ class _Handler(WSGIRequestHandler):
         """Return the next request, or None if the client has closed the connection or timed out."""
         reader = self.reader
         while (request := reader.next()) is None:
-            self._say()
+            self._send_interim_reply()
             now = time.monotonic()
-            left_s = self.patience.deadline(reader, now) - now
+            left_s = self.read_deadline.at(reader, now) - now
             try:
                 self.connection.settimeout(max(left_s, 0.001))
                 data = self.connection.recv(READ_BYTES) if left_s > 0 else None
             except TimeoutError:
                 data = None
             if data is None:
-                if too_slow := reader.too_slow():
-                    raise too_slow
+                if timeout := reader.timeout_reply():
+                    raise timeout
                 return None
             reader.feed(data)
             if not data and reader.phase is not Phase.BODY:
                 return None
-        self._say()
+        self._send_interim_reply()
         return request
 
-    def _say(self) -> None:
+    def _send_interim_reply(self) -> None:
         """Send the interim reply that the client waits for before it sends a body."""
-        if self.reader.to_say:
-            self._send(self.reader.to_say)
-            self.reader.to_say = b""
+        if self.reader.interim_reply:
+            self._send(self.reader.interim_reply)
+            self.reader.interim_reply = b""
 
     def _serve(self, request: HttpRequest) -> bool:
         """Answer a request. Returns whether the connection stays open."""
@@ -202,7 +202,7 @@ class _Stream:
         except OSError:
             pass  # the connection ends without a close frame, as in the reference
         finally:
-            self.session.lost()
+            self.session.disconnected()
             self._out.put(None)
             writer.join(self._limits.reply_timeout_s)
             _close(self.connection)  # if the client has not read everything
@@ -249,7 +249,7 @@ class _Server(ThreadedWSGIServer):
         self.admission: Admission[socket.socket] = Admission(connections_at_most(app.limits))
         self.held = HeldBytes(app.limits)
         self.errors: list[BaseException] = []
-        self.watch: HangupWatch | None = None
+        self.watch: DisconnectWatch | None = None
 
     def watching(self, connection: socket.socket, gone: Callable[[], None]) -> Any:
         return self.watch.watching(connection, gone) if self.watch else nullcontext()
@@ -257,36 +257,36 @@ class _Server(ThreadedWSGIServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a new connection in a thread; it replaces another one if there are too many."""
         try:
-            self._give_up(self.admission.admit(request))
+            self._close_and_join(self.admission.admit(request))
             thread = threading.Thread(
-                target=self._converse,
+                target=self._handle_connection,
                 args=(request, client_address),
                 name=f"{OWN_THREAD_PREFIX}connection",
                 daemon=True,
             )
             self.threads[request] = thread
             thread.start()
-        except Full:
-            self._turn_away(request, f"all {self.admission.limit} connections are busy; try again")
+        except AllBusy:
+            self._reject(request, f"all {self.admission.limit} connections are busy; try again")
         except RuntimeError:  # the operating system refuses another thread
             self.threads.pop(request, None)
-            self.admission.leave(request)
-            self._turn_away(request, "no thread is left for another connection; try again")
+            self.admission.remove(request)
+            self._reject(request, "no thread is left for another connection; try again")
 
     def make_room(self) -> bool:
         """Close the connection that has waited longest for a request. Returns False if there is none."""
         longest = self.admission.make_room()
-        self._give_up(longest)
+        self._close_and_join(longest)
         return longest is not None
 
-    def _give_up(self, connection: socket.socket | None) -> None:
+    def _close_and_join(self, connection: socket.socket | None) -> None:
         if connection is None:
             return
         _close(connection)
         if thread := self.threads.get(connection):
-            thread.join(_CLOSING_S)  # so that there are never more threads than connections
+            thread.join(_CLOSE_TIMEOUT_S)  # so that there are never more threads than connections
 
-    def _turn_away(self, connection: socket.socket, why: str) -> None:
+    def _reject(self, connection: socket.socket, why: str) -> None:
         """Refuse a new connection with a reason, without waiting for the client."""
         try:
             connection.setblocking(False)
@@ -297,11 +297,11 @@ class _Server(ThreadedWSGIServer):
             pass  # the client has sent nothing yet, or has disconnected
         connection.close()
 
-    def _converse(self, request: Any, client_address: Any) -> None:
+    def _handle_connection(self, request: Any, client_address: Any) -> None:
         try:
             self.process_request_thread(request, client_address)
         finally:
-            self.admission.leave(request)
+            self.admission.remove(request)
             self.threads.pop(request, None)
 
     def hang_up(self) -> None:
@@ -328,7 +328,7 @@ class ThreadedLoop:
         self._stopping = False
 
     def run(self) -> None:
-        self._server.watch = HangupWatch()
+        self._server.watch = DisconnectWatch()
         driver = threading.Thread(target=self._drive, name=f"{OWN_THREAD_PREFIX}driver", daemon=True)
         driver.start()
         with selectors.DefaultSelector() as selector:
@@ -343,7 +343,7 @@ class ThreadedLoop:
         driver.join()
         self._server.hang_up()  # including those accepted while `stop` closed the others
         self._server.watch.stop()
-        until = time.monotonic() + _CLOSING_S
+        until = time.monotonic() + _CLOSE_TIMEOUT_S
         for thread in list(self._server.threads.values()):
             thread.join(max(until - time.monotonic(), 0))
         self.close()
@@ -352,8 +352,8 @@ class ThreadedLoop:
         try:
             connection, address = listener.accept()
         except OSError as error:
-            if error.errno in _NOTHING_LEFT and not self._server.make_room():
-                time.sleep(_ACCEPT_AGAIN_S)  # other parts of the process hold the files: wait until they close some
+            if error.errno in _OUT_OF_RESOURCES and not self._server.make_room():
+                time.sleep(_ACCEPT_RETRY_S)  # other parts of the process hold the files: wait until they close some
             return
         connection.setblocking(True)
         self._server.process_request(connection, address)

@@ -254,7 +254,7 @@ class Player:
     def end(self) -> None:
         """Hang up everywhere, and see that all is well. Errors: InvariantViolation."""
         for session in self.sessions.values():
-            session.lost()
+            session.disconnected()
         self.sim.check()
 
 

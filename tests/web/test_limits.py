@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from colonysim import ColonyClient, ExecutorClient, Simulation, WebServer
 from colonysim.web.http1 import BadRequest, HttpReader
-from colonysim.web.limits import BODY_BYTES_PER_S, Limits, Patience, Phase, connections_at_most
+from colonysim.web.limits import BODY_BYTES_PER_S, Limits, Phase, ReadDeadline, connections_at_most
 from tests.serving import Wire, opened, signed
 
 from .test_servers import assign, until
@@ -127,13 +127,13 @@ LIMITS = Limits(idle_timeout_s=100, header_timeout_s=10, body_timeout_s=20)
 
 
 def test_each_part_of_a_request_has_its_own_time() -> None:
-    patience, reader = Patience(LIMITS), HttpReader(LIMITS)
+    deadline, reader = ReadDeadline(LIMITS), HttpReader(LIMITS)
 
     def deadline_after(data: bytes, now: float) -> float:
         if data:
             reader.feed(data)
         assert reader.next() is None
-        return patience.deadline(reader, now)
+        return deadline.at(reader, now)
 
     assert deadline_after(b"", 0) == 100
     assert deadline_after(b"", 5) == 100
@@ -144,23 +144,23 @@ def test_each_part_of_a_request_has_its_own_time() -> None:
 
 
 def test_a_body_gets_more_time_as_it_comes() -> None:
-    patience, reader = Patience(LIMITS), HttpReader(LIMITS)
+    deadline, reader = ReadDeadline(LIMITS), HttpReader(LIMITS)
     reader.feed(HEAD + b"Content-Length: 1000000\r\n\r\n")
     assert reader.next() is None
-    assert patience.deadline(reader, 0) == 20
+    assert deadline.at(reader, 0) == 20
     reader.feed(b"x" * BODY_BYTES_PER_S * 3)
     assert reader.next() is None
-    assert patience.deadline(reader, 19) == 23
+    assert deadline.at(reader, 19) == 23
     reader.feed(b"x")
     assert reader.next() is None
-    assert patience.deadline(reader, 22) < 23.001
+    assert deadline.at(reader, 22) < 23.001
 
 
 def test_idle_time_begins_anew_with_each_request() -> None:
-    patience, reader = Patience(LIMITS), HttpReader(LIMITS)
-    assert patience.deadline(reader, 0) == 100
-    patience.renew()
-    assert patience.deadline(reader, 90) == 190
+    deadline, reader = ReadDeadline(LIMITS), HttpReader(LIMITS)
+    assert deadline.at(reader, 0) == 100
+    deadline.restart()
+    assert deadline.at(reader, 90) == 190
 
 
 # ---------------------------------------------------------------- served

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class HangupWatch:
+class DisconnectWatch:
     """One thread that watches the connections of all parked requests."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class HangupWatch:
         self._waker, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="colonysim-hangups", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="colonysim-disconnects", daemon=True)
         self._thread.start()
 
     @contextmanager
@@ -46,9 +46,9 @@ class HangupWatch:
             for key, _ in self._selector.select():
                 if key.data is None:
                     return
-                self._look(key.fileobj, key.data)  # type: ignore[arg-type]
+                self._check(key.fileobj, key.data)  # type: ignore[arg-type]
 
-    def _look(self, connection: socket.socket, gone: Callable[[], None]) -> None:
+    def _check(self, connection: socket.socket, gone: Callable[[], None]) -> None:
         self._forget(connection)
         try:
             heard = connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
