@@ -66,7 +66,7 @@ def test_time_goes_on_after_an_error_in_it(monkeypatch: pytest.MonkeyPatch) -> N
         assert sim.driver.pump() is None
         sim.kernel.mover.asleep = False  # it was to look again soon
         with monkeypatch.context() as patch:
-            patch.setattr(sim.driver, "_look", lambda: 1 / 0)
+            patch.setattr(sim.driver, "_try_to_move", lambda: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 sim.driver.pump()
         event.clear()
