@@ -41,7 +41,7 @@ class Actor(msgspec.Struct):
     def has_ended(self) -> bool:
         return self.thread is not None and not self.thread.is_alive()
 
-    def mark_acting(self) -> None:
+    def acts(self) -> None:
         """It waits for nothing any more. When that was is found out at the next look at it."""
         self.waits_for = ""
         self.cpu_ns = _ACTED_SINCE
@@ -120,11 +120,11 @@ class Actors:
             if known is None or known.thread is not thread:
                 self.threads[ident] = Actor(thread.name, thread)
 
-    def mark_acting(self) -> None:
+    def acts(self) -> None:
         """The calling thread waits for nothing any more."""
         actor = self._current.actor or self.this_thread()
         if actor.program is not None:
-            actor.mark_acting()
+            actor.acts()
             return
         actor.waits_for = ""
         actor.cpu_ns = _ACTED_SINCE
@@ -152,7 +152,7 @@ class Actors:
         if outside:
             self.note_outside_activity()
         else:
-            self.mark_acting()
+            self.acts()
 
     # ------------------------------------------------------------ waiting
     @contextmanager
@@ -162,7 +162,7 @@ class Actors:
         try:
             yield
         finally:
-            actor.mark_acting()
+            actor.acts()
 
     def seconds_until_idle(self, but: Actor | None = None) -> float | None:
         """Seconds of real time until nobody is left who could act: 0 now, None while a registered actor acts."""

@@ -66,7 +66,7 @@ class Waiter(msgspec.Struct, kw_only=True, eq=False):
 
     def wake(self) -> None:
         if self.actor is not None:
-            self.actor.mark_acting()
+            self.actor.acts()
         if self.made_event is not None:
             self.made_event.set()
 

@@ -81,7 +81,7 @@ class Simulation:
         self._initial: bytes | None = None
         self.observers.replace_world(kernel.world)
         self.faults.begin()
-        kernel.actors.this_thread().mark_acting()
+        kernel.actors.this_thread().acts()
 
     def _replace_world(self, world: World) -> None:
         """Begin another history with this world. Under the lock."""
@@ -135,7 +135,7 @@ class Simulation:
         if has_nul is None and (type(caller_id) is not str or self._vouched.get(caller_id) is not message):
             message, has_nul = self._vetting.read(caller_id, message)
         kernel = self.kernel
-        kernel.actors.mark_acting()
+        kernel.actors.acts()
         with kernel.lock:
             if kernel.clock.follows_real_time:
                 kernel.catch_up()
