@@ -36,7 +36,7 @@ LARGEST_ROOM = 3500
 """Lines of a room, `core` apart: what one person can keep in mind."""
 PURE = ("core", "wire")
 MAX_FUNCTION_LINES = 60
-MOST_METHODS = 38
+MOST_METHODS = 37
 """Of a class. A ratchet: lower it when the largest class shrinks."""
 LONGEST_FILES = 488
 """Lines. A ratchet, no limit to design for: raise it for a good reason, lower it when the longest file shrinks."""

@@ -6,13 +6,16 @@ Source: docs/protocol/d-realtime-and-data.md 2.2.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from colonysim.core import engine
-from colonysim.core.protocol import Answer, Delivery, Hangup, Message, Push
+from colonysim.core.protocol import Answer, Hangup, Message, Push, Unblock
 from colonysim.core.world import World
+
+if TYPE_CHECKING:
+    from colonysim.kernel.pending import Pending
 
 
 class StreamRequest(msgspec.Struct, frozen=True):
@@ -53,38 +56,55 @@ class Connection(ABC):
         """Take what the server sends. After a Hangup nothing more comes."""
 
 
+class RequestServer(Protocol):
+    """The kernel, as connections see it."""
+
+    world: World
+
+    def new_ticket(self) -> int: ...
+
+    def ask(self, caller_id: str, message: Message, has_nul: bool, stream: int, outside: bool) -> Answer | Pending: ...
+
+
 class Connections:
-    """All connections with open subscriptions, by the numbers of those. Called under the kernel's lock."""
+    """All connections with open subscriptions, by the numbers of their streams. Call it under the kernel's lock."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, kernel: RequestServer) -> None:
         self._by_stream: dict[int, Connection] = {}
-        self._world = world
-
-    def replace_world(self, world: World) -> None:
-        """End subscriptions in this world from now on: another history begins."""
-        self._world = world
+        self._kernel = kernel
 
     def __len__(self) -> int:
         return len(self._by_stream)
 
-    def open(self, connection: Connection, stream: int, asked: StreamRequest) -> None:
-        """Number a request on a connection; it is a subscription, unless `answer` brings an answer to it."""
-        connection.blocked_by = stream
-        self._by_stream[stream] = connection
-        connection.streams[stream] = asked
+    def serve(self, connection: Connection) -> None:
+        """Serve the requests of a connection until none is left, or a channel subscription blocks the next one."""
+        kernel = self._kernel
+        while not connection.closed and connection.blocked_by not in kernel.world.channel_streams:
+            asked = connection.next_request()
+            if asked is None:
+                return
+            if isinstance(asked, ConnectionEnd):
+                self.hang_up(connection)
+                return
+            stream = connection.blocked_by = kernel.new_ticket()
+            self._by_stream[stream] = connection
+            connection.streams[stream] = asked
+            answer = kernel.ask(asked.caller_id, asked.message, asked.has_nul, stream, connection.outside)
+            if type(answer) is Answer:
+                self.answer(stream, answer)
 
-    def deliver(self, delivery: Delivery) -> Connection | None:
-        """Pass on what the core sends; the connection that may go on with its next request, if any."""
-        if isinstance(delivery, Answer) or (connection := self._by_stream.get(delivery.stream)) is None:
-            return None
+    def deliver(self, delivery: Push | Hangup | Unblock) -> None:
+        """Pass on what the core sends to a stream. After an Unblock, the connection's further requests are served."""
+        connection = self._by_stream.get(delivery.stream)
+        if connection is None:
+            return
         if isinstance(delivery, Push):
             connection.deliver(delivery, connection.streams[delivery.stream].binary)
-            return None
-        if isinstance(delivery, Hangup):
+        elif isinstance(delivery, Hangup):
             self.hang_up(connection)
-            return None
-        del self._by_stream[delivery.stream], connection.streams[delivery.stream]
-        return connection
+        else:
+            del self._by_stream[delivery.stream], connection.streams[delivery.stream]
+            self.serve(connection)
 
     def request_of(self, stream: int) -> StreamRequest | None:
         """What a stream was asked for; None where its connection is gone."""
@@ -115,7 +135,7 @@ class Connections:
         """The client has gone."""
         connection.closed = True
         for number in connection.streams:
-            engine.close_stream(self._world, number)
+            engine.close_stream(self._kernel.world, number)
             del self._by_stream[number]
         connection.streams.clear()
 

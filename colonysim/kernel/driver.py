@@ -112,7 +112,7 @@ class Driver:
             if kernel.events > first_events and monotonic() > until_s:
                 outcome = _YIELD_TO_OTHERS  # the thread that moves time may have other requests to serve
                 return True
-            if not kernel.anybody_waits:
+            if not (kernel.pending or kernel.connections or kernel.programs):  # nobody waits for time to move
                 return True
             self._let_programs_act()
             if self._programs_run():

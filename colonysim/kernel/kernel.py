@@ -29,7 +29,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from colonysim.core import engine
 from colonysim.core.errors import Refusal
@@ -41,7 +41,7 @@ from colonysim.kernel import snapshots, why_idle
 from colonysim.kernel.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
 from colonysim.kernel.calls import Calls, may_have_grown
 from colonysim.kernel.clock import LAST_NS, Clock, Mode
-from colonysim.kernel.connections import Connection, ConnectionEnd, Connections
+from colonysim.kernel.connections import Connection, Connections
 from colonysim.kernel.participants import Mover, Network, Observer, ProgramTurns
 from colonysim.kernel.pending import LOST, Call, Pending
 from colonysim.kernel.timetable import Timetable
@@ -49,6 +49,9 @@ from colonysim.kernel.timetable import Timetable
 STUCK_AFTER_S: Final = 5.0
 """Nothing may happen for so long, in seconds of real time, before somebody who waits for it raises Stuck."""
 _KEPT_OF_REFUSED: Final = 2000
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Stuck(RuntimeError):
@@ -76,7 +79,7 @@ class Kernel:
         self.clock = Clock(mode, rate, 0)
         self.world = snapshots.new_world(settings)
         self.timetable = Timetable()
-        self.connections = Connections(self.world)
+        self.connections = Connections(self)
         self.pending: dict[int, Pending] = {}
         self.calls = Calls()
         self.problems: list[BaseException] = []
@@ -94,7 +97,6 @@ class Kernel:
         """Replace the world. Call `disconnect_all` first, so that no request is left waiting for the old one."""
         self.world = world
         self.timetable.clear()
-        self.connections.replace_world(world)
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
         self.mover.replan()
 
@@ -132,16 +134,13 @@ class Kernel:
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
         self.calls.append(call)
         request = Request(ticket, caller_id, message, has_nul, stream)
+        network, deliveries = self.network, None
         try:
-            if self.network is not None:
+            if network is not None:
                 pending = self.pending[ticket] = Pending(ticket, call, outside, stream=stream)
-                self.network.send(pending, request)
+                network.send(pending, request)
             else:
-                try:
-                    deliveries = engine.handle(world, request)
-                except Exception as error:
-                    observer.raised(error, f"serving {call.payload_type} of {caller_id}")
-                    raise
+                deliveries = engine.handle(world, request)  # not by `_in_core`, for speed: see below
                 answer = deliveries[0] if deliveries else None
                 if type(answer) is not Answer or answer.ticket != ticket:
                     answer = None  # parked
@@ -165,6 +164,8 @@ class Kernel:
                 self.deliver(deliveries, pending, request)
         except BaseException as error:
             self.pending.pop(ticket, None)
+            if network is None and deliveries is None and isinstance(error, Exception):
+                observer.raised(error, f"serving {call.payload_type} of {caller_id}")
             observer.problem(error)
             raise
         if stream:
@@ -193,13 +194,9 @@ class Kernel:
         return True
 
     def serve_delayed(self, request: Request) -> None:
-        """Let a request reach the server that was on its way."""
-        try:
-            deliveries = engine.handle(self.world, request)
-        except Exception as error:
-            self.observer.raised(error, f"serving {BY_MESSAGE[type(request.message)].name} of {request.caller_id}")
-            raise
-        self.deliver(deliveries, request=request)
+        """Serve a request that a fault has held back until now."""
+        doing = f"serving {BY_MESSAGE[type(request.message)].name} of {request.caller_id}"
+        self.deliver(self._in_core(doing, engine.handle, request), request=request)
 
     def new_ticket(self) -> int:
         """Return the number of the next request or stream."""
@@ -231,6 +228,14 @@ class Kernel:
             self.abandon(pending)
         self.connections.hang_up_all()
 
+    def _in_core(self, doing: str, act: Callable[Concatenate[World, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the core. The observer learns of an exception first, and may raise a clearer one in its place."""
+        try:
+            return act(self.world, *args, **kwargs)
+        except Exception as error:
+            self.observer.raised(error, doing)
+            raise
+
     # ------------------------------------------------------------ connections
     def serve(self, connection: Connection) -> None:
         """Take up what has come on a connection, as far as it goes. Not under the lock."""
@@ -241,29 +246,13 @@ class Kernel:
         with self.lock:
             if self.clock.follows_real_time:
                 self.catch_up()
-            self._serve_requests(connection)
+            self.connections.serve(connection)
             self.run_due()
 
     def close_connection(self, connection: Connection) -> None:
         """The client has gone. Not under the lock."""
         with self.lock:
             self.connections.close(connection)
-
-    def _serve_requests(self, connection: Connection) -> None:
-        """Serve requests until nothing is left, or a channel subscription is in the way."""
-        connections = self.connections
-        while not connection.closed and connection.blocked_by not in self.world.channel_streams:
-            asked = connection.next_request()
-            if asked is None:
-                return
-            if isinstance(asked, ConnectionEnd):
-                connections.hang_up(connection)
-                return
-            stream = self.new_ticket()
-            connections.open(connection, stream, asked)
-            answer = self.ask(asked.caller_id, asked.message, asked.has_nul, stream, connection.outside)
-            if type(answer) is Answer:
-                connections.answer(stream, answer)
 
     # ------------------------------------------------------------ what a step gives out
     def deliver(self, deliveries: list[Delivery], asked: Pending | None = None, request: Request | None = None) -> None:
@@ -278,10 +267,8 @@ class Kernel:
                     self._complete(asked, delivery)
                 else:
                     self._answer_by_network(delivery)
-            elif self.network is not None and isinstance(delivery, Push) and self.network.takes(delivery):
-                continue
-            elif free := self.connections.deliver(delivery):
-                self._serve_requests(free)
+            elif self.network is None or not isinstance(delivery, Push) or not self.network.takes(delivery):
+                self.connections.deliver(delivery)
         self.steps += 1
         if self.settling:
             self.changed.notify_all()
@@ -349,11 +336,7 @@ class Kernel:
         if held:
             return None
         try:
-            try:
-                deliveries = engine.fire_due(world, until_ns)
-            except Exception as error:
-                self.observer.raised(error, "letting an event of its agenda happen")
-                raise
+            deliveries = self._in_core("letting an event of its agenda happen", engine.fire_due, until_ns)
             if deliveries is None:
                 return None
             self.deliver(deliveries)
@@ -386,12 +369,7 @@ class Kernel:
 
     def fire_overdue(self) -> None:
         """The server has been away: let everything happen at once that it has missed."""
-        try:
-            deliveries = engine.catch_up(self.world)
-        except Exception as error:
-            self.observer.raised(error, "catching up with the time that has passed")
-            raise
-        self.deliver(deliveries)
+        self.deliver(self._in_core("catching up with the time that has passed", engine.catch_up))
 
     def set_time(self, now_ns: int) -> None:
         """It is that time now, if it was earlier. Everything that is due by then must have happened."""
@@ -446,16 +424,6 @@ class Kernel:
             self.actor_stopped_acting()
 
     # ------------------------------------------------------------ who does what
-    @property
-    def settings(self) -> Settings:
-        """The server's settings, with the seed of this history."""
-        return self.world.settings
-
-    @property
-    def anybody_waits(self) -> bool:
-        """Whether time has to move on for somebody."""
-        return bool(self.pending or self.connections or self.programs)
-
     @property
     def calling_program(self) -> str:
         """The name of the program whose code is calling, "" where it is none."""
