@@ -1,6 +1,6 @@
-"""Append-only logs between who submitted a process and who runs it: docs/protocol/d-realtime-and-data.md 1.
+"""Channels: append-only logs between the submitter of a process and its executor, in memory only.
 
-They live in memory: nothing of them is in the reference's database.
+Source: docs/protocol/d-realtime-and-data.md 1.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ MAX_PAYLOAD_BYTES: Final = 10_485_760
 
 
 def create(world: World, process: Process) -> None:
-    """One channel for each declared name, as many as are allowed."""
+    """Create a channel for each declared name, up to the limit."""
     for name in process.spec.channels or ():
         _add(world, process, name)
 
 
 def assigned(world: World, process: Process) -> None:
-    """The executor becomes a party of all channels; the one before loses its place."""
+    """Make the executor of a process a party of its channels, in place of the previous one."""
     if channels := world.channels.get(process.process_id):
         for channel in channels.by_name.values():
             channel.executor_id = process.executor_id
 
 
 def drop_unless_subscribed(world: World, process: Process) -> None:
-    """A process has been removed. Quirk: whoever is subscribed goes on waiting until the time is up."""
+    """Drop the channels of a removed process. Quirk: if any has subscribers, all stay until their timeouts."""
     channels = world.channels.get(process.process_id)
     if channels is not None and not any(channel.listeners for channel in channels.by_name.values()):
         del world.channels[process.process_id]
 
 
 def drop(world: World, process: Process) -> None:
-    """All channels of a process go, with logs and subscriptions. The subscribers are not told."""
+    """Drop all channels of a process, with logs and subscriptions. Subscribers are not notified."""
     channels = world.channels.pop(process.process_id, None)
     if channels is None:
         return
@@ -53,7 +53,10 @@ def drop(world: World, process: Process) -> None:
 
 
 def find(world: World, process: Process, name: str) -> Channel | None:
-    """The channel, made on the spot where it is declared and its process not at an end: `keep` it once it is used."""
+    """Return a channel. One that is declared but missing is created, unless its process has ended; then `keep` it.
+
+    Refusals: 500 if the process has too many channels.
+    """
     channels = world.channels.get(process.process_id)
     if channels is not None and (channel := channels.by_name.get(name)):
         return channel
@@ -65,16 +68,16 @@ def find(world: World, process: Process, name: str) -> Channel | None:
 
 
 def keep(world: World, process: Process, name: str, channel: Channel) -> None:
-    """A channel that `find` gave is used: from now on it is there."""
+    """Store a channel that `find` returned."""
     if (channels := world.channels.get(process.process_id)) is None:
         channels = world.channels[process.process_id] = Channels()
     channels.by_name[name] = channel
 
 
 def append(world: World, process: Process, name: str, channel: Channel, entry: Entry) -> None:
-    """Put an entry in its place and push it to every subscriber.
+    """Insert an entry into a log, and push it to every subscriber.
 
-    Refusals: 500 where the process has used up its rate, or the log is full (which costs a token as well).
+    Refusals: 500 if the process has used up its rate, or if the log is full (which also costs a token).
     """
     keep(world, process, name, channel)
     if not world.channels[process.process_id].take_token(world.now_ns):
@@ -89,9 +92,9 @@ def append(world: World, process: Process, name: str, channel: Channel, entry: E
 
 
 def _place(channel: Channel, entry: Entry) -> int:
-    """Where an entry comes to stand: by sequence within a sender, by time between senders.
+    """Find the place of a new entry: ordered by time between senders, by sequence within one sender's turn.
 
-    Nothing in the log is newer, so it goes behind the last entry of another sender.
+    The entry is newer than the whole log, so it goes behind the last entry of another sender.
     """
     log = channel.log
     if not log or log[-1].sender_id != entry.sender_id:
@@ -111,14 +114,14 @@ def _sequence(entry: Entry) -> int:
 
 
 def subscribe(world: World, process_id: str, name: str, channel: Channel, stream: int, timeout_s: int) -> None:
-    """Push what is appended to a stream until the time is up."""
+    """Push further entries of a channel to a stream, until the timeout."""
     due_ns = world.now_ns + max(timeout_s, 0) * SECOND_NS
     channel.listeners[stream] = world.agenda.add(due_ns, SubscriptionOver(stream), STREAM_RANK)
     world.channel_streams[stream] = (process_id, name)
 
 
 def unsubscribe(world: World, stream: int) -> bool:
-    """End the channel subscription of a stream; False if it has none."""
+    """End the channel subscription of a stream. Returns False if it has none."""
     place = world.channel_streams.pop(stream, None)
     if place is None:
         return False

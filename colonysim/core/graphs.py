@@ -1,8 +1,8 @@
-"""Workflows: from a spec to a graph of processes, and what one process's end does to the others.
+"""Workflows: builds the graph of processes of a spec, and applies the end of a process to the others of its graph.
 
-The reference walks the whole graph at every step (docs/protocol/c-workflows.md 3.2). Here each process carries the
-number of parents it still waits for and each graph the number of its processes by state, so that a step costs
-as much as the process has children; the answers are those of the walk.
+The reference walks the whole graph at every step (docs/protocol/c-workflows.md 3.2). Here each process counts the
+parents that have not succeeded, and each graph counts its processes by state, so the cost of a step is proportional to
+the children of one process. The results are those of the walk.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ UNKNOWN_DEPENDENCY = (
 )
 
 
-# ---------------------------------------------------------------- making one
+# ---------------------------------------------------------------- building a graph
 def check_names(spec: WorkflowSpec) -> None:
-    """Refuse nodes without a name or with another's: 500, the first one in the list decides."""
+    """Refuse nodes without a name, or with the name of an earlier one: 500, for the first such node."""
     seen: dict[str, None] = {}
     for function_spec in spec.functionspecs or ():
         if not function_spec.nodename:
@@ -40,6 +40,7 @@ def check_names(spec: WorkflowSpec) -> None:
 
 
 def check_dependencies(spec: WorkflowSpec, status: int) -> None:
+    """Refuse a dependency on a node that the workflow does not have."""
     names = {function_spec.nodename for function_spec in spec.functionspecs or ()}
     for function_spec in spec.functionspecs or ():
         if not names.issuperset(function_spec.conditions.dependencies or ()):
@@ -47,7 +48,7 @@ def check_dependencies(spec: WorkflowSpec, status: int) -> None:
 
 
 def build(world: World, spec: WorkflowSpec, initiator: Initiator) -> tuple[ProcessGraph, list[Process]]:
-    """The graph of a spec and its processes, in no table yet. Everything that can be refused is refused here."""
+    """Build the graph of a spec and its processes, without adding them to tables. Makes all the refusals."""
     check_names(spec)
     check_dependencies(spec, 500)
     try:
@@ -76,7 +77,7 @@ def build(world: World, spec: WorkflowSpec, initiator: Initiator) -> tuple[Proce
 
 
 def _node_spec(spec: FunctionSpec, colony: str) -> FunctionSpec:
-    """A node's spec as it is stored: in the workflow's colony, without a time limit where none is given."""
+    """Return a node's spec as it is stored: in the workflow's colony, and with no limit if none is given."""
     conditions = spec.conditions
     if conditions.colonyname != colony:
         conditions = replace(conditions, colonyname=colony)
@@ -84,7 +85,7 @@ def _node_spec(spec: FunctionSpec, colony: str) -> FunctionSpec:
 
 
 def enter(world: World, graph: ProcessGraph, processes: list[Process]) -> None:
-    """A graph and its processes come into the tables."""
+    """Add a graph and its processes to the tables."""
     world.graphs[graph.graph_id] = graph
     graph.members = {process.process_id: None for process in processes}
     for process in processes:
@@ -93,9 +94,9 @@ def enter(world: World, graph: ProcessGraph, processes: list[Process]) -> None:
     graph.has_unreachable_nodes = sum(1 for _ in walk(world, graph)) < len(processes)
 
 
-# ---------------------------------------------------------------- looking at one
+# ---------------------------------------------------------------- evaluating a graph
 def walk(world: World, graph: ProcessGraph) -> Iterator[Process]:
-    """Depth first from the roots in their order, each process once, before its children."""
+    """Iterate depth first from the roots, in their order; each process once, before its children."""
     seen: dict[str, None] = {}
     stack = list(reversed(graph.roots))
     while stack:
@@ -121,7 +122,7 @@ def _state_of(counts: list[int]) -> int:
 
 
 def evaluate(world: World, graph: ProcessGraph, state: int | None = None) -> None:
-    """Store the graph's state. Quirk: the end time moves each time a graph at its end is looked at again."""
+    """Update the state of a graph. Quirk: the end time of an ended graph moves with each evaluation."""
     if state is None:
         state = _walked_state(world, graph) if graph.has_unreachable_nodes else _state_of(graph.counts)
     if graph.state == WAITING and state == RUNNING:
@@ -144,7 +145,7 @@ def _walked_state(world: World, graph: ProcessGraph) -> int:
     counts = [0 for _ in STATES]
     failed = False
     for process in reached:
-        counts[process.state] += 1  # Quirk: before what its parents do to it
+        counts[process.state] += 1  # Quirk: the state before its parents change it
         parents = [world.processes[parent] for parent in process.parents if parent in world.processes]
         if not failed and any(parent.state == FAILED for parent in parents):
             failed = True
@@ -165,21 +166,21 @@ def _fail_all(world: World, processes: list[Process]) -> None:
             transitions.fail_with_parent(world, process)
 
 
-# ---------------------------------------------------------------- what follows from one process
+# ---------------------------------------------------------------- when one process changes
 def on_assigned(world: World, process: Process) -> None:
-    """A process of a graph runs: its input is what its parents have put out, flattened one level."""
+    """Update the graph of a process that runs now. Its input is the outputs of its parents, flattened one level."""
     if graph := world.graphs.get(process.graph_id):
         evaluate(world, graph)
     if process.parents:
         outputs = (world.processes[parent].output for parent in process.parents if parent in world.processes)
-        process.input = list(chain.from_iterable(outputs)) or None  # Quirk: null, not [], where nothing came
+        process.input = list(chain.from_iterable(outputs)) or None  # Quirk: null, not [], if all outputs are empty
 
 
 def on_succeeded(world: World, process: Process, again: bool) -> list[Process]:
-    """A process of a graph has succeeded: release the children that waited for it alone.
+    """Release the children of a process that has succeeded if it was the last parent that they waited for.
 
-    Returns those that are signalled, in their order. Quirk: also children that wait for other parents still, but
-    none where a parent of the process itself has not succeeded, as one that was added in front of it.
+    Returns the children to signal, in order. Quirk: these include children that still wait for other parents, but if a
+    parent of the process itself has not succeeded (one added in front of it), there are none.
     """
     children = []
     for child_id, times in Counter(process.children).items():
@@ -199,7 +200,7 @@ def on_succeeded(world: World, process: Process, again: bool) -> list[Process]:
 
 
 def on_failed(world: World, process: Process) -> None:
-    """A process of a graph has failed. Quirk: if it has children, every process of the graph fails with it."""
+    """Update the graph of a failed process. Quirk: if the process has children, every process of the graph fails."""
     graph = world.graphs.get(process.graph_id)
     if graph is None:
         return
@@ -214,7 +215,7 @@ def on_failed(world: World, process: Process) -> None:
 
 
 def cancel(world: World, graph: ProcessGraph) -> None:
-    """Cancel what waits or runs; a graph already at its end becomes cancelled as well."""
+    """Cancel the processes that wait or run, and the graph, even if it has ended."""
     for process in list(walk(world, graph)):
         if process.state in (WAITING, RUNNING):
             transitions.cancel(world, process)
@@ -223,7 +224,7 @@ def cancel(world: World, graph: ProcessGraph) -> None:
 
 
 def remove(world: World, graph: ProcessGraph) -> None:
-    """Remove a graph with all its processes, whatever they are doing, and their attributes."""
+    """Remove a graph with all its processes, in any state, and their attributes."""
     for process_id in list(graph.members):
         if process := world.processes.get(process_id):
             transitions.leave(world, process, "remove")
@@ -233,12 +234,12 @@ def remove(world: World, graph: ProcessGraph) -> None:
     del world.graphs[graph.graph_id]
 
 
-# ---------------------------------------------------------------- growing one
+# ---------------------------------------------------------------- adding to a graph
 def add_child(world: World, parent: Process, child: Process, before: Process | None, insert: bool) -> None:
-    """Hang a new process under a running one: docs/protocol/c-workflows.md 4.3.
+    """Add a child to a running process: docs/protocol/c-workflows.md 4.3.
 
-    With `insert` it comes between the parent and all its children, otherwise beside them and, where
-    `before` is given, in front of that process.
+    With `insert`, it comes between the parent and all its children; otherwise beside them and, if `before` is given,
+    as a parent of that process.
     """
     child.graph_id = parent.graph_id
     child.parents = (parent.process_id,)
@@ -270,6 +271,6 @@ def add_child(world: World, parent: Process, child: Process, before: Process | N
 
 
 def last_outputs(world: World, graph: ProcessGraph) -> list[Any]:
-    """What the leaves of a graph have put out, in the order of the walk."""
+    """Return the outputs of the leaves of a graph, in the order of the walk."""
     leaves = (process for process in walk(world, graph) if not process.children)
     return list(chain.from_iterable(leaf.output for leaf in leaves))

@@ -1,4 +1,4 @@
-"""Processes that are alike stand in one `LaneRun`; the runs that one kind of executor may look at form a `Lane`.
+"""Waiting processes with equal conditions form a `LaneRun`; runs for the same executors form a `Lane`.
 
 Part of THE HOT PATH, see `scheduling`.
 """
@@ -20,21 +20,21 @@ from colonysim.core.records import WAITING, Process
 if TYPE_CHECKING:
     from colonysim.core.bounds import Tree
 
-_FEW_RUNS: Final = 4  # so many runs are looked at one by one; more get views of their heads
+_FEW_RUNS: Final = 4  # up to this number, runs are examined one by one; beyond it, by views
 _MOST_VIEWS: Final = 64
-_RUNS_PER_CALL: Final = 64  # so many runs may go into new views for each call, on the average
+_RUNS_PER_CALL: Final = 64  # runs that may be put into new views for each call, on average
 
 Order = tuple[int, int]
 RunKey = tuple[int, str, "tuple[str, ...] | None", int, int]
 
 
 def order_of(process: Process) -> Order:
-    """The order of those that have begun to wait: lowest rank first, then in order of submission."""
+    """The order in which waiting processes are assigned: by rank, the lowest first, then by submission."""
     return process.rank, process.serial
 
 
 class Demand(msgspec.Struct, frozen=True, gc=False):
-    """What an assign call can serve. Amounts are None for unlimited."""
+    """The executor of an assign call, and the resources it offers; None for unlimited."""
 
     colony: str
     executor_id: str
@@ -45,16 +45,18 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     memory_bytes: int | None = None
 
     def fits(self, cpu_milli: int, memory_bytes: int) -> bool:
+        """Whether the offered resources are enough."""
         return (self.cpu_milli is None or cpu_milli <= self.cpu_milli) and (
             self.memory_bytes is None or memory_bytes <= self.memory_bytes
         )
 
 
 class LaneRun:
-    """Waiting processes alike in conditions and priority, in order of rank.
+    """Waiting processes with equal conditions and priority, in order of rank.
 
-    `fifo` holds those that came in order; what comes back with an earlier rank goes to the heap
-    `late`. Processes that have left the waiting state otherwise stay behind as husks until they surface.
+    `fifo` holds the processes that were added in order; a process that returns with an earlier rank goes into the heap
+    `late`. A process that stopped waiting without being taken is left in place as a tombstone and skipped when it
+    reaches the head (lazy deletion). `live` counts the others.
     """
 
     __slots__ = ("cpu_milli", "fifo", "key", "lanes", "late", "live", "memory_bytes", "number")
@@ -66,10 +68,10 @@ class LaneRun:
         self.fifo: deque[Process] = deque()
         self.late: list[tuple[int, int, Process]] = []
         self.live = 0
-        self.lanes: tuple[Lane, ...] = ()  # those it stands in
+        self.lanes: tuple[Lane, ...] = ()  # that contain it
 
     def push(self, process: Process) -> bool:
-        """Put a process in its place; True if it is now the head."""
+        """Add a process. Returns whether it is now the head."""
         self.live += 1
         fifo = self.fifo
         if not fifo:
@@ -83,6 +85,7 @@ class LaneRun:
         return self.head() is process
 
     def head(self) -> Process | None:
+        """Return the first waiting process, and drop the tombstones before it; None if the run is empty."""
         fifo, late = self.fifo, self.late
         while fifo and (first := fifo[0]).state:
             fifo.popleft()
@@ -96,7 +99,7 @@ class LaneRun:
         return early[2] if not fifo or early[:2] < order_of(fifo[0]) else fifo[0]
 
     def pop(self, head: Process) -> None:
-        """Take the head off."""
+        """Remove the head."""
         self.live -= 1
         if self.fifo and self.fifo[0] is head:
             self.fifo.popleft()
@@ -104,7 +107,7 @@ class LaneRun:
             heapq.heappop(self.late)
 
     def forget_one(self) -> None:
-        """One process has left the waiting state by another way; clear up when husks outnumber the rest."""
+        """Count a process that stopped waiting without being taken. Drops tombstones once they outnumber the rest."""
         self.live -= 1
         if len(self.fifo) + len(self.late) > 2 * self.live + 32:
             self.fifo = deque(process for process in self.fifo if process.state == WAITING)
@@ -112,15 +115,15 @@ class LaneRun:
             heapq.heapify(self.late)
 
     def waiting(self) -> Iterator[Process]:
-        """All processes of the run, in order."""
+        """Iterate over the waiting processes, in order."""
         late = (entry[2] for entry in sorted(self.late, key=lambda entry: entry[:2]))
         return (p for p in heapq.merge(self.fifo, late, key=order_of) if p.state == WAITING)
 
 
 class View:
-    """The runs of a lane that fit one size of executor, with a lazily mended heap of their heads.
+    """The runs of a lane that fit one size of executor, with a heap of their heads that is corrected lazily.
 
-    `read` is how far it has followed the lane's log of new heads.
+    `read` is the position up to which it has followed the lane's log of new heads.
     """
 
     __slots__ = ("heads", "posted", "read")
@@ -133,17 +136,18 @@ class View:
         self.read = read
 
     def post(self, run: LaneRun) -> None:
-        """The run has got a new, earlier head, if that has not gone meanwhile."""
+        """Take in the new head of a run, unless the run is empty by now."""
         if head := run.head():
             self.posted[run.number] = order = order_of(head)
             heapq.heappush(self.heads, (*order, run.number))
 
     def best(self, runs: dict[int, LaneRun]) -> tuple[LaneRun, Process] | None:
+        """Return the run with the first head, and that head; None if all runs are empty."""
         heads, posted = self.heads, self.posted
         while heads:
             time_ns, serial, number = heads[0]
             if posted.get(number) != (time_ns, serial):
-                heapq.heappop(heads)  # an earlier head was posted since, or the run is gone
+                heapq.heappop(heads)  # the run has an earlier head since, or was removed
                 continue
             run = runs[number]
             head = run.head()
@@ -159,12 +163,13 @@ class View:
 
 
 class Lane:
-    """The runs one kind of executor may look at; where they are many, a view of them for each size of executor.
+    """The runs whose conditions one kind of executor meets, and how to find the first that fits its size.
 
-    Where views would have to be made too often, for sizes or runs are ever new, a tree finds what a size fits; runs
-    that are newer than the tree are `fresh` and looked at one by one.
-    `log` holds the runs that have got an earlier head, for the views to catch up when they are asked; it began
-    at `log_start`, and a view that is further behind is made anew. Sizes between the same steps share a view.
+    Few runs are examined one by one. Many have a view for each size of executor; sizes between the same steps share
+    one. If views would be made too often, because sizes or runs keep changing, a tree finds the runs that fit instead;
+    runs that are newer than the tree are `fresh`, and are examined one by one.
+    `log` lists the runs that got an earlier head, from position `log_start` on, and views follow it when they are used.
+    A view that is behind `log_start` is made again.
     """
 
     __slots__ = ("asked", "cpu_steps", "filled", "fresh", "log", "log_start", "memory_steps", "runs", "tree", "views")
@@ -176,11 +181,12 @@ class Lane:
         self.log_start = 0
         self.cpu_steps: list[int] = []
         self.memory_steps: list[int] = []
-        self.asked = self.filled = 0  # calls, and runs that have gone into views
+        self.asked = self.filled = 0  # numbers of calls, and of runs put into views
         self.tree: Tree[LaneRun, Process] | None = None
         self.fresh: dict[int, LaneRun] = {}
 
     def add(self, run: LaneRun) -> None:
+        """Add a new run."""
         self.runs[run.number] = run
         if self.tree is not None:
             self.fresh[run.number] = run
@@ -191,9 +197,10 @@ class Lane:
         new_cpu = _add_step(self.cpu_steps, run.cpu_milli)
         new_memory = _add_step(self.memory_steps, run.memory_bytes)
         if new_cpu or new_memory:
-            self.views.clear()  # they are named by their places among the steps
+            self.views.clear()  # their keys are positions among the steps
 
     def discard(self, run: LaneRun) -> None:
+        """Remove an empty run."""
         del self.runs[run.number]
         for view in self.views.values():
             view.posted.pop(run.number, None)
@@ -205,7 +212,7 @@ class Lane:
             self.fresh.clear()
 
     def post(self, run: LaneRun) -> None:
-        """The run has a new, earlier head; where there are no views and no tree nobody needs to know."""
+        """Tell views and tree that a run has a new, earlier head."""
         if self.tree is not None:
             self.tree.post(run)
         if not self.views:
@@ -216,7 +223,7 @@ class Lane:
         self.log.append(run)
 
     def best(self, demand: Demand) -> tuple[LaneRun, Process] | None:
-        """The run whose head this executor gets next, with that head."""
+        """Return the run whose head this executor gets next, and that head; None if it gets none."""
         runs = self.runs
         found: tuple[LaneRun, Process] | None = None
         if len(runs) > _FEW_RUNS:
@@ -234,7 +241,7 @@ class Lane:
         return found
 
     def _in_tree(self, demand: Demand) -> tuple[LaneRun, Process] | None:
-        """The best of the runs in the tree, which takes in those that are fresh once they are many."""
+        """Find the first head in the tree, which is built again once there are many fresh runs."""
         if self.tree is None or len(self.fresh) > 32 + math.isqrt(self.tree.size):
             from colonysim.core.bounds import Tree  # few servers need one
 
@@ -243,7 +250,7 @@ class Lane:
         return self.tree.best(demand)
 
     def _view_of(self, demand: Demand) -> View | None:
-        """The view for a size of executor; None where there is none and to make one would cost too much."""
+        """Return the view for a size of executor; None if there is none and making one would cost too much."""
         cpu, memory = demand.cpu_milli, demand.memory_bytes
         size = (
             len(self.cpu_steps) if cpu is None else bisect_right(self.cpu_steps, cpu),
@@ -268,7 +275,7 @@ class Lane:
 
 
 def _add_step(steps: list[int], step: int) -> bool:
-    """Put a step in its place; False if it is there."""
+    """Insert a step into a sorted list. Returns False if the list contains it."""
     place = bisect_left(steps, step)
     if place < len(steps) and steps[place] == step:
         return False

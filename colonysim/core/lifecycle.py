@@ -1,4 +1,4 @@
-"""What happens to a process, with all that follows: wake-ups, graphs, channels, events.
+"""The life of a process, with the effects of each step on parked calls, graphs, channels and subscribers.
 
 Source: docs/protocol/b-processes.md 5.
 """
@@ -22,13 +22,13 @@ from colonysim.core.world import World
 WAITED_TOO_LONG: Final = "Maximum waiting time limit exceeded"
 RAN_TOO_LONG: Final = "Maximum execution time limit exceeded"
 SCAN_LIMIT: Final = 1000
-"""Quirk: the release loop looks at so many waiting processes of the whole server, first in order first."""
+"""Quirk: the release loop examines only this many waiting processes of the server, the first in order."""
 ASSIGN: Final = "assignprocessmsg"
 
 
 # ---------------------------------------------------------------- waiting
 def submit(world: World, process: Process) -> Process:
-    """A new single process waits; returns a copy from before any executor took it."""
+    """Add a new single process. Returns a copy from before any executor took it."""
     intake.enter(world, process, "submit")
     copy = process.copy()
     if copy.attributes:
@@ -39,7 +39,7 @@ def submit(world: World, process: Process) -> Process:
 
 
 def announce(world: World, process: Process) -> None:
-    """A process waits and may be taken: tell the subscribers, wake who can take it."""
+    """Publish a process that waits and can be assigned, and wake the executors that may take it."""
     if world.subscriptions.any:
         subscriptions.publish(world, process.stable_copy())
     if world.queues.polls:
@@ -47,10 +47,10 @@ def announce(world: World, process: Process) -> None:
 
 
 def _wake(world: World, process: Process) -> None:
-    """Let parked assign calls try again, longest parked first, until the process is taken.
+    """Let parked assign calls try again, those parked longest first, until the process is taken.
 
-    Where nobody can take it, one who hears of it tries all the same, as in the reference: that marks it as
-    alive, shows it a pause, or gives it what has come to wait without a signal.
+    If none can take it, one of them tries all the same, as in the reference. That marks its executor as alive, lets
+    the call notice a pause, or assigns it a process that was queued without a signal.
     """
     queues = world.queues
     if world.wakeups != "all":
@@ -65,7 +65,7 @@ def _wake(world: World, process: Process) -> None:
 
 
 def _wake_with_hazard(world: World, process: Process) -> None:
-    """Hazards: one who hears of the process tries, whether it may have it or not, in turn; or nobody does."""
+    """Simulate a hazard of the reference: only the next call in rotation tries, even in vain; or none does."""
     if world.wakeups == "none" or (poll := world.queues.next_notified(process)) is None:
         return
     try_again(world, poll)
@@ -73,7 +73,7 @@ def _wake_with_hazard(world: World, process: Process) -> None:
 
 
 def try_again(world: World, poll: Poll) -> None:
-    """A parked assign call looks once more whether there is something for it."""
+    """Let a parked assign call try again; if it gets a process, it is answered."""
     paused = poll.demand.colony in world.paused
     if paused:
         find_paused(world, poll.demand)
@@ -91,13 +91,13 @@ def try_again(world: World, poll: Poll) -> None:
 
 # ---------------------------------------------------------------- running
 def find_paused(world: World, demand: Demand) -> None:
-    """An assign call of a paused colony gets nothing, but marks its executor as alive."""
+    """Try to assign while the colony is paused: only marks the executor as alive."""
     registration.heard_from(world, demand.executor_id)
     world.note(AssignTried(world.now_ns, demand, paused=True))
 
 
 def take(world: World, demand: Demand) -> AssignReply | None:
-    """Give an executor the process it gets next, or nothing."""
+    """Assign an executor its next process. Returns None if there is none."""
     registration.heard_from(world, demand.executor_id)
     process = world.queues.take(demand)
     if process is None:
@@ -112,11 +112,11 @@ def take(world: World, demand: Demand) -> AssignReply | None:
     if process.graph_id:
         graphs.on_assigned(world, process)
     copy = process.copy()
-    # Quirk: with their states from before the assignment (docs/protocol/b-processes.md 2.3).
+    # Quirk: attributes have their states from before the assignment (docs/protocol/b-processes.md 2.3).
     copy.attributes = tuple(attributes) if attributes else ()
     exclusive = world.settings.exclusive_assign
     if exclusive:
-        copy.exec_deadline_ns = deadline_ns  # Quirk: the deadline of the attempt before
+        copy.exec_deadline_ns = deadline_ns  # Quirk: the deadline of the previous attempt
     reply = AssignReply(copy, exclusive)
     if world.subscriptions.any:
         subscriptions.publish(world, copy, reply)
@@ -124,7 +124,7 @@ def take(world: World, demand: Demand) -> AssignReply | None:
 
 
 def succeed(world: World, process: Process, output: list[Any]) -> None:
-    """The executor closes the process as successful. An empty output leaves what was set before."""
+    """Close a process as successful. An empty output keeps the one that was set before."""
     again = process.state == SUCCESS
     stale = process.stable_copy() if world.subscriptions.any else None
     if output:
@@ -147,7 +147,7 @@ def succeed(world: World, process: Process, output: list[Any]) -> None:
 
 
 def fail(world: World, process: Process, errors: list[str] | None, cause: str = "close") -> None:
-    """The process fails for good, closed by its executor or out of time."""
+    """Fail a process finally: its executor closed it, or its time ran out."""
     transitions.fail(world, process, errors, cause)
     if process.graph_id:
         graphs.on_failed(world, process)
@@ -158,6 +158,7 @@ def fail(world: World, process: Process, errors: list[str] | None, cause: str = 
 
 
 def cancel(world: World, process: Process) -> None:
+    """Cancel a process that waits or runs."""
     transitions.cancel(world, process)
     if process.process_id in world.channels:
         channels.drop(world, process)
@@ -166,7 +167,7 @@ def cancel(world: World, process: Process) -> None:
 
 
 def remove(world: World, process: Process, attributes: bool = True) -> None:
-    """Remove a single process, and its attributes; its logs stay."""
+    """Remove a single process and, unless told otherwise, its attributes; its logs stay."""
     transitions.leave(world, process, "remove")
     channels.drop_unless_subscribed(world, process)
     if attributes:
@@ -176,12 +177,12 @@ def remove(world: World, process: Process, attributes: bool = True) -> None:
 
 # ---------------------------------------------------------------- time
 def release_tick(world: World, tick: ReleaseTick) -> None:
-    """The release loop: execution deadlines by start, then waiting deadlines by queue order."""
+    """Run the release loop: execution deadlines in order of start, then waiting deadlines in order of the queue."""
     bucket = world.take_tick(tick.second)
     for process in sorted((p for p in bucket.values() if p.state == RUNNING), key=_started):
-        if process.state == RUNNING:  # not failed by another one's end a moment ago
+        if process.state == RUNNING:  # the failure of another process may just have failed it
             _out_of_time(world, process)
-    # Those that have just come back wait too, and a limit below zero has passed whenever it is looked at.
+    # This includes processes that were just requeued; a limit below zero has always passed.
     waiting = sorted((p for p in bucket.values() if p.state == WAITING and _waits_too_long(world, p)), key=order_of)
     if not waiting:
         return
@@ -197,11 +198,11 @@ def release_tick(world: World, tick: ReleaseTick) -> None:
         else:
             transitions.set_aside_beyond_scan_limit(world, process)
     if world.beyond_scan_limit and len(world.queues) < waited:
-        transitions.rearm_beyond_scan_limit(world)  # some have gone now, and the next run gets further
+        transitions.rearm_beyond_scan_limit(world)  # the queue has shrunk, so the next run gets further
 
 
 def _waits_too_long(world: World, process: Process) -> bool:
-    """Whether a waiting process has a limit that passed in an earlier whole second."""
+    """Whether the limit of a waiting process passed in an earlier whole second."""
     if process.spec.maxwaittime in (0, -1):
         return False
     return world.now_ns // SECOND_NS > to_microseconds(process.wait_deadline_ns) // SECOND_NS
@@ -212,6 +213,7 @@ def _started(process: Process) -> tuple[int, int]:
 
 
 def _out_of_time(world: World, process: Process) -> None:
+    """Requeue a process that ran too long, or fail it if no retry is left."""
     retries_max = process.spec.maxretries
     if -1 < retries_max <= process.retries:
         fail(world, process, [RAN_TOO_LONG], "ran too long")
@@ -227,7 +229,7 @@ def _out_of_time(world: World, process: Process) -> None:
 
 # ---------------------------------------------------------------- statistics of functions
 def _count_call(world: World, process: Process) -> bool:
-    """Count a successful call in the statistics of the executor's function; False if it has none."""
+    """Count a successful call in the statistics of the executor's function. Returns False if it has none."""
     records = world.executors_by_id.get(process.executor_id)
     if not records:
         return False

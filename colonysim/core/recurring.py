@@ -1,7 +1,7 @@
-"""Crons and generators: workflows that are started of their own accord (docs/protocol/c-workflows.md 6, 7).
+"""Crons and generators, which start workflows on a schedule or when arguments arrive.
 
-The reference looks at all of them once every checker period. Here each has its own entry on the agenda, for
-the first look that will find something to do.
+The reference checks all of them in every checker period. Here each has an entry on the agenda, for the first check
+that will find something to do. Source: docs/protocol/c-workflows.md 6, 7.
 """
 
 from __future__ import annotations
@@ -29,31 +29,33 @@ from colonysim.core.types import ZERO_TIME_NS, WorkflowSpec
 from colonysim.core.world import World
 
 CHECK_DELAY_NS: Final = 1_000_000
-"""A look happens this much later than its period says: a run for a whole second is found in that second."""
+"""Checks come this much after the period ends, so that a run due at a whole second is found in that second."""
 
 
 def _next_check(world: World, period_ms: int, after_ns: int) -> int:
-    """The first look of a checker at which `after_ns` has passed."""
+    """Return the time of a checker's first check after `after_ns`."""
     period_ns = period_ms * 1_000_000
     phase_ns = world.started_ns + CHECK_DELAY_NS
-    looks = (max(after_ns, world.now_ns) - phase_ns) // period_ns + 1
-    return phase_ns + max(looks, 1) * period_ns
+    checks = (max(after_ns, world.now_ns) - phase_ns) // period_ns + 1
+    return phase_ns + max(checks, 1) * period_ns
 
 
 # ---------------------------------------------------------------- crons
 def add_cron(world: World, cron: Cron) -> None:
+    """Add a cron to the tables and schedule its first check."""
     world.crons[cron.cron_id] = cron
     _arm_cron(world, cron)
 
 
 def remove_cron(world: World, cron: Cron) -> None:
+    """Remove a cron and its next check."""
     world.agenda.cancel(cron.timer)
     del world.crons[cron.cron_id]
     world.note(SourceRemoved(cron.cron_id))
 
 
 def _arm_cron(world: World, cron: Cron) -> None:
-    """Have the checker look at the cron when its time has come, or next where that is not known yet."""
+    """Schedule the check that finds the next run of a cron due; the next check if that run is not known yet."""
     after_ns = world.now_ns if cron.next_run_ns == ZERO_TIME_NS else cron.next_run_ns
     due_ns = _next_check(world, world.settings.cron_checker_period_ms, after_ns)
     world.agenda.cancel(cron.timer)
@@ -62,6 +64,7 @@ def _arm_cron(world: World, cron: Cron) -> None:
 
 
 def check_cron(world: World, event: CronCheck) -> None:
+    """Run a cron that is due. The first check of a new one computes its next run instead."""
     cron = world.crons[event.cron_id]
     if cron.next_run_ns == ZERO_TIME_NS:
         cron.last_run_ns, cron.previous_graph_id = ZERO_TIME_NS, ""
@@ -79,12 +82,12 @@ def check_cron(world: World, event: CronCheck) -> None:
 
 
 def run_cron(world: World, cron: Cron, asked: bool = False) -> None:
-    """Start the cron's workflow, unless it has to wait for the one before or cannot be made.
+    """Start the cron's workflow, unless it must wait for its previous one or cannot be built.
 
-    Missed runs are not made up: the next one is computed from now. `asked`: somebody wants it now.
+    Missed runs are not made up for: the next one is computed from now. `asked`: a request made it run.
     """
     if cron.wait_for_previous and (previous := world.graphs.get(cron.previous_graph_id)):
-        if previous.state not in (SUCCESS, FAILED):  # Quirk: a cancelled one is waited for until it is removed
+        if previous.state not in (SUCCESS, FAILED):  # Quirk: waits for a cancelled one until it is removed
             _stall_cron(world, cron)
             return
     graph = start(world, cron, cron.workflow, world.graphs.get(cron.previous_graph_id))
@@ -99,7 +102,7 @@ def run_cron(world: World, cron: Cron, asked: bool = False) -> None:
 
 
 def _stall_cron(world: World, cron: Cron) -> None:
-    """Nothing can be started now: look again when something has changed that may matter."""
+    """Check a cron that could not start its workflow again once the world changes."""
     world.agenda.cancel(cron.timer)
     _stall(world, cron.cron_id)
 
@@ -110,7 +113,7 @@ def _stall(world: World, source_id: str) -> None:
 
 
 def retry_stalled(world: World) -> None:
-    """Something has changed: have the checkers look again at what could not be started."""
+    """Check the crons and generators again that could not start a workflow, because the world has changed."""
     stalled, world.stalled = world.stalled, {}
     for source_id in stalled:
         if cron := world.crons.get(source_id):
@@ -121,7 +124,7 @@ def retry_stalled(world: World) -> None:
 
 
 def next_run(world: World, cron: Cron) -> int | None:
-    """When the cron runs after now; None for never. Quirk: `random` changes nothing.
+    """Return when a cron runs next after now; None for never. Quirk: `random` has no effect.
 
     Source: docs/protocol/c-workflows.md 6.5.
     """
@@ -132,13 +135,13 @@ def next_run(world: World, cron: Cron) -> int | None:
 
 
 def _next_chance(world: World, cron: Cron) -> int | None:
-    """When to compute the next run once more, where there was none; None where that never helps."""
+    """Return when to compute the next run again if none was found; None if none will ever be."""
     schedule = _schedule(cron)
     return None if schedule is None else schedule.next_chance(world.now_ns, zone_of(world.settings.timezone))
 
 
 def _schedule(cron: Cron) -> cronexpr.Schedule | cronexpr.EveryInterval | None:
-    """What its expression says, if it is one."""
+    """Parse the expression of a cron; None if it is invalid."""
     try:
         return cronexpr.parse(cron.expression)
     except Refusal:
@@ -147,17 +150,19 @@ def _schedule(cron: Cron) -> cronexpr.Schedule | cronexpr.EveryInterval | None:
 
 # ---------------------------------------------------------------- generators
 def add_generator(world: World, generator: Generator) -> None:
+    """Add a generator to the tables."""
     world.generators[generator.generator_id] = generator
 
 
 def remove_generator(world: World, generator: Generator) -> None:
+    """Remove a generator and its next check."""
     world.agenda.cancel(generator.timer)
     del world.generators[generator.generator_id]
     world.note(SourceRemoved(generator.generator_id))
 
 
 def pack(world: World, generator: Generator, argument: str) -> None:
-    """One more argument waits for its workflow."""
+    """Queue an argument for the next workflow of a generator."""
     if generator.first_pack_ns == ZERO_TIME_NS:
         generator.first_pack_ns = world.now_ns
     generator.queue.append(argument)
@@ -166,10 +171,10 @@ def pack(world: World, generator: Generator, argument: str) -> None:
 
 
 def arm_generator(world: World, generator: Generator) -> None:
-    """Have the checker look at the generator when there will be something to start."""
+    """Schedule the check at which a generator can start a workflow, if there will be one."""
     world.agenda.cancel(generator.timer)
     if not generator.queue or generator.trigger < 0:
-        return  # Quirk: a negative trigger never fires, not even when its time is up
+        return  # Quirk: with a negative trigger it never starts one, not even after its timeout
     after_ns = world.now_ns
     if len(generator.queue) < generator.trigger:
         if generator.timeout_s <= 0:
@@ -181,12 +186,12 @@ def arm_generator(world: World, generator: Generator) -> None:
 
 
 def _timeout_base(generator: Generator) -> int:
-    """Quirk: the time runs from the last run, not from the first argument of the batch."""
+    """Return when the timeout begins. Quirk: at the last run, not with the first argument of the batch."""
     return generator.first_pack_ns if generator.last_run_ns == ZERO_TIME_NS else generator.last_run_ns
 
 
 def check_generator(world: World, event: GeneratorCheck) -> None:
-    """Start a workflow for each full batch, or one with all that is there when the time is up."""
+    """Start a workflow for each full batch, or one with all queued arguments after the timeout."""
     generator = world.generators[event.generator_id]
     queue = generator.queue
     size = min(generator.trigger, len(queue))
@@ -199,7 +204,7 @@ def check_generator(world: World, event: GeneratorCheck) -> None:
             used += size
             generator.last_run_ns = world.now_ns
             world.note(GeneratorFired(world.now_ns, generator.generator_id, size, graph.graph_id))
-    generator.queue = queue[used:]  # once, not for each batch: that would copy the whole rest each time
+    generator.queue = queue[used:]  # once, because doing it for each batch would be quadratic
     if held:
         _stall(world, generator.generator_id)
     else:
@@ -207,7 +212,7 @@ def check_generator(world: World, event: GeneratorCheck) -> None:
 
 
 def _with_args(spec: WorkflowSpec, args: list[str]) -> WorkflowSpec:
-    """Every root gets the packed arguments in place of its own, and no keyword arguments."""
+    """Return the workflow with the packed arguments in place of those of its roots, and no keyword arguments."""
     nodes = [
         node if node.conditions.dependencies else replace(node, args=list(args), kwargs={})
         for node in spec.functionspecs or ()
@@ -219,15 +224,15 @@ def _with_args(spec: WorkflowSpec, args: list[str]) -> WorkflowSpec:
 def start(
     world: World, source: Cron | Generator, spec: WorkflowSpec, previous: ProcessGraph | None = None
 ) -> ProcessGraph | None:
-    """Start a workflow for whoever made the cron or generator; None where it cannot be made.
+    """Start a workflow as the initiator of a cron or generator. Returns None if it cannot be built.
 
-    What the leaves of the previous graph have put out becomes the input of every root.
+    The outputs of the leaves of the previous graph become the input of every root.
     """
     initiator = intake.initiator_of(world, source.initiator_id, spec.colonyname)
     if initiator is None:
         return None
     if "\\u0000" in source.workflow_text and intake.holds_nul(spec):
-        return None  # the storage refuses it, each time
+        return None  # the database refuses it every time
     try:
         graph, processes = graphs.build(world, spec, initiator)
     except Refusal:
@@ -241,7 +246,7 @@ def start(
 
 
 def launch(world: World, graph: ProcessGraph, processes: list[Process]) -> None:
-    """A new graph comes into the tables, and its roots may be taken."""
+    """Add a new graph to the tables, and announce its roots."""
     graphs.enter(world, graph, processes)
     for process in processes:
         if not process.parents:

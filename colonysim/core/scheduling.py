@@ -1,8 +1,8 @@
-"""THE HOT PATH: which waiting process may this executor have, and which waiting executor this process.
+"""THE HOT PATH: find the waiting process for an executor, and the waiting executor for a process.
 
-Processes that ask for the same things stand in one `LaneRun`, in the order in which they are given out. An
-executor looks into at most four `Lane`s (at its location or anywhere, by its name or by nobody's) and takes
-the first head among the runs it can serve. Rules: docs/protocol/b-processes.md 4.3 and 4.4.
+Processes with equal conditions form one `LaneRun`, in the order in which they are assigned. An executor examines at
+most four `Lane`s (at its location or at any, by its name or by no name) and takes the first head among the runs that
+it can serve. Source: docs/protocol/b-processes.md 4.3 and 4.4.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from colonysim.core.records import Process
 from colonysim.core.waiters import Poll, ResourceNeed, Waiters
 
 MAX_COUNT: Final = 127
-"""Quirk: nodes, processes and processes per node beyond this are never given out."""
+"""Quirk: processes that ask for more nodes, processes or processes per node are never assigned."""
 
 _ANY: Final = ("", None)
 _RUNS_BEFORE_PRUNING: Final = 63
@@ -28,18 +28,18 @@ K = TypeVar("K")
 
 
 class Pool:
-    """Everything that waits in one colony for one type of executor: processes and parked calls."""
+    """The processes of one colony that wait for one type of executor, and that type's parked assign calls."""
 
     __slots__ = ("lanes", "prune_at", "runs", "waiters")
 
     def __init__(self) -> None:
         self.runs: dict[RunKey, LaneRun] = {}
-        self.prune_at = _RUNS_BEFORE_PRUNING  # so many runs are looked through for empty ones
+        self.prune_at = _RUNS_BEFORE_PRUNING  # number of runs at which empty ones are searched for
         self.lanes: dict[tuple[str, str | None], Lane] = {}
         self.waiters = Waiters()
 
     def enter(self, run: LaneRun) -> None:
-        """Put a new run into its lanes."""
+        """Add a new run to its lanes."""
         _, location, names, _, _ = run.key
         lanes = []
         for name in names or (None,):
@@ -50,7 +50,7 @@ class Pool:
         run.lanes = tuple(lanes)
 
     def best(self, demand: Demand) -> tuple[LaneRun, Process] | None:
-        """The first of what stands in the up to four lanes an executor looks into."""
+        """Return the first head in the lanes of an executor, at most four, with its run."""
         lanes = self.lanes
         found = lane.best(demand) if (lane := lanes.get(_ANY)) else None
         if lane is not None and len(lanes) == 1:
@@ -66,9 +66,9 @@ class Pool:
         return found
 
     def prune(self) -> None:
-        """Drop empty runs once they outnumber the others; a few are kept, for they soon fill again.
+        """Drop empty runs if they outnumber the others; a few are kept, because they may soon be used again.
 
-        The next look comes when the number of runs has doubled: a look costs no more than the runs made since.
+        The next search comes when the number of runs has doubled, so a search costs no more than the runs made since.
         """
         empty = [run for run in self.runs.values() if not run.live]
         if len(empty) * 2 > len(self.runs) + 64:
@@ -81,22 +81,22 @@ class Pool:
 
 
 class Queues:
-    """All pools of a server."""
+    """The pools of a server: all waiting processes and all parked assign calls."""
 
     def __init__(self, exclusive: bool = True, policy: Policy = reference) -> None:
         self.exclusive = exclusive
         self.policy = None if policy is reference else policy
         self.shares = Shares()
         self.pools: dict[tuple[str, str], Pool] = {}
-        self.unassignable: dict[str, Process] = {}  # waiting, but for nobody: blocked by parents, or asking too much
+        self.unassignable: dict[str, Process] = {}  # blocked by parents, or asking too much
         self.polls: dict[int, Poll] = {}
-        self.parked: dict[str, dict[str | None, dict[int, Poll]]] = {}  # of all colonies: by executor type and location
+        self.parked: dict[str, dict[str | None, dict[int, Poll]]] = {}  # by executor type and location, of all colonies
         self.pause_polls: dict[str, dict[int, Poll]] = {}
         self._runs_made = 0
 
     # ------------------------------------------------------------ processes
     def push(self, process: Process) -> None:
-        """A process waits. It is held back while it waits for its parents."""
+        """Add a waiting process. It cannot be assigned while it waits for its parents."""
         process.rank = process.priority_time_ns
         key = None if process.wait_for_parents else self._run_key(process)
         if key is None:
@@ -113,9 +113,9 @@ class Queues:
                     lane.post(run)
 
     def restore(self, process: Process) -> None:
-        """A process that has waited before, in a stored state, waits again with the rank that it has.
+        """Add a waiting process from a stored state, with the rank that it has.
 
-        Call it for all of them in the order of `order_of`, before anything else is done with the queues.
+        Call it for all of them in the order of `order_of`, before anything else changes the queues.
         """
         key = None if process.wait_for_parents else self._run_key(process)
         if key is None:
@@ -125,12 +125,12 @@ class Queues:
         (pool.runs.get(key) or self._new_run(pool, key)).push(process)
 
     def release(self, process: Process) -> None:
-        """A held process waits for its parents no longer."""
+        """Let a process whose parents have succeeded be assigned."""
         del self.unassignable[process.process_id]
         self.push(process)
 
     def forget(self, process: Process) -> None:
-        """A waiting process has come to an end without having been taken; call it after the change."""
+        """Remove a process that stopped waiting without having been taken. Call it after the change of state."""
         if self.unassignable.pop(process.process_id, None) is not None:
             return
         pool, key = self._pool(process), self._run_key(process)
@@ -138,7 +138,7 @@ class Queues:
         pool.runs[key].forget_one()
 
     def take(self, demand: Demand) -> Process | None:
-        """Remove and return the process this executor gets next."""
+        """Remove and return the process that an executor gets next; None if there is none for it."""
         pool = self.pools.get((demand.colony, demand.executor_type))
         if pool is None or (best := pool.best(demand)) is None:
             return None
@@ -154,7 +154,7 @@ class Queues:
         return head
 
     def first(self, limit: int) -> list[Process]:
-        """The waiting processes of the whole server that stand first, held ones included."""
+        """Return the first waiting processes of the whole server, in order, with those that cannot be assigned."""
         runs = [run for pool in self.pools.values() for run in pool.runs.values() if run.live]
         held = heapq.nsmallest(limit, self.unassignable.values(), key=order_of)
         merged = heapq.merge(held, *(islice(run.waiting(), limit) for run in runs), key=order_of)
@@ -166,6 +166,7 @@ class Queues:
 
     # ------------------------------------------------------------ parked calls
     def park(self, poll: Poll) -> None:
+        """Add a parked assign call."""
         demand = poll.demand
         self.polls[poll.ticket] = poll
         if poll.found_paused:
@@ -177,7 +178,7 @@ class Queues:
         self._pool_at(demand.colony, demand.executor_type).waiters.park(poll)
 
     def unpark(self, ticket: int) -> Poll | None:
-        """Take a parked call out, wherever it stands; None if it is not parked."""
+        """Remove and return a parked call; None if it is not parked."""
         poll = self.polls.pop(ticket, None)
         if poll is None:
             return None
@@ -194,10 +195,10 @@ class Queues:
         return poll
 
     def waiter(self, process: Process) -> Poll | None:
-        """The call parked longest among those a waiting process wakes.
+        """Return the call that has been parked longest among those that may take a waiting process, if any.
 
-        Quirk: a process with a location wakes only executors whose location is spelled the same, although
-        it may be assigned to any that differs in case.
+        Quirk: a process with a location wakes only executors whose location is spelled in the same case, although it
+        may be assigned to others too.
         """
         pool = self.pools.get((process.colony, process.spec.conditions.executortype))
         if pool is None or not pool.waiters.groups or process.process_id in self.unassignable:
@@ -211,7 +212,7 @@ class Queues:
         return min((poll for poll in found if poll is not None), key=_ticket, default=None)
 
     def pass_turn(self, poll: Poll) -> None:
-        """It has heard of a process, and if it still waits, others hear of the next ones first."""
+        """Move a notified call, if it still waits, to the back of the rotation."""
         if poll.ticket in self.polls and not poll.found_paused:
             by_location = self.parked[poll.demand.executor_type]
             for location in (None, poll.demand.location):
@@ -219,11 +220,11 @@ class Queues:
                 here[poll.ticket] = here.pop(poll.ticket)
 
     def next_notified(self, process: Process) -> Poll | None:
-        """The call whose turn it is among those that hear of a process, whether they can take it or not.
+        """Return the parked call that the reference would signal for a process, even if it cannot take the process.
 
-        Those that have met a pause hear of its end alone. Quirk: a signal carries type and location alone. Where
-        the process has a location, it goes to those at a place of that very name, else to those without one;
-        where it has none, to any.
+        Calls that found their colony paused are signalled only when the pause ends. Quirk: a signal carries only type
+        and location. For a process with a location it goes to calls from that location, else to calls without one;
+        for a process without one, to any.
         """
         by_location = self.parked.get(process.spec.conditions.executortype)
         if not by_location:
@@ -242,7 +243,7 @@ class Queues:
         return tuple(dict.fromkeys(names))
 
     def _run_key(self, process: Process) -> RunKey | None:
-        """What the process has in common with the others of its run; None if nobody will ever get it."""
+        """Return what a process has in common with the others of its run; None if it can never be assigned."""
         spec = process.spec
         conditions = spec.conditions
         cpu_milli, memory_bytes, storage_bytes, _ = process.resources

@@ -1,4 +1,4 @@
-"""Who is told of a change of state: docs/protocol/d-realtime-and-data.md 2.3 to 2.5."""
+"""Subscriptions to changes of processes' states: docs/protocol/d-realtime-and-data.md 2.3 to 2.5."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PUSH_TYPE: Final = "subscribeprocessmsg"  # Quirk: the payload type of both kind
 
 
 def subscribe(world: World, stream: int, executor_type: str, state: int, process_id: str, timeout_s: int) -> None:
-    """Register a stream until its time is up."""
+    """Subscribe a stream, until the timeout. `process_id` is "" for all processes of the executor type."""
     timer = world.agenda.add(world.now_ns + max(timeout_s, 0) * SECOND_NS, StreamOver(stream), STREAM_RANK)
     world.subscriptions.add(Subscription(stream, executor_type, state, process_id, timer))
 
@@ -28,7 +28,7 @@ def publish(world: World, process: Process, body: Any = None) -> None:
     conditions, state = process.spec.conditions, process.state
     for subscription in world.subscriptions.of_process(process.process_id, conditions.executortype, state):
         world.outbox.append(Push(subscription.stream, PUSH_TYPE, body))
-    # Quirk: type and state are matched as one text, by its beginning where the process has no location.
+    # Quirk: type and state are matched as one text; if the process has no location, by its beginning.
     key = f"{conditions.executortype}{state}"
     if next_one := world.subscriptions.take_turn(key, exact=bool(conditions.locationname)):
         world.outbox.append(Push(next_one.stream, PUSH_TYPE, body))
@@ -41,6 +41,6 @@ def hang_up(world: World, stream: int) -> None:
 
 
 def forget_stream(world: World, stream: int) -> None:
-    """A connection has gone: take out its process subscriptions."""
+    """Drop the process subscriptions of a connection that has closed."""
     for subscription in world.subscriptions.forget_stream(stream):
         world.agenda.cancel(subscription.timer)

@@ -1,6 +1,6 @@
-"""Every change of a process's state, and nothing else: tables, queues, timers and attributes stay in step.
+"""The changes of a process's state, which keep tables, queues, timers and attributes consistent.
 
-These are the primitives; what follows from a change (graphs, channels, wake-ups) is in `lifecycle`.
+What follows from a change (graphs, channels, wake-ups) is in `lifecycle`.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _IS_LEGAL: Final = tuple(tuple(new in LEGAL[old] for new in (*STATES, REMOVED)) 
 
 # ---------------------------------------------------------------- timers
 def arm(world: World, process: Process, deadline_ns: int) -> None:
-    """Have the release loop look at the process at its first run in a later whole second than the deadline."""
-    second = (deadline_ns + 500) // SECOND_NS + 1  # as it is stored: to the nearest microsecond
+    """Have the release loop examine a process in its first run in a later whole second than the deadline."""
+    second = (deadline_ns + 500) // SECOND_NS + 1  # the deadline is stored to the nearest microsecond
     if deadline_ns < world.now_ns:
         second = max(second, world.next_tick_s())
     bucket = world.release_ticks.get(second)
@@ -67,12 +67,12 @@ def _arm_at(world: World, process: Process, second: int) -> None:
 
 
 def set_aside_beyond_scan_limit(world: World, process: Process) -> None:
-    """The loop has not got as far as this waiting process: have it look again once another waits no longer."""
+    """Have the release loop examine a waiting process, which it has not reached, again once the queue shrinks."""
     world.beyond_scan_limit[process.process_id] = process
 
 
 def rearm_beyond_scan_limit(world: World) -> None:
-    """Fewer processes wait: the loop may get further at its next run."""
+    """Have the next run of the release loop examine the processes set aside, because the queue has shrunk."""
     hidden, world.beyond_scan_limit = world.beyond_scan_limit, {}
     for process in hidden.values():
         if process.state == WAITING:
@@ -80,6 +80,7 @@ def rearm_beyond_scan_limit(world: World) -> None:
 
 
 def disarm(world: World, process: Process) -> None:
+    """Keep the release loop from examining a process."""
     bucket = world.release_ticks.get(process.timer_s)
     if bucket is not None:
         bucket.pop(process.process_id, None)
@@ -87,7 +88,7 @@ def disarm(world: World, process: Process) -> None:
 
 
 def arm_wait(world: World, process: Process) -> None:
-    """Arm the waiting limit of a waiting process, if it has one: 0 and -1 mean none."""
+    """Arm the limit on the waiting time of a waiting process. 0 and -1 mean no limit."""
     limit_s = process.spec.maxwaittime
     if limit_s not in (0, -1):
         arm(world, process, process.wait_deadline_ns)
@@ -95,7 +96,7 @@ def arm_wait(world: World, process: Process) -> None:
 
 # ---------------------------------------------------------------- entering and leaving the tables
 def enter(world: World, process: Process, cause: str) -> None:
-    """A new process waits."""
+    """Add a new process, which waits, to the tables and its queue."""
     process_id = process.process_id
     world.processes[process_id] = process
     tables = world.by_state.get(process.colony)
@@ -108,7 +109,7 @@ def enter(world: World, process: Process, cause: str) -> None:
 
 
 def leave(world: World, process: Process, cause: str) -> None:
-    """A process is removed from all tables, whatever its state."""
+    """Remove a process in any state from all tables. AssertionError if it has been removed."""
     old = process.state
     assert REMOVED in LEGAL[old], _illegal(process, REMOVED)
     del world.processes[process.process_id]
@@ -167,7 +168,7 @@ def _illegal(process: Process, state: int) -> str:
 
 
 def set_attribute_states(world: World, process: Process) -> None:
-    """All attributes of a process take its state."""
+    """Give all attributes of a process its state."""
     attributes = []
     for attribute in process.attributes:
         attribute = msgspec.structs.replace(attribute, state=process.state)
@@ -176,9 +177,9 @@ def set_attribute_states(world: World, process: Process) -> None:
     process.attributes = attributes
 
 
-# ---------------------------------------------------------------- the arrows
+# ---------------------------------------------------------------- changes of state
 def start(world: World, process: Process, executor_id: str) -> None:
-    """WAITING → RUNNING; the process has been taken from its queue."""
+    """WAITING → RUNNING. The caller has taken the process from its queue."""
     process.executor_id = executor_id
     process.is_assigned = True
     process.started_ns = now_ns = world.now_ns
@@ -192,12 +193,12 @@ def start(world: World, process: Process, executor_id: str) -> None:
         process.exec_deadline_ns = deadline_ns = now_ns + limit_s * SECOND_NS
         arm(world, process, deadline_ns)
     elif limit_s != -1:
-        # Quirk: a limit of 0 or below -1 leaves the old deadline, which the next run finds passed.
+        # Quirk: a limit of 0 or below -1 keeps the old deadline, which has passed when the loop runs next.
         arm(world, process, process.exec_deadline_ns)
 
 
 def succeed(world: World, process: Process) -> None:
-    """RUNNING → SUCCESS, or SUCCESS once more."""
+    """RUNNING → SUCCESS; a success may be closed again."""
     process.ended_ns = world.now_ns
     _move(world, process, SUCCESS, "close")
 
@@ -213,7 +214,7 @@ def fail(world: World, process: Process, errors: list[str] | None, cause: str) -
 
 
 def fail_with_parent(world: World, process: Process) -> None:
-    """Any state → FAILED because another process of the graph failed; only the state changes."""
+    """Any state but FAILED → FAILED, because another process of the graph failed. Only the state changes."""
     was_waiting = process.state == WAITING
     _move(world, process, FAILED, "cascade")
     if was_waiting:
@@ -230,7 +231,7 @@ def cancel(world: World, process: Process) -> None:
 
 
 def requeue_after_timeout(world: World, process: Process) -> None:
-    """RUNNING → WAITING: the attempt took too long and another one is left."""
+    """RUNNING → WAITING: the attempt took too long, and a retry is left."""
     process.is_assigned = False
     process.ended_ns = world.now_ns
     process.retries += 1
@@ -243,7 +244,7 @@ def requeue_after_timeout(world: World, process: Process) -> None:
 
 
 def requeue_after_removal(world: World, process: Process) -> None:
-    """RUNNING → WAITING: the executor is no longer there. Quirk: attribute states stay.
+    """RUNNING → WAITING: the executor was removed. Quirk: the states of attributes do not change.
 
     Source: docs/protocol/b-processes.md 5.7.
     """
@@ -259,7 +260,7 @@ def requeue_after_removal(world: World, process: Process) -> None:
 
 
 def release(world: World, process: Process) -> None:
-    """A waiting process waits for its parents no longer."""
+    """Let a process whose parents have succeeded be assigned."""
     process.wait_for_parents = False
     if process.state == WAITING:
         world.queues.release(process)

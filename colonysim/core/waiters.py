@@ -1,4 +1,4 @@
-"""Parked assign calls of one pool: which of them a waiting process wakes.
+"""The parked assign calls of one pool, and which of them a waiting process wakes.
 
 Part of THE HOT PATH, see `scheduling`.
 """
@@ -14,12 +14,12 @@ from colonysim.core.lanes import Demand
 if TYPE_CHECKING:
     from colonysim.core.bounds import Tree
 
-_MOST_FRESH: Final = 16  # so many groups are looked at one by one; more go into trees
+_MOST_FRESH: Final = 16  # up to this number, new groups are examined one by one; more go into trees
 _UNLIMITED: Final = 2**80
 
 
 class Poll(msgspec.Struct):
-    """A parked assign call. `found_paused`: its last try found the colony paused."""
+    """A parked assign call. `found_paused`: its last attempt found the colony paused."""
 
     ticket: int
     demand: Demand
@@ -29,17 +29,18 @@ class Poll(msgspec.Struct):
 
     @property
     def rank(self) -> int:
-        """Its place among the heads of groups, as trees order them."""
+        """Its position among the heads of groups, as trees order them."""
         return self.ticket
 
 
 class ResourceNeed(NamedTuple):
-    """What a process asks for, compared with the amounts of groups, which are negative."""
+    """The resources that a process asks for, compared with those of groups, which are negative."""
 
     cpu_milli: int
     memory_bytes: int
 
     def fits(self, cpu_milli: int, memory_bytes: int) -> bool:
+        """Whether a group with these negative amounts offers enough."""
         return cpu_milli <= -self.cpu_milli and memory_bytes <= -self.memory_bytes
 
 
@@ -47,9 +48,9 @@ GroupKey = tuple[str, "int | None", "int | None", "str | None"]
 
 
 class Group:
-    """Calls from one location with equal amounts, of all executors or of one name, in the order of parking.
+    """Calls from one location that offer equal resources, of all executors or of one name, oldest first.
 
-    Trees look for the least amounts and calls have most amounts, so a group has them with the opposite sign.
+    Trees search for the least required amounts, but calls offer largest ones, so a group stores them negated.
     """
 
     __slots__ = ("cpu_milli", "indexes", "key", "memory_bytes", "number", "polls")
@@ -63,14 +64,15 @@ class Group:
         self.polls: dict[int, Poll] = {}
 
     def head(self) -> Poll | None:
+        """Return the oldest call, if any."""
         return next(iter(self.polls.values()), None)
 
 
 class Index:
-    """Groups among which the one is found whose head has been parked longest of those that have enough.
+    """Finds, among groups that offer enough, the one whose oldest call has been parked longest.
 
-    New groups are `fresh`. When these are many, they become a tree together with all trees that are no larger, so
-    that each group is put into a new tree only a logarithmic number of times.
+    New groups are `fresh`. Once there are many, they form a tree together with all trees that are no larger, so each
+    group is put into a new tree only a logarithmic number of times.
     """
 
     __slots__ = ("fresh", "trees")
@@ -80,7 +82,7 @@ class Index:
         self.trees: list[Tree[Group, Poll]] = []
 
     def add(self, group: Group) -> None:
-        """Take in a new group, which has a call."""
+        """Add a new group that has a call."""
         self.fresh[group.number] = group
         if len(self.fresh) > _MOST_FRESH:
             from colonysim.core.bounds import Tree  # few servers need one
@@ -92,17 +94,19 @@ class Index:
             self.fresh.clear()
 
     def discard(self, group: Group) -> None:
+        """Remove an empty group."""
         if self.fresh.pop(group.number, None) is None:
             for tree in self.trees:
                 tree.discard(group)
             self.trees = [tree for tree in self.trees if tree.leaves]
 
     def post(self, group: Group) -> None:
-        """The group has another head."""
+        """Take in the new head of a group."""
         for tree in self.trees:
             tree.post(group)
 
     def best(self, request: ResourceNeed) -> Poll | None:
+        """Return the call that has been parked longest of those that offer enough, if any."""
         found: Poll | None = None
         for group in self.fresh.values():
             if request.fits(group.cpu_milli, group.memory_bytes):
@@ -116,7 +120,7 @@ class Index:
 
 
 class Waiters:
-    """The parked calls of one pool, indexed by location and name, each of which may be None for any."""
+    """The parked calls of one pool, indexed by location and name; None stands for any."""
 
     __slots__ = ("groups", "groups_made", "indexes")
 
@@ -126,6 +130,7 @@ class Waiters:
         self.groups_made = 0
 
     def park(self, poll: Poll) -> None:
+        """Add a call."""
         demand = poll.demand
         for name in (None, demand.name):
             key = demand.location, demand.cpu_milli, demand.memory_bytes, name
@@ -135,6 +140,7 @@ class Waiters:
                 self._new_group(key, poll)
 
     def unpark(self, poll: Poll) -> None:
+        """Remove a call."""
         demand = poll.demand
         for name in (None, demand.name):
             group = self.groups[demand.location, demand.cpu_milli, demand.memory_bytes, name]
@@ -147,7 +153,7 @@ class Waiters:
                         index.post(group)
 
     def longest(self, location: str | None, name: str | None, request: ResourceNeed) -> Poll | None:
-        """The call parked longest among those that have enough."""
+        """Return the call that has been parked longest of those that offer enough, if any."""
         index = self.indexes.get((location, name))
         return None if index is None else index.best(request)
 
@@ -172,6 +178,6 @@ class Waiters:
 
 
 def _places(key: GroupKey) -> tuple[tuple[str | None, str | None], ...]:
-    """Where a group is looked for: by those who ask for its location, and by those who ask for none."""
+    """The keys of the indexes that contain a group: without a location, and with its own."""
     location, _, _, name = key
     return ((None, name), (location, name)) if location else ((None, name),)

@@ -38,7 +38,7 @@ _LONGEST: Final = {month: days_in(2000, month) for month in range(1, 13)}  # 29 
 _BLANKS: Final = "".join(char for char in map(chr, range(0x3001)) if char.isspace() and char not in "\x1c\x1d\x1e\x1f")
 _GAP: Final = re.compile(f"[{_BLANKS}]+")
 _LONGEST_KEPT: Final = 200
-"""The length up to which parsed expressions are kept: a thousand long ones would hold as much as a caller likes."""
+"""Longer expressions are not cached, so that callers cannot fill the memory with them."""
 _INTEGER: Final = re.compile(r"[+-]?[0-9]+\Z")
 
 
@@ -67,11 +67,11 @@ class EveryInterval(msgspec.Struct, frozen=True):
         return (after_ns // SECOND_NS + self.delay_s) * SECOND_NS
 
     def next_chance(self, after_ns: int, zone: tzinfo) -> int | None:
-        return None  # it never finds nothing
+        return None  # `next` always finds a time
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """The sets of the six fields; `any_day` and `any_weekday` are the marks that `*` and `?` set."""
+    """The values of the six fields that match; `any_day` and `any_weekday` are set by `*` and `?`."""
 
     seconds: frozenset[int]
     minutes: frozenset[int]
@@ -84,7 +84,7 @@ class Schedule(msgspec.Struct, frozen=True):
     zone_name: str | None
 
     def next(self, after_ns: int, zone: tzinfo) -> int | None:
-        """The first matching second after a time, in nanoseconds since 1970; None for never.
+        """Return the first matching second after a time, in nanoseconds since 1970; None for never.
 
         `zone` is the server's, for expressions that name none.
         """
@@ -98,7 +98,7 @@ class Schedule(msgspec.Struct, frozen=True):
         return None if found is None else (found - moved) * SECOND_NS
 
     def next_chance(self, after_ns: int, zone: tzinfo) -> int | None:
-        """When to search once more where nothing was found: each new year the search gets a year further."""
+        """Return when to search again if nothing was found: each new year the search reaches a year further."""
         if not self._can_match():
             return None
         if self.zone_name is not None:
@@ -122,7 +122,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
     @property
     def _both_days_count(self) -> bool:
-        """Whether a day has to match both day fields, for one of them is a star, and not only either."""
+        """Whether a day must match both day fields, because one of them is a star, and not just one."""
         return self.any_day or self.any_weekday
 
     def day_matches(self, local: datetime) -> bool:
@@ -131,7 +131,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 class _Search:
-    """The reference's search from one instant on; `now` is in seconds since 1970."""
+    """The search of the reference, forward from one instant; `now` is in seconds since 1970."""
 
     def __init__(self, schedule: Schedule, start: int, zone: tzinfo) -> None:
         self.schedule = schedule
@@ -149,7 +149,7 @@ class _Search:
                 return self.now
         return None
 
-    # Each of these moves on to the next match; False when the unit above has changed meanwhile.
+    # Each of these moves to the next match. They return False if a larger unit has changed.
     def _month(self) -> bool:
         local = self.local()
         while local.month not in self.schedule.months:
@@ -162,8 +162,8 @@ class _Search:
         return True
 
     def _day(self) -> bool:
-        """Move on to a day that matches. A day that never was (a zone has moved across the date line) is left out:
-        the reference would look at the day before it for ever."""
+        """Move to a day that matches. Skips days that do not exist because a zone moved across the date line, for
+        which the reference would loop for ever."""
         local = self.local()
         while not self.schedule.day_matches(local):
             if not self.reset:
@@ -189,7 +189,7 @@ class _Search:
                 full_hour = self.now - local.minute * 60 - local.second
                 self._go(local.replace(minute=0, second=0))
                 if full_hour - self.now > _HOUR_S:
-                    self.now = full_hour  # a zone has moved across the date line: not the day before once more
+                    self.now = full_hour  # the zone moved across the date line: do not repeat the day before
             self.now += _HOUR_S
             local = self.local()
             if local.hour == 0:
@@ -219,7 +219,7 @@ class _Search:
         return True
 
     def _go(self, wall: datetime) -> datetime:
-        """Move to the instant of a wall clock reading, as the reference finds it."""
+        """Move to the instant at which the clocks of the zone show a time, as the reference computes it."""
         as_utc = utc_seconds(wall)
         instant = as_utc - self._offset(as_utc)
         if (offset := self._offset(instant)) != as_utc - instant:
@@ -234,7 +234,7 @@ class _Search:
 
 
 def _add_month(local: datetime) -> datetime:
-    """One calendar month on, the days that are too many carried over."""
+    """Add one calendar month; days beyond its end are carried over."""
     year, month = divmod(local.year * 12 + local.month, 12)
     first = local.replace(year=year, month=month + 1, day=1, tzinfo=None)
     return first + timedelta(days=local.day - 1)
@@ -242,7 +242,7 @@ def _add_month(local: datetime) -> datetime:
 
 # ---------------------------------------------------------------- parsing
 def parse(expression: str) -> Schedule | EveryInterval:
-    """The schedule of an expression; 400 with the reference's text where it is none. Long ones are not kept."""
+    """Parse an expression. Refusals: 400, with the text of the reference. Long expressions are not cached."""
     return _kept(expression) if len(expression) <= _LONGEST_KEPT else _parse(expression)
 
 
@@ -270,7 +270,7 @@ def _parse(expression: str) -> Schedule | EveryInterval:
 
 
 def _words(text: str) -> list[str]:
-    """Split at white space as the reference sees it."""
+    """Split at what the reference treats as white space."""
     return [word for word in _GAP.split(text) if word]
 
 
@@ -279,7 +279,7 @@ def _split_zone(expression: str) -> tuple[str | None, str]:
         return None, expression
     name, blank, rest = expression.partition("=")[2].partition(" ")
     if not blank:
-        raise Silence(500)  # the reference faults
+        raise Silence(500)  # the reference crashes
     if ".." in name or name.startswith(("/", "\\")):
         raise Refusal(400, f"provided bad location {name}: time: invalid location name")
     if name == "Local":
@@ -300,7 +300,7 @@ def _zone(name: str) -> tzinfo:
 
 
 def _field(text: str, field: _CronField) -> tuple[frozenset[int], bool]:
-    """The numbers a field stands for, and whether it is marked as any."""
+    """Return the numbers that a field matches, and whether it is `*` or `?`."""
     values: frozenset[int] = frozenset()
     marked = False
     for item in text.split(","):
@@ -387,12 +387,12 @@ def _every(descriptor: str) -> EveryInterval:
             raise bad(f"missing unit in duration {go_time_quote(text)}")
         if unit not in _UNITS_NS:
             raise bad(f"unknown unit {go_time_quote(unit)} in duration {go_time_quote(text)}")
-        count = int64(f"-{whole}")  # 2**63 is still a number, only not a positive duration
+        count = int64(f"-{whole}")  # accepts 2**63, which is too large only as a positive duration
         if count is None:
             raise bad(f"invalid duration {go_time_quote(text)}")
         total_ns -= count * _UNITS_NS[unit]
         if point and fraction:
-            digits = fraction[:18]  # what is left is less than a nanosecond
+            digits = fraction[:18]  # further digits are below a nanosecond
             total_ns += int(digits) * _UNITS_NS[unit] // 10 ** len(digits)
         if total_ns > (2**63 if text.startswith("-") else 2**63 - 1):
             raise bad(f"invalid duration {go_time_quote(text)}")
