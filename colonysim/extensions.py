@@ -11,12 +11,24 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from colonysim.core.values import BadValue, Value, read_value
+from colonysim.core.values import Path as Steps
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+T = TypeVar("T")
+V = TypeVar("V", bound=Value)
 
 CODE: Final = re.compile(r"[^:]+:[A-Za-z_][A-Za-z0-9_]*")
 """How code is named."""
@@ -168,5 +180,197 @@ def _imported(name: str, what: str) -> ModuleType:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:  # of the module itself, or for a name that is none
         why = told(error, Path()) if not isinstance(error, ImportError) else str(error)
-        noun = what.partition(" ")[0]
-        raise BadCode(f"{name!r} cannot be imported ({why}); for a file write file.py:{noun}") from None
+        named = "Name" if " " in what else what
+        raise BadCode(f"{name!r} cannot be imported ({why}); for a file write file.py:{named}") from None
+
+
+# ---------------------------------------------------------------- registries
+class Registry(Generic[T]):
+    """All extensions of one sort by name: those of colonysim, those of installed packages, and code that is named.
+
+    `what` is what errors call the sort (`policies`), and `noun` what its code is (`function`). Installed packages offer
+    theirs as entry points of the group `colonysim.GROUP`. `fits` says whether an object is of the sort.
+    """
+
+    def __init__(self, what: str, noun: str, group: str, fits: Callable[[Any], bool]) -> None:
+        self.what = what
+        self.noun = noun
+        self.group = f"colonysim.{group}"
+        self.fits = fits
+        self.known: dict[str, T] = {}
+
+    def add(self, name: str) -> Callable[[T], T]:
+        """Register what is decorated, which comes with colonysim, under a name."""
+
+        def register(one: T) -> T:
+            self.known[name] = one
+            return one
+
+        return register
+
+    def find(self, name: str, loader: Loader) -> T:
+        """Return the extension of a name. Errors: BadCode."""
+        if name in self.known:
+            return self.known[name]
+        found: T = loader.load(name, self.noun, self.fits) if ":" in name else self._offered(name)
+        return found
+
+    def knows(self, name: str) -> bool:
+        """Whether a name is one of colonysim's, or of an installed package."""
+        return name in self.known or bool(self._points(name))
+
+    def names(self) -> str:
+        """All names that can be given, for error messages."""
+        named = [*self.known, *self.offered()]
+        return f"{', '.join(named)}, or your own as file.py:{'Name' if ' ' in self.noun else self.noun}"
+
+    def offered(self) -> list[str]:
+        """The names that installed packages offer."""
+        return sorted({point.name for point in self._points()})
+
+    def _points(self, name: str = "") -> list[EntryPoint]:
+        from importlib.metadata import entry_points  # seldom needed, and slow to import
+
+        return [point for point in entry_points(group=self.group) if name in ("", point.name)]
+
+    def _offered(self, name: str) -> Any:
+        points = self._points(name)
+        if not points:
+            raise BadCode(f"there is no {name!r}; the {self.what} are {self.names()}")
+        if len({point.value for point in points}) > 1:
+            packages = ", ".join(sorted(str(point.dist and point.dist.name) for point in points))
+            raise BadCode(f"{name!r} is offered by several packages ({packages}): uninstall all but one")
+        try:
+            found = points[0].load()
+        except (Exception, SystemExit) as error:
+            raise BadCode(f"{name!r}, an entry point of {self.group}, cannot be loaded: {told(error)}") from error
+        if not self.fits(found):
+            raise BadCode(f"{name!r}, an entry point of {self.group}, is {shown(found)}, not a {self.noun}")
+        return found
+
+
+FAMILIES: Final[list[Kinds[Any]]] = []
+"""All families of values to which users can add kinds."""
+
+
+class Kinds(Registry[type[V]]):
+    """The kinds of a family of values, told apart by `kind` in a mapping, to which users can add theirs.
+
+    `base` is the family's base class, and `needs` are the methods that each kind has to define. A user's own kind is
+    read as an instance of the `unloaded` class, with the fields `code` and `fields`, until `loaded` makes the value.
+    A family of which functions will do has a class `of_function`, with the fields `function` and `fields`.
+    """
+
+    unloaded: Any
+    of_function: Any = None
+
+    def __init__(self, base: type[V], what: str, group: str, needs: tuple[str, ...] = ()) -> None:
+        super().__init__(what, f"subclass of {base.__name__}", group, self._fits)
+        self.base = base
+        self.needs = needs
+        base.kind_registry = self  # type: ignore[attr-defined]  # for colonysim.core.values
+        FAMILIES.append(self)
+
+    def _fits(self, thing: Any) -> bool:
+        if isinstance(thing, type):
+            return issubclass(thing, self.base) and thing is not self.base
+        return self.of_function is not None and callable(thing)
+
+    # ------------------------------------------------------------ decorators
+    def kind(self, one: type[V]) -> type[V]:
+        """Register a class, which comes with colonysim, under its tag."""
+        return self.add(_tag(one))(one)
+
+    def unloaded_kind(self, one: type[V]) -> type[V]:
+        """Have a class stand for the values of users' own kinds that are not loaded yet."""
+        self.unloaded = one
+        return one
+
+    def function_kind(self, one: type[V]) -> type[V]:
+        """Have a class make values of functions."""
+        self.of_function, self.noun = one, f"{self.noun} or function"
+        return one
+
+    # ------------------------------------------------------------ from plain data
+    def has(self, value: Any) -> bool:
+        """Whether a value is of a kind that comes with colonysim."""
+        return self.known.get(_tag(value)) is type(value)
+
+    def own(self, given: Any) -> V | None:
+        """Make the value of a mapping with a user's own kind, or of a user's function; None for anything else."""
+        made: V | None = None
+        if isinstance(given, Mapping):
+            kind = given.get("kind")
+            if isinstance(kind, str) and kind not in self.known and (":" in kind or self.knows(kind)):
+                fields = {str(key): value for key, value in given.items() if key != "kind"}
+                common = {name: fields.pop(name) for name in self.base.__struct_fields__ if name in fields}
+                made = self.unloaded(code=kind, fields=fields, **common)
+        elif self.of_function is not None and callable(given) and not isinstance(given, type):
+            made = self.of_function(function=given)
+        return made
+
+    def made(self, value: Any, loader: Loader) -> V:
+        """Make the value that an unloaded one stands for. Errors: BadCode, BadValue."""
+        found: Any = self.find(value.code, loader)
+        common = {name: getattr(value, name) for name in self.base.__struct_fields__}
+        if not isinstance(found, type):
+            return self.of_function(function=found, fields=value.fields, **common)  # type: ignore[no-any-return]
+        for name in self.needs:
+            if getattr(found, name) is getattr(self.base, name):
+                raise BadCode(f"{value.code}: the class has no method `{name}`, which all {self.what} need")
+        given = {name: one for name, one in common.items() if one}
+        made: V = read_value(found, given | value.fields | {"kind": _tag(found)})
+        return made
+
+    # ------------------------------------------------------------ to plain data
+    def name_of(self, value: Any) -> str:
+        """The name of a value's kind, or of the code of a user's own."""
+        return self.written(value)[0]
+
+    def written(self, value: Any) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+        """How a value is written down: its kind, what is given besides its fields, and the fields that are left out."""
+        if type(value) is self.unloaded:
+            return value.code, value.fields, ("code", "fields")
+        if type(value) is self.of_function:
+            return reference(value.function), value.fields, ("function", "fields")
+        return _tag(value) if self.has(value) else reference(type(value)), {}, ()
+
+
+def _tag(value: Any) -> str:
+    return str(value.__struct_config__.tag)
+
+
+def reference(thing: Any) -> str:
+    """The name by which a class or function can be loaded: that of its file, unless it is in a package."""
+    name = str(thing.__module__)
+    file = str(getattr(sys.modules.get(name), "__file__", None) or "")
+    alone = file.endswith(".py") and "." not in name and "site-packages" not in file
+    return f"{file if alone else name}:{thing.__qualname__}"
+
+
+def loaded(value: T, loader: Loader, path: Steps = ()) -> T:
+    """Return a value with everything of a user's own in it loaded; the loader must be active. Errors: BadValue."""
+    registry: Any = getattr(type(value), "kind_registry", None)
+    if registry is not None and type(value) is registry.unloaded:
+        try:
+            made: T = registry.made(value, loader)
+        except BadCode as error:
+            raise BadValue(str(error), (*path, "kind")) from error
+        except BadValue as error:
+            raise error.within(path) from error.__cause__
+        except Exception as error:
+            raise BadValue(f"{registry.what} cannot be made: {told(error)}", path) from error
+        return made
+    if isinstance(value, msgspec.Struct):
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        changed = {name: loaded(one, loader, (*path, name)) for name, one in fields.items() if _may_hold(one)}
+        changed = {name: one for name, one in changed.items() if one is not fields[name]}
+        return replace(value, **changed) if changed else value
+    if isinstance(value, tuple):
+        entries = tuple(loaded(one, loader, (*path, place)) for place, one in enumerate(value))
+        return value if all(one is other for one, other in zip(entries, value, strict=True)) else entries  # type: ignore[return-value]
+    return value
+
+
+def _may_hold(value: Any) -> bool:
+    return isinstance(value, msgspec.Struct) or (isinstance(value, tuple) and len(value) > 0)

@@ -160,7 +160,9 @@ def _check(file: Path, scenario: Scenario) -> tuple[list[str], list[RunWarning]]
 def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
     """Print what a run would do."""
     from colonysim.kernel.clock import show_span
+    from colonysim.scenarios.checks import CHECKS
     from colonysim.scenarios.scenario import groups_of
+    from colonysim.workloads.arrivals import ARRIVALS
 
     try:
         notes, _ = _check(file, scenario)
@@ -175,8 +177,7 @@ def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
     out.print(f"  storm {storm}, calm {show_span(round(scenario.phases.calm_s * 1e9))} at most")
     out.print(f"  executors {sum(group.count for group in groups)} in {len(groups)} groups")
     for workload in scenario.workload:
-        arrivals = workload.arrivals
-        kind = workload.trace.file if workload.trace is not None else str(arrivals and arrivals.__struct_config__.tag)
+        kind = workload.trace.file if workload.trace is not None else ARRIVALS.name_of(workload.arrivals)
         out.print(f"  workload {workload.name}: {kind}")
     for program in scenario.programs:
         out.print(f"  program {program.name}: {program.count} of {program.code}")
@@ -185,7 +186,7 @@ def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
     for fault in scenario.plan().active(scenario.seed if seed is None else seed):
         out.print(f"  fault {fault.name}")
     for check in scenario.checks:
-        out.print(f"  check {check.name or type(check).__name__.lower()}")
+        out.print(f"  check {check.name or CHECKS.name_of(check)}")
     for note in notes:
         out.print(f"  note {note}")
 

@@ -2,8 +2,12 @@
 
 The limits of a field are its annotation, such as `Annotated[int, Meta(ge=1)]`; rules between fields stand in `check`.
 `read_value` makes a value from plain data, as YAML and JSON give it, by the same checks: the texts are the same.
-Two keys of `Meta(extra=...)` have a meaning here: `fix` is added to an error's text, and `check` is a function that
-takes the field's value and returns what is wrong with it, or "".
+Three keys of `Meta(extra=...)` have a meaning here: `fix` is added to an error's text, `check` is a function that
+takes the field's value and returns what is wrong with it, or "", and `opaque` says that the value is a Python object,
+such as a function, which no file can hold.
+
+A family of values has one base class and several kinds, told apart by `kind` in a mapping. A field may be of a union of
+kinds, or of the base class if that has a `kind_registry`, as colonysim.extensions.Kinds gives it.
 """
 
 from __future__ import annotations
@@ -235,11 +239,21 @@ def _holds_structs(hint: Any) -> bool:
 # ---------------------------------------------------------------- structs
 def _struct_reader(structs: list[Any], rest: _Reader | None) -> Callable[[Any, Path], Any]:
     families = tuple({family_of(one): None for one in structs})
-    tagged = {str(one.__struct_config__.tag): one for one in structs if one.__struct_config__.tag is not None}
+    registry = getattr(structs[0], "kind_registry", None) if structs[0] in families else None
+    tagged: Mapping[str, Any] = {
+        str(one.__struct_config__.tag): one for one in structs if one.__struct_config__.tag is not None
+    }
+    if registry is not None:
+        tagged = registry.known
 
     def read(given: Any, path: Path) -> Any:
         if isinstance(given, families):
             return given
+        try:
+            if registry is not None and (own := registry.own(given)) is not None:
+                return own
+        except BadValue as error:
+            raise error.within(path) from error.__cause__
         if isinstance(given, Mapping):
             kind = _kind_of(given, path) if tagged else structs[0]
             return _build(kind, given, path)
@@ -250,12 +264,13 @@ def _struct_reader(structs: list[Any], rest: _Reader | None) -> Callable[[Any, P
         raise invalid(path, given, why) if path else BadValue(f"{why}: {shortened(repr(given))}")
 
     def _kind_of(given: Mapping[str, Any], path: Path) -> type:
+        names = ", ".join(tagged) if registry is None else registry.names()
         if "kind" not in given:
-            raise BadValue(f"`kind` is missing; the kinds are {', '.join(tagged)}", path)
+            raise BadValue(f"`kind` is missing; the kinds are {names}", path)
         kind = given["kind"]
         found: type | None = tagged.get(kind) if isinstance(kind, str) else None
         if found is None:
-            text = f"there is no kind `{shortened(str(kind))}` here; the kinds are {', '.join(tagged)}"
+            text = f"there is no kind `{shortened(str(kind))}` here; the kinds are {names}"
             raise BadValue(text, (*path, "kind"))
         return found
 
@@ -299,7 +314,7 @@ def _leaf(hint: Any, strict: bool = True) -> _Reader:
     checks = [extra["check"] for extra in extras if "check" in extra]
     fix = next((f"; {extra['fix']}" for extra in extras if "fix" in extra), "")
     literals = [value for member in _all_members(hint) if get_origin(member) is Literal for value in get_args(member)]
-    anything = Any in _all_members(hint)
+    anything = Any in _all_members(hint) and not any(extra.get("opaque") for extra in extras)
 
     def read(given: Any, path: Path) -> Any:
         for below, wrong, why in unusable(given, ()):

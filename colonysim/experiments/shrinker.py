@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from colonysim.core.records import SECOND_NS
+from colonysim.core.values import read_value
 from colonysim.experiments.determinise import Strike, determinised, read_strike
 from colonysim.experiments.minimise import Where, at, fewest, least, most, paths, put
 from colonysim.faults.model import AnyFault, MessageFault, named
@@ -201,7 +202,7 @@ class Shrinker:
             raise _LimitReached
         held = False
         try:
-            msgspec.convert({**data, "folder": candidate.folder}, Scenario)  # the written file must be valid
+            read_value(Scenario, {**data, "folder": candidate.folder})  # the written file must be valid
             self.runs += 1
             trial = try_out(candidate, self.seed, self.wanted)
         except ValueError:

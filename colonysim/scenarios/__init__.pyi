@@ -2,6 +2,7 @@
 
 from colonysim.core.values import BadValue as BadValue
 from colonysim.evidence.causes import Cause as Cause
+from colonysim.extensions import BadCode as BadCode
 from colonysim.kernel.randomness import AnySpan as AnySpan
 from colonysim.kernel.randomness import Constant as Constant
 from colonysim.kernel.randomness import Empirical as Empirical
@@ -11,12 +12,13 @@ from colonysim.kernel.randomness import Mixed as Mixed
 from colonysim.kernel.randomness import OfProcess as OfProcess
 from colonysim.kernel.randomness import Part as Part
 from colonysim.kernel.randomness import Uniform as Uniform
-from colonysim.scenarios.checks import AnyCheck as AnyCheck
+from colonysim.scenarios.checks import Check as Check
 from colonysim.scenarios.checks import Each as Each
 from colonysim.scenarios.checks import Eventually as Eventually
 from colonysim.scenarios.checks import Finding as Finding
 from colonysim.scenarios.checks import LeadsTo as LeadsTo
 from colonysim.scenarios.checks import Probe as Probe
+from colonysim.scenarios.checks import Watch as Watch
 from colonysim.scenarios.files import BadScenario as BadScenario
 from colonysim.scenarios.metrics import Quantiles as Quantiles
 from colonysim.scenarios.metrics import Summary as Summary
@@ -34,7 +36,7 @@ from colonysim.scenarios.scenario import Report as Report
 from colonysim.scenarios.scenario import Scenario as Scenario
 from colonysim.scenarios.scenario import Sites as Sites
 from colonysim.scenarios.writer import as_text as as_text
-from colonysim.workloads.arrivals import AnyArrivals as AnyArrivals
+from colonysim.workloads.arrivals import Arrivals as Arrivals
 from colonysim.workloads.arrivals import At as At
 from colonysim.workloads.arrivals import Bursts as Bursts
 from colonysim.workloads.arrivals import Diurnal as Diurnal

@@ -1,104 +1,209 @@
-"""Checks: what must hold in a run, beside the invariants that hold in every run.
+"""Checks: what must hold in a run, beside the invariants, which hold in every run.
 
 A check looks at gauges (`queue_depth <= 5000`) when something has happened, never by the clock, so each costs
-O(1) for each event. What a check has found carries the time and the value of the first violation.
+O(1) for each event. Its finding carries the time and the value of the first violation.
+
+To add one, write a class with `watch`, decorated with `@CHECKS.kind`, and what it returns, a `Watch`. Users add theirs
+from outside: a subclass of `Check` or a function of the summary, by its code in a scenario file, as an object in
+Python, or as an entry point of `colonysim.checks`.
 """
 
 from __future__ import annotations
 
-import math
-import operator
-import re
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from inspect import signature
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from colonysim.core.history import Transition
 from colonysim.core.records import RUNNING, SECOND_NS, SUCCESS
 from colonysim.core.values import Value
+from colonysim.extensions import BadCode, Kinds, shown, told
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.randomness import NotNegative, to_ns
-from colonysim.scenarios.metrics import Gauges, Metrics, Quantiles, Summary
-
-GAUGES: Final = (*Gauges.__struct_fields__, "unfinished")
-_QUANTILES: Final = ("count", "mean", "p50", "p90", "p95", "p99", "max")
-_SPREAD: Final = ("waiting_s", "turnaround_s", "running_s", "bounded_slowdown")
-FIGURES: Final = (
-    *(name for name in Summary.__struct_fields__ if name not in (*_SPREAD, *GAUGES)),
-    *(f"{name}.{part}" for name in _SPREAD for part in _QUANTILES),
-)
-_OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne, "<": operator.lt, ">": operator.gt,
-}  # fmt: skip
-_CONDITION: Final = re.compile(r"\s*([a-z][\w.]*)\s*([<>]=?|[=!]=)\s*(\S+)\s*\Z")
+from colonysim.scenarios.conditions import FIGURES, GAUGES, Read, condition
+from colonysim.scenarios.metrics import Metrics, Quantiles, Summary
 
 
-Read = Callable[[str], float | None]
-"""Gives the value of a gauge or figure; None for a figure of which there was nothing to measure."""
+# ---------------------------------------------------------------- results
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a check. Times in seconds from the start of the run; `violations` counts how often it failed.
+
+    `looked` counts how often there was something to check: the states that a probe looked at, how often the `when`
+    of `leads_to` became true, the processes that `each` followed. At 0 the check has shown nothing. `missing` is the
+    figure that could not be compared, since there was nothing to measure: then the check has failed. `text` is what a
+    user's check says is wrong.
+    """
+
+    name: str
+    what: str
+    passed: bool
+    violations: int = 0
+    first_s: float | None = None
+    value: float | None = None
+    process_id: str = ""
+    looked: int = 0
+    missing: str = ""
+    text: str = ""
+
+    def __str__(self) -> str:
+        if self.passed:
+            return f"{self.name}: {self.what}"
+        where = "" if self.first_s is None else f", first {show_span(round(self.first_s * SECOND_NS))} after the start"
+        value = "" if self.value is None else f" (was {self.value:g})"
+        if self.missing:
+            value = f" ({self.missing} has no value: there was nothing to measure)"
+        if self.text:
+            return f"{self.name}: {self.text}"
+        return f"{self.name}: not {self.what}{value}{where}"
 
 
-class Condition(NamedTuple):
-    """A gauge or a figure, compared with a number or another one."""
+class Watch:
+    """Watches one run for one check: a subclass overrides `happened` and `phase`, and calls `fail` for each violation.
 
-    text: str
-    left: str
-    compare: Callable[[Any, Any], bool]
-    right: str | float
+    `what` is what must hold, for reports. `looked` counts how often there was something to check.
+    """
 
-    def value(self, read: Read) -> float | None:
-        return read(self.left)
+    def __init__(self, checks: Checks, name: str, what: str) -> None:
+        self.checks = checks
+        self.name = name
+        self.what = what
+        self.violations = self.looked = 0
+        self.first_ns: int | None = None
+        self.value: float | None = None
+        self.process_id = ""
+        self.missing = ""  # what could not be compared, since there was nothing to measure
+        self.text = ""
 
-    def holds(self, read: Read) -> bool:
-        """Whether it holds; it does not where one side has no value."""
-        left, right = read(self.left), self.right if isinstance(self.right, float) else read(self.right)
-        return left is not None and right is not None and self.compare(left, right)
+    def fail(self, at_ns: int, value: float | None = None, process_id: str = "", text: str = "") -> None:
+        """Count a violation. The first is reported: its value, its process, or a text that says what is wrong."""
+        self.violations += 1
+        if self.first_ns is None:
+            self.first_ns, self.value, self.process_id, self.text = at_ns, value, process_id, text
 
-    def missing(self, read: Read) -> str:
-        """Which of its names has no value, since there was nothing to measure; "" where all have one."""
-        return next((name for name in self.names if read(name) is None), "")
+    def finding(self) -> Finding:
+        """Return the result of the check so far."""
+        start_ns = self.checks.metrics.start_ns
+        return Finding(
+            name=self.name,
+            what=self.what,
+            passed=not self.violations,
+            violations=self.violations,
+            first_s=None if self.first_ns is None else (self.first_ns - start_ns) / SECOND_NS,
+            value=self.value,
+            process_id=self.process_id,
+            looked=self.looked,
+            missing=self.missing,
+            text=self.text,
+        )
 
     @property
-    def names(self) -> tuple[str, ...]:
-        return (self.left,) if isinstance(self.right, float) else (self.left, self.right)
+    def listens(self) -> bool:
+        """Whether `happened` is to be called; `phase` always is."""
+        return True
+
+    def happened(self, step: Transition) -> None:
+        """A process has changed its state."""
+
+    def phase(self, now_ns: int, name: str) -> None:
+        """A phase of the run begins: `start`, `storm`, `calm` or `end`."""
 
 
-def condition(text: str, known: Sequence[str]) -> Condition:
-    """Read a condition. Errors: ValueError that says how one looks and what can be asked."""
-    found = _CONDITION.match(text)
-    if found is None:
-        raise ValueError("must be a condition such as 'queue_depth <= 5000'")
-    left, sign, right = found.groups()
-    try:
-        other: str | float = float(right)
-    except ValueError:
-        other = right
-    if isinstance(other, float) and not math.isfinite(other):
-        raise ValueError(f"{right!r} must be a finite number")
-    made = Condition(text.strip(), left, _OPERATORS[sign], other)
-    for name in made.names:
-        if name not in known:
-            raise ValueError(f"there is no {name!r} to compare here; there are {', '.join(known)}")
-    return made
-
-
-# ---------------------------------------------------------------- what is to be checked
+# ---------------------------------------------------------------- kinds of checks
 class Check(Value, frozen=True, kw_only=True, tag_field="kind"):
-    """Base of the checks; `name` is what reports call it."""
+    """Base class of checks; a subclass defines `watch`, and fields for its parameters. Reports show the `name`."""
 
     name: str = ""
 
+    def watch(self, checks: Checks, name: str) -> Watch:
+        """Return what watches a run for this check and counts violations; `name` is what it is called there."""
+        raise TypeError(f"{type(self).__name__} defines no `watch`")
+
+    def impossible(self, faults: bool, executors: bool) -> str:
+        """Why it can never be evaluated in a scenario with or without faults and simulated executors; "" if it can."""
+        return ""
+
+    @property
+    def idle_reason(self) -> str:
+        """Why it was never evaluated, in a run in which its watch never looked at anything."""
+        return "there was no process that it is about"
+
     def check_condition(self, field: str, known: Sequence[str] = GAUGES) -> None:
-        """Errors: BadValue for a field that holds no condition on what is known."""
+        """Check the condition in a field, which may use the names `known`. Errors: BadValue."""
         try:
             condition(getattr(self, field), known)
         except ValueError as error:
             raise self.refused(field, str(error)) from None
 
 
+CHECKS: Final = Kinds(Check, "checks", "checks", needs=("watch",))
+"""All kinds of checks: those below, and users' own."""
+
+
+@CHECKS.unloaded_kind
+class OwnCheck(Check, frozen=True, kw_only=True):
+    """A check of a user's own that is not loaded yet: the name of its code, and what it is given."""
+
+    code: str
+    fields: dict[str, Any] = {}
+
+
+@CHECKS.function_kind
+class FunctionCheck(Check, frozen=True, kw_only=True):
+    """A user's function that is called at the end with the summary of the run, and with `fields`.
+
+    It returns None, "" or True if all is well. If not, it returns what is wrong, or False, or an assertion in it fails.
+    """
+
+    function: Annotated[Any, Meta(extra={"opaque": True})]
+    fields: dict[str, Any] = {}
+
+    def check(self) -> None:
+        try:
+            signature(self.function).bind(None, **self.fields)
+        except TypeError as error:
+            raise ValueError(f"the function is called with the summary and the other fields: {error}") from None
+
+    def watch(self, checks: Checks, name: str) -> Watch:
+        return _FunctionWatch(checks, self, name)
+
+
+class _FunctionWatch(Watch):
+    """Calls the function at the end."""
+
+    def __init__(self, checks: Checks, check: FunctionCheck, name: str) -> None:
+        super().__init__(checks, name, f"{getattr(check.function, '__name__', name)} at the end")
+        self.function = check.function
+        self.fields = check.fields
+
+    @property
+    def listens(self) -> bool:
+        return False
+
+    def phase(self, now_ns: int, name: str) -> None:
+        if name != "end":
+            return
+        self.looked += 1
+        try:
+            said = self.function(self.checks.summary, **self.fields)
+        except AssertionError as error:
+            said = told(error)
+        if said is False:
+            said = "it does not hold"
+        elif not isinstance(said, (str, bool)) and said is not None:
+            raise BadCode(f"returns {shown(said)}; return None if all is well, or a text that says what is wrong")
+        if isinstance(said, str) and said.strip():
+            self.fail(now_ns, text=said.strip())
+
+
+@CHECKS.kind
 class Probe(Check, frozen=True, kw_only=True, tag="probe"):
-    """Something holds `at` certain times.
+    """The condition `that` holds `at` certain times.
 
     `continuous`: after everything that happens; `storm`, `calm`: so while that lasts; `faults`: so while a
     lasting fault is on; `start`: when the executors are there; `end`: at the end, when the figures of the
@@ -111,116 +216,23 @@ class Probe(Check, frozen=True, kw_only=True, tag="probe"):
     def check(self) -> None:
         self.check_condition("that", GAUGES if self.at != "end" else (*GAUGES, *FIGURES))
 
+    def watch(self, checks: Checks, name: str) -> Watch:
+        return _ProbeWatch(checks, self, name)
 
-class Eventually(Check, frozen=True, kw_only=True, tag="eventually"):
-    """Something comes true within so long `after` the beginning, or after the storm."""
-
-    that: str
-    within_s: NotNegative
-    after: Literal["start", "storm"] = "storm"
-
-    def check(self) -> None:
-        self.check_condition("that")
-
-
-class LeadsTo(Check, frozen=True, kw_only=True, tag="leads_to"):
-    """Whenever one thing becomes true, another is true at some time within so long."""
-
-    when: str
-    then: str
-    within_s: NotNegative
-
-    def check(self) -> None:
-        self.check_condition("when")
-        self.check_condition("then")
-
-
-class Each(Check, frozen=True, kw_only=True, tag="each"):
-    """Every process gets from one point of its life to another within so long; `eligible`: its parents are done."""
-
-    since: Literal["submitted", "eligible"] = "submitted"
-    until: Literal["started", "ended", "succeeded"] = "ended"
-    within_s: NotNegative
-
-
-AnyCheck = Probe | Eventually | LeadsTo | Each
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What has become of a check. Times in seconds from the beginning; `violations` counts how often it failed.
-
-    `looked` counts how often there was something to check: the states that a probe looked at, how often the `when`
-    of `leads_to` became true, the processes that `each` followed. At 0 the check has shown nothing. `missing` is the
-    figure that could not be compared, since there was nothing to measure: then the check has failed.
-    """
-
-    name: str
-    what: str
-    passed: bool
-    violations: int = 0
-    first_s: float | None = None
-    value: float | None = None
-    process_id: str = ""
-    looked: int = 0
-    missing: str = ""
-
-    def __str__(self) -> str:
-        if self.passed:
-            return f"{self.name}: {self.what}"
-        where = "" if self.first_s is None else f", first {show_span(round(self.first_s * SECOND_NS))} after the start"
-        value = "" if self.value is None else f" (was {self.value:g})"
-        if self.missing:
-            value = f" ({self.missing} has no value: there was nothing to measure)"
-        return f"{self.name}: not {self.what}{value}{where}"
-
-
-# ---------------------------------------------------------------- checking
-class _Watch:
-    """One check under way: how often it has looked and failed, and the first time."""
-
-    def __init__(self, checks: Checks, name: str, what: str) -> None:
-        self.checks = checks
-        self.name = name
-        self.what = what
-        self.violations = self.looked = 0
-        self.first_ns: int | None = None
-        self.value: float | None = None
-        self.process_id = ""
-        self.missing = ""  # what could not be compared, since there was nothing to measure
-
-    def fail(self, at_ns: int, value: float | None, process_id: str = "") -> None:
-        self.violations += 1
-        if self.first_ns is None:
-            self.first_ns, self.value, self.process_id = at_ns, value, process_id
-
-    def finding(self) -> Finding:
-        start_ns = self.checks.metrics.start_ns
-        return Finding(
-            name=self.name,
-            what=self.what,
-            passed=not self.violations,
-            violations=self.violations,
-            first_s=None if self.first_ns is None else (self.first_ns - start_ns) / SECOND_NS,
-            value=self.value,
-            process_id=self.process_id,
-            looked=self.looked,
-            missing=self.missing,
-        )
+    def impossible(self, faults: bool, executors: bool) -> str:
+        if self.at == "faults" and not faults:
+            return "it looks while a fault is on, and there are no faults"
+        if "utilisation" in self.that and not executors:
+            return "utilisation is that of modelled executors, and there are none"
+        return ""
 
     @property
-    def listens(self) -> bool:
-        """Whether it looks at all that happens, or only where a phase begins."""
-        return True
-
-    def happened(self, step: Transition) -> None:
-        """Something has happened to a process."""
-
-    def phase(self, now_ns: int, name: str) -> None:
-        """A phase begins: start, storm, calm, end."""
+    def idle_reason(self) -> str:
+        return "no lasting fault was on when anything happened" if self.at == "faults" else "its time did not come"
 
 
-class _ProbeWatch(_Watch):
-    """A run of states in which the condition does not hold is one violation."""
+class _ProbeWatch(Watch):
+    """Counts each uninterrupted time in which the condition does not hold as one violation."""
 
     def __init__(self, checks: Checks, probe: Probe, name: str) -> None:
         super().__init__(checks, name, f"{probe.that.strip()} at {probe.at}")
@@ -255,7 +267,24 @@ class _ProbeWatch(_Watch):
             self.look(now_ns, self.checks.read_all if name == "end" else self.checks.read)
 
 
-class _EventuallyWatch(_Watch):
+@CHECKS.kind
+class Eventually(Check, frozen=True, kw_only=True, tag="eventually"):
+    """The condition `that` becomes true within `within_s` seconds `after` the start, or after the storm."""
+
+    that: str
+    within_s: NotNegative
+    after: Literal["start", "storm"] = "storm"
+
+    def check(self) -> None:
+        self.check_condition("that")
+
+    def watch(self, checks: Checks, name: str) -> Watch:
+        return _EventuallyWatch(checks, self, name)
+
+
+class _EventuallyWatch(Watch):
+    """Fails once the time is over and the condition has not been true."""
+
     def __init__(self, checks: Checks, check: Eventually, name: str) -> None:
         super().__init__(checks, name, f"{check.that.strip()} within {check.within_s:g} s after the {check.after}")
         self.condition = condition(check.that, GAUGES)
@@ -287,7 +316,29 @@ class _EventuallyWatch(_Watch):
         self.last = self.condition.value(self.checks.read)
 
 
-class _LeadsToWatch(_Watch):
+@CHECKS.kind
+class LeadsTo(Check, frozen=True, kw_only=True, tag="leads_to"):
+    """Whenever the condition `when` becomes true, `then` is true at some time within `within_s` seconds."""
+
+    when: str
+    then: str
+    within_s: NotNegative
+
+    def check(self) -> None:
+        self.check_condition("when")
+        self.check_condition("then")
+
+    def watch(self, checks: Checks, name: str) -> Watch:
+        return _LeadsToWatch(checks, self, name)
+
+    @property
+    def idle_reason(self) -> str:
+        return f"{self.when.strip()} never became true"
+
+
+class _LeadsToWatch(Watch):
+    """Counts each time after which the second condition did not become true in time."""
+
     def __init__(self, checks: Checks, check: LeadsTo, name: str) -> None:
         what = f"{check.when.strip()} leads to {check.then.strip()} within {check.within_s:g} s"
         super().__init__(checks, name, what)
@@ -319,8 +370,20 @@ class _LeadsToWatch(_Watch):
         self.was, self.last = holds, self.then.value(read)
 
 
-class _EachWatch(_Watch):
-    """Those that are under way stand in the order in which their time is up, for all have the same."""
+@CHECKS.kind
+class Each(Check, frozen=True, kw_only=True, tag="each"):
+    """Every process gets from `since` to `until` within `within_s` seconds; `eligible`: its parents have succeeded."""
+
+    since: Literal["submitted", "eligible"] = "submitted"
+    until: Literal["started", "ended", "succeeded"] = "ended"
+    within_s: NotNegative
+
+    def watch(self, checks: Checks, name: str) -> Watch:
+        return _EachWatch(checks, self, name)
+
+
+class _EachWatch(Watch):
+    """Keeps the processes under way in the order of their deadlines, which is that in which they began."""
 
     def __init__(self, checks: Checks, check: Each, name: str) -> None:
         what = f"each process is {check.until} within {check.within_s:g} s after it is {check.since}"
@@ -362,33 +425,33 @@ class _EachWatch(_Watch):
         self._expire(now_ns, at_the_end=name == "end")
 
 
+# ---------------------------------------------------------------- all checks of a run
 class Checks:
     """All checks of one run. `faults_on` says whether a lasting fault is on."""
 
-    def __init__(self, metrics: Metrics, checks: Sequence[AnyCheck], faults_on: Callable[[], bool]) -> None:
+    def __init__(self, metrics: Metrics, checks: Sequence[Check], faults_on: Callable[[], bool]) -> None:
         self.metrics = metrics
         self.faults_on = faults_on
         self.summary: Summary | None = None
-        self.watches = [self._watch(check, place) for place, check in enumerate(checks)]
-        metrics.listeners.extend(watch.happened for watch in self.watches if watch.listens)
+        self.watches = [self._watch(check, check.name or f"check {place}") for place, check in enumerate(checks, 1)]
+        for check, watch in zip(checks, self.watches, strict=True):
+            if watch.listens:
+                metrics.listeners.append(watch.happened if CHECKS.has(check) else partial(_guarded_happened, watch))
 
-    def _watch(self, check: AnyCheck, place: int) -> _Watch:
-        name = check.name or f"check {place + 1}"
-        if isinstance(check, Probe):
-            return _ProbeWatch(self, check, name)
-        if isinstance(check, Eventually):
-            return _EventuallyWatch(self, check, name)
-        if isinstance(check, LeadsTo):
-            return _LeadsToWatch(self, check, name)
-        return _EachWatch(self, check, name)
+    def _watch(self, check: Check, name: str) -> Watch:
+        with _told(name):
+            watch = check.watch(self, name)
+            if not isinstance(watch, Watch):
+                raise BadCode(f"returns {shown(watch)} from `watch`, not a Watch")
+            return watch
 
     def read(self, name: str) -> float:
-        """A gauge as it is now."""
+        """The value of a gauge now."""
         value: float = getattr(self.metrics.gauges, name)
         return value
 
     def read_all(self, name: str) -> float | None:
-        """A gauge, or a figure of the summary; None where there was nothing to measure."""
+        """The value of a gauge, or of a figure of the summary; None if there was nothing to measure."""
         if name in GAUGES:
             return self.read(name)
         first, _, part = name.partition(".")
@@ -398,10 +461,27 @@ class Checks:
         return None if value is None else float(value)
 
     def begin(self, now_ns: int, phase: str) -> None:
-        """A phase begins: start, storm, calm or end."""
+        """Tell all watches that a phase begins: start, storm, calm or end."""
         for watch in self.watches:
-            watch.phase(now_ns, phase)
+            with _told(watch.name):
+                watch.phase(now_ns, phase)
 
     def findings(self) -> list[Finding]:
-        """What has become of the checks so far."""
+        """The results of the checks so far."""
         return [watch.finding() for watch in self.watches]
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Tell what goes wrong in users' code as an error of the check. Errors: BadCode."""
+    try:
+        yield
+    except BadCode as error:
+        raise BadCode(f"check {name!r} {error}") from error.__cause__
+    except Exception as error:
+        raise BadCode(f"check {name!r} raises {told(error)}") from error
+
+
+def _guarded_happened(watch: Watch, step: Transition) -> None:
+    with _told(watch.name):
+        watch.happened(step)

@@ -12,6 +12,7 @@ import msgspec
 
 from colonysim.core.values import BadValue, Value, read_value, shortened
 from colonysim.core.values import Path as Steps
+from colonysim.extensions import CODE, FAMILIES, Kinds
 from colonysim.extras import needed_for
 from colonysim.scenarios import yaml12
 from colonysim.scenarios.yaml12 import BadYaml
@@ -156,12 +157,31 @@ def _set(data: dict[str, Any], override: str) -> None:
 
 def schema(kind: type) -> dict[str, Any]:
     """The JSON Schema of scenario files."""
-    made = msgspec.json.schema(kind)
-    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "colonysim scenario", **made}
-    properties = made["$defs"][kind.__name__]
+    families = sorted(FAMILIES, key=lambda family: family.group)  # whatever was imported first
+    known = [one for family in families for one in family.known.values()]
+    (root, *_), definitions = msgspec.json.schema_components([kind, *known], ref_template="#/$defs/{name}")
+    properties = definitions[kind.__name__]
     del properties["properties"]["folder"]
     properties["required"] = ["version"]
-    for definition in made["$defs"].values():
+    for definition in definitions.values():
         if "description" in definition:
             definition["description"] = inspect.cleandoc(definition["description"])
-    return made
+    for family in families:
+        definitions[family.base.__name__] = _any_kind(family, definitions[family.base.__name__])
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "colonysim scenario"}
+    return head | root | {"$defs": definitions}
+
+
+def _any_kind(family: Kinds[Any], base: dict[str, Any]) -> dict[str, Any]:
+    """The JSON Schema for a value of any kind of a family, users' own kinds included."""
+    of_code = {"pattern": f"^{CODE.pattern}$"}
+    names = family.offered()
+    own = {
+        "title": f"A kind of {family.what} of your own",
+        "description": "Named as file.py:Name or package.module:Name, with the fields that it takes.",
+        "type": "object",
+        "properties": base["properties"]
+        | {"kind": {"type": "string", **({"anyOf": [of_code, {"enum": names}]} if names else of_code)}},
+        "required": ["kind"],
+    }
+    return {"anyOf": [*({"$ref": f"#/$defs/{one.__name__}"} for one in family.known.values()), own]}

@@ -23,10 +23,8 @@ from colonysim.faults.model import (
 from colonysim.faults.rule import Subject
 from colonysim.faults.triggers import Times, When
 from colonysim.kernel.randomness import AnySpan, distribution
-from colonysim.scenarios.checks import Probe
 from colonysim.scenarios.scenario import Scenario, groups_of
 from colonysim.scenarios.warnings import RunWarning, without_accepted
-from colonysim.workloads.arrivals import At, Once
 from colonysim.workloads.executors import ExecutorGroup
 from colonysim.workloads.submissions import Submission
 from colonysim.workloads.workload import Workload
@@ -227,11 +225,7 @@ def _is_zero(span: AnySpan) -> bool:
 def _workloads(scenario: Scenario) -> Iterator[RunWarning]:
     storm_s = math.inf if scenario.phases.storm_s is None else scenario.phases.storm_s
     for place, workload in enumerate(scenario.workload):
-        arrivals, first_s = workload.arrivals, workload.from_s
-        if isinstance(arrivals, Once):
-            first_s += arrivals.at_s
-        elif isinstance(arrivals, At):
-            first_s += min(arrivals.times_s)
+        first_s = workload.from_s + (workload.arrivals.first_s if workload.arrivals is not None else 0.0)
         end_s = storm_s if workload.until_s is None else workload.until_s
         if first_s >= end_s:
             why = f"it would begin after {first_s:g} s, and ends after {end_s:g} s"
@@ -277,11 +271,7 @@ def why_unsuited(submissions: list[tuple[Submission, Workload | None]], group: E
 
 def _checks(cast: Participants) -> Iterator[RunWarning]:
     for place, check in enumerate(cast.scenario.checks):
-        why = ""
-        if isinstance(check, Probe) and check.at == "faults" and not cast.scenario.faults:
-            why = "it looks while a fault is on, and there are no faults"
-        elif isinstance(check, Probe) and "utilisation" in check.that and not cast.executors:
-            why = "utilisation is that of modelled executors, and there are none"
+        why = check.impossible(bool(cast.scenario.faults), bool(cast.executors))
         if why:
             name = check.name or f"check {place + 1}"
             text = f"check {name!r} can never be evaluated: {why}"

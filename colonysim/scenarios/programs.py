@@ -73,10 +73,10 @@ class _Part(NamedTuple):
 class ScenarioPrograms:
     """All programs of one run of a scenario."""
 
-    def __init__(self, sim: Simulation, colony: ColonyClient, groups: tuple[ProgramGroup, ...], base: Path) -> None:
+    def __init__(self, sim: Simulation, colony: ColonyClient, groups: tuple[ProgramGroup, ...], loader: Loader) -> None:
         self.sim = sim
         self.colony = colony
-        self.loader = Loader(base)
+        self.loader = loader
         self.parts = [part for group in groups for part in self._parts(group)]
         self.functions: dict[str, Callable[..., Any]] = {}
         self.programs: dict[str, Program] = {}

@@ -19,6 +19,7 @@ from colonysim.core.types import ZERO_TIME_NS, CronSpec, GeneratorSpec, Workflow
 from colonysim.core.values import BadValue
 from colonysim.evidence.causes import Cause, causes
 from colonysim.evidence.journal import JournalErrors
+from colonysim.extensions import Loader, loaded
 from colonysim.faults.log import Strikes
 from colonysim.invariants import InvariantViolation
 from colonysim.kernel import randomness
@@ -102,7 +103,8 @@ Progress = Callable[[float, Metrics], None]
 class Run:
     """One run, with all that reports are made from.
 
-    `journal` is a file that takes the history, `journal_errors` what to do when it cannot.
+    `journal` is a file that takes the history, `journal_errors` what to do when it cannot. Code of users' own is loaded
+    for each run anew: `scenario` has it in place of its names. Errors: ValueError, as of `execute`.
     """
 
     def __init__(
@@ -113,7 +115,9 @@ class Run:
         journal: Path | None = None,
         journal_errors: JournalErrors = JournalErrors.CONTINUE,
     ) -> None:
-        self.scenario = scenario
+        self.loader = Loader(scenario.base())
+        with self.loader.active():
+            self.scenario = scenario = loaded(scenario, self.loader)
         self.seed = scenario.seed if seed is None else seed
         self.progress = progress
         settings = scenario.server(self.seed)
@@ -131,11 +135,12 @@ class Run:
         except Refused as refused:
             raise BadValue(f"it is refused: {refused.text}", ("colony",)) from None
         self.fleet = Fleet(self.sim, self.colony.id, scenario.colony)
-        self.cast = ScenarioPrograms(self.sim, self.colony, scenario.programs, scenario.base())
+        self.cast = ScenarioPrograms(self.sim, self.colony, scenario.programs, self.loader)
         self.start_ns = self.storm_end_ns = self.sim.world.now_ns
         self.strikes = Strikes(self.start_ns)
         self.sim.observers.on_fault = self.strikes.note
-        self.checks = Checks(self.metrics, scenario.checks, self.faults_on)
+        with self.loader.active():
+            self.checks = Checks(self.metrics, scenario.checks, self.faults_on)
         self.cron_ids: dict[str, str] = {}
         self.idle_crons: list[str] = []
         self.groups: list[ExecutorGroup] = []
@@ -153,7 +158,11 @@ class Run:
 
     # ------------------------------------------------------------ the run
     def execute(self) -> Result:
-        """Run it. Errors: ValueError, BadTrace for what cannot be run at all; JournalFailed."""
+        """Run it. Errors: ValueError, BadTrace for what cannot be run at all; BadCode, JournalFailed."""
+        with self.loader.active():
+            return self._execute()
+
+    def _execute(self) -> Result:
         began = time.perf_counter()
         try:
             with _no_collection(), ExitStack() as on_stage:
@@ -188,7 +197,7 @@ class Run:
 
         The run is of no use afterwards. Errors: ValueError, as of `execute`.
         """
-        with _no_collection():
+        with _no_collection(), self.loader.active():
             try:
                 self._prepare()
                 with self.cast.loaded():

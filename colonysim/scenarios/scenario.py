@@ -19,10 +19,10 @@ from colonysim.faults.model import AnyFault, Plan, Swarm
 from colonysim.kernel import clock
 from colonysim.kernel.randomness import Positive
 from colonysim.scenarios import files, warnings
-from colonysim.scenarios.checks import AnyCheck
+from colonysim.scenarios.checks import Check
 from colonysim.scenarios.metrics import TAU_S
 from colonysim.scenarios.programs import ProgramGroup
-from colonysim.workloads.arrivals import MANY, At, Many, Once
+from colonysim.workloads.arrivals import MANY, Many
 from colonysim.workloads.executors import ExecutorGroup
 from colonysim.workloads.submissions import Submission
 from colonysim.workloads.traces import Recording
@@ -130,7 +130,7 @@ class Scenario(Value, frozen=True, kw_only=True):
     phases: Phases = Phases()
     faults: tuple[AnyFault, ...] = ()
     swarm: Swarm | None = None
-    checks: tuple[AnyCheck, ...] = ()
+    checks: tuple[Check, ...] = ()
     measure: Measure = Measure()
     report: Report = Report()
     accept: tuple[str, ...] = ()
@@ -164,7 +164,7 @@ class Scenario(Value, frozen=True, kw_only=True):
         if self.crons:
             raise BadValue("crons never end by themselves: give phases.storm_s, the length of the storm", ("crons",))
         for place, one in enumerate(self.workload):
-            if _has_no_end(one):
+            if one.never_ends:
                 text = f"workload {one.name!r} never ends: give it a count or until_s, or give phases.storm_s"
                 raise BadValue(text, ("workload", place))
 
@@ -225,11 +225,6 @@ def _time_of(text: str) -> int:
         return clock.parse_time(text)
     except ValueError as error:
         raise BadValue(str(error), ("settings", "start")) from None
-
-
-def _has_no_end(workload: Workload) -> bool:
-    ends = workload.trace is not None or isinstance(workload.arrivals, (Once, At))
-    return not ends and workload.count is None and workload.until_s is None
 
 
 def _no_twins(where: str, groups: Sequence[_Named]) -> None:

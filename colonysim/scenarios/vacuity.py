@@ -12,7 +12,7 @@ from colonysim.core.types import ZERO_TIME_NS
 from colonysim.core.world import World
 from colonysim.faults.model import kind_of
 from colonysim.scenarios import lint
-from colonysim.scenarios.checks import Finding, LeadsTo, Probe
+from colonysim.scenarios.checks import Finding
 from colonysim.scenarios.metrics import Metrics
 from colonysim.scenarios.programs import ScenarioPrograms
 from colonysim.scenarios.scenario import Scenario
@@ -99,15 +99,9 @@ def _faults(seen: Evidence) -> Iterator[RunWarning]:
 
 def _checks(seen: Evidence) -> Iterator[RunWarning]:
     for place, (check, finding) in enumerate(zip(seen.scenario.checks, seen.findings, strict=True)):
-        if finding.looked:
+        if finding.looked or finding.violations:
             continue
-        if isinstance(check, LeadsTo):
-            why = f"{check.when.strip()} never became true"
-        elif isinstance(check, Probe):
-            why = "no lasting fault was on when anything happened" if check.at == "faults" else "its time did not come"
-        else:
-            why = "there was no process that it is about"
-        text = f"check {finding.name!r} was never evaluated: {why}"
+        text = f"check {finding.name!r} was never evaluated: {check.idle_reason}"
         yield RunWarning(kind="check", name=finding.name, path=f"checks.{place}", text=text)
 
 

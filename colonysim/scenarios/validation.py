@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from colonysim.extensions import loaded
 from colonysim.scenarios.lint import lint
 from colonysim.scenarios.recorded import without_missing
 from colonysim.scenarios.runner import Run
@@ -15,11 +16,13 @@ def check(scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
     """Refuse what a run would refuse at its start; return notes for readers, and warnings of what can do nothing.
 
     Recorded files that do not exist are noted and left out: traces are often not where scenarios are checked.
-    Errors: ValueError, as of a run: BadScenario, BadTrace, BadProgram.
+    Errors: ValueError, as of a run: BadScenario, BadTrace, BadCode.
     """
     reduced, missing = without_missing(scenario)
     run = Run(replace(reduced, journal=False))
     run.rehearse()
     notes = [*(f"{file} is not there; a run needs it" for file in missing), *run.recorded_notes]
+    with run.loader.active():
+        whole = loaded(scenario, run.loader)
     executors_known = not missing or scenario.sites is None  # those of sites stand in the recorded file
-    return notes, lint(scenario, run.groups) if executors_known else []
+    return notes, lint(whole, run.groups) if executors_known else []

@@ -32,14 +32,7 @@ def as_data(scenario: Scenario) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
-        config = value.__struct_config__
-        data = {} if config.tag is None else {str(config.tag_field): config.tag}
-        for field in fields(value):
-            given = getattr(value, field.name)
-            if _is_default(field, given):
-                continue
-            data[field.encode_name] = given if field.name in _AS_THEY_ARE else _plain(given)
-        return data
+        return _fields(value)
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     if isinstance(value, dict):
@@ -47,6 +40,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return int(value)
     return value
+
+
+def _fields(value: msgspec.Struct) -> dict[str, Any]:
+    """The fields of a struct that differ from their defaults, and its kind."""
+    config, registry = value.__struct_config__, getattr(type(value), "kind_registry", None)
+    data: dict[str, Any] = {} if config.tag is None else {str(config.tag_field): config.tag}
+    others, left_out = {}, ()
+    if registry is not None:
+        data["kind"], others, left_out = registry.written(value)
+    for field in fields(value):
+        given = getattr(value, field.name)
+        if field.name not in left_out and not _is_default(field, given):
+            data[field.encode_name] = given if field.name in _AS_THEY_ARE else _plain(given)
+    return data | others
 
 
 def _is_default(field: msgspec.structs.FieldInfo, given: Any) -> bool:
@@ -62,14 +69,21 @@ def rebased(scenario: Scenario, folder: Path) -> Scenario:
     return replace(moved, folder=str(folder))
 
 
+def _renamed(file: str, base: Path, folder: Path) -> str:
+    """The path of a file, perhaps with a name in it, as it is called in another folder."""
+    if not file or Path(file).is_absolute():
+        return file
+    return os.path.relpath((base / file).resolve(), folder.resolve())
+
+
 def _moved(value: Any, base: Path, folder: Path) -> Any:
     """The value with the path of each file in it, wherever, as it is called in another folder."""
     if isinstance(value, msgspec.Struct):
         changed = {}
         for name in value.__struct_fields__:
             given = getattr(value, name)
-            if name in ("file", "code") and isinstance(given, str) and not Path(given).is_absolute():
-                new = os.path.relpath((base / given).resolve(), folder.resolve())
+            if name in ("file", "code", "format") and isinstance(given, str):
+                new = _renamed(given, base, folder) if name == "file" or ".py:" in given else given
             elif name in _AS_THEY_ARE:
                 continue
             else:

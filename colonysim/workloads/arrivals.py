@@ -1,4 +1,8 @@
-"""Arrival processes: when clients submit, counted in seconds from the beginning."""
+"""Arrival processes: when clients submit, in seconds from the start of their workload.
+
+To add one, write a class with `times`, decorated with `@ARRIVALS.kind`. Users add theirs from outside: a subclass of
+`Arrivals`, by its code in a scenario file, as an instance in Python, or as an entry point of `colonysim.arrivals`.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +10,82 @@ import math
 from collections.abc import Iterator
 from itertools import repeat
 from random import Random
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
 from colonysim.core.values import Value
+from colonysim.extensions import Kinds
 from colonysim.kernel.randomness import NotNegative, Positive, Probability
 
 DAY_S = 86_400.0
-_LEAST_RATE = 1e-15  # a second: never in any run, and far from where numbers end
+_LEAST_RATE = 1e-15  # per second: never in any run, and far above the smallest float
 Count = Annotated[int, Meta(ge=1)]
 MANY: Final = 1_000_000
 Many = Annotated[int, Meta(ge=1, le=MANY)]
-"""A number of things that are all there at once."""
+"""A number of things that exist at the same time."""
 
 
 class Arrivals(Value, frozen=True, tag_field="kind"):
-    """Base of the arrival processes. `times` goes on for ever, unless it says otherwise."""
+    """Base class of arrival processes; a subclass defines `times`, and fields for its parameters."""
+
+    def times(self, random: Random, midnight_s: float) -> Iterator[float]:
+        """Yield the times of submissions in ascending order, in seconds from the start of the workload.
+
+        All chance is drawn from `random`, which belongs to this workload. `midnight_s` is the time of day at the start,
+        in seconds since midnight UTC. The next time is asked for when the one before has come.
+        """
+        raise TypeError(f"{type(self).__name__} defines no `times`")
+
+    @property
+    def ends(self) -> bool:
+        """Whether `times` ends by itself; if not, the workload or the storm must have an end."""
+        return False
+
+    @property
+    def first_s(self) -> float:
+        """The earliest time that `times` may yield, for the warning that a workload submits nothing."""
+        return 0.0
 
 
+ARRIVALS: Final = Kinds(Arrivals, "arrivals", "arrivals", needs=("times",))
+"""All kinds of arrivals: those below, and users' own."""
+
+
+@ARRIVALS.unloaded_kind
+class OwnArrivals(Arrivals, frozen=True):
+    """Arrivals of a user's own that are not loaded yet: the name of their code, and what it is given."""
+
+    code: str
+    fields: dict[str, Any] = {}
+
+    @property
+    def ends(self) -> bool:
+        return True  # whether they do is checked once they are loaded
+
+
+@ARRIVALS.kind
 class Once(Arrivals, frozen=True, tag="once"):
-    """So many at one time: a herd."""
+    """`count` submissions at one time, `at_s`."""
 
     count: Count = 1
     at_s: NotNegative = 0.0
+
+    @property
+    def ends(self) -> bool:
+        return True
+
+    @property
+    def first_s(self) -> float:
+        return self.at_s
 
     def times(self, random: Random, midnight_s: float) -> Iterator[float]:
         return repeat(self.at_s, self.count)
 
 
+@ARRIVALS.kind
 class Every(Arrivals, frozen=True, tag="constant"):
-    """One after another at equal distances."""
+    """One submission every `every_s` seconds, the first at 0."""
 
     every_s: Positive
 
@@ -47,8 +96,9 @@ class Every(Arrivals, frozen=True, tag="constant"):
             number += 1
 
 
+@ARRIVALS.kind
 class Poisson(Arrivals, frozen=True, tag="poisson"):
-    """Each on its own, so many in an hour on average."""
+    """A Poisson process: independent submissions, `per_hour` on average."""
 
     per_hour: Positive
 
@@ -59,8 +109,9 @@ class Poisson(Arrivals, frozen=True, tag="poisson"):
             yield now_s
 
 
+@ARRIVALS.kind
 class Bursts(Arrivals, frozen=True, tag="bursts"):
-    """`size` at once, each within `spread_s` of the burst's time, again after `every_s`."""
+    """`size` submissions every `every_s` seconds, each at a random time within `spread_s` of the burst's start."""
 
     size: Many
     every_s: Positive
@@ -78,15 +129,16 @@ class Bursts(Arrivals, frozen=True, tag="bursts"):
             raise self.refused("spread_s", f"must be at most every_s={self.every_s:g}")
 
 
+@ARRIVALS.kind
 class Diurnal(Arrivals, frozen=True, tag="diurnal"):
-    """Poisson with a daily swing: `per_hour` on average, most at `peak_hour` (UTC), least half a day later."""
+    """Poisson with a daily cycle: `per_hour` on average, most at `peak_hour` (UTC), least half a day later."""
 
     per_hour: Positive
     peak_hour: Annotated[float, Meta(ge=0, lt=24)] = 14.0
     swing: Probability = 0.8
 
     def times(self, random: Random, midnight_s: float) -> Iterator[float]:
-        """By thinning: drawn as for the peak, and kept as likely as the hour is busy."""
+        """Thinning: draw at the rate of the peak, and keep each with the probability that the hour's rate has of it."""
         most = 1 + self.swing
         rate, now_s = max(self.per_hour * most / 3600, _LEAST_RATE), 0.0
         while True:
@@ -96,13 +148,19 @@ class Diurnal(Arrivals, frozen=True, tag="diurnal"):
                 yield now_s
 
 
+@ARRIVALS.kind
 class At(Arrivals, frozen=True, tag="at"):
-    """At the times that are listed."""
+    """Submissions at the listed times, in any order."""
 
     times_s: Annotated[tuple[NotNegative, ...], Meta(min_length=1)]
 
+    @property
+    def ends(self) -> bool:
+        return True
+
+    @property
+    def first_s(self) -> float:
+        return min(self.times_s)
+
     def times(self, random: Random, midnight_s: float) -> Iterator[float]:
         return iter(sorted(self.times_s))
-
-
-AnyArrivals = Once | Every | Poisson | Bursts | Diurnal | At

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,13 +20,14 @@ from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import DAY_NS, SECOND_NS
 from colonysim.core.types import Conditions, User
 from colonysim.core.values import Value
+from colonysim.extensions import BadCode, told
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import NotNegative, Positive
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 from colonysim.workloads import traces
-from colonysim.workloads.arrivals import AnyArrivals, At, Count, Many, Once
+from colonysim.workloads.arrivals import ARRIVALS, Arrivals, Count, Many
 from colonysim.workloads.submissions import Compose, Submission, mixer
 from colonysim.workloads.traces import BadTrace, Recording
 
@@ -75,7 +77,7 @@ class Workload(Value, frozen=True, kw_only=True):
     """
 
     name: str
-    arrivals: AnyArrivals | None = None
+    arrivals: Arrivals | None = None
     mix: Annotated[tuple[Submission, ...], Meta(min_length=1)] = (Submission(),)
     trace: Trace | None = None
     users: Many = 1
@@ -90,6 +92,11 @@ class Workload(Value, frozen=True, kw_only=True):
             raise ValueError(f"workload {self.name!r} needs either arrivals or a trace")
         if self.until_s is not None and self.until_s < self.from_s:
             raise self.refused("until_s", f"must be at least from_s={self.from_s:g}")
+
+    @property
+    def never_ends(self) -> bool:
+        """Whether it goes on for ever, unless the storm has an end."""
+        return self.count is None and self.until_s is None and self.arrivals is not None and not self.arrivals.ends
 
 
 class Arrive(Event, frozen=True, gc=False):
@@ -205,14 +212,11 @@ class Clients:
 
     def add(self, workload: Workload) -> None:
         """Begin a workload. Errors: ValueError for one that would never end, BadTrace."""
-        if workload.trace is not None:
-            arrivals = self._recorded(workload, workload.trace)
-        elif workload.count is None and self._end(workload) is None and not isinstance(workload.arrivals, (Once, At)):
+        if self.storm_ns is None and workload.never_ends:
             raise ValueError(
                 f"workload {workload.name!r} never ends: give it a count or until_s, or the storm a length"
             )
-        else:
-            arrivals = self._drawn(workload)
+        arrivals = self._drawn(workload) if workload.trace is None else self._recorded(workload, workload.trace)
         stream = Stream(self, len(self.streams), workload, arrivals)
         self.streams.append(stream)
         self.busy += 1
@@ -250,7 +254,11 @@ class Clients:
         )
         assert workload.arrivals is not None
         midnight_s = self.start_ns % DAY_NS / SECOND_NS + workload.from_s
-        times = workload.arrivals.times(randomness.source(seed, f"{purpose}/arrivals"), midnight_s)
+        random = randomness.source(seed, f"{purpose}/arrivals")
+        if ARRIVALS.has(workload.arrivals):
+            times = workload.arrivals.times(random, midnight_s)
+        else:
+            times = _checked(workload.arrivals, random, midnight_s, workload.name)
         from_ns, end_ns = randomness.to_ns(workload.from_s), self._end(workload)
         for number, time_s in enumerate(islice(times, workload.count)):
             due_ns = from_ns + randomness.to_ns(time_s)
@@ -282,6 +290,22 @@ class Clients:
                 conditions=conditions.at(record.site),
             )
             yield due_ns, user, SubmitFuncSpec(spec=spec)
+
+
+def _checked(arrivals: Arrivals, random: Random, midnight_s: float, name: str) -> Iterator[float]:
+    """The times of users' own arrivals. Errors: BadCode where they are no times in ascending order."""
+    last_s = 0.0
+    try:
+        for time_s in arrivals.times(random, midnight_s):
+            if not time_s >= last_s:
+                what = f"{time_s} s after {last_s} s" if last_s else f"{time_s} s"
+                raise BadCode(f"workload {name!r}: its arrivals yield {what}; times start at 0 and must not decrease")
+            last_s = time_s
+            yield time_s
+    except BadCode:
+        raise
+    except Exception as error:
+        raise BadCode(f"workload {name!r}: its arrivals raise {told(error)}") from error
 
 
 class _Places:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from colonysim.core.history import Transition
-from colonysim.scenarios.checks import AnyCheck, Checks, Each, Eventually, Finding, LeadsTo, Probe, condition
+from colonysim.scenarios.checks import Check, Checks, Each, Eventually, Finding, LeadsTo, Probe, condition
 from colonysim.scenarios.metrics import Metrics
 from colonysim.simulation.simulation import Simulation
 
@@ -15,7 +15,7 @@ SECOND = 1_000_000_000
 class Lab:
     """Checks that are told by hand what happens: each letter is a step of a process of that name."""
 
-    def __init__(self, *checks: AnyCheck) -> None:
+    def __init__(self, *checks: Check) -> None:
         self.metrics = Metrics(Simulation().world)
         self.faulty = False
         self.checks = Checks(self.metrics, checks, lambda: self.faulty)
