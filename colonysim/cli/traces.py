@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def import_trace(
     file: Annotated[Path, typer.Argument(help="SWF, WfFormat or CSV, packed (.gz, .bz2, .xz, .zip) or not.")],
     kind: Annotated[
-        str, typer.Option("--format", help="swf, wfformat or csv; by default from the name of the file.")
+        str,
+        typer.Option("--format", help="swf, wfformat, csv or file.py:function; by default from the name of the file."),
     ] = "",
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the trace as CSV.")] = None,
     as_json: AsJson = False,
@@ -25,6 +26,7 @@ def import_trace(
     """Summarise a trace: number of processes, span, run times, users and sites."""
     import msgspec
 
+    from colonysim.extensions import BadCode
     from colonysim.scenarios import trace_summary
     from colonysim.workloads import traces
     from colonysim.workloads.traces import plain
@@ -33,7 +35,8 @@ def import_trace(
     try:
         recording = traces.load(file, kind)
         taken = trace_summary.take(recording.records, recording.notes)
-    except (traces.BadTrace, OSError) as error:
+        is_workflow = traces.format_of(file, kind).workflow
+    except (traces.BadTrace, BadCode, OSError) as error:
         fail(str(error))
     if csv is not None:
         try:
@@ -45,7 +48,7 @@ def import_trace(
         print(msgspec.json.encode(taken).decode())
     else:
         _print(file, taken)
-        if (kind or traces.format_of(file)) == "wfformat":
+        if is_workflow:
             recorded = traces.read_workflow(file)
             out.print(
                 f"  workflow        {recorded.depth()} deep, took {recorded.makespan_s:,.6g} s when it was recorded"

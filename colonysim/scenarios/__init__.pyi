@@ -53,5 +53,6 @@ from colonysim.workloads.submissions import Recorded as Recorded
 from colonysim.workloads.submissions import Submission as Submission
 from colonysim.workloads.traces.record import BadTrace as BadTrace
 from colonysim.workloads.traces.record import MissingTrace as MissingTrace
+from colonysim.workloads.traces.record import TraceRecord as TraceRecord
 from colonysim.workloads.workload import Trace as Trace
 from colonysim.workloads.workload import Workload as Workload

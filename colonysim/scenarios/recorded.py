@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from colonysim.core.values import BadValue
+from colonysim.extensions import BadCode
 from colonysim.scenarios.scenario import Scenario
 from colonysim.workloads.submissions import Recorded, Submission
 from colonysim.workloads.traces import MissingTrace, Recording, read_workflow
@@ -14,8 +17,22 @@ from colonysim.workloads.workload import Trace
 
 
 def recordings_of(scenario: Scenario) -> dict[str, Recording]:
-    """The traces of a scenario by the name of their workload. Errors: BadTrace."""
-    return {one.name: one.trace.load(scenario.base()) for one in scenario.workload if one.trace is not None}
+    """The traces of a scenario by the name of their workload. Errors: BadTrace, BadValue for a format."""
+    found = {}
+    for place, one in enumerate(scenario.workload):
+        if one.trace is not None:
+            with _format_of(place):
+                found[one.name] = one.trace.load(scenario.base())
+    return found
+
+
+@contextmanager
+def _format_of(place: int) -> Iterator[None]:
+    """Tell code that cannot be used as an error of a workload's format. Errors: BadValue."""
+    try:
+        yield
+    except BadCode as error:
+        raise BadValue(str(error), ("workload", place, "trace", "format")) from error
 
 
 def files_of(scenario: Scenario) -> list[Path]:
@@ -40,10 +57,14 @@ def notes_of(scenario: Scenario, recordings: dict[str, Recording]) -> tuple[str,
 def without_missing(scenario: Scenario) -> tuple[Scenario, list[str]]:
     """The scenario without the traces and workflows whose files do not exist, and these files.
 
-    Errors: BadTrace for a trace that could not be read if it were there.
+    Errors: BadTrace for a trace that could not be read if it were there, BadValue for a format.
     """
     base = scenario.base()
-    missing = [one.trace.file for one in scenario.workload if one.trace is not None and _is_missing(one.trace, base)]
+    missing = []
+    for place, one in enumerate(scenario.workload):
+        with _format_of(place):
+            if one.trace is not None and _is_missing(one.trace, base):
+                missing.append(one.trace.file)
     missing += [file for file in _workflow_files(scenario) if not _exists(base / file)]
     missing = list(dict.fromkeys(missing))
     if not missing:
@@ -63,7 +84,7 @@ def without_missing(scenario: Scenario) -> tuple[Scenario, list[str]]:
 
 def _is_missing(trace: Trace, base: Path) -> bool:
     try:
-        trace.kind(base)
+        trace.check_format(base)
     except MissingTrace:
         return True
     return not _exists(base / trace.file)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import NODEFAULT
 from msgspec.structs import fields, replace
 
+from colonysim.extensions import reference
 from colonysim.scenarios import yaml12
 from colonysim.scenarios.scenario import Scenario
 
@@ -37,6 +38,8 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
+    if callable(value):
+        return reference(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return int(value)
     return value

@@ -32,35 +32,41 @@ from colonysim.workloads.submissions import Compose, Submission, mixer
 from colonysim.workloads.traces import BadTrace, Recording
 
 
+def _wrong_format(given: Any) -> str:
+    return "" if isinstance(given, str) or callable(given) else "expected the name of a format, or a function"
+
+
 class Trace(Value, frozen=True, kw_only=True):
     """A recorded workload: SWF or CSV, packed or not; a relative path starts at the scenario's folder.
 
-    `first` and `count` cut a piece out of the file, which is then sorted by the time of submission; `speed` 2 makes
-    it arrive twice as fast. Each site of the trace is
-    a location, or an executor type for `sites: type`, or nothing for `sites: ignore`. The recorded run time is
-    the first argument, for executors whose `service` is of kind `process`.
+    `format` is `swf` or `csv`, by default that of the file's name, or a reader of your own: `file.py:function`, in
+    Python also the function. `first` and `count` cut a piece out of the file, which is then sorted by the time of
+    submission; `speed` 2 makes it arrive twice as fast. Each site of the trace is a location, or an executor type for
+    `sites: type`, or nothing for `sites: ignore`. The recorded run time is the first argument, for executors whose
+    `service` is of kind `process`.
     """
 
     file: str
-    format: str = ""
+    format: Annotated[
+        Any, Meta(extra={"opaque": True, "check": _wrong_format}, extra_json_schema={"type": "string"})
+    ] = ""
     first: Annotated[int, Meta(ge=0)] = 0
     count: Count | None = None
     speed: Positive = 1.0
     sites: Literal["location", "type", "ignore"] = "location"
 
-    def kind(self, base: Path) -> str:
-        """The format, which the name tells where it is not given. Errors: BadTrace."""
+    def check_format(self, base: Path) -> None:
+        """Find the format, by its name or the file's. Errors: BadTrace, BadCode."""
         path = base / self.file
-        kind = traces.format_of(path, self.format)
-        if kind == "wfformat":
+        if traces.format_of(path, self.format, base).workflow:
             fix = "give the workload arrivals and `mix: [{workflow: {kind: wfformat, file: …}}]`"
             raise BadTrace(path, 0, "it is a workflow (WfFormat), and a trace would forget what depends on what", fix)
-        return kind
 
     def load(self, base: Path) -> Recording:
-        """The recorded processes, in the order of submission. Errors: BadTrace."""
+        """The recorded processes, in the order of submission. Errors: BadTrace, BadCode."""
+        self.check_format(base)
         path = base / self.file
-        recording = traces.load(path, self.kind(base), self.first, self.count)
+        recording = traces.load(path, self.format, self.first, self.count, base)
         span_s = (recording.records[-1].submit_s - recording.records[0].submit_s) / self.speed
         if span_s > randomness.MOST:
             what = f"its last process comes {span_s:g} s after the first, and {randomness.MOST:g} s at most can be run"

@@ -1,4 +1,4 @@
-"""Recorded workloads: readers of SWF, WfFormat and plain CSV, packed or not."""
+"""Recorded workloads: readers of SWF, WfFormat and plain CSV, packed or not, and of users' own formats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from colonysim.workloads.traces import files, plain, swf, wfformat
+from colonysim.workloads.traces import plain, swf, wfformat  # noqa: F401  # they register their formats
+from colonysim.workloads.traces.formats import FORMATS, Format, TraceFormat, format_of
 from colonysim.workloads.traces.record import (
     BadTrace,
     MissingTrace,
@@ -16,16 +17,17 @@ from colonysim.workloads.traces.record import (
     Recording,
     TraceRecord,
     processors_note,
-    shortened,
 )
 from colonysim.workloads.traces.wfformat import RecordedWorkflow, read_workflow
 
 __all__ = [
+    "FORMATS",
     "BadTrace",
     "MissingTrace",
     "ReadTally",
     "RecordedWorkflow",
     "Recording",
+    "TraceFormat",
     "TraceRecord",
     "format_of",
     "load",
@@ -33,47 +35,24 @@ __all__ = [
     "read_workflow",
 ]  # fmt: skip
 
-FORMATS: Final = ("swf", "wfformat", "csv")
 MAX_PROCESSES: Final = 10_000_000
 """So many processes are read from one trace at most."""
 
 
-def format_of(path: Path, given: str = "") -> str:
-    """The format that is given, or the one of the file's name, or for a .zip of the file in it. Errors: BadTrace."""
-    if given:
-        if given not in FORMATS:
-            raise BadTrace(path, 0, f"there is no format {shortened(given)}", f"use one of {', '.join(FORMATS)}")
-        return given
-    name = files.inner_name(path)
-    if name.endswith((".swf", ".txt")):
-        return "swf"
-    if name.endswith(".json"):
-        return "wfformat"
-    if name.endswith(".csv"):
-        return "csv"
-    fix = f"name it .swf, .json or .csv (and {', '.join(files.PACKED)}), or say --format {'|'.join(FORMATS)}"
-    raise BadTrace(path, 0, "the name tells no format", fix)
+def read(path: Path, given: Format = "", tally: ReadTally | None = None, base: Path = Path()) -> Iterator[TraceRecord]:
+    """The processes of a trace in the order of the file. Errors: BadTrace, which names file and line; BadCode."""
+    return format_of(path, given, base).read(path, ReadTally() if tally is None else tally)
 
 
-def read(path: Path, kind: str = "", tally: ReadTally | None = None) -> Iterator[TraceRecord]:
-    """The processes of a trace in the order of the file. Errors: BadTrace, which names file and line."""
-    kind = format_of(path, kind)
-    tally = ReadTally() if tally is None else tally
-    if kind == "swf":
-        return swf.read(path, tally)
-    if kind == "csv":
-        return plain.read(path, tally)
-    return wfformat.read(path, tally)
-
-
-def load(path: Path, kind: str = "", first: int = 0, count: int | None = None) -> Recording:
+def load(path: Path, given: Format = "", first: int = 0, count: int | None = None, base: Path = Path()) -> Recording:
     """The processes of a trace, sorted by their time of submission, with notes on what is not as it was recorded.
 
-    `first` and `count` cut a piece out of the file as it stands, which is then sorted. Errors: BadTrace.
+    `first` and `count` cut a piece out of the file as it stands, which is then sorted. `base` is the folder where files
+    with users' own readers are sought. Errors: BadTrace, BadCode.
     """
     tally = ReadTally()
     most = MAX_PROCESSES + 1 if count is None else min(count, MAX_PROCESSES + 1)
-    records = list(islice(read(path, kind, tally), first, first + most))
+    records = list(islice(read(path, given, tally, base), first, first + most))
     if len(records) > MAX_PROCESSES:
         fix = "cut a piece out of it, in a scenario with `first` and `count`"
         raise BadTrace(path, 0, f"it holds more than {MAX_PROCESSES:,} processes", fix)

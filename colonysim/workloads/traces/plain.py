@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from colonysim.workloads.traces.files import lines_of
+from colonysim.workloads.traces.formats import trace_format
 from colonysim.workloads.traces.record import (
     LATEST_S,
     LONGEST_S,
@@ -26,6 +27,7 @@ _OTHER_DIVIDERS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _FIX: Final = "times are numbers of seconds from the beginning, processors are counted from 1"
 
 
+@trace_format("csv", ".csv")
 def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
     """The rows in the order of the file. Errors: BadTrace."""
     rows = csv.reader((line + "\n" for line in lines_of(path)), strict=True)

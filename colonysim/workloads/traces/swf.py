@@ -9,6 +9,7 @@ from sys import intern  # the few names stand in each row
 from typing import Final
 
 from colonysim.workloads.traces.files import lines_of
+from colonysim.workloads.traces.formats import trace_format
 from colonysim.workloads.traces.record import (
     LATEST_S,
     LONGEST_S,
@@ -34,6 +35,7 @@ _PARTIAL: Final = frozenset("234")
 _UNSUCCESSFUL: Final = frozenset("05")
 
 
+@trace_format("swf", ".swf", ".txt")
 def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
     """The jobs that ran, in the order of the file; the tally counts what is left out. Errors: BadTrace."""
     last_s, numeric = float("-inf"), _NUMBERS.fullmatch

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from colonysim.workloads.traces.files import document_of
+from colonysim.workloads.traces.formats import trace_format
 from colonysim.workloads.traces.record import (
     LONGEST_S,
     MOST_PROCESSORS,
@@ -228,6 +229,7 @@ def _node(path: Path, listed: _Listed, ran: _Listed, after: tuple[str, ...]) -> 
     return RecordedNode(listed.key, funcname, after, run_s, max(1, int(cores or 1)))
 
 
+@trace_format("wfformat", ".json", workflow=True)
 def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
     """The processes of a workflow as if all were submitted at once, for a look at what they take."""
     for node in read_workflow(path).nodes:
