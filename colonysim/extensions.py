@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from colonysim.core.values import BadValue, Value, read_value
 from colonysim.core.values import Path as Steps
+from colonysim.extras import fix_for
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -50,7 +51,9 @@ def told(error: BaseException, folder: Path | None = None) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}, line {error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename, folder)]
-    return f"{what} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else what
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    fix = fix_for(error) if isinstance(error, ImportError) else ""
+    return f"{what}{where}{f'; {fix}' if fix else ''}"
 
 
 def _is_users(file: str, folder: Path | None) -> bool:

@@ -9,6 +9,8 @@ from typing import Final
 EXTRAS: Final = {
     "hypothesis": "hypothesis",
     "moto": "s3",
+    "pycolonies": "sdk",
+    "pytest": "test",
     "rich": "cli",
     "typer": "cli",
     "werkzeug": "server",
@@ -22,14 +24,19 @@ class MissingExtra(ImportError):
     """A package that comes with an extra is not installed. The text names it and the command that installs it."""
 
 
+def fix_for(error: ImportError) -> str:
+    """Return the command that installs the package an import did not find; empty if no extra brings it."""
+    extra = EXTRAS.get((error.name or "").partition(".")[0])
+    return f"pip install 'colonysim[{extra}]'" if extra and isinstance(error, ModuleNotFoundError) else ""
+
+
 @contextmanager
 def needed_for(what: str) -> Iterator[None]:
     """Import optional packages inside: a missing one raises MissingExtra, which says that `what` needs it."""
     try:
         yield
     except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS:
+        if not (fix := fix_for(error)):
             raise
-        fix = f"pip install 'colonysim[{EXTRAS[package]}]'"
+        package = (error.name or "").partition(".")[0]
         raise MissingExtra(f"{what} needs {package}, which is not installed: {fix}", name=package) from None

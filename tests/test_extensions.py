@@ -18,6 +18,15 @@ def load(folder: Path, code: str, what: str = "function", fits: Callable[[Any], 
         return loader.load(code, what, fits)
 
 
+def test_a_package_that_an_extra_brings_is_named_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pycolonies", None)
+    (tmp_path / "mine.py").write_text("from pycolonies import Colonies\n")
+    with pytest.raises(BadCode, match=r"pycolonies.*\(mine\.py, line 1\); pip install 'colonysim\[sdk\]'"):
+        load(tmp_path, "mine.py:f")
+
+
 def is_class(thing: Any) -> bool:
     return isinstance(thing, type)
 

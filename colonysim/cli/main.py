@@ -18,7 +18,7 @@ import typer
 from rich.table import Column, Table
 
 import colonysim
-from colonysim.cli import bench, compare, explore, outputs, replay, run, serving, streams, traces
+from colonysim.cli import bench, compare, demo, explore, init, outputs, replay, run, serving, streams, traces
 from colonysim.cli.console import (
     BAD_INPUT,
     BROKEN,
@@ -337,6 +337,8 @@ def _object_store(host: str) -> ObjectStore:
 
 
 # ---------------------------------------------------------------- scenarios
+app.command()(demo.demo)
+app.command()(init.init)
 app.command()(run.run)
 app.command()(run.validate)
 app.command()(explore.explore)

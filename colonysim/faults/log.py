@@ -74,7 +74,8 @@ class Strikes:
             self.fault.append(self._place(name, line["kind"]))
         span_ns = next((line[key] for key in _SPANS if line.get(key)), 0)
         if span_ns or "ask" not in line:
-            self.bands.append(Band(name, line["kind"], now_ns, now_ns + span_ns, line.get("actor", "")))
+            shown_ns = span_ns or line.get("restart_after_ns") or 0  # a crash strikes once, and its actor is down
+            self.bands.append(Band(name, line["kind"], now_ns, now_ns + shown_ns, line.get("actor", "")))
             self._until_ns = max(self._until_ns, now_ns + span_ns)
 
     def any_on(self, now_ns: int) -> bool:
