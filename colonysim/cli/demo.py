@@ -50,7 +50,7 @@ def demo(
     _print_end(run, result)
     path = report or Path(tempfile.mkdtemp(prefix="colonysim-demo-")) / "report.html"
     try:
-        write_html(run, path)
+        write_html(run, path, f"colonysim demo --seed {result.seed}")
     except OSError as error:
         fail(f"{path}: cannot be written: {error.strerror or error}", FAILED)
     out.print(f"  report      {path}  (open it in a browser)")

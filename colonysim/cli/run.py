@@ -92,14 +92,15 @@ def run(
         fail(str(error), FAILED)
     except (OSError, ValueError) as error:
         fail(refusal(error, file))
+    command = shlex.join(repeats(file, result.seed, override))
     for kind, path in wanted.items():
-        _write(kind, done, path)
+        _write(kind, done, path, command)
     if as_json:
         import msgspec
 
         print(msgspec.json.encode(result).decode())
     else:
-        _print(result, wanted | recorded, shlex.join(repeats(file, result.seed, override)))
+        _print(result, wanted | recorded, command)
     raise typer.Exit(FAILED if not result.ok or (strict and result.warnings) else FINE)
 
 
@@ -238,14 +239,14 @@ def _files(
     return files
 
 
-def _write(kind: str, done: Run, path: Path) -> None:
-    """Write an output file of a run. Exits with code 1 if it cannot be written, as on a full disk."""
+def _write(kind: str, done: Run, path: Path, command: str) -> None:
+    """Write an output file of a run, which `command` repeats. Exits with code 1 if it cannot be written."""
     from colonysim.experiments import perfetto, report
 
     assert done.result is not None
     try:
         if kind == "report":
-            report.write_html(done, path)
+            report.write_html(done, path, command)
         elif kind == "perfetto":
             perfetto.write_perfetto(done, path)
         elif kind == "csv":

@@ -18,6 +18,7 @@ from colonysim.kernel.clock import show_time
 from colonysim.scenarios import metrics as figures
 from colonysim.scenarios.metrics import COLUMNS, NEVER, Metrics, quantiles
 from colonysim.scenarios.runner import Result, Run
+from colonysim.scenarios.writer import as_text
 
 MAX_ROWS: Final = 60
 """Up to this many executors have a row each; more are shown by group."""
@@ -45,8 +46,11 @@ class Bins:
 
 
 # ---------------------------------------------------------------- data of the page
-def page_data(run: Run) -> dict[str, Any]:
-    """Return the data of the HTML page. They are binned, so their size does not grow with the number of processes."""
+def page_data(run: Run, command: str = "") -> dict[str, Any]:
+    """Return the data of the HTML page. They are binned, so their size does not grow with the number of processes.
+
+    `command`: the command that repeats the run.
+    """
     result, metrics = run.result, run.metrics
     assert result is not None
     end_ns = max(run.sim.world.now_ns, run.start_ns + 1)
@@ -56,6 +60,8 @@ def page_data(run: Run) -> dict[str, Any]:
         "about": run.scenario.about,
         "seed": result.seed,
         "digest": result.digest,
+        "command": command,
+        "scenario": as_text(run.scenario, run.scenario.base()),
         "start": show_time(run.start_ns),
         "start_ms": run.start_ns // 1_000_000,
         "storm_s": result.storm_s,
@@ -297,17 +303,17 @@ def _slowest(run: Run) -> list[dict[str, Any]]:
 
 
 # ---------------------------------------------------------------- files
-def html_page(run: Run) -> str:
-    """Return the HTML page of a run, which needs no other files."""
+def html_page(run: Run, command: str = "") -> str:
+    """Return the HTML page of a run, which needs no other files. `command`: the command that repeats the run."""
     template = resources.files("colonysim.experiments").joinpath("report.html").read_text(encoding="utf-8")
-    data = msgspec.json.encode(page_data(run)).decode().replace("</", "<\\/").replace("<!--", "<\\!--")
+    data = msgspec.json.encode(page_data(run, command)).decode().replace("</", "<\\/").replace("<!--", "<\\!--")
     title = html.escape(run.scenario.name)
     return template.replace("__TITLE__", title, 1).replace("__DATA__", data, 1)
 
 
-def write_html(run: Run, path: Path) -> None:
-    """Write the HTML page of a run to a file. Raises OSError."""
-    path.write_text(html_page(run), encoding="utf-8")
+def write_html(run: Run, path: Path, command: str = "") -> None:
+    """Write the HTML page of a run to a file. `command`: the command that repeats the run. Raises OSError."""
+    path.write_text(html_page(run, command), encoding="utf-8")
 
 
 def write_summary(result: Result, path: Path) -> None:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from colonysim.evidence.causes import CLOSED, WAITED
 from colonysim.experiments import perfetto, report
 from colonysim.scenarios.runner import Run
-from colonysim.scenarios.scenario import Measure, Phases
+from colonysim.scenarios.scenario import Measure, Phases, Scenario
 from colonysim.workloads.arrivals import Every, Once
 from colonysim.workloads.executors import ExecutorGroup
 from colonysim.workloads.submissions import Submission
@@ -40,8 +40,10 @@ def data_in(page: str) -> Any:
 
 
 def test_the_page_holds_its_data_and_needs_nothing_from_outside(done: Run) -> None:
-    page = report.html_page(done)
+    page = report.html_page(done, "colonysim run a.yaml --seed 2")
     data = data_in(page)
+    assert data["command"] == "colonysim run a.yaml --seed 2"
+    assert Scenario.read(data["scenario"]) == replace(done.scenario, folder="")
     assert data["name"] == "a </script> & <b>"
     assert "<title>a &lt;/script&gt; &amp; &lt;b&gt;" in page
     assert not re.search(r"""(src|href)\s*=\s*["']|url\(|@import|fetch\(|https?://""", page)
