@@ -1,4 +1,4 @@
-"""Virtual time: how it moves, and what it has to do with the time of this machine."""
+"""The clock: virtual time, how it moves, and how it relates to the time of this machine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from colonysim.core.golang.gotypes import parse_timestamp
 from colonysim.core.records import SECOND_NS
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST_NS: Final = -62_135_510_400 * SECOND_NS  # 0001-01-02T00:00:00Z: an earlier one cannot be written in every zone
-LAST_NS: Final = 253_402_214_400 * SECOND_NS  # 9999-12-31T00:00:00Z: nor can a later one
+FIRST_NS: Final = -62_135_510_400 * SECOND_NS  # 0001-01-02T00:00:00Z: earlier times cannot be written in every zone
+LAST_NS: Final = 253_402_214_400 * SECOND_NS  # 9999-12-31T00:00:00Z: nor can later ones
 _OPEN_END_NS: Final = 100 * 365 * 86_400 * SECOND_NS
 _LEAST_RATE, _MOST_RATE = 1e-6, 1e9
 
@@ -27,14 +27,14 @@ _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 class Mode(StrEnum):
     """How virtual time moves."""
 
-    MANUAL = "manual"  # only when it is told to
-    AUTO = "auto"  # to the next due time when nobody is left who could act before it
+    MANUAL = "manual"  # only by `advance`
+    AUTO = "auto"  # to the next due time, once no actor could act before it
     SCALED = "scaled"  # with real time, `rate` times as fast
     REAL = "real"  # with real time
 
 
 class Clock:
-    """The mode, and for modes bound to real time the point where both times met."""
+    """The mode of virtual time and, for modes that follow real time, the instant from which both are counted."""
 
     def __init__(
         self, mode: Mode, rate: float | None, now_ns: int, read_ns: Callable[[], int] = time.monotonic_ns
@@ -43,9 +43,9 @@ class Clock:
         self.set(mode, rate, now_ns)
 
     def set(self, mode: Mode, rate: float | None, now_ns: int) -> None:
-        """Go on from `now_ns` in another mode, where it is `scaled` at this rate, else as real time goes.
+        """Continue from `now_ns` in another mode. `rate` is in virtual seconds per real second, for mode `scaled`.
 
-        Errors: ValueError for a rate that is not positive, or out of reason, or would have no effect.
+        Raises ValueError if the rate is out of range or would have no effect.
         """
         if mode is not Mode.SCALED and rate not in (None, 1.0):
             raise ValueError(f"rate {rate} has no effect while the clock is {mode.value}: set its mode to scaled")
@@ -59,22 +59,22 @@ class Clock:
         self._base_virtual_ns, self._base_real_ns = now_ns, self._read_ns()
 
     def virtual_now(self) -> int:
-        """What virtual time it is by real time; only for modes that follow it."""
+        """Return the virtual time now, in nanoseconds; only for modes that follow real time."""
         passed_ns = self._read_ns() - self._base_real_ns
         if self.rate != 1.0:
             passed_ns = int(passed_ns * self.rate)
         return min(self._base_virtual_ns + passed_ns, LAST_NS)
 
     def real_seconds(self, virtual_ns: int) -> float:
-        """How long a span of virtual time takes."""
+        """Return how long a span of virtual time takes, in real seconds."""
         return virtual_ns / SECOND_NS / self.rate
 
     def target(self, now_ns: int, seconds: float | timedelta | None, to: datetime | str | None, open_end: bool) -> int:
-        """The time to advance to, said in one of several ways. Errors: ValueError, see Simulation.advance."""
+        """Return the time to advance to, in nanoseconds. Raises ValueError, see Simulation.advance."""
         if self.follows_real_time:
-            raise ValueError(f"the clock is {self.mode.value}: it moves by itself; set it to manual or auto first")
+            raise ValueError(f"the clock is {self.mode.value} and follows real time; set it to manual or auto first")
         if seconds is not None and to is not None:
-            raise ValueError("advance takes seconds or a time, not both")
+            raise ValueError("advance takes either seconds or to=time, not both")
         if to is not None:
             target_ns = parse_time(to) if isinstance(to, str) else _time_of(to)
         elif seconds is not None:
@@ -91,9 +91,9 @@ class Clock:
 
 
 def time_after(now_ns: int, seconds: float) -> int:
-    """The time so many seconds from now. Errors: ValueError for what is no number, is past, or after the year 9999."""
+    """Return the time `seconds` from now. Raises ValueError if they are not finite, negative, or end after 9999."""
     if not math.isfinite(seconds):
-        raise ValueError(f"{seconds} seconds cannot be reckoned with: give a finite number")
+        raise ValueError(f"seconds must be finite, got {seconds}")
     if seconds < 0:
         raise ValueError(f"time does not go back: give 0 seconds or more, not {seconds:g}")
     most_s = (LAST_NS - now_ns) // SECOND_NS
@@ -103,39 +103,39 @@ def time_after(now_ns: int, seconds: float) -> int:
 
 
 def _time_of(time: datetime) -> int:
-    """Errors: ValueError for a time without a time zone."""
+    """Return nanoseconds since 1970. Raises ValueError for a time without a time zone."""
     if time.utcoffset() is None:
         raise ValueError(f"{time} has no time zone: give it one, such as tzinfo=datetime.UTC")
     return (time - EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def real_now_ns() -> int:
-    """Seconds since 1970 on this machine, in nanoseconds."""
+    """Return the time of this machine, in nanoseconds since 1970."""
     return time.time_ns()
 
 
 def parse_time(text: str) -> int:
-    """Nanoseconds since 1970 of an RFC 3339 text, a date alone or `now`. Errors: ValueError with an example."""
+    """Parse an RFC 3339 time, a date or `now`, to nanoseconds since 1970. Raises ValueError with an example."""
     if text == "now":
         return real_now_ns()
     parsed = parse_timestamp(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
     if parsed is None:
-        raise ValueError(f"{text!r} is no RFC 3339 time; write it like 2026-01-01T00:00:00Z, or 'now'")
+        raise ValueError(f"{text!r} is not an RFC 3339 time; write it like 2026-01-01T00:00:00Z, or 'now'")
     return parsed.ns
 
 
 def parse_start(text: str) -> int:
-    """The time at which a clock begins. Errors: ValueError, as `parse_time`, and for what no clock can show."""
+    """Parse the time at which a clock starts. Raises ValueError as `parse_time`, and for a time out of range."""
     start_ns = parse_time(text)
     if not FIRST_NS <= start_ns <= LAST_NS:
         raise ValueError(
-            f"a clock cannot begin at {text}: take a time from {show_time(FIRST_NS)} to {show_time(LAST_NS)}"
+            f"a clock cannot start at {text}: give a time from {show_time(FIRST_NS)} to {show_time(LAST_NS)}"
         )
     return start_ns
 
 
 def show_time(time_ns: int) -> str:
-    """A time for people, UTC, of any year."""
+    """Format a time for people, in UTC, of any year."""
     whole, fraction = divmod(time_ns, SECOND_NS)
     year, month, day, hour, minute, second = civil(whole)
     text = f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}"
@@ -143,7 +143,7 @@ def show_time(time_ns: int) -> str:
 
 
 def show_span(span_ns: int) -> str:
-    """A span of time for people."""
+    """Format a span of time for people."""
     seconds = span_ns / SECOND_NS
     if abs(seconds) < 120:
         return f"{seconds:.3f}".rstrip("0").rstrip(".") + " s"

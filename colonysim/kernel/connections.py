@@ -1,4 +1,4 @@
-"""Connections that stay open: requests come in one at a time, and pushes go out.
+"""Connections that stay open: they send requests, one at a time, and receive pushes.
 
 Source: docs/protocol/d-realtime-and-data.md 2.2.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class StreamRequest(msgspec.Struct, frozen=True):
-    """A request on a connection, and whether it came, and wants its pushes, in binary."""
+    """A request on a connection. `binary`: it came in a binary frame, and so must its pushes go out."""
 
     caller_id: str
     message: Message
@@ -28,17 +28,17 @@ class StreamRequest(msgspec.Struct, frozen=True):
 
 
 class ConnectionEnd:
-    """What a connection has to say last: the client goes, or has sent what ends the connection."""
+    """Sentinel: the client closed the connection, or sent something that forces its end."""
 
 
 CONNECTION_END: Final = ConnectionEnd()
 
 
 class Connection(ABC):
-    """One client's connection: a source of requests and a sink for what the server sends.
+    """The connection of one client: a source of requests and a sink for deliveries.
 
-    Both are called under the simulation's lock and must not wait. `streams` are its subscriptions that are
-    open, `blocked_by` the channel subscription that keeps its further requests waiting.
+    Both methods are called under the kernel's lock and must not block. `streams` are its open subscriptions;
+    `blocked_by` is the stream of the channel subscription that blocks further requests.
     """
 
     def __init__(self, *, outside: bool) -> None:
@@ -49,11 +49,11 @@ class Connection(ABC):
 
     @abstractmethod
     def next_request(self) -> StreamRequest | ConnectionEnd | None:
-        """The next request that has come; None where there is none yet."""
+        """Return the next request, or the end of the connection; None if nothing has been received."""
 
     @abstractmethod
     def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:
-        """Take what the server sends. After a Hangup nothing more comes."""
+        """Send a delivery to the client. Nothing follows a Hangup."""
 
 
 class RequestServer(Protocol):
@@ -107,32 +107,32 @@ class Connections:
             self.serve(connection)
 
     def request_of(self, stream: int) -> StreamRequest | None:
-        """What a stream was asked for; None where its connection is gone."""
+        """Return the request that opened a stream; None if its connection has closed."""
         connection = self._by_stream.get(stream)
         return None if connection is None else connection.streams[stream]
 
     def all_streams(self) -> list[int]:
-        """The numbers of all streams that are open."""
+        """Return the numbers of all open streams."""
         return list(self._by_stream)
 
     def answer(self, stream: int, answer: Answer) -> None:
-        """Pass on the answer to a request, which has not subscribed to anything then."""
+        """Pass on the answer to a request, which therefore is no subscription."""
         if (connection := self._by_stream.pop(stream, None)) is not None:
             connection.deliver(answer, connection.streams.pop(stream).binary)
 
     def disconnect(self, stream: int) -> None:
-        """The connection of a stream breaks."""
+        """Break the connection of a stream."""
         if (connection := self._by_stream.get(stream)) is not None:
             self.hang_up(connection)
 
     def hang_up(self, connection: Connection) -> None:
-        """The server drops a connection with all its subscriptions."""
+        """Close a connection and its subscriptions, and tell the client."""
         if not connection.closed:
             self.close(connection)
             connection.deliver(Hangup(0), False)
 
     def close(self, connection: Connection) -> None:
-        """The client has gone."""
+        """Close the subscriptions of a connection whose client has gone."""
         connection.closed = True
         for number in connection.streams:
             engine.close_stream(self._kernel.world, number)
@@ -140,6 +140,6 @@ class Connections:
         connection.streams.clear()
 
     def hang_up_all(self) -> None:
-        """The server goes."""
+        """Close all connections."""
         for connection in dict.fromkeys(self._by_stream.values()):
             self.hang_up(connection)

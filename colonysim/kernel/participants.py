@@ -1,4 +1,4 @@
-"""What takes part in a simulation above the kernel, as the kernel sees it.
+"""The parts of a simulation above the kernel, as the kernel sees them.
 
 Unless its docstring says otherwise, a method is called under the kernel's lock.
 """
@@ -13,91 +13,91 @@ from colonysim.kernel.pending import Pending
 
 
 class Observer:
-    """Sees each step and changes nothing. This one ignores what it sees; others override its methods.
+    """Sees each step and changes nothing. This base class ignores what it sees.
 
-    While `recording` is True it is shown steps also where the world keeps no history, and asked before each request.
+    While `recording` is set, it also sees steps of a world without a history, and `require` is called before requests.
     """
 
     recording = False
 
     def require(self) -> None:
-        """Raise an error if nothing may happen any more."""
+        """Raise an error if no further step is allowed."""
 
     def look(self, deliveries: list[Delivery], request: Request | None = None) -> Exception | None:
-        """Take note of a step, of the request behind it if any, and of what it gave out; return what it has broken."""
+        """Record a step: its deliveries, and its request if it had one. Returns the violation it caused, if any."""
 
     def raised(self, error: Exception, doing: str) -> None:
-        """Take note that the server raised an exception while doing something; may raise a clearer one."""
+        """Record an exception of the server, and what it was doing. May raise a clearer exception."""
 
     def note(self, line: dict[str, Any]) -> None:
-        """Take note of something that did not reach the server, such as what a fault has done."""
+        """Record something that did not reach the server, such as the effect of a fault."""
 
     def problem(self, error: BaseException) -> None:
-        """Take note that a step has ended with an error."""
+        """Record that a step has ended with an error."""
 
     def moved(self) -> None:
-        """Take note that time was moved by hand."""
+        """Record that time was moved by hand."""
 
     def flush(self) -> None:
-        """Write down what has been noted: somebody outside of this process is about to learn of it."""
+        """Write out what has been recorded, before a client in another process learns of it."""
 
 
 class Network(Protocol):
-    """What faults do to messages on their way."""
+    """The faults that messages meet on their way."""
 
     def send(self, pending: Pending, request: Request) -> None:
-        """Take a request that a client sends."""
+        """Send a request of a client to the server."""
 
     def heard(self, type_name: str, status: int) -> None:
-        """Take note that the server has answered a request of a type."""
+        """Record that the server has answered a request of a type."""
 
     def keeps(self, pending: Pending, answer: Answer) -> bool:
-        """Return whether the answer does not get to its client, now or at all."""
+        """Whether a fault delays or loses the answer, so that the kernel must not pass it on."""
 
     def takes(self, push: Push) -> bool:
-        """Return whether the push does not get to its client, now or at all."""
+        """Whether a fault delays or loses the push, so that the kernel must not pass it on."""
 
 
 class ProgramTurns(Protocol):
-    """Programs that act in turn."""
+    """The programs of a simulation, which act in turn."""
 
     @property
     def ready(self) -> Sequence[Any]:
-        """Those that act before time moves on."""
+        """The programs that must act before time moves."""
 
     @property
     def acting(self) -> Any:
-        """The one that acts just now, None while time moves or a condition is looked at."""
+        """The program that acts now; None while time moves or a condition is evaluated."""
 
     @property
     def under_way(self) -> bool:
-        """Whether somebody runs them."""
+        """Whether a thread runs the programs."""
 
     @property
     def finished(self) -> bool:
-        """Whether all that are expected to end have done so."""
+        """Whether all programs that are expected to end have ended."""
 
     def run(self, limit_ns: int | None, done: Callable[[], bool], *, gives_way: bool = False) -> None:
-        """Let them act, up to a time or until something is true. Not under the lock."""
+        """Run the programs up to a time, or until `done()`. Not under the lock."""
 
     def run_to(self, limit_ns: int | None, done: Callable[[], bool], *, to_limit: bool = True) -> bool:
-        """Let them act, and time go on to the limit: whether something was true before. Not under the lock."""
+        """Run the programs, and move time up to the limit. Returns whether `done()` came first. Not under the lock."""
 
     def explain(self) -> list[str]:
-        """What each of them is doing, in lines."""
+        """Describe what each program is doing, one line each."""
 
 
 class Settable(Protocol):
-    """Something that can be woken: an event, or a server's loop."""
+    """Something that wakes a thread: an event, or the loop of a server."""
 
     def set(self) -> None: ...
 
 
 class Mover:
-    """The one that moves time, and what it waits for. Used under the kernel's lock.
+    """The thread that moves time, and what it waits for. Used under the kernel's lock.
 
-    `event` wakes it, and is None while nobody moves time. `planned_ns` is when it looks again where the clock follows
-    real time. While `asleep` is True it does not look again unless it is woken.
+    `event` wakes it, and is None while no thread moves time. If the clock follows real time, `planned_ns` is the due
+    time for which it will wake by itself. While `asleep` is set, it stays idle until woken.
     """
 
     def __init__(self) -> None:
@@ -106,17 +106,17 @@ class Mover:
         self.asleep = False
 
     def misses(self, due_ns: int | None) -> bool:
-        """Whether it would look too late, by real time, for what is due at `due_ns`."""
+        """Whether it would wake too late for an event at `due_ns`."""
         return due_ns is not None and (self.planned_ns is None or due_ns < self.planned_ns)
 
     def wake(self) -> None:
-        """Have it look again now, if there is one."""
+        """Wake the mover, if there is one."""
         self.asleep = False
         if self.event is not None:
             self.event.set()
 
     def replan(self) -> None:
-        """Have it look again with another plan: the clock's mode has changed, or another history has begun."""
+        """Wake the mover to plan again, because the mode of the clock has changed or the world was replaced."""
         self.planned_ns = None
         if self.event is not None:
             self.event.set()

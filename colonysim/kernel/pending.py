@@ -1,4 +1,4 @@
-"""Requests under way and open streams."""
+"""Requests that have no answer yet, and those who wait for them."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from colonysim.core.protocol import Answer, Message, Push
 from colonysim.kernel.actors import Actor
 
 LOST: Final = 0
-"""Status of an answer that never comes: the connection is lost."""
+"""Status of a request whose connection was lost."""
 
 UNKNOWN_OUTCOME: Final = frozenset((LOST, 502, 503, 504))
-"""Statuses, of the client or of gateways, after which nobody knows whether a request took effect."""
+"""Statuses, of the client or of gateways, after which it is unknown whether the request took effect."""
 
 
 class Call(msgspec.Struct, gc=False):
-    """What was asked, by whom, and what came of it. `status` is None while the request is parked."""
+    """A request and its reply, for inspection. `status` is None while the request is pending."""
 
     number: int
     at_ns: int
     caller_id: str
     payload_type: str
-    message: Message | bytes  # the body as it came, where it could not be read
+    message: Message | bytes  # the raw body, if it could not be read
     status: int | None = None
     body: Any = None
     answered_ns: int | None = None
-    fault: str = ""  # the fault that struck it, and its kind
+    fault: str = ""  # name and kind of the fault that hit it
     verdict: str = ""
 
 
 class Lost(ConnectionError):
-    """The connection was lost before the reply came: the request may have taken effect, or not."""
+    """The connection was lost before the reply came; the request may or may not have taken effect."""
 
 
 class CorruptedBody(msgspec.Struct, frozen=True):
-    """A reply's body that has become something else on its way."""
+    """The body of a reply that a `malformed` fault has replaced."""
 
     text: str
 
 
 class Waiter(msgspec.Struct, kw_only=True, eq=False):
-    """Something that is waited for. `event` is set when it may be there, or when it is time to look around.
+    """Something that a thread waits for. `event` is set when it may be done, or when the thread must check the driver.
 
     `actor` is who waits for it in this process; it counts as acting from the moment `wake` is called, not only when
     its thread gets to run.
@@ -56,6 +56,7 @@ class Waiter(msgspec.Struct, kw_only=True, eq=False):
 
     @property
     def event(self) -> threading.Event:
+        """The event that wakes the waiting thread, created on first use."""
         if self.made_event is None:
             self.made_event = threading.Event()
         return self.made_event
@@ -65,6 +66,7 @@ class Waiter(msgspec.Struct, kw_only=True, eq=False):
         raise TypeError("a waiter knows when it is done")
 
     def wake(self) -> None:
+        """Mark the waiting actor as acting, and wake its thread."""
         if self.actor is not None:
             self.actor.acts()
         if self.made_event is not None:
@@ -73,10 +75,10 @@ class Waiter(msgspec.Struct, kw_only=True, eq=False):
 
 @final
 class Pending(Waiter, eq=False):
-    """A request under way. `answer` is None until it comes.
+    """A request that has been sent. `answer` is None until it comes.
 
-    `on_answer` is called when it comes, under the simulation's lock and in whatever thread brings it. `stream` is
-    that of the request, `by` the program that asked, `fault` the rule that has struck it.
+    `on_answer` is called when it comes, under the kernel's lock and in the thread that delivers it. `stream` is the
+    request's number on a connection, `by` the program that sent it, `fault` the rule that hit it.
     """
 
     ticket: int
@@ -93,20 +95,20 @@ class Pending(Waiter, eq=False):
         return self.answer is not None
 
     def wait_outside(self) -> None:
-        """Wait for the answer on behalf of a client outside, where another thread moves time."""
+        """Wait for the answer to a client in another process, while another thread moves time."""
         event = self.event
         while self.answer is None:
             event.wait()
 
     def complete(self) -> None:
-        """The answer has come: tell whoever waits for it."""
+        """Wake the waiting thread and call `on_answer`: the answer has come."""
         self.wake()
         if self.on_answer is not None:
             self.on_answer()
 
 
 class Inbox(Waiter, eq=False):
-    """What has been delivered on a connection and not been taken yet; `closed` once the server has hung up."""
+    """Deliveries on a connection that have not been read; `closed` once the connection has ended."""
 
     items: deque[tuple[Push | Answer, bool]] = msgspec.field(default_factory=deque)
     closed: bool = False

@@ -1,7 +1,6 @@
-"""Chance: one source of random numbers for each purpose, and the spans of time that are drawn from it.
+"""Chance: a source of random numbers for each purpose, and the distributions of time that draw from it.
 
-A source is derived from the seed and the name of its purpose, so that what is added for one purpose leaves
-what is drawn for the others as it was.
+A source is derived from the seed and the name of its purpose, so a new purpose does not change what others draw.
 """
 
 from __future__ import annotations
@@ -28,30 +27,30 @@ _NEVER_S: Final = 1e15
 _NEVER_NS: Final = round(_NEVER_S) * SECOND_NS
 
 Draw = Callable[[Process | None], int]
-"""Draws a span in nanoseconds; the process is what the span is for, where there is one."""
+"""Draws a span in nanoseconds, for a process if there is one."""
 
 
 def source(seed: int, purpose: str) -> Random:
-    """The source of random numbers for one purpose: the same in every run and on every machine."""
+    """Return the source of random numbers for a purpose, the same in every run and on every machine."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return Random(int.from_bytes(digest[:16], "big"))
 
 
 class Span(Value, frozen=True, tag_field="kind"):
-    """Base of the distributions of spans of time."""
+    """Base class of the distributions of time."""
 
     def draw(self, random: Random) -> Draw:
-        """What draws spans from this source of random numbers."""
+        """Return a function that draws spans from a source of random numbers."""
         raise TypeError(f"{type(self).__name__} defines no `draw`")
 
     @property
     def is_zero(self) -> bool:
-        """Whether all that it draws is 0."""
+        """Whether it draws only 0."""
         return False
 
 
 class Constant(Span, frozen=True, tag="constant"):
-    """Always the same."""
+    """Always the same span."""
 
     value_s: NotNegative
 
@@ -65,7 +64,7 @@ class Constant(Span, frozen=True, tag="constant"):
 
 
 class Uniform(Span, frozen=True, tag="uniform"):
-    """Anything between two bounds alike."""
+    """Uniform between two bounds."""
 
     low_s: NotNegative
     high_s: NotNegative
@@ -84,7 +83,7 @@ class Uniform(Span, frozen=True, tag="uniform"):
 
 
 class Exponential(Span, frozen=True, tag="exponential"):
-    """Without memory, around a mean."""
+    """Exponential (memoryless), with a mean."""
 
     mean_s: Positive
 
@@ -94,7 +93,7 @@ class Exponential(Span, frozen=True, tag="exponential"):
 
 
 class Lognormal(Span, frozen=True, tag="lognormal"):
-    """Mostly near the median, with a long tail: sigma 0.5 is tame, 2 is wild."""
+    """Lognormal: mostly near the median, with a long tail that grows with sigma (0.5 is short, 2 very long)."""
 
     median_s: Positive
     sigma: Annotated[float, Meta(ge=0, le=10)] = 1.0
@@ -105,7 +104,7 @@ class Lognormal(Span, frozen=True, tag="lognormal"):
 
 
 class Empirical(Span, frozen=True, tag="empirical"):
-    """One of some measured values, each as likely as the others."""
+    """One of several measured values, each equally likely."""
 
     values_s: Annotated[tuple[NotNegative, ...], Meta(min_length=1)]
 
@@ -119,14 +118,14 @@ class Empirical(Span, frozen=True, tag="empirical"):
 
 
 class Part(Value, frozen=True):
-    """One part of a mix of spans."""
+    """One part of a mixed distribution, with its weight."""
 
     weight: Positive
     span: AnySpan
 
 
 class Mixed(Span, frozen=True, tag="mixed"):
-    """Now one, now another, by weight: most are quick, some take for ever."""
+    """One of several distributions, chosen by weight: for example most spans short, a few very long."""
 
     parts: Annotated[tuple[Part, ...], Meta(min_length=1)]
 
@@ -141,7 +140,7 @@ class Mixed(Span, frozen=True, tag="mixed"):
 
 
 class OfProcess(Span, frozen=True, tag="process"):
-    """What the process says itself: its first argument, in seconds; `otherwise_s` where that is no number."""
+    """The first argument of the process, in seconds; `otherwise_s` if that is not a number."""
 
     scale: Positive = 1.0
     otherwise_s: NotNegative = 1.0
@@ -158,7 +157,7 @@ class OfProcess(Span, frozen=True, tag="process"):
 
 
 def _out_of_order(span: Any) -> str:
-    """What is wrong with `[least, most]`, "" for any other span."""
+    """Return what is wrong with a span given as `[least, most]`; "" if nothing is."""
     ordered = not isinstance(span, (tuple, list)) or span[0] <= span[1]
     return "" if ordered else "the least comes before the most"
 
@@ -167,7 +166,7 @@ _SPAN: Final = Meta(
     extra={"check": _out_of_order, "fix": "give seconds, [least, most] or a distribution such as {kind: uniform, …}"}
 )
 Between = Annotated[tuple[NotNegative, ...], Meta(min_length=2, max_length=2)]
-"""`[least, most]` of an even distribution. Not tuple[float, float]: msgspec mixes up its limits in a union."""
+"""`[least, most]` of a uniform distribution. Not tuple[float, float]: msgspec mixes up its limits in a union."""
 AnySpan = Annotated[
     NotNegative | Between | Constant | Uniform | Exponential | Lognormal | Empirical | Mixed | OfProcess, _SPAN
 ]
@@ -175,19 +174,19 @@ AnySpan = Annotated[
 
 
 def drawer(span: AnySpan, random: Random) -> Draw:
-    """What draws from a distribution."""
+    """Return a function that draws from a distribution."""
     return distribution(span).draw(random)
 
 
 def distribution(span: AnySpan) -> Span:
-    """A span as a distribution."""
+    """Return a span as a distribution."""
     if isinstance(span, Span):
         return span
     return Uniform(span[0], span[1]) if isinstance(span, (tuple, list)) else Constant(span)
 
 
 def weighted(weights: list[float], random: Random) -> Callable[[], int]:
-    """Draws a place in a list by weight; with one place it leaves the source alone."""
+    """Return a function that draws an index by weight; with one index, it does not use the source."""
     if len(weights) == 1:
         return lambda: 0
     sums, uniform = list(accumulate(weights)), random.random
@@ -196,5 +195,5 @@ def weighted(weights: list[float], random: Random) -> Callable[[], int]:
 
 
 def to_ns(seconds: float) -> int:
-    """Seconds as whole nanoseconds; what is later than any run is as late as any other such time."""
+    """Convert seconds to whole nanoseconds. Spans longer than any run become equally long."""
     return round(seconds * SECOND_NS) if seconds < _NEVER_S else _NEVER_NS

@@ -1,7 +1,7 @@
-"""Putting a world together from stored data, with the indexes that are not stored.
+"""Restores a world from stored data, with the indexes that are not stored.
 
-The types of all fields have been checked before. Here everything that names something else is looked up, so that
-no world comes out whose parts contradict each other.
+The types of all fields have been checked before. Here every reference is checked, so that the parts of the world do
+not contradict each other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ N = TypeVar("N", bound=Named)
 
 
 class Contradiction(ValueError):
-    """Two parts of a state do not go together. The text says which."""
+    """Two parts of a state contradict each other. The text says which."""
 
 
 def _contradict(text: str) -> NoReturn:
@@ -39,7 +39,7 @@ def _contradict(text: str) -> NoReturn:
 
 
 def world_of(stored: Stored) -> World:
-    """A world, as it was but for those who waited. Errors: Contradiction."""
+    """Restore a world, without parked calls and subscriptions. Raises Contradiction."""
     if not FIRST_NS <= stored.started_ns <= stored.now_ns < LAST_NS:
         _contradict("its time is before its start, or beyond the years 1 to 9999")
     if min(stored.ids_drawn, stored.last_serial, stored.last_file_number, stored.last_ticket) < 0:
@@ -70,7 +70,7 @@ def _settings(settings: Settings) -> Settings:
 
 # ---------------------------------------------------------------- tables
 def _table(items: Iterable[Item], key: Callable[[Item], Key], what: str) -> dict[Key, Item]:
-    """Items by their keys, in their order."""
+    """Return items by key, in order. Raises Contradiction if two have the same key."""
     table: dict[Key, Item] = {}
     for item in items:
         name = key(item)
@@ -81,7 +81,7 @@ def _table(items: Iterable[Item], key: Callable[[Item], Key], what: str) -> dict
 
 
 def _fill(table: NamedTable[N], items: list[N], key: Callable[[N], str], what: str) -> None:
-    """Put items into their table. No two have the same id, or the same name in a colony."""
+    """Fill a table. Raises Contradiction if two items have the same id, or the same name in a colony."""
     _table(items, lambda item: (item.colony, item.name), f"{what} named")
     for item_id, item in _table(items, key, what).items():
         table[item_id] = item
@@ -92,9 +92,9 @@ def _names(names: list[str], what: str) -> dict[str, None]:
 
 
 def _item_at(items: Sequence[Item], place: int, what: str) -> Item:
-    """The item at a place that something names."""
+    """Return the item at an index. Raises Contradiction if there is none."""
     if not 0 <= place < len(items):
-        _contradict(f"there is no {what} {place}, but {len(items)} of them")
+        _contradict(f"it refers to {what} {place}, but has only {len(items)}")
     return items[place]
 
 
@@ -110,11 +110,11 @@ def _members(world: World, stored: Stored) -> None:
         records = [_item_at(stored.executors, place, "executor") for place in places]
         ids = {record.executor_id for record in records}
         if len(ids) != 1 or (executor_id := records[0].executor_id) in world.executors_by_id:
-            _contradict("executors are not listed by their ids")
+            _contradict("its index of executors by id is wrong")
         world.executors_by_id[executor_id] = records
         seen += places
     if sorted(seen) != list(range(len(stored.executors))):
-        _contradict("an executor is not listed by its id once")
+        _contradict("its index of executors by id lists one not exactly once")
     _table(stored.functions, lambda function: function.functionid, "functions")
     for function in stored.functions:
         world.add_function(function)
@@ -125,7 +125,7 @@ def _members(world: World, stored: Stored) -> None:
 def _processes(world: World, stored: Stored) -> None:
     processes, specs = stored.processes, stored.specs
     if len(stored.spec_of) != len(processes):
-        _contradict(f"there are {len(processes)} processes, but specs for {len(stored.spec_of)}")
+        _contradict(f"it has {len(processes)} processes, but specs for {len(stored.spec_of)}")
     for process, place in zip(processes, stored.spec_of, strict=True):
         process.spec = _item_at(specs, place, "spec")
     world.processes = _table(processes, lambda process: process.process_id, "processes")
@@ -134,43 +134,43 @@ def _processes(world: World, stored: Stored) -> None:
     for tick in stored.ticks:
         bucket = _listed(processes, tick.processes)
         if tick.second in world.release_ticks or any(process.timer_s != tick.second for process in bucket.values()):
-            _contradict(f"the run of the release loop at second {tick.second} looks at what it should not")
+            _contradict(f"the run of the release loop at second {tick.second} examines a process with another deadline")
         world.release_ticks[tick.second] = bucket
         world.tick_tickets[tick.second] = tick.ticket
     world.beyond_scan_limit = _listed(processes, stored.beyond_scan_limit)
 
 
 def _listed(processes: list[Process], places: list[int]) -> dict[str, Process]:
-    """The processes at some places, by their ids."""
+    """Return the processes at some indexes, by id."""
     found = [_item_at(processes, place, "process") for place in places]
     return _table(found, lambda process: process.process_id, "processes listed as")
 
 
 def _states(world: World, stored: Stored) -> None:
-    """The tables by colony and state: each process stands in one of them."""
+    """Restore the tables by colony and state. Each process must be in exactly one."""
     count = 0
     for tables in stored.tables:
         if len(tables.by_state) != len(STATES) or tables.colony in world.by_state:
-            _contradict(f"colony {tables.colony!r} has not one table for each state")
+            _contradict(f"colony {tables.colony!r} must have one table for each state")
         made = tuple(_listed(stored.processes, places) for places in tables.by_state)
         for state, table in zip(STATES, made, strict=True):
             count += len(table)
             if any(process.state != state or process.colony != tables.colony for process in table.values()):
-                _contradict(f"a process stands among those of colony {tables.colony!r} in state {state}, and is none")
+                _contradict(f"a process is wrongly listed in colony {tables.colony!r} with state {state}")
         world.by_state[tables.colony] = made
     if count != len(stored.processes):
-        _contradict(f"there are {len(stored.processes)} processes, but {count} in states from 0 to {REMOVED - 1}")
+        _contradict(f"it has {len(stored.processes)} processes, but {count} in states from 0 to {REMOVED - 1}")
 
 
 def _held(world: World, stored: Stored) -> None:
-    """What executors run: all that runs, and nothing else."""
+    """Restore what executors run: exactly the running processes."""
     count = 0
     for holding in stored.held:
         held = _listed(stored.processes, holding.processes)
         if holding.executor_id in world.held_by or any(
             process.state != RUNNING or process.executor_id != holding.executor_id for process in held.values()
         ):
-            _contradict(f"executor {holding.executor_id!r} holds what it does not run")
+            _contradict(f"executor {holding.executor_id!r} holds a process that it does not run")
         world.held_by[holding.executor_id] = held
         count += len(held)
     running = sum(len(tables[RUNNING]) for tables in world.by_state.values())
@@ -179,7 +179,7 @@ def _held(world: World, stored: Stored) -> None:
 
 
 def _queues(world: World, stored: Stored) -> None:
-    """Everything that waits comes into its queue, with its rank."""
+    """Put the waiting processes into their queues, with their ranks."""
     shares = world.queues.shares
     shares.turn = stored.turn
     shares.last_turns = {(turn.colony, turn.initiator_id): turn.rank for turn in stored.turns}
@@ -192,7 +192,7 @@ def _queues(world: World, stored: Stored) -> None:
 def _logs_and_attributes(world: World, stored: Stored) -> None:
     attributes = stored.attributes
     if len(stored.attribute_times) > len(attributes):
-        _contradict(f"there are {len(attributes)} attributes, but times for {len(stored.attribute_times)}")
+        _contradict(f"it has {len(attributes)} attributes, but times for {len(stored.attribute_times)}")
     timed = attributes[: len(stored.attribute_times)]
     world.attributes = _table(timed, lambda attribute: attribute.attributeid, "attributes")
     world.attribute_times = dict(zip(world.attributes, stored.attribute_times, strict=True))
@@ -211,13 +211,13 @@ def _workflows(world: World, stored: Stored) -> None:
         for process_id in graph.members:
             process = world.processes.get(process_id)
             if process is None or process.graph_id != graph.graph_id:
-                _contradict(f"graph {graph.graph_id} has a member {process_id!r} that is none")
+                _contradict(f"graph {graph.graph_id} has a member {process_id!r} that is no process of it")
             counts[process.state] += 1
         if graph.counts != counts or graph.state not in STATES:
             _contradict(f"graph {graph.graph_id} counts its processes as {graph.counts}, not {counts}")
     for process in stored.processes:
         if (owner := world.graphs.get(process.graph_id)) and process.process_id not in owner.members:
-            _contradict(f"process {process.process_id} is no member of its graph")
+            _contradict(f"process {process.process_id} is not a member of its graph")
     _fill(world.crons, stored.crons, lambda cron: cron.cron_id, "crons")
     _fill(world.generators, stored.generators, lambda generator: generator.generator_id, "generators")
     world.stalled = _names(stored.stalled, "held crons or generators")
@@ -226,7 +226,7 @@ def _workflows(world: World, stored: Stored) -> None:
 def _channels(world: World, stored: Stored) -> None:
     for process_id in stored.channels:
         if process_id not in world.processes:
-            _contradict(f"there are channels of a process {process_id!r} that is not there")
+            _contradict(f"it has channels of a process {process_id!r} that does not exist")
     world.channels = stored.channels
 
 
@@ -253,7 +253,7 @@ def _agenda(world: World, stored: Stored) -> None:
         entries.append((due.due_ns, RANKS[type(event)], due.ticket, event))
     tickets = _table(entries, lambda entry: entry[2], "events with ticket")
     if any(not 0 < ticket <= stored.last_ticket for ticket in tickets):
-        _contradict("an event has a ticket that has not been given out")
+        _contradict("an event has a ticket that was never issued")
     world.agenda.load(entries, stored.last_ticket)
     ticks = sum(isinstance(entry[3], ReleaseTick) for entry in entries)
     if ticks != len(stored.ticks):
@@ -265,10 +265,10 @@ def _agenda(world: World, stored: Stored) -> None:
 
 
 def _event(world: World, due: StoredEvent) -> Any:
-    """The event that stands for a row, which must be about something that is there."""
+    """Restore an event. Raises Contradiction if its subject does not exist."""
     kind = EVENTS.get(due.event)
     if kind is None:
-        _contradict(f"there is no event {due.event!r}")
+        _contradict(f"{due.event!r} is not a kind of event")
     about: Any = due.about
     if kind is ReleaseTick:
         known = world.tick_tickets.get(about) == due.ticket
@@ -279,12 +279,12 @@ def _event(world: World, due: StoredEvent) -> Any:
     else:
         known = about is None
     if not known:
-        _contradict(f"the event {due.event} is about {about!r}, which is not there")
+        _contradict(f"the event {due.event} is about {about!r}, which does not exist")
     return kind() if about is None else kind(about)
 
 
 def _timers(world: World, what: str, timers: dict[str, int], kind: type) -> None:
-    """A timer names the event of its own, or one that has passed."""
+    """Check that each timer is a ticket of its own event, or of one that has happened."""
     for name, ticket in timers.items():
         event = world.agenda.event(ticket)
         if event is not None and (type(event) is not kind or msgspec.structs.astuple(event) != (name,)):
@@ -295,5 +295,5 @@ def _planned(world: World, planned: Planned | None, kind: type) -> tuple[int, in
     if planned is None:
         return None
     if type(world.agenda.event(planned.ticket)) is not kind:
-        _contradict(f"the next {kind.__name__} does not stand on the agenda")
+        _contradict(f"the next {kind.__name__} is not on the agenda")
     return planned.ticket, planned.due_ns

@@ -1,8 +1,7 @@
-"""How a record becomes a row of JSON and back, derived from its struct definition.
+"""Converts records to rows of JSON and back, as derived from their struct definitions.
 
-A record is written as an array of its fields in their order. On the way back each field is checked against
-the type in the definition. `layout` puts all these definitions in words: two versions that agree on them read
-each other's rows.
+A record is written as an array of its fields, in order; when it is read, each field is checked against its type.
+`layout` describes these definitions as text: versions with the same layout can read each other's rows.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ LEFT_OUT: Final[dict[type, dict[str, Callable[[], Any]]]] = {
     Process: {"spec": lambda: None, "attributes": tuple},
     Channel: {"listeners": dict, "last_turn": lambda: None},
 }
-"""Fields that do not stand in a row, with what they are until something else fills them: see `stored.Stored`."""
+"""Fields that are not part of a row, with their values until others fill them: see `stored.Stored`."""
 
 _AS_OBJECTS: Final = (Settings, SchemaProperty)
-"""Written with the names of their fields: settings for people, properties because they nest in themselves."""
+"""Written with field names: settings for people to read, properties because they contain properties."""
 
 Change = Callable[[Any], Any]
 
 
 class RowCodec(NamedTuple):
-    """The type that is decoded, and what is done before encoding and after decoding; None for nothing."""
+    """The type to decode, and the changes before encoding and after decoding; None for no change."""
 
     wire: Any
     pack: Change | None = None
@@ -41,7 +40,7 @@ class RowCodec(NamedTuple):
 
 @cache
 def codec(kind: Any) -> RowCodec:
-    """How values of a type are written and read."""
+    """Return how values of a type are written and read."""
     origin, args = get_origin(kind), get_args(kind)
     if kind is Resources:
         return RowCodec(Resources, None, _resources)
@@ -52,7 +51,7 @@ def codec(kind: Any) -> RowCodec:
     if origin is list:
         return _list(args[0])
     if origin is tuple and args[1:] == (...,):
-        return RowCodec(kind)  # of texts: tuples of anything else stand in no record
+        return RowCodec(kind)  # of texts: no record has other tuples
     if origin is dict:
         return _dict(*args)
     if origin in (Union, UnionType):
@@ -92,8 +91,8 @@ def _dict(key: Any, value: Any) -> RowCodec:
 
 def _union(kinds: tuple[Any, ...]) -> RowCodec:
     others = [kind for kind in kinds if kind is not NoneType]
-    if len(others) == 2 and get_origin(others[1]) is tuple:  # a list, or the empty tuple that nobody has replaced
-        wire = others[1]  # nothing is made for an empty tuple
+    if len(others) == 2 and get_origin(others[1]) is tuple:  # a list, or the empty tuple of the default
+        wire = others[1]  # an empty tuple needs no new list
         return RowCodec(wire if len(others) == len(kinds) else wire | None, None, _sequence)
     (only,) = others
     inner = codec(only)
@@ -109,9 +108,9 @@ def _sequence(values: tuple[Any, ...] | None) -> Any:
     return list(values) if values else values
 
 
-# ---------------------------------------------------------------- what clients send, as they sent it
+# ---------------------------------------------------------------- specs, as clients sent them
 def convert(value: Any, kind: Any) -> Any:
-    """One form of what clients send as another. Errors: msgspec.ValidationError."""
+    """Convert a spec to its row, or back. Raises msgspec.ValidationError."""
     return msgspec.convert(value, kind, from_attributes=True)
 
 
@@ -126,14 +125,14 @@ def _row_of_spec(kind: type) -> Any:
 
 
 def _in_row(kind: Any) -> Any:
-    """A type in which structs have been replaced by their rows."""
+    """Return a type with its structs replaced by their rows."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind if kind in _AS_OBJECTS else _row_of_spec(kind)
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return Annotated[(_in_row(args[0]), *args[1:])]
     if origin in (Union, UnionType):
-        return Union[tuple(map(_in_row, args))]  # noqa: UP007  a union of types only known now
+        return Union[tuple(map(_in_row, args))]  # noqa: UP007  the types are known only at run time
     return origin[tuple(map(_in_row, args))] if origin in (list, dict) else kind
 
 
@@ -141,9 +140,9 @@ def _define(kind: type, fields: list[tuple[str, Any]]) -> Any:
     return msgspec.defstruct(kind.__name__ + "Row", fields, array_like=True, forbid_unknown_fields=True, gc=False)
 
 
-# ---------------------------------------------------------------- what the server keeps
+# ---------------------------------------------------------------- records
 def _record(kind: type) -> RowCodec:
-    """Rows of a record, without what is left out. `null` stands for the unset time."""
+    """Return the codec of a record, without the fields of LEFT_OUT. The unset time is written as `null`."""
     fields, left_out = structs.fields(kind), LEFT_OUT.get(kind, {})
     gaps = [(place, left_out[field.name]) for place, field in enumerate(fields) if field.name in left_out]
     kept = [field for field in fields if field.name not in left_out]
@@ -183,7 +182,7 @@ def _record(kind: type) -> RowCodec:
 def _encode_more(value: Any) -> Any:
     if isinstance(value, Timestamp):
         return [value.ns if _fits(value.ns) else msgspec.Raw(str(value.ns).encode()), value.offset_s]
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _decode_more(kind: type, value: Any) -> Any:
@@ -195,9 +194,9 @@ _ENCODER: Final = msgspec.json.Encoder(enc_hook=_encode_more)
 
 
 def encode(value: Any) -> bytes:
-    """JSON of packed values. Integers of more than 64 bits come through whole.
+    """Encode packed values as JSON, including integers of more than 64 bits.
 
-    Errors: TypeError, ValueError or RecursionError for what has no form in JSON.
+    Raises TypeError, ValueError or RecursionError for values that cannot be written as JSON.
     """
     try:
         return _ENCODER.encode(value)
@@ -206,7 +205,7 @@ def encode(value: Any) -> bytes:
 
 
 def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    """What reads and checks the JSON of packed values of a wire type."""
+    """Return a decoder that reads and checks packed values of a type."""
     return msgspec.json.Decoder(kind, dec_hook=_decode_more)
 
 
@@ -215,7 +214,7 @@ def _fits(number: int) -> bool:
 
 
 def _with_great_integers(value: Any) -> Any:
-    """The same with integers of more than 64 bits in the form in which the encoder writes them."""
+    """Replace integers of more than 64 bits by raw JSON, which the encoder accepts."""
     if isinstance(value, int):
         return value if _fits(value) else msgspec.Raw(str(int(value)).encode())
     if isinstance(value, (list, tuple)):
@@ -229,9 +228,9 @@ def _with_great_integers(value: Any) -> Any:
     return value
 
 
-# ---------------------------------------------------------------- the layout, in words
+# ---------------------------------------------------------------- the layout
 def layout(*kinds: type) -> dict[str, list[str]]:
-    """The fields of some structs, and of all that stand in them, with their types: `name: type`."""
+    """Return the fields of structs, and of the structs in them, each as `name: type`."""
     found: dict[str, list[str]] = {}
     waiting = list(kinds)
     while waiting:
@@ -246,7 +245,7 @@ def layout(*kinds: type) -> dict[str, list[str]]:
 
 
 def _type_text(kind: Any, seen: list[type]) -> str:
-    """A type in words, the same in each version of Python; structs in it are added to `seen`."""
+    """Describe a type, in the same way in every version of Python; adds the structs in it to `seen`."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _type_text(args[0], seen)

@@ -1,12 +1,11 @@
-"""Worlds that begin, and worlds as bytes and back: the format of state files and snapshots (docs/state.md).
+"""Creates worlds, and converts them to bytes and back: the format of state files and snapshots (docs/state.md).
 
     colonysim state 2
     {"version":"...","bytes":...,"sha256":"..."}
-    the layout in words, JSON
+    the layout, JSON
     the world, JSON
 
-Nothing in it is code: it is read as JSON, checked against the definitions of what the server keeps, and put
-together by `rebuilding`.
+It contains no code: it is read as JSON, checked against the definitions of records, and put together by `rebuilding`.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from colonysim.wire import identity
 
 NAME: Final = b"colonysim state "
 FORMAT: Final = 2
-"""Number of the format; another layout of the same format is told by the header."""
+"""Number of the format. Layouts within a format are compared by the third line."""
 
 MAGIC: Final = NAME + b"%d\n" % FORMAT
 MOST_BYTES: Final = 4 * 2**30
-"""A state of more bytes is neither written nor read."""
+"""A larger state is neither written nor read."""
 
 MOST_TIMES_PACKED: Final = 50
 ALWAYS_UNPACKED_BYTES: Final = 16 * 2**20
-"""A packed state is at most so many times as large when unpacked, or has so many bytes."""
+"""A packed state may grow by this factor, or to this size, when unpacked."""
 
 _MOST_HEADER_BYTES: Final = 1000
 _MOST_LAYOUT_BYTES: Final = 100_000
@@ -43,11 +42,11 @@ _DIFFERENCES_SHOWN: Final = 3
 
 
 class BadSnapshot(ValueError):
-    """The bytes are no snapshot of this version, or have been damaged; or a world cannot be written as one."""
+    """The bytes are not a snapshot of this version or are damaged, or a world cannot be written as one."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The second line: which version wrote it, how many bytes follow, and the checksum of both."""
+    """The second line: the version that wrote it, the number of bytes that follow, and a checksum of both."""
 
     version: str
     bytes: int
@@ -55,7 +54,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def new_world(settings: Settings, start_ns: int | None = None) -> World:
-    """A world in which nothing has happened yet, at the time that the settings give or at another one."""
+    """Create an empty world. It starts at the time in the settings, unless `start_ns` is given."""
     stock = settings.server_key == STOCK_SERVER_KEY
     server_id = STOCK_SERVER_ID if stock else identity.identity(settings.server_key).id
     return World(settings, parse_start(settings.start) if start_ns is None else start_ns, server_id)
@@ -63,7 +62,7 @@ def new_world(settings: Settings, start_ns: int | None = None) -> World:
 
 @cache
 def _layout() -> bytes:
-    """The third line: what a world consists of in this version."""
+    """Return the third line: the definitions of the records of a world in this version."""
     from colonysim.kernel import stored
 
     return msgspec.json.encode(stored.layout()) + b"\n"
@@ -78,38 +77,35 @@ def _checksum(version: str, *parts: bytes | memoryview) -> str:
 
 # ---------------------------------------------------------------- writing
 def dump(world: World) -> bytes:
-    """Everything that the world is but those who wait, with a checksum. Equal worlds give equal bytes.
+    """Convert a world to bytes, without parked requests and subscriptions. Equal worlds give equal bytes.
 
-    Errors: BadSnapshot for a world that holds what has no form in JSON.
+    Raises BadSnapshot if the world holds something that cannot be written as JSON.
     """
-    from colonysim.kernel import stored  # imported late, as few simulations are copied
+    from colonysim.kernel import stored  # imported late, because few simulations need it
 
     try:
         body = stored.write(world)
     except (ValueError, TypeError, RecursionError) as error:
         raise BadSnapshot(f"the state cannot be stored: {error}") from error
     if len(body) > MOST_BYTES:
-        raise BadSnapshot(f"the state cannot be stored: it has {len(body)} bytes, and {MOST_BYTES} are the most")
+        raise BadSnapshot(f"the state cannot be stored: it has {len(body)} bytes, more than the limit of {MOST_BYTES}")
     layout = _layout()
-    version = sys.modules["colonysim"].__version__  # the front door, which this layer does not import
+    version = sys.modules["colonysim"].__version__  # this layer must not import the package
     header = Header(version=version, bytes=len(layout) + len(body), sha256=_checksum(version, layout, body))
     return b"".join((MAGIC, msgspec.json.encode(header), b"\n", layout, body))
 
 
 # ---------------------------------------------------------------- reading
 def load(data: bytes) -> World:
-    """A world from its bytes, without the parked requests and streams of those who waited then.
-
-    Errors: BadSnapshot.
-    """
+    """Restore a world from bytes, without the parked requests and subscriptions of that time. Raises BadSnapshot."""
     from colonysim.kernel import rebuilding, stored
 
     header, start = read_header(data)
     rest = memoryview(data)[start:]
     if len(rest) != header.bytes:
-        raise BadSnapshot(f"the state is damaged: it has {len(rest)} bytes of {header.bytes}")
+        raise BadSnapshot(f"the state is damaged: it has {len(rest)} of {header.bytes} bytes")
     if _checksum(header.version, rest) != header.sha256:
-        raise BadSnapshot("the state is damaged: its checksum does not fit")
+        raise BadSnapshot("the state is damaged: its checksum does not match")
     layout, start = _line(data, start, _MOST_LAYOUT_BYTES, "layout")
     if layout != _layout():
         raise BadSnapshot(_differs(header, layout))
@@ -123,7 +119,7 @@ def load(data: bytes) -> World:
 
 
 def read_header(data: bytes) -> tuple[Header, int]:
-    """The header at the beginning of a state, and where it ends. Errors: BadSnapshot."""
+    """Return the header of a state, and the position behind it. Raises BadSnapshot."""
     if not data.startswith(MAGIC):
         raise BadSnapshot(_unknown(data[:100]))
     line, end = _line(data, len(MAGIC), _MOST_HEADER_BYTES, "header")
@@ -132,13 +128,13 @@ def read_header(data: bytes) -> tuple[Header, int]:
     except (msgspec.DecodeError, ValueError) as error:
         raise BadSnapshot(f"the state is damaged: its header cannot be read: {error}") from None
     if not 0 <= header.bytes <= MOST_BYTES:
-        raise BadSnapshot(f"the state has {header.bytes} bytes, and {MOST_BYTES} are the most")
+        raise BadSnapshot(f"the state has {header.bytes} bytes, more than the limit of {MOST_BYTES}")
     return header, end
 
 
-# ---------------------------------------------------------------- in a line of a journal
+# ---------------------------------------------------------------- as text, in a line of a journal
 def pack(data: bytes) -> str:
-    """A state as a short text: compressed, unless that makes it suspiciously small, and in Base64."""
+    """Convert a state to text: Base64, and compressed unless `unpack` would refuse the ratio."""
     packed = zlib.compress(data)
     if len(data) > _most_unpacked(packed):
         packed = zlib.compress(data, 0)
@@ -146,7 +142,7 @@ def pack(data: bytes) -> str:
 
 
 def unpack(text: str) -> bytes:
-    """The state that `pack` has packed. Errors: BadSnapshot, also for a small text that would become a large state."""
+    """Restore the bytes that `pack` converted. Raises BadSnapshot, also if they grow beyond the limits."""
     try:
         packed = base64.b64decode(text, validate=True)
         most = _most_unpacked(packed)
@@ -157,7 +153,7 @@ def unpack(text: str) -> bytes:
     if unpacking.unconsumed_tail:
         raise BadSnapshot(f"the packed state has {len(packed)} bytes and unpacks to more than {most}")
     if not unpacking.eof or unpacking.unused_data:
-        raise BadSnapshot("the packed state is damaged: it is cut off, or more comes after it")
+        raise BadSnapshot("the packed state is damaged: it is truncated, or followed by other data")
     return data
 
 
@@ -166,7 +162,7 @@ def _most_unpacked(packed: bytes) -> int:
 
 
 def _line(data: bytes, start: int, most: int, what: str) -> tuple[bytes, int]:
-    """A line with its end, and where the next one begins."""
+    """Return a line with its newline, and the start of the next one."""
     end = data.find(b"\n", start, start + most)
     if end < 0:
         raise BadSnapshot(f"the state is damaged: its {what} has no end")
@@ -174,21 +170,21 @@ def _line(data: bytes, start: int, most: int, what: str) -> tuple[bytes, int]:
 
 
 def _unknown(beginning: bytes) -> str:
-    """Why bytes with this beginning are not read."""
+    """Explain why bytes with this beginning cannot be read."""
     name, newline, _ = beginning.partition(b"\n")
     number = name.removeprefix(NAME)
     if not newline or not name.startswith(NAME) or not number.isdigit():
-        return "this is no state of colonysim: it does not begin with the line `colonysim state` and a number"
+        return "this is not a colonysim state: it does not begin with the line `colonysim state` and a number"
     if number == b"1":
         return (
-            "this state has format 1, a pickle that can run code, and is not read any more: begin with a new state, "
-            "or use the version that wrote it if you know where it comes from"
+            "this state has format 1, a pickle that can run code, and is no longer read: start with a new state, "
+            "or use the version that wrote it if you trust its source"
         )
     return f"this state has format {number.decode()}; this version reads format {FORMAT}: use the version that wrote it"
 
 
 def _differs(header: Header, layout: bytes) -> str:
-    """What stands in a state that is otherwise laid out than ours."""
+    """Describe how the layout of a state differs from that of this version."""
     try:
         theirs: dict[str, list[str]] = msgspec.json.decode(layout, type=dict[str, list[str]])
     except (msgspec.DecodeError, ValueError):
@@ -199,8 +195,8 @@ def _differs(header: Header, layout: bytes) -> str:
     parts = [f"{_shown(names)} {where}" for names, where in ((old, "only there"), (new, "only here")) if names]
     version = header.version[:50]
     return (
-        f"the state was written by colonysim {version}, which lays it out otherwise "
-        f"({'; '.join(parts) or 'in another order'}): use that version, or begin with a new state"
+        f"the state was written by colonysim {version}, which has another layout "
+        f"({'; '.join(parts) or 'in another order'}): use that version, or start with a new state"
     )
 
 

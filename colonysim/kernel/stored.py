@@ -1,7 +1,7 @@
-"""A world as data: everything that it is, without what can be made again from the rest.
+"""A world as data, without what can be derived from the rest.
 
-`stored_of` takes a world apart; `rebuilding` puts one together. Parked calls and the subscriptions of streams do
-not stand here: whoever waited then is not there when the world comes back. docs/state.md tells the format.
+`write` converts a world; `rebuilding` puts one together. Parked calls and subscriptions are not stored, because their
+connections are gone when the world is restored. The format is described in docs/state.md.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ RANKS: Final[dict[type, int]] = {
     Cleanup: CLEANUP_RANK,
     Retention: RETENTION_RANK,
 }
-"""The events that are stored, and the rank that each of them has on the agenda."""
+"""The events that are stored, each with its rank on the agenda."""
 
 EVENTS_OF_WAITERS: Final = (PollOver, StreamOver, SubscriptionOver)
-"""Events that go with those who wait."""
+"""Events of parked calls and subscriptions, which are not stored."""
 
 
 class StoredEvent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """An event on the agenda, by the name of its type. `about` is what it names: an id, a second or nothing."""
+    """An event on the agenda. `event` is the name of its type, `about` its only field: an id, a second or None."""
 
     due_ns: int
     ticket: int
@@ -75,7 +75,7 @@ class StoredEvent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
 
 class Turn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The rank that the last process got which somebody had submitted."""
+    """The rank of the last process that a submitter submitted."""
 
     colony: str
     initiator_id: str
@@ -83,21 +83,21 @@ class Turn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 class Tables(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The processes of a colony by their states, in the order in which they came into them."""
+    """The processes of a colony by state, each in the order in which they entered it."""
 
     colony: str
     by_state: list[list[int]]
 
 
 class Holding(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What an executor runs, in the order in which it got them."""
+    """The processes that an executor runs, in order of assignment."""
 
     executor_id: str
     processes: list[int]
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A run of the release loop, the ticket of its event, and the processes that it will look at."""
+    """A run of the release loop, the ticket of its event, and the processes that it will examine."""
 
     second: int
     ticket: int
@@ -105,7 +105,7 @@ class Tick(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 
 
 class AttributesOf(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A process, and the attributes it has."""
+    """The attributes of a process."""
 
     process: int
     attributes: list[int]
@@ -119,7 +119,7 @@ class Planned(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 class Stored(msgspec.Struct, kw_only=True):
-    """A world. Processes, specs, attributes and executors are named by their places in their lists, from 0."""
+    """A world. Processes, specs, attributes and executors are referred to by their indexes in the lists, from 0."""
 
     settings: Settings
     server_id: str
@@ -151,7 +151,7 @@ class Stored(msgspec.Struct, kw_only=True):
     beyond_scan_limit: list[int]
     attributes: list[Attribute]
     attribute_times: list[int]
-    """When the first of the attributes were set, in nanoseconds; those beyond them stand in no table any more."""
+    """When the first attributes were set, in nanoseconds; further attributes are in no table any more."""
     attributes_of: list[AttributesOf]
     logs: list[Log]
     cleanup: Planned | None
@@ -172,7 +172,7 @@ class Stored(msgspec.Struct, kw_only=True):
 
 
 class _Distinct:
-    """Values that are written once however often they occur. Equal ones count as one, by their bytes."""
+    """Values that are written once, however often they occur; values are equal if their bytes are."""
 
     def __init__(self, kind: type) -> None:
         self._pack = rows.codec(kind).pack or (lambda value: value)
@@ -181,7 +181,7 @@ class _Distinct:
         self.written: list[msgspec.Raw] = []
 
     def place(self, value: Any) -> int:
-        """Where the value stands in the list."""
+        """Return the index of a value in the list; adds it if it is new."""
         place = self._places.get(id(value))
         if place is None:
             text = rows.encode(self._pack(value))
@@ -192,9 +192,9 @@ class _Distinct:
         return place
 
 
-# ---------------------------------------------------------------- taking a world apart
+# ---------------------------------------------------------------- writing
 def write(world: World) -> bytes:
-    """The world as JSON. It is not changed. Errors: see `rows.encode`."""
+    """Convert a world to JSON, without changing it. Raises errors as `rows.encode`."""
     processes = list(world.processes.values())
     places = {process_id: place for place, process_id in enumerate(world.processes)}
     specs = _Distinct(FunctionSpec)
@@ -243,7 +243,7 @@ def _of_server(world: World) -> dict[str, Any]:
 
 
 def _about(kind: type) -> str:
-    """The name of the one field that an event has, if it has any."""
+    """Return the name of the only field of a kind of event; "" if it has none."""
     return next(iter(kind.__struct_fields__), "")  # type: ignore[attr-defined]
 
 
@@ -310,11 +310,11 @@ def _of_other_tables(world: World) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------- reading it
+# ---------------------------------------------------------------- reading
 def read(text: bytes | memoryview) -> Stored:
-    """What `write` has written, each field checked against its type; nothing else is checked yet.
+    """Read what `write` has written; checks each field against its type, and nothing else.
 
-    Errors: msgspec.DecodeError, ValueError, RecursionError.
+    Raises msgspec.DecodeError, ValueError or RecursionError.
     """
     row = _decoder().decode(text)
     parts = {}
@@ -337,5 +337,5 @@ def _decoder() -> msgspec.json.Decoder[Any]:
 
 @cache
 def layout() -> dict[str, list[str]]:
-    """The definitions that a file was written by: two versions that agree on them read each other's files."""
+    """Return the definitions by which files are written: versions with equal ones read each other's files."""
     return rows.layout(Stored, *RANKS)

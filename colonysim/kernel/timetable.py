@@ -1,4 +1,4 @@
-"""What is planned outside of the server: packets on their way, faults that come by time, programs that sleep."""
+"""The timetable: calls planned outside of the server, such as delayed messages, timed faults and sleeping programs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from colonysim.core.agenda import Agenda, Event
 
 
 class PlannedCall(Event, frozen=True, gc=True):
-    """A call to make later, and its name in `why`. `act` is called under the kernel's lock and must not wait."""
+    """A planned call, and its description in `why`. `act` is called under the kernel's lock and must not block."""
 
     act: Callable[[], object]
     what: str = ""
 
 
 class Timetable:
-    """An agenda beside the server's own. Called under the kernel's lock.
+    """An agenda beside the server's own. Used under the kernel's lock.
 
     While `server_down` is set, the server's own agenda stands still; a call planned here brings the server back.
     """
@@ -27,36 +27,36 @@ class Timetable:
         self._handlers: dict[type[Event], Callable[[Any], bool]] = {PlannedCall: _act}
 
     def clear(self) -> None:
-        """Drop all plans: another history begins."""
+        """Drop all plans, because the world was replaced."""
         self.planned = Agenda()
         self.server_down = False
 
     def add(self, due_ns: int, act: Callable[[], object], what: str = "") -> int:
-        """Plan a call; the ticket returned cancels it."""
+        """Plan a call at a time. Returns the ticket that cancels it."""
         return self.planned.add(due_ns, PlannedCall(act, what))
 
     def plan(self, due_ns: int, event: Event) -> int:
-        """Plan an event of a kind that `on` was told of; the ticket returned cancels it."""
+        """Plan an event of a kind that has a handler. Returns the ticket that cancels it."""
         return self.planned.add(due_ns, event)
 
     def cancel(self, ticket: int) -> bool:
-        """Cancel a plan: False if it has happened or been cancelled before."""
+        """Cancel a plan. Returns False if it has happened or been cancelled before."""
         return self.planned.cancel(ticket)
 
-    def handle(self, kind: type[Event], happen: Callable[[Any], bool]) -> None:
-        """Handle planned events of a kind with `happen`, which returns whether anybody outside was told something.
+    def handle(self, kind: type[Event], handler: Callable[[Any], bool]) -> None:
+        """Set the handler for planned events of a kind. It returns whether an actor learned of something.
 
-        It is called under the kernel's lock and asks the server by `Kernel.ask_inside`.
+        It is called under the kernel's lock, and sends requests by `Kernel.ask_inside`.
         """
-        self._handlers[kind] = happen
+        self._handlers[kind] = handler
 
     def fire_next(self) -> bool:
-        """Let the next event happen, which `planned.next_due()` has just told of: whether it told anybody."""
+        """Run the next event. Call `planned.next_due` just before. Returns whether an actor learned of something."""
         event = self.planned.pop()
         return self._handlers[type(event)](event)
 
 
-def _act(later: PlannedCall) -> bool:
-    """Make a planned call. It may have told somebody something."""
-    later.act()
+def _act(call: PlannedCall) -> bool:
+    """Make a planned call, which may have reached an actor."""
+    call.act()
     return True

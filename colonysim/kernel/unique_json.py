@@ -1,4 +1,4 @@
-"""JSON as programs send it: a key that is given twice is refused, where json and msgspec drop the first."""
+"""Reads JSON and refuses repeated keys, of which json and msgspec silently keep the last."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def read(text: bytes) -> Any:
-    """Plain data of a JSON text. Errors: ValueError that says what is wrong."""
+    """Parse JSON. Raises ValueError that says what is wrong."""
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError:
@@ -26,4 +26,4 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON; write a finite one")
+    raise ValueError(f"{name} is not a JSON number; write a finite one")

@@ -1,4 +1,4 @@
-"""Why nothing happens: what everybody is doing, in words."""
+"""Explains why nothing happens: what each actor is doing, and what is due."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN: Final = 8
 def explain(
     world: World, planned: Agenda, clock: Clock, actors: Actors, pending: list[Pending], programs: list[str]
 ) -> str:
-    """Which actors act, who waits for what and since when, what programs do, and what is due next. Reads only."""
+    """List who acts, who waits for what and since when, what programs do, and what is due next; changes nothing."""
     lines = [f"the clock is {clock.mode.value} and stands at {show_time(world.now_ns)} UTC"]
     lines += (f"  {actor.name} acts" for actor in actors.busy())
     for actor in actors.blocked():
@@ -39,13 +39,14 @@ def explain(
 
 
 def due_events(world: World, planned: Agenda) -> list[tuple[int, Event]]:
-    """All that is due in the server and planned outside of it, in order; runs with nothing to look at left out."""
+    """Return the events of the server and of the timetable, in order, without runs that examine nothing."""
     entries = [(due_ns, event) for due_ns, _, event in world.agenda.entries() if not _is_empty(world, event)]
     entries += ((due_ns, event) for due_ns, _, event in planned.entries())
     return sorted(entries, key=lambda entry: entry[0])
 
 
 def _is_empty(world: World, event: Event) -> bool:
+    """Whether an event is a run of the release loop that has nothing to examine."""
     return isinstance(event, ReleaseTick) and not world.release_ticks[event.second]
 
 
@@ -64,7 +65,7 @@ def _due(world: World, planned: Agenda) -> list[str]:
 
 
 def name_of(world: World, caller_id: str) -> str:
-    """What to call a caller: the name of the executor or user, or the beginning of the id."""
+    """Return the name of a caller that is an executor or user, or else the first characters of its id."""
     if records := world.executors_by_id.get(caller_id):
         return records[0].name
     for (_, user_id), users in world.users_by_id.items():

@@ -222,7 +222,7 @@ def test_a_state_that_cannot_be_read_is_left_as_it_is(tmp_path: Path) -> None:
     state.write_text("nonsense")
     refused = run("serve", "--state", str(state))
     assert refused.returncode == 2
-    assert "no state of colonysim" in refused.stderr
+    assert "not a colonysim state" in refused.stderr
     assert state.read_text() == "nonsense"
 
 

@@ -151,7 +151,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["serve", "--state", "new", "--state-every", "1e300"], "--state-every"),
     (["serve", "--state", "new", "--state-every", "nan"], "--state-every"),
     (["serve", "--state", "/dev/full"], "is not a regular file"),
-    (["serve", "--state", "binary"], "is no state of colonysim"),
+    (["serve", "--state", "binary"], "is not a colonysim state"),
     (["serve", "--clock", "scaled", "--rate", "nan"], "the clock's rate"),
     (["dev", "--port", "0", "--executor", "cli", "--answer", DEEP], "--answer takes a JSON list"),
     (["dev", "--port", "0", "--executor", "cli", "--answer", "[NaN]"], "--answer takes a JSON list"),

@@ -26,7 +26,7 @@ ZONES = ["UTC", "Europe/Stockholm", "Pacific/Kiritimati", "Etc/GMT+12"]
 
 @pytest.mark.parametrize("start", ["0000-06-01T00:00:00Z", "0001-01-01T23:59:59Z", "9999-12-31T00:00:01Z"])
 def test_a_clock_begins_where_it_can_be_shown(start: str) -> None:
-    with pytest.raises(ValueError, match=r"cannot begin at .*: take a time from 0001-01-02 00:00:00 to 9999-12-31"):
+    with pytest.raises(ValueError, match=r"cannot start at .*: give a time from 0001-01-02 00:00:00 to 9999-12-31"):
         Simulation(start=start)
 
 

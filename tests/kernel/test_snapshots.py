@@ -351,18 +351,18 @@ def with_layout(frozen: bytes, change: Callable[[dict[str, list[str]]], object])
 def test_a_state_with_another_layout_is_refused_by_the_names_of_its_fields(
     change: Callable[[dict[str, list[str]]], object], said: str
 ) -> None:
-    with pytest.raises(BadSnapshot, match=rf"written by colonysim 0.7.3, which lays it out otherwise \({said}\): use"):
+    with pytest.raises(BadSnapshot, match=rf"written by colonysim 0.7.3, which has another layout \({said}\): use"):
         snapshots.load(with_layout(rich(), change))
 
 
 @pytest.mark.parametrize(
     ("frozen", "said"),
     [
-        (b"colonysim state 1\n" + b"\0" * 40, "format 1, a pickle that can run code, and is not read any more"),
+        (b"colonysim state 1\n" + b"\0" * 40, "format 1, a pickle that can run code, and is no longer read"),
         (b"colonysim state 3\n{}", "format 3; this version reads format 2: use the version that wrote it"),
-        (b"colonysim state x\n", "no state of colonysim"),
-        (b"\x80\x05", "no state of colonysim"),
-        (b"", "no state of colonysim"),
+        (b"colonysim state x\n", "not a colonysim state"),
+        (b"\x80\x05", "not a colonysim state"),
+        (b"", "not a colonysim state"),
         (b"colonysim state 2\n{}\n", "its header cannot be read"),
         (b"colonysim state 2\n" + b"{" * 10_000, "its header has no end"),
     ],
@@ -507,7 +507,7 @@ def packed(content: bytes) -> str:
         (packed(b"")[:-8], "packed state is damaged"),
         (packed(b"x") + "AAAA", "packed state is damaged"),
         ("nonsense!", "packed state is damaged"),
-        ("", "packed state is damaged: it is cut off"),
+        ("", "packed state is damaged: it is truncated"),
     ],
     ids=["bomb", "old", "cut off", "longer", "no Base64", "empty"],
 )

@@ -108,7 +108,7 @@ def test_a_file_and_python_make_the_same_value(tmp_path: Path) -> None:
         ),
         (("seed: 7", "settings: {retention: off}"), 4, "settings.retention", "write false"),
         (("seed: 7", "seed: 99999999999999999999"), 4, "seed", "has more than 64 bits"),
-        (("seed: 7", "settings: {start: 2026-13-01}"), 4, "settings.start", "no RFC 3339 time"),
+        (("seed: 7", "settings: {start: 2026-13-01}"), 4, "settings.start", "not an RFC 3339 time"),
         (("seed: 7", "settings: {start: 9999-01-01}"), 4, "settings.start", "start in the years 1970 to 2100"),
         (("name: small", "name: 5"), 3, "name", "write it in quotation marks: '5'"),
         (("name: small", 'name: "\\0"'), 3, "name", "must not hold a NUL character"),

@@ -70,11 +70,11 @@ def test_advance_until_something_that_never_comes_is_told() -> None:
         ({}, "say how far"),
         ({"seconds": -1}, "time does not go back"),
         ({"seconds": 1, "to": "2027-01-01T00:00:00Z"}, "not both"),
-        ({"to": "tomorrow"}, "no RFC 3339 time"),
+        ({"to": "tomorrow"}, "not an RFC 3339 time"),
         ({"to": datetime(2027, 1, 1)}, r"2027-01-01 00:00:00 has no time zone: give it one, such as tzinfo"),
         ({"to": datetime(9999, 12, 31, 1, tzinfo=UTC)}, "too late: the last time to advance to is 9999-12-31"),
-        ({"seconds": float("nan")}, "nan seconds cannot be reckoned with: give a finite number"),
-        ({"seconds": float("inf")}, "inf seconds cannot be reckoned with"),
+        ({"seconds": float("nan")}, "seconds must be finite, got nan"),
+        ({"seconds": float("inf")}, "seconds must be finite, got inf"),
         ({"seconds": -1e300}, "time does not go back"),
         ({"seconds": 1e300}, "after the year 9999: give 251634988800 at most"),
         ({"seconds": timedelta.max}, "after the year 9999"),
@@ -260,7 +260,7 @@ def test_nothing_is_idle_in_the_past_or_for_ever() -> None:
     sim = Simulation(mode="manual")
     with pytest.raises(ValueError, match="time does not go back"):
         sim.run_until_idle(-1)
-    with pytest.raises(ValueError, match="give a finite number"):
+    with pytest.raises(ValueError, match="seconds must be finite, got inf"):
         sim.run_until_idle(float("inf"))
 
 
@@ -317,7 +317,7 @@ def test_whoever_waits_loses_the_connection_when_the_state_is_replaced() -> None
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
-        (lambda frozen: b"", "no state of colonysim"),
+        (lambda frozen: b"", "not a colonysim state"),
         (lambda frozen: frozen[:-1] + bytes([frozen[-1] ^ 1]), "damaged"),
         (lambda frozen: frozen[:100], "damaged"),
     ],
@@ -384,7 +384,7 @@ def test_calls_tell_what_was_asked_and_answered() -> None:
         ({"colour": "red"}, "there is no setting 'colour'; the settings are seed"),
         ({"seed": "x"}, "invalid seed='x': expected int, got str"),
         ({"timezone": "Atlantis"}, "invalid timezone='Atlantis': unknown time zone"),
-        ({"start": "soon"}, "no RFC 3339 time"),
+        ({"start": "soon"}, "not an RFC 3339 time"),
         ({"server_key": "ff"}, "64 hex digits"),
         ({"cleanup_interval_s": 0}, "cleanup_interval_s"),
         ({"mode": "slow"}, "'slow' is not a valid Mode"),
