@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv as csv_files
+import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,12 +18,12 @@ if TYPE_CHECKING:
     from colonysim.experiments.compare import Interval, Variant
     from colonysim.experiments.parallel import WorkerPool
 
-MARK: Final = "!"
-"""Marks the figures of variants with unfinished runs, which cover only a part of the work."""
-
 File = Annotated[Path, typer.Argument(help="A scenario.")]
 Seeds = Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of seeds, from the scenario's own on.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Plot the figures (SVG).")]
+ReportFile = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page with figures, plots and failures.")
+]
 Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each variant and seed.")]
 
 
@@ -35,6 +37,7 @@ def compare(
     dask: Dask = None,
     override: Override = None,
     plot: Plot = None,
+    report: ReportFile = None,
     csv: Csv = None,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -53,14 +56,16 @@ def compare(
         fail("name at least two policies, such as --policy reference,fair")
     common = tuple(override or ())
     _refuse_varied(common, ["settings.policy"], "--policy")
-    outputs.require([file], {"--plot": plot, "--csv": csv})
+    outputs.require([file], {"--plot": plot, "--report": report, "--csv": csv})
     policies = {name: (*common, f"settings.policy={name}") for name in names}
     variants, signals = _run(file, policies, seeds, pool_of(workers, dask), quiet=as_json)
     if as_json:
         _as_json(variants)
     else:
         _print_differences(variants)
-    _conclude(variants, plot, csv, strict, as_json, differences=True, joined=False)
+    title = f"{file.stem}: policies {', '.join(policies)}"
+    _write_files(variants, title, {"plot": plot, "report": report, "csv": csv}, differences=True)
+    _conclude(variants, strict, as_json)
     _end_early(signals)
 
 
@@ -78,6 +83,7 @@ def sweep(
     dask: Dask = None,
     override: Override = None,
     plot: Plot = None,
+    report: ReportFile = None,
     csv: Csv = None,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -94,35 +100,37 @@ def sweep(
         fail(str(error))
     common = tuple(override or ())
     _refuse_varied(common, [text.partition("=")[0] for text in vary], "--vary")
-    outputs.require([file], {"--plot": plot, "--csv": csv})
+    outputs.require([file], {"--plot": plot, "--report": report, "--csv": csv})
     all_of_them = {name: (*common, *own) for name, own in varied.items()}
     variants, signals = _run(file, all_of_them, seeds, pool_of(workers, dask), quiet=as_json)
     if as_json:
         _as_json(variants)
     else:
         _print_figures(variants, " ".join(text.partition("=")[0] for text in vary))
-    joined = all(_is_number(variant.name) for variant in variants)
-    _conclude(variants, plot, csv, strict, as_json, differences=False, joined=joined)
+    title = f"{file.stem}: {' '.join(vary)}"
+    _write_files(variants, title, {"plot": plot, "report": report, "csv": csv}, differences=False)
+    _conclude(variants, strict, as_json)
     _end_early(signals)
 
 
-def _conclude(
-    variants: list[Variant],
-    plot: Path | None,
-    csv: Path | None,
-    strict: bool,
-    as_json: bool,
-    *,
-    differences: bool,
-    joined: bool,
-) -> None:
-    """Write the files, and print failures and warnings. Exits with code 1 if there are any (warnings: if `strict`)."""
+def _write_files(variants: list[Variant], title: str, files: dict[str, Path | None], *, differences: bool) -> None:
+    """Write the plot, the report and the CSV file, where they are asked for."""
+    from colonysim.experiments.pages import comparison_page
+    from colonysim.experiments.plot import panels_of, svg
+
+    if (path := files["plot"]) is not None:
+        outputs.write(path, svg(panels_of(variants, differences)))
+    if (path := files["report"]) is not None:
+        command = shlex.join(["colonysim", *sys.argv[1:]])
+        outputs.write(path, comparison_page(variants, title, command, differences=differences))
+    if (path := files["csv"]) is not None:
+        _write_csv(variants, path)
+
+
+def _conclude(variants: list[Variant], strict: bool, as_json: bool) -> None:
+    """Print failures and warnings. Exits with code 1 if there are any (warnings: if `strict`)."""
     from colonysim.experiments.compare import no_chance, warnings_of
 
-    if plot is not None:
-        _write(plot, _plot(variants, joined, differences))
-    if csv is not None:
-        _write_csv(variants, csv)
     warnings = warnings_of(variants)
     failed = [variant for variant in variants if variant.failed]
     if not as_json:
@@ -181,7 +189,7 @@ def _end_early(signals: list[int]) -> None:
 def _print_figures(variants: list[Variant], title: str) -> None:
     from rich.table import Column, Table
 
-    from colonysim.experiments.compare import FIGURES
+    from colonysim.experiments.compare import FIGURES, MARK
 
     what = f"means of {len(variants[0].runs)} seeds ± 95 %; n/a: nothing to measure"
     if any(variant.partial for variant in variants):
@@ -198,6 +206,8 @@ def _print_figures(variants: list[Variant], title: str) -> None:
 
 def _figure(variant: Variant, figure: str) -> str:
     """Format a figure of a variant, with the number of seeds that have it if not all do, and with the mark if due."""
+    from colonysim.experiments.compare import MARK
+
     known = sum(value is not None for value in variant.values(figure))
     part = f" ({known} of {len(variant.runs)})" if 0 < known < len(variant.runs) else ""
     return _shown(variant.interval(figure)) + part + (f"\u00a0{MARK}" if variant.partial else "")
@@ -210,7 +220,7 @@ def _shown(interval: Interval | None) -> str:
 def _print_differences(variants: list[Variant]) -> None:
     from rich.table import Table
 
-    from colonysim.experiments.compare import FIGURES
+    from colonysim.experiments.compare import FIGURES, MARK
 
     first, *others = variants
     _print_figures(variants, "policy")
@@ -275,39 +285,3 @@ def _write_csv(variants: list[Variant], path: Path) -> None:
                     writer.writerow([variant.name, run.seed, ok, failures, run.unfinished, *figures])
     except OSError as error:
         fail(f"{path}: cannot be written: {error.strerror or error}", FAILED)
-
-
-# ---------------------------------------------------------------- plotting
-def _plot(variants: list[Variant], joined: bool, differences: bool) -> str:
-    """Plot all figures that have a value. Variants with unfinished runs are marked, and left out of lines."""
-    from colonysim.experiments.compare import FIGURES
-    from colonysim.experiments.plot import Panel, Point, svg
-
-    first, *others = variants
-    panels = []
-    for figure in FIGURES:
-        points = []
-        for variant in others if differences else variants:
-            interval = variant.against(first, figure) if differences else variant.interval(figure)
-            if interval is not None and not (joined and variant.partial):
-                name = f"{variant.name} {MARK}" if variant.partial else variant.name
-                points.append(Point(name, interval.mean, interval.half_width))
-        if points:
-            title = f"{figure}: difference to {first.name}" if differences else figure
-            panels.append(Panel(title, points, joined=joined, zero=differences))
-    return svg(panels)
-
-
-def _write(plot: Path, svg: str) -> None:
-    try:
-        plot.write_text(svg, encoding="utf-8")
-    except OSError as error:
-        fail(f"{plot}: cannot be written: {error.strerror or error}", FAILED)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -62,6 +62,9 @@ def explore(
     no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Do not shrink the first seed that fails.")] = False,
     shrunk: To = None,
     shrink_runs: Runs = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write an HTML page with the seeds that failed, and why.")
+    ] = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +74,7 @@ def explore(
     if no_shrink:
         refuse_idle("--no-shrink", {"--shrunk": shrunk, "--shrink-runs": shrink_runs})
     scenario = load(file, overrides)
-    outputs.require([file], {"--shrunk": shrunk})
+    outputs.require([file], {"--shrunk": shrunk, "--report": report})
     first = scenario.seed if from_seed is None else from_seed
     refuse_long_seeds(first, seeds)
     outcomes, signals = _sweep(file, scenario, range(first, first + seeds), pool_of(workers, dask), stop_at_first)
@@ -87,6 +90,11 @@ def explore(
             answer["shrunk"] = _shrink(
                 scenario, view.failed[0], _beside(file, view.failed[0], shrunk), shrink_runs or _SHRINK_RUNS, as_json
             )
+    if report is not None:
+        from colonysim.experiments.pages import exploration_page
+
+        title = f"{scenario.name}: {view.seeds:,} seeds"
+        outputs.write(report, exploration_page(view, title, str(answer.get("command", ""))))
     if as_json:
         print(msgspec.json.encode(answer).decode())
     if view.failed or (strict and complete and view.warnings):

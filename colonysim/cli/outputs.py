@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from colonysim.cli.console import BadOutput, fail
+from colonysim.cli.console import FAILED, BadOutput, err, fail
 
 
 def check(read: Iterable[Path | None], written: Mapping[str, Path | None]) -> None:
@@ -62,3 +62,12 @@ def _place(path: Path) -> object:
         return (found.st_dev, found.st_ino) if path.is_file() else None
     except (OSError, ValueError, RuntimeError):  # reported when the file is read
         return None
+
+
+def write(path: Path, text: str) -> None:
+    """Write an output file, and say so on stderr. Exits with code 1 if it cannot be written, as on a full disk."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"{path}: cannot be written: {error.strerror or error}", FAILED)
+    err.print(f"written  {path}")

@@ -33,6 +33,9 @@ FIGURES: Final[dict[str, Callable[[Summary], float | None]]] = {
 }
 """The compared figures, each computed from the summary of a run; None if there was nothing to measure."""
 
+MARK: Final = "!"
+"""Marks the figures of variants with unfinished runs, which cover only a part of the work."""
+
 MOST_VARIANTS: Final = 1_000
 """The most combinations of values in a sweep."""
 

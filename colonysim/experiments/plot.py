@@ -9,12 +9,14 @@ from typing import Final
 
 import msgspec
 
+from colonysim.experiments.compare import FIGURES, MARK, Variant
+
 _WIDTH: Final = 360
-_HEIGHT: Final = 190
+_HEIGHT: Final = 206
 _LEFT: Final = 64
 _RIGHT: Final = 16
 _TOP: Final = 30
-_BOTTOM: Final = 34
+_BOTTOM: Final = 50
 _STYLE: Final = (
     "text{font:11px system-ui,sans-serif;fill:#333}.title{font-weight:600;font-size:12px}"
     ".axis{stroke:#999}.grid{stroke:#ddd}.mark{fill:#4689cd}.bar,.line{stroke:#4689cd;fill:none;stroke-width:1.5}"
@@ -33,13 +35,46 @@ class Panel(msgspec.Struct, frozen=True):
     """The plot of one figure.
 
     `joined`: connect the points by a line. Their names must be numbers; the x axis is logarithmic if these grow by a
-    factor of 10 or more. `zero`: the y axis includes zero.
+    factor of 10 or more. `zero`: the y axis includes zero. `x_axis`: what the places on the x axis are.
     """
 
     title: str
     points: Sequence[Point]
     joined: bool = False
     zero: bool = False
+    x_axis: str = ""
+
+
+def panels_of(variants: Sequence[Variant], differences: bool = False) -> list[Panel]:
+    """Return a panel for each figure that has a value.
+
+    `differences`: plot differences to the first variant. Variants whose names are numbers are joined by a line.
+    Variants with unfinished runs are marked with MARK, and left out of lines.
+    """
+    first, *others = variants
+    seeds = len(first.runs)
+    joined = not differences and all(_is_number(variant.name) for variant in variants)
+    panels = []
+    for figure in FIGURES:
+        points = []
+        for variant in others if differences else variants:
+            interval = variant.against(first, figure) if differences else variant.interval(figure)
+            if interval is not None and not (joined and variant.partial):
+                name = f"{variant.name} {MARK}" if variant.partial else variant.name
+                points.append(Point(name, interval.mean, interval.half_width))
+        if points:
+            title = f"{figure}: difference to {first.name}" if differences else figure
+            axis = f"{'value varied' if joined else 'variant'}; {seeds} seeds, 95 % intervals"
+            panels.append(Panel(title, points, joined=joined, zero=differences, x_axis=axis))
+    return panels
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def svg(panels: Sequence[Panel], columns: int = 2) -> str:
@@ -79,7 +114,10 @@ def _panel(panel: Panel) -> list[str]:
             parts.append(f'<line class="bar" x1="{x}" y1="{ends[0]}" x2="{x}" y2="{ends[1]}"/>')
         parts.append(f'<circle class="mark" cx="{x}" cy="{place(point.value)}" r="3.5"/>')
         if number % shown == 0:
-            parts.append(f'<text x="{x}" y="{_HEIGHT - 14}" text-anchor="middle">{escape(point.name)}</text>')
+            parts.append(f'<text x="{x}" y="{_HEIGHT - 30}" text-anchor="middle">{escape(point.name)}</text>')
+    if panel.x_axis:
+        middle = (_LEFT + right) / 2
+        parts.append(f'<text x="{middle}" y="{_HEIGHT - 12}" text-anchor="middle">{escape(panel.x_axis)}</text>')
     if panel.joined:
         line = " ".join(f"{x},{place(point.value)}" for x, point in zip(xs, panel.points, strict=True))
         parts.append(f'<polyline class="line" points="{line}"/>')
