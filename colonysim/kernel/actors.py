@@ -1,4 +1,4 @@
-"""Who could act before time moves on. Idleness is worked out anew each time, never counted up and down."""
+"""The actors: who may act before time moves. Idleness is computed afresh each time, never counted up and down."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import msgspec
 
 OUTSIDE_THRESHOLD_S: Final = 0.020
 MOST_THRESHOLD_S: Final = 86_400.0
-"""How long the world outside must have been silent before it counts as waiting, in seconds of real time."""
+"""How long clients in other processes must be silent to count as waiting, in real seconds: default and longest."""
 
 THREAD_THRESHOLD_S: Final = 0.050
-"""How long a thread of this process must have neither called nor computed before it counts as waiting."""
+"""How long a thread of this process must neither call nor compute to count as waiting, in real seconds."""
 
-_PER_THREAD_CLOCK: Final = 0b110  # of the kernel's clock numbers: one thread's, in nanoseconds
-_ACTED_SINCE: Final = -2  # in place of a thread's processor time: it has called since it was looked at
+_PER_THREAD_CLOCK: Final = 0b110  # clock number of Linux: the processor time of one thread
+_ACTED_SINCE: Final = -2  # in place of a processor time: the thread has called since the last check
 
 OWN_THREAD_PREFIX: Final = "colonysim-"
 
@@ -29,27 +29,28 @@ class Actor(msgspec.Struct):
     """A registered actor, or a thread that has called the simulation. `waits_for` is "" while it acts."""
 
     name: str
-    thread: threading.Thread | None = None  # None for a registered one
+    thread: threading.Thread | None = None  # None for a registered actor
     waits_for: str = ""
     since_ns: int = 0
     silent_since: float = 0.0
-    program: Any = None  # the program that it is
-    outside: bool = False  # registered by a client that is not in this process
+    program: Any = None  # set if it is a program
+    outside: bool = False  # registered by a client in another process
     cpu_ns: int = -1
 
     @property
     def has_ended(self) -> bool:
+        """Whether its thread has ended."""
         return self.thread is not None and not self.thread.is_alive()
 
     def acts(self) -> None:
-        """It waits for nothing any more. When that was is found out at the next look at it."""
+        """Mark it as acting. When it became silent is determined at the next check."""
         self.waits_for = ""
         self.cpu_ns = _ACTED_SINCE
 
     def seems_busy_until(self, now: float) -> float:
-        """Until when a thread outside of the simulation counts as acting: a while after its last sign of life.
+        """Return until when a thread counts as acting: THREAD_THRESHOLD_S after it last called or computed.
 
-        Such a thread may compute, or be blocked by something of its own; processor time tells which.
+        `now` and the result are on the monotonic clock. Processor time tells a thread that computes from a blocked one.
         """
         cpu_ns = cpu_time_ns(self.thread) if self.thread is not None else -1
         if cpu_ns != self.cpu_ns:
@@ -58,10 +59,10 @@ class Actor(msgspec.Struct):
 
 
 def cpu_time_ns(thread: threading.Thread) -> int:
-    """Processor time a thread has used; -1 where that cannot be known, or it has just come to its end.
+    """Return the processor time that a thread has used, in nanoseconds; -1 if it is unknown or the thread has ended.
 
-    The clock is named by the thread's number in the kernel, as `pthread_getcpuclockid` would do it on Linux; that
-    call itself must not be made for a thread that may end at any moment.
+    The number of the clock is computed from the thread's id, as `pthread_getcpuclockid` does on Linux; that function
+    itself must not be called for a thread that may end at any moment.
     """
     if sys.platform != "linux" or thread.native_id is None:
         return -1
@@ -72,21 +73,21 @@ def cpu_time_ns(thread: threading.Thread) -> int:
 
 
 class _CurrentActor(threading.local):
-    """The actor of each thread that has called."""
+    """The actor of each thread that has called the simulation."""
 
     actor: Actor | None = None
 
 
 class Actors:
-    """All actors of a simulation, and when the world outside was last heard of.
+    """All actors of a simulation, and when clients in other processes were last active.
 
-    Threads that were there before the simulation count once they have called it; those that were started
-    later count at once, for they may be about to.
+    Threads that are older than the simulation count from their first call. Newer threads count at once, because they
+    may be about to call.
     """
 
     def __init__(self, threshold_s: float = OUTSIDE_THRESHOLD_S) -> None:
         if not 0 <= threshold_s <= MOST_THRESHOLD_S:
-            raise ValueError(f"threshold_s={threshold_s} cannot be: take seconds from 0 to {MOST_THRESHOLD_S}")
+            raise ValueError(f"invalid threshold_s={threshold_s}: expected 0 to {MOST_THRESHOLD_S:g} seconds")
         self.threshold_s = threshold_s
         self.registered: dict[str, Actor] = {}
         self.threads: dict[int, Actor] = {}
@@ -94,9 +95,9 @@ class Actors:
         self._current = _CurrentActor()
         self._earlier_threads = {id(thread): thread for thread in threading.enumerate()}
 
-    # ------------------------------------------------------------ who is there
+    # ------------------------------------------------------------ who acts
     def this_thread(self) -> Actor:
-        """The actor of the calling thread."""
+        """Return the actor of the calling thread."""
         actor = self._current.actor
         if actor is None:
             thread = threading.current_thread()
@@ -107,11 +108,11 @@ class Actors:
         return actor
 
     def adopt(self, actor: Actor) -> None:
-        """From now on this is the actor of the calling thread. Time does not wait for it."""
+        """Make an actor that of the calling thread. Time does not wait for it."""
         self._current.actor = actor
 
     def _find_new_threads(self) -> None:
-        """Take in the threads that have been started since the simulation was made."""
+        """Add the threads that were started after the simulation was created."""
         for thread in threading.enumerate():
             ident = thread.ident
             if ident is None or id(thread) in self._earlier_threads or thread.name.startswith(OWN_THREAD_PREFIX):
@@ -121,7 +122,7 @@ class Actors:
                 self.threads[ident] = Actor(thread.name, thread)
 
     def acts(self) -> None:
-        """The calling thread waits for nothing any more."""
+        """Mark the calling thread as acting."""
         actor = self._current.actor or self.this_thread()
         if actor.program is not None:
             actor.acts()
@@ -130,25 +131,26 @@ class Actors:
         actor.cpu_ns = _ACTED_SINCE
 
     def register(self, name: str, *, outside: bool = False) -> Actor:
-        """A named actor: time waits for it until it says that it waits. Errors: ValueError for a name in use."""
+        """Add a named actor. Time waits until it reports that it waits. Raises ValueError if the name is in use."""
         if name in self.registered:
-            raise ValueError(f"an actor named {name!r} is registered already")
+            raise ValueError(f"an actor named {name!r} is registered already; choose another name")
         actor = self.registered[name] = Actor(name, outside=outside)
         return actor
 
     def unregister_outside(self) -> None:
-        """Clients outside who have registered are gone, as those of a test that has ended without a word."""
+        """Remove the actors of clients in other processes, which may have ended without reporting it."""
         self.registered = {name: actor for name, actor in self.registered.items() if not actor.outside}
 
     def unregister(self, name: str) -> None:
+        """Remove a registered actor."""
         del self.registered[name]
 
     def note_outside_activity(self) -> None:
-        """A request has come from outside, or a reply has gone there."""
+        """Note a request from another process, or a reply to one."""
         self.outside_active_at = monotonic()
 
     def note_activity(self, outside: bool) -> None:
-        """Something has come from outside, or from the calling thread."""
+        """Note a request from another process (`outside`), or from the calling thread."""
         if outside:
             self.note_outside_activity()
         else:
@@ -157,7 +159,7 @@ class Actors:
     # ------------------------------------------------------------ waiting
     @contextmanager
     def waiting(self, actor: Actor, what: str, now_ns: int) -> Iterator[None]:
-        """The actor waits for something of the simulation."""
+        """Within the context, the actor waits. `what` describes for what, `now_ns` is the virtual time."""
         actor.waits_for, actor.since_ns = what, now_ns
         try:
             yield
@@ -165,7 +167,7 @@ class Actors:
             actor.acts()
 
     def seconds_until_idle(self, but: Actor | None = None) -> float | None:
-        """Seconds of real time until nobody is left who could act: 0 now, None while a registered actor acts."""
+        """Return after how many real seconds every actor but one counts as waiting; None if a registered one acts."""
         for actor in self.registered.values():
             if not actor.waits_for and actor is not but:
                 return None
@@ -182,10 +184,11 @@ class Actors:
         return wait_s
 
     def busy(self) -> list[Actor]:
-        """Those who are not waiting."""
+        """Return the actors that are not waiting."""
         actors = [*self.registered.values(), *self.threads.values()]
         return [actor for actor in actors if not actor.waits_for and not actor.has_ended]
 
     def blocked(self) -> list[Actor]:
+        """Return the actors that wait."""
         actors = [*self.registered.values(), *self.threads.values()]
         return [actor for actor in actors if actor.waits_for and not actor.has_ended]

@@ -1,22 +1,22 @@
 """The driver: elects one thread to move virtual time for all who wait, once every actor is blocked.
 
-kernel.py says who may move time. The driver does so in mode `auto`, and brings a clock that follows real time up to
-date for those who wait. At any moment at most one thread is the mover, which `kernel.mover` stands for:
+kernel.py says who may move time. The driver does so in mode `auto`, and updates a clock that follows real time for the
+threads that wait. At any moment at most one thread is the mover, represented by `kernel.mover`:
 
-- a server that has called `as_mover` is the mover as long as it runs. It calls `pump` when it is woken, and again
-  after as many seconds as `pump` returns;
-- otherwise it is one of the threads that wait in this process. Each calls `wait_for`; the first to get the lock becomes
-  the mover, moves time until it has what it waits for, and then hands over to another one that waits.
+- a server that has called `as_mover` is the mover while it runs. It calls `pump` when it is woken, and after the number
+  of seconds that `pump` returned;
+- otherwise it is one of the waiting threads of this process. Each calls `wait_for`; the first to get the lock becomes
+  the mover, moves time until its own wait is over, and hands over to another waiting thread.
 
 The mover checks whether every actor is blocked (`Actors.seconds_until_idle`). If so, it lets one event happen and
 checks again, because the event may have reached an actor. Each attempt has one of four outcomes:
 
-- DONE: what was waited for is there;
+- DONE: the wait is over;
 - NOT_MINE: another thread is the mover;
-- NEVER: nothing more happens by itself, so look again when woken;
-- Retry: look again after a time, because an actor may still be acting, or when the clock says so.
+- NEVER: nothing is due, so try again only when woken;
+- Retry: try again after some seconds, because an actor may still be acting or an event is due then.
 
-While somebody runs the programs of a simulation nobody else may move time, for one of them may be acting.
+While a thread runs the programs of a simulation, no other may move time, because a program may be acting.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from colonysim.kernel.participants import Settable
 from colonysim.kernel.pending import Waiter
 
 _BATCH_S: Final = 0.005
-"""For so much real time events happen one after the other before anybody else is looked at."""
+"""How long events run in one batch, in real seconds, before the mover checks for other work."""
 
 
 class MoveResult(Enum):
-    """What an attempt to move time came to, if it need not be repeated."""
+    """The outcome of an attempt to move time that need not be repeated."""
 
-    DONE = "what was waited for is there"
+    DONE = "the wait is over"
     NOT_MINE = "another thread moves time"
-    NEVER = "nothing more happens by itself"
+    NEVER = "nothing is due"
 
 
 class Retry(NamedTuple):
-    """The look must be repeated after so many seconds of real time, or when the mover is woken."""
+    """The attempt must be repeated after some real seconds, or when the mover is woken."""
 
     after_s: float
 
@@ -56,19 +56,19 @@ _YIELD_TO_OTHERS: Final = Retry(0.0)
 
 
 class Driver:
-    """Moves time on behalf of all who wait. Methods take the kernel's lock unless their docstring says otherwise."""
+    """Moves time for all waiting threads. Methods take the kernel's lock unless their docstring says otherwise."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._waiters: dict[int, Waiter] = {}
-        self._servers: list[Settable] = []  # those who have taken over, the last one last
+        self._servers: list[Settable] = []  # those that are within `as_mover`, the latest last
 
     # ------------------------------------------------------------ moving time
     def pump(self) -> float | None:
-        """Let time pass as the clock's mode says, on behalf of a server that has taken over.
+        """Move time as the clock's mode permits, for a server that is the mover.
 
-        Return after how many seconds of real time to call again, None for not before the server is woken.
-        Errors: what an event raises.
+        Returns after how many real seconds to call again; None for not before the server is woken. Raises what an event
+        raises.
         """
         kernel = self._kernel
         with kernel.lock:
@@ -76,17 +76,18 @@ class Driver:
         return outcome.after_s if isinstance(outcome, Retry) else None
 
     def _pump(self) -> Retry | MoveResult:
-        """One look of the mover. Under the lock."""
+        """Make one attempt, and note whether the mover sleeps until it is woken. Under the lock."""
         mover = self._kernel.mover
         try:
             outcome = self._try_to_move()
         except BaseException:
-            mover.asleep, mover.planned_ns = True, None  # whatever comes next wakes it again
+            mover.asleep, mover.planned_ns = True, None  # so that the next change wakes it
             raise
         mover.asleep = outcome is MoveResult.NEVER
         return outcome
 
     def _try_to_move(self) -> Retry | MoveResult:
+        """Move time as the mode of the clock permits."""
         kernel = self._kernel
         mode = kernel.clock.mode
         if self._programs_run():
@@ -102,7 +103,7 @@ class Driver:
         return Retry(kernel.clock.real_seconds(due_ns - kernel.world.now_ns))
 
     def _move(self) -> Retry | MoveResult:
-        """Let events happen one after the other, as long as every actor is blocked."""
+        """Run events, one after the other, while every actor is blocked."""
         kernel = self._kernel
         first_events, until_s = kernel.events, monotonic() + _BATCH_S
         outcome: Retry | MoveResult = MoveResult.NEVER
@@ -110,7 +111,7 @@ class Driver:
         def stop() -> bool:
             nonlocal outcome
             if kernel.events > first_events and monotonic() > until_s:
-                outcome = _YIELD_TO_OTHERS  # the thread that moves time may have other requests to serve
+                outcome = _YIELD_TO_OTHERS  # the mover may be a server with requests to serve
                 return True
             if not (kernel.pending or kernel.connections or kernel.programs):  # nobody waits for time to move
                 return True
@@ -120,7 +121,7 @@ class Driver:
                 return True
             idle_s = kernel.actors.seconds_until_idle()
             if idle_s is None:
-                return True  # a registered actor acts, and says when it does no more
+                return True  # a registered actor acts; it reports when it stops
             if idle_s > 0.0:
                 outcome = Retry(idle_s)
                 return True
@@ -130,12 +131,12 @@ class Driver:
         return outcome
 
     def _programs_run(self) -> bool:
-        """Whether somebody runs the programs, and time with them."""
+        """Whether a thread runs the programs, and moves time for them."""
         programs = self._kernel.programs
         return programs is not None and programs.under_way
 
     def _let_programs_act(self) -> None:
-        """Let the programs act that are ready, before time moves on. Under the lock, which is released meanwhile."""
+        """Run the programs that are ready before time moves. Under the lock, which is released meanwhile."""
         kernel = self._kernel
         if kernel.programs is None or not kernel.programs.ready:
             return
@@ -150,7 +151,7 @@ class Driver:
 
     @contextmanager
     def as_mover(self, event: Settable) -> Iterator[None]:
-        """Make a server the mover until the end of the `with`: it calls `pump`, and again when `event` is set."""
+        """Within the context, make a server the mover: it calls `pump`, and calls it again when `event` is set."""
         mover = self._kernel.mover
         with self._kernel.lock:
             self._servers.append(event)
@@ -164,14 +165,14 @@ class Driver:
                     self._hand_over()
 
     def _hand_over(self) -> None:
-        """Hand over to the server that was the mover before, or have all who wait elect another one. Under the lock."""
+        """Hand over to the previous server, or wake the waiting threads so that one takes over. Under the lock."""
         mover = self._kernel.mover
         mover.event = self._servers[-1] if self._servers else None
         mover.planned_ns = None
         self._wake_all()
 
     def wake_all(self) -> None:
-        """Wake all waiting threads, because the programs have no runner any more."""
+        """Wake all waiting threads, because no thread runs the programs any more."""
         with self._kernel.lock:
             self._wake_all()
 
@@ -184,9 +185,9 @@ class Driver:
 
     # ------------------------------------------------------------ waiting in this process
     def wait_for(self, waiter: Waiter, what: str) -> None:
-        """Wait until the waiter is done, moving time for all who wait if nobody else does.
+        """Wait until the waiter is done. Moves time for all waiting threads if no other thread does.
 
-        `what` says in `why` what is waited for. Errors: Stuck, and what an event raises.
+        `what` describes the wait in `why`. Raises Stuck, and what an event raises.
         """
         kernel = self._kernel
         actor = kernel.actors.this_thread()
@@ -216,7 +217,7 @@ class Driver:
                 self._release_turn(waiter)
 
     def _take_turn(self, waiter: Waiter) -> Retry | MoveResult:
-        """Be the mover, if nobody else is. Errors: Stuck where nothing can happen any more."""
+        """Become the mover, if no other thread is, and try to move time. Raises Stuck if nothing can ever happen."""
         kernel = self._kernel
         mover = kernel.mover
         with kernel.lock:
@@ -235,12 +236,13 @@ class Driver:
             return MoveResult.DONE if waiter.done else outcome
 
     def _release_turn(self, waiter: Waiter) -> None:
+        """Hand over if this thread is the mover."""
         with self._kernel.lock:
             if self._kernel.mover.event is waiter.event:
                 self._hand_over()
 
     def _raise_if_stuck(self, steps: int, waiter: Waiter) -> None:
-        """Raise Stuck after a time without events, unless the thread that moves time is itself waiting."""
+        """Raise Stuck if there were no events since `steps`, unless another thread moves time and is awake."""
         kernel = self._kernel
         if steps != kernel.steps or kernel.clock.mode not in (Mode.MANUAL, Mode.AUTO):
             return

@@ -1,27 +1,26 @@
 """The kernel of a simulation: one world, one lock, one clock, and the only loop that moves virtual time.
 
-Everything that happens passes through here. Requests come in by `ask` (and by `serve` on a connection), events of the
-server and plans of others happen in `fire`, and what either of them gives out goes to `deliver`, which shows it to the
-observer, passes it to faults and delivers it.
+Every step passes through here. Requests come in by `ask` (on a connection, by `serve`); events of the server and
+planned calls run in `fire`. The deliveries of both go to `deliver`, which shows them to the observer, to the faults and
+then to the clients.
 
 Who may move time
 -----------------
-Virtual time stands still unless somebody calls `run`, and `run` is the only loop that lets events happen. Its callers:
+Virtual time stands still unless `run` is called, the only loop that runs events. Its callers:
 
-- `catch_up`, while the clock follows real time: before each request, and when the driver looks at the clock;
-- `run_due`, after each request: for what is due at this very moment, which takes no time;
+- `catch_up`, while the clock follows real time: before each request, and when the driver checks the clock;
+- `run_due`, after each request: for events that are due at the current time;
 - `Simulation.advance`: a test moves time by hand, in any mode that does not follow real time;
-- `Driver.pump`: in mode `auto`, on behalf of all who wait, once nobody is left who could act before;
-- `Programs`: the program that has to wait, once no other program is ready;
-- a run of a scenario: its modelled executors and clients live on the timetable, so nobody is waited for.
+- `Driver.pump`: in mode `auto`, for all waiting threads, once no actor could act before;
+- `Programs`: for a program that waits, once no other program is ready;
+- a run of a scenario: its simulated executors and clients are planned on the timetable, so there is no one to wait for.
 
-All of them hold `lock` while `run` is under way, so no two move time at once, and nobody can ask between the last look
-at whether time may move and the move. A condition that itself asks the server is looked at without the lock, by
-`unlocked`.
+All of them hold `lock` while `run` runs, so only one moves time, and no request can come in between the last check
+whether time may move and the move. A condition that asks the server is evaluated without the lock, by `unlocked`.
 
-What stands above the kernel takes part through four attributes, each set where a simulation is put together:
-`observer` sees each step, `network` is there while faults are in force, `programs` while there are programs, `mover`
-is the caller that moves time at present. Unless its docstring says otherwise, a method is called under `lock`.
+The parts above the kernel take part through four attributes, set when a simulation is put together: `observer` sees
+each step, `network` is set while faults are active, `programs` while there are programs, and `mover` is the thread that
+moves time now. Unless its docstring says otherwise, a method is called under `lock`.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ from colonysim.kernel.pending import LOST, Call, Pending
 from colonysim.kernel.timetable import Timetable
 
 STUCK_AFTER_S: Final = 5.0
-"""Nothing may happen for so long, in seconds of real time, before somebody who waits for it raises Stuck."""
+"""How long nothing may happen, in real seconds, before a waiting thread raises Stuck."""
 _KEPT_OF_REFUSED: Final = 2000
 
 P = ParamSpec("P")
@@ -55,15 +54,15 @@ T = TypeVar("T")
 
 
 class Stuck(RuntimeError):
-    """Nothing can ever happen any more, or nothing has for a while. The text says who waits for what."""
+    """Nothing can ever happen again, or nothing has happened for some time. The text says who waits for what."""
 
 
 class Kernel:
-    """One world and everything that happens to it, one thing after the other.
+    """One world, and everything that happens to it, step by step.
 
-    `settings` are those of the server, `rate` is how fast the clock goes in mode `scaled`. Requests and replies of
-    clients outside of this process count as signs of life for `threshold_s` seconds of real time.
-    Errors: ValueError for settings or a rate that make no sense.
+    `settings` are those of the server; `rate` is in virtual seconds per real second, for mode `scaled`. Clients in
+    other processes count as acting for `threshold_s` real seconds after each of their requests and replies.
+    Raises ValueError for an invalid setting, rate or threshold.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Kernel:
         threshold_s: float = OUTSIDE_THRESHOLD_S,
     ) -> None:
         self.lock = threading.Lock()
-        self.changed = threading.Condition(self.lock)  # somebody acts no more, or a step was made while some settle
+        self.changed = threading.Condition(self.lock)  # an actor stopped acting, or `settle` waits for a step
         self.actors = Actors(threshold_s)
         self.clock = Clock(mode, rate, 0)
         self.world = snapshots.new_world(settings)
@@ -85,7 +84,7 @@ class Kernel:
         self.problems: list[BaseException] = []
         self.calls_asked = 0
         self.steps = 0
-        self.events = 0  # that have happened in `run`
+        self.events = 0  # number of events run
         self.settling = 0
         self.observer = Observer()
         self.network: Network | None = None
@@ -94,7 +93,7 @@ class Kernel:
         self.replace_world(self.world)
 
     def replace_world(self, world: World) -> None:
-        """Replace the world. Call `disconnect_all` first, so that no request is left waiting for the old one."""
+        """Replace the world. Call `disconnect_all` first, so that no request waits for the old one."""
         self.world = world
         self.timetable.clear()
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
@@ -102,12 +101,12 @@ class Kernel:
 
     @contextmanager
     def locked(self) -> Iterator[World]:
-        """Give the world to look at while nothing else happens. Not under the lock."""
+        """Within the context, hold the lock; gives the world. Not under the lock."""
         with self.lock:
             yield self.world
 
     def unlocked(self, condition: Callable[[], bool]) -> Callable[[], bool]:
-        """Return the same condition, looked at without the lock, for it may itself ask the server."""
+        """Return a condition that is evaluated without the lock, because it may ask the server."""
 
         def look() -> bool:
             try:
@@ -122,10 +121,10 @@ class Kernel:
     def ask(
         self, caller_id: str, message: Message, has_nul: bool = False, stream: int = 0, outside: bool = False
     ) -> Answer | Pending:
-        """Let a request reach the server: its answer, or the request that is under way until the answer comes.
+        """Send a request to the server. Returns its answer, or the pending request if there is none yet.
 
-        `has_nul` says that the message may hold U+0000, `stream` is its number on a connection, `outside` that the
-        client is not in this process. Errors: what the observer raises or finds broken.
+        `has_nul`: the message may contain U+0000. `stream`: its number on a connection. `outside`: the client is in
+        another process. Raises what the observer raises or returns.
         """
         world, observer = self.world, self.observer
         if observer.recording:
@@ -144,7 +143,7 @@ class Kernel:
                 answer = deliveries[0] if deliveries else None
                 if type(answer) is not Answer or answer.ticket != ticket:
                     answer = None  # parked
-                elif len(deliveries) == 1 and not self.settling:  # `deliver`, for speed, where nobody else is told
+                elif len(deliveries) == 1 and not self.settling:  # as `deliver`, but faster: there is only this answer
                     shown = world.history is not None or observer.recording
                     broken = observer.look(deliveries, request) if shown else None
                     self.steps += 1
@@ -175,22 +174,24 @@ class Kernel:
             observer.flush()
         return pending.answer or pending
 
-    def ask_inside(self, caller_id: str, message: Message, told: Callable[[], None] | None = None) -> Answer | Pending:
-        """Ask on behalf of somebody who lives on the timetable: in what a planned event does, and only there.
+    def ask_inside(
+        self, caller_id: str, message: Message, on_answer: Callable[[], None] | None = None
+    ) -> Answer | Pending:
+        """Send a request of a simulated client, from a planned call only.
 
-        The answer, or the request that is under way until it comes; `told` is called then.
+        Returns the answer, or the pending request if there is none yet; `on_answer` is called when it comes.
         """
         asked = self.ask(caller_id, message)
         if type(asked) is Pending:
-            asked.on_answer = told
+            asked.on_answer = on_answer
         return asked
 
-    def when_answered(self, pending: Pending, told: Callable[[], None]) -> bool:
-        """Call `told` when the answer comes, in whatever thread brings it; False if it is there. Not under the lock."""
+    def when_answered(self, pending: Pending, on_answer: Callable[[], None]) -> bool:
+        """Call `on_answer` when the answer comes, in any thread. Returns False if it has come. Not under the lock."""
         with self.lock:
             if pending.answer is not None:
                 return False
-            pending.on_answer = told
+            pending.on_answer = on_answer
         return True
 
     def serve_delayed(self, request: Request) -> None:
@@ -204,32 +205,32 @@ class Kernel:
         return ticket
 
     def record_refused(self, body: bytes, payload_type: str, refusal: Refusal) -> None:
-        """Keep a request that was refused before it could be read, cut where it is long. Not under the lock."""
+        """Record a request that could not be read, and was refused; shortened if it is long. Not under the lock."""
         with self.lock:
             now_ns, status, text = self.world.now_ns, refusal.status, refusal.text[:_KEPT_OF_REFUSED]
             number, kind, start = self.new_ticket(), payload_type[:_KEPT_OF_REFUSED], body[:_KEPT_OF_REFUSED]
             self.calls.append(Call(number, now_ns, "", kind, start, status, text, now_ns))
 
     def abandon(self, pending: Pending) -> None:
-        """The client of a request has hung up: a parked request gives its place free, and is answered LOST."""
+        """Drop a request whose client has hung up: it is no longer parked, and is answered LOST."""
         if pending.ticket in self.pending:
             engine.abandon(self.world, pending.ticket)
             self.answer(Answer(pending.ticket, LOST, "", None))
 
     def abandon_inside(self, pending: Pending) -> None:
-        """Drop a request of a simulated client that has gone: no callback, and a parked request is withdrawn."""
+        """Drop a request of a simulated client that has ended: it is no longer parked, and not answered."""
         pending.on_answer = None
         if self.pending.pop(pending.ticket, None) is not None:
             engine.abandon(self.world, pending.ticket)
 
     def disconnect_all(self) -> None:
-        """Break all connections: each request under way is answered LOST."""
+        """Break all connections. Pending requests are answered LOST."""
         for pending in list(self.pending.values()):
             self.abandon(pending)
         self.connections.hang_up_all()
 
     def _in_core(self, doing: str, act: Callable[Concatenate[World, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call the core. The observer learns of an exception first, and may raise a clearer one in its place."""
+        """Call the core. If it raises an exception, show it to the observer, which may raise a clearer one."""
         try:
             return act(self.world, *args, **kwargs)
         except Exception as error:
@@ -238,7 +239,7 @@ class Kernel:
 
     # ------------------------------------------------------------ connections
     def serve(self, connection: Connection) -> None:
-        """Take up what has come on a connection, as far as it goes. Not under the lock."""
+        """Serve the requests that have come on a connection. Not under the lock."""
         self.actors.note_activity(connection.outside)
         program = None if connection.outside else self.actors.this_thread().program
         if program is not None and connection not in program.sockets:
@@ -250,15 +251,16 @@ class Kernel:
             self.run_due()
 
     def close_connection(self, connection: Connection) -> None:
-        """The client has gone. Not under the lock."""
+        """Close a connection whose client has gone. Not under the lock."""
         with self.lock:
             self.connections.close(connection)
 
-    # ------------------------------------------------------------ what a step gives out
+    # ------------------------------------------------------------ deliveries of a step
     def deliver(self, deliveries: list[Delivery], asked: Pending | None = None, request: Request | None = None) -> None:
-        """Show a step to the observer and deliver what it gave out.
+        """Show a step to the observer, and pass its deliveries to their clients.
 
-        `asked` is who waits for the answer, if it is here, `request` what the step came from, if it was a request.
+        `request` is the request that caused the step, if any; `asked` is it as a pending request, if its caller waits.
+        Raises the violation that the observer returns.
         """
         broken = self.observer.look(deliveries, request)
         for delivery in deliveries:
@@ -276,7 +278,7 @@ class Kernel:
             raise broken
 
     def _answer_by_network(self, answer: Answer) -> None:
-        """The server has answered; faults may keep the answer from its client."""
+        """Pass on an answer, unless a fault delays or loses it."""
         network = self.network
         if network is not None and (pending := self.pending.get(answer.ticket)) is not None:
             network.heard(pending.call.payload_type, answer.status)
@@ -285,12 +287,12 @@ class Kernel:
         self.answer(answer)
 
     def answer(self, answer: Answer) -> None:
-        """Bring an answer to its client, past all faults; nothing happens if the client waits no more."""
+        """Deliver an answer to its client, past all faults. Does nothing if the client no longer waits."""
         if (pending := self.pending.pop(answer.ticket, None)) is not None:
             self._complete(pending, answer)
 
     def _complete(self, pending: Pending, answer: Answer) -> None:
-        """A request has its answer."""
+        """Record the answer of a request, and wake its caller."""
         call = pending.call
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
         if type(answer.body) not in self.calls.small or may_have_grown(answer.body):
@@ -302,38 +304,38 @@ class Kernel:
             pending.complete()
 
     def _note_outside_reply(self) -> None:
-        """Somebody outside is about to get an answer; what led to it must be written down by then."""
+        """Prepare for a reply to another process: the journal must be written before that client learns of it."""
         self.actors.note_outside_activity()
         self.observer.flush()
 
     # ------------------------------------------------------------ time
     def run(self, until_ns: int, stop: Callable[[], bool] | None = None, *, settle_but: Actor | None = None) -> bool:
-        """Let what is due by `until_ns` happen, in order: True as soon as `stop` is true, False if nothing is left.
+        """Run all events due by `until_ns`, in order. Returns True as soon as `stop()`, False if no event is left.
 
-        `stop` is looked at before each event. Time stands at the last event afterwards; `move_to` takes it further.
-        `settle_but`: after each event that told somebody something, wait until all other actors have acted on it.
-        Errors: Stuck, and what an event raises.
+        `stop` is evaluated before each event. Time then stands at the last event; `move_to` moves it further.
+        `settle_but`: after each event that reached an actor, wait until all actors but this one have acted on it.
+        Raises Stuck, and what an event raises.
         """
         fire = self.fire
         while stop is None or not stop():
-            told = fire(until_ns)
-            if told is None:
+            reached_actor = fire(until_ns)
+            if reached_actor is None:
                 return False
             self.events += 1
-            if told and settle_but is not None:
+            if reached_actor and settle_but is not None:
                 self.settle(settle_but)
         return True
 
     def fire(self, until_ns: int) -> bool | None:
-        """Let the next event happen if it is due by then: whether it told anybody; None if there is none."""
+        """Run the next event due by `until_ns`. Returns whether it may have reached an actor; None if there is none."""
         timetable, world = self.timetable, self.world
-        planned_ns, held = timetable.planned.next_due(), timetable.server_down
+        planned_ns, server_down = timetable.planned.next_due(), timetable.server_down
         if planned_ns is not None and planned_ns <= until_ns:
-            due_ns = None if held else world.next_due()
-            if due_ns is None or planned_ns < due_ns:  # the server's own come first
+            due_ns = None if server_down else world.next_due()
+            if due_ns is None or planned_ns < due_ns:  # at the same time, those of the server come first
                 world.now_ns = max(world.now_ns, planned_ns)
                 return timetable.fire_next()
-        if held:
+        if server_down:
             return None
         try:
             deliveries = self._in_core("letting an event of its agenda happen", engine.fire_due, until_ns)
@@ -346,7 +348,7 @@ class Kernel:
         return bool(deliveries)
 
     def due(self) -> int | None:
-        """When something will happen of its own accord, in the server or outside of it; not after the year 9999."""
+        """Return when the next event or planned call is due; None if there is none before the year 10000."""
         planned_ns = self.timetable.planned.next_due()
         due_ns = None if self.timetable.server_down else self.world.next_due()
         if due_ns is None or (planned_ns is not None and planned_ns < due_ns):
@@ -354,7 +356,7 @@ class Kernel:
         return None if due_ns is None or due_ns > LAST_NS else due_ns
 
     def run_due(self) -> None:
-        """Let everything happen that a request has brought about for this very moment."""
+        """Run the events that are due now, and wake the mover if others are due sooner than it expects."""
         now_ns = self.world.now_ns
         if self.world.agenda.may_be_due(now_ns) or self.timetable.planned.may_be_due(now_ns):
             self.run(now_ns)
@@ -362,30 +364,30 @@ class Kernel:
             self.wake_mover()
 
     def catch_up(self) -> None:
-        """Bring virtual time to what real time says, with everything that falls due on the way."""
+        """Move virtual time to where real time is, and run the events due on the way."""
         now_ns = self.clock.virtual_now()
         self.run(now_ns)
         self.set_time(now_ns)
 
     def fire_overdue(self) -> None:
-        """The server has been away: let everything happen at once that it has missed."""
+        """Run the events that the server missed while it was down, all at once."""
         self.deliver(self._in_core("catching up with the time that has passed", engine.catch_up))
 
     def set_time(self, now_ns: int) -> None:
-        """It is that time now, if it was earlier. Everything that is due by then must have happened."""
+        """Set the time, unless it is later already. No event may be due before."""
         self.world.now_ns = max(self.world.now_ns, now_ns)
 
     def move_to(self, now_ns: int) -> None:
-        """Move time by hand, once everything has happened that is due by then."""
+        """Move time by hand, after the events due by then have run."""
         if now_ns > self.world.now_ns:
             due_ns = self.due()
-            assert due_ns is None or due_ns > now_ns, "time must not pass what is due"
+            assert due_ns is None or due_ns > now_ns, "time must not pass an event that is due"
             self.world.now_ns = now_ns
         self.observer.moved()
         self.wake_mover()
 
     def wake_mover(self) -> None:
-        """Wake the thread that moves time, if it would otherwise miss what has changed."""
+        """Wake the mover, if it would otherwise be late for the next event."""
         mover, clock = self.mover, self.clock
         if mover.event is None or clock.mode is Mode.MANUAL:
             return
@@ -393,7 +395,7 @@ class Kernel:
             mover.wake()
 
     def settle(self, but: Actor) -> None:
-        """Wait until every actor but one has acted on what it was told. Errors: Stuck after STUCK_AFTER_S seconds."""
+        """Wait until every actor but one waits. Raises Stuck after STUCK_AFTER_S real seconds without a step."""
         self.settling += 1
         try:
             while True:
@@ -403,17 +405,20 @@ class Kernel:
                 steps = self.steps
                 if not self.changed.wait(STUCK_AFTER_S if idle_s is None else idle_s) and idle_s is None:
                     if steps == self.steps and self.actors.seconds_until_idle(but) is None:
-                        raise Stuck(f"a registered actor neither acts nor waits\n{self.why()}")
+                        raise Stuck(f"a registered actor neither acts nor reports that it waits\n{self.why()}")
         finally:
             self.settling -= 1
 
     def actor_stopped_acting(self) -> None:
-        """Wake the threads that wait for an actor, because a registered actor now waits or has gone."""
+        """Wake the threads that wait for actors, because a registered actor now waits or was removed."""
         self.changed.notify_all()
         self.wake_mover()
 
     def outside_actor(self, name: str, *, waits: bool, gone: bool = False) -> None:
-        """A client outside says whether it acts or waits; while it acts time does not move on. Not under the lock."""
+        """Set whether a client in another process acts or waits, or has gone. While it acts, time does not move.
+
+        Not under the lock.
+        """
         with self.lock:
             if gone:
                 self.actors.registered.pop(name, None)
@@ -423,20 +428,20 @@ class Kernel:
                 actor.since_ns = self.world.now_ns
             self.actor_stopped_acting()
 
-    # ------------------------------------------------------------ who does what
+    # ------------------------------------------------------------ diagnosis
     @property
     def calling_program(self) -> str:
-        """The name of the program whose code is calling, "" where it is none."""
+        """Return the name of the program that is calling; "" if it is no program."""
         program = self.actors.this_thread().program
         return program.name if program is not None and self.programs and program is self.programs.acting else ""
 
     def raise_first_problem(self) -> None:
-        """Raise the first problem that has come up in any thread, if there is one."""
+        """Raise the first error that any thread has recorded, if there is one."""
         if self.problems:
             raise self.problems[0]
 
     def why(self) -> str:
-        """Which actor acts, who waits for what and since when, and what is due next, in lines."""
+        """Describe which actors act, who waits for what and since when, and what is due next, in lines."""
         lines = [] if self.programs is None else self.programs.explain()
         pending = list(self.pending.values())
         return why_idle.explain(self.world, self.timetable.planned, self.clock, self.actors, pending, lines)
