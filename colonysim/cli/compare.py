@@ -12,7 +12,7 @@ import typer
 
 from colonysim.cli import outputs
 from colonysim.cli.console import FAILED, SIGNALLED, AsJson, Override, Strict, fail, out, refusal, warn
-from colonysim.cli.pools import Dask, Workers, pool_of, progress, say_interrupted, stopped_by_signals
+from colonysim.cli.pools import Dask, ResultsFolder, Workers, pool_of, progress, say_interrupted, stopped_by_signals
 
 if TYPE_CHECKING:
     from colonysim.experiments.compare import Interval, Variant
@@ -35,6 +35,7 @@ def compare(
     seeds: Seeds = 10,
     workers: Workers = None,
     dask: Dask = None,
+    results: ResultsFolder = None,
     override: Override = None,
     plot: Plot = None,
     report: ReportFile = None,
@@ -58,7 +59,7 @@ def compare(
     _refuse_varied(common, ["settings.policy"], "--policy")
     outputs.require([file], {"--plot": plot, "--report": report, "--csv": csv})
     policies = {name: (*common, f"settings.policy={name}") for name in names}
-    variants, signals = _run(file, policies, seeds, pool_of(workers, dask), quiet=as_json)
+    variants, signals = _run(file, policies, seeds, pool_of(workers, dask), results, quiet=as_json)
     if as_json:
         _as_json(variants)
     else:
@@ -81,6 +82,7 @@ def sweep(
     seeds: Seeds = 5,
     workers: Workers = None,
     dask: Dask = None,
+    results: ResultsFolder = None,
     override: Override = None,
     plot: Plot = None,
     report: ReportFile = None,
@@ -102,7 +104,7 @@ def sweep(
     _refuse_varied(common, [text.partition("=")[0] for text in vary], "--vary")
     outputs.require([file], {"--plot": plot, "--report": report, "--csv": csv})
     all_of_them = {name: (*common, *own) for name, own in varied.items()}
-    variants, signals = _run(file, all_of_them, seeds, pool_of(workers, dask), quiet=as_json)
+    variants, signals = _run(file, all_of_them, seeds, pool_of(workers, dask), results, quiet=as_json)
     if as_json:
         _as_json(variants)
     else:
@@ -159,7 +161,7 @@ def _refuse_varied(overrides: tuple[str, ...], paths: list[str], option: str) ->
 
 
 def _run(
-    file: Path, variants: dict[str, tuple[str, ...]], seeds: int, pool: WorkerPool, quiet: bool
+    file: Path, variants: dict[str, tuple[str, ...]], seeds: int, pool: WorkerPool, results: Path | None, quiet: bool
 ) -> tuple[list[Variant], list[int]]:
     """Run all variants, and return them with the signals that stopped them early. Exits if no seed was finished."""
     from colonysim.experiments.compare import refuse_twins, run_variants
@@ -168,7 +170,7 @@ def _run(
     try:
         refuse_twins(file, variants)
         with stopped_by_signals() as (stop, signals), progress("runs", total, quiet) as update:
-            done = run_variants(file, variants, seeds, lambda count: update(count, ""), pool, stop)
+            done = run_variants(file, variants, seeds, lambda count: update(count, ""), pool, stop, results)
     except (OSError, ValueError) as error:
         fail(refusal(error, file))
     if signals:

@@ -27,7 +27,7 @@ from colonysim.cli.console import (
     repeats,
     warn,
 )
-from colonysim.cli.pools import Dask, Workers, pool_of, progress, say_interrupted, stopped_by_signals
+from colonysim.cli.pools import Dask, ResultsFolder, Workers, pool_of, progress, say_interrupted, stopped_by_signals
 
 if TYPE_CHECKING:
     from colonysim.experiments.exploration import Outcome, Overview
@@ -58,6 +58,7 @@ def explore(
     from_seed: Annotated[int | None, typer.Option(help="First seed; by default the scenario's own.")] = None,
     stop_at_first: Annotated[bool, typer.Option("--stop-at-first", help="Stop at the first seed that fails.")] = False,
     dask: Dask = None,
+    results: ResultsFolder = None,
     overrides: Override = None,
     no_shrink: Annotated[bool, typer.Option("--no-shrink", help="Do not shrink the first seed that fails.")] = False,
     shrunk: To = None,
@@ -77,7 +78,9 @@ def explore(
     outputs.require([file], {"--shrunk": shrunk, "--report": report})
     first = scenario.seed if from_seed is None else from_seed
     refuse_long_seeds(first, seeds)
-    outcomes, signals = _sweep(file, scenario, range(first, first + seeds), pool_of(workers, dask), stop_at_first)
+    outcomes, signals = _sweep(
+        file, scenario, range(first, first + seeds), pool_of(workers, dask), stop_at_first, results
+    )
     view, complete = overview(outcomes, stop_at_first), not signals
     answer: dict[str, Any] = {"scenario": scenario.name, "complete": complete, **msgspec.to_builtins(view)}
     if not as_json:
@@ -124,7 +127,7 @@ def shrink(
 
 # ---------------------------------------------------------------- exploring
 def _sweep(
-    file: Path, scenario: Scenario, seeds: range, pool: WorkerPool, stop_at_first: bool
+    file: Path, scenario: Scenario, seeds: range, pool: WorkerPool, stop_at_first: bool, results: Path | None
 ) -> tuple[list[Outcome], list[int]]:
     """Run the seeds, and return the outcomes so far and the signals that stopped the exploration early."""
     from colonysim.experiments.exploration import explore as explored
@@ -134,7 +137,7 @@ def _sweep(
         with (
             stopped_by_signals() as (stop, signals),
             progress("seeds", len(seeds)) as update,
-            closing(explored(scenario, seeds, pool, stop_at_first, stop)) as coming,
+            closing(explored(scenario, seeds, pool, stop_at_first, stop, results)) as coming,
         ):
             for outcome in coming:
                 outcomes.append(outcome)

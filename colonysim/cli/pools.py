@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -22,6 +23,13 @@ Workers = Annotated[
 ]
 Dask = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Run on a dask.distributed cluster; `local` starts one.")
+]
+
+ResultsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--results", metavar="FOLDER", help="Keep the result of each run here, and do not repeat runs that are here."
+    ),
 ]
 
 

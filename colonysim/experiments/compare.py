@@ -14,7 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from colonysim.experiments.exploration import absolute, error_text
-from colonysim.experiments.parallel import InThisProcess, Stop, WorkerPool, one_at_a_time, run_all
+from colonysim.experiments.parallel import InThisProcess, KnownFirst, Stop, WorkerPool, one_at_a_time, run_all
+from colonysim.experiments.results import Results
 from colonysim.scenarios.metrics import Summary
 from colonysim.scenarios.runner import Failure, Run
 from colonysim.scenarios.scenario import Scenario
@@ -199,13 +200,17 @@ def run_variants(
     progress: Callable[[int], None] = lambda done: None,
     pool: WorkerPool | None = None,
     stop: Stop | None = None,
+    folder: Path | None = None,
 ) -> list[Variant]:
     """Run a scenario with the overrides of each variant and `seeds` seeds, from the scenario's own on.
 
     `progress` is called after each run with the number of runs done. `pool`: where the runs are done, by default in
-    this process; it is closed at the end. `stop`: object to stop early; the variants returned then have the
-    seeds that all of them were run with, which may be none. Raises BadScenario if the file or an override is invalid,
-    ValueError if there are no variants or no seeds.
+    this process; it is closed at the end. `stop`: object to stop early; the variants returned then have the seeds
+    that all of them were run with, which may be none. `folder`: where the result of each run is kept; runs whose
+    results are there are not repeated.
+
+    Raises BadScenario if the file or an override is invalid, ValueError if there are no variants or no seeds, OSError
+    if a result cannot be written.
     """
     if seeds < 1:
         raise ValueError(f"invalid seeds={seeds}: give at least one")
@@ -214,10 +219,16 @@ def run_variants(
     # Read all before running any, so that an error in the last one is found at once.
     scenarios = [absolute(Scenario.load(file, overrides)) for overrides in variants.values()]
     jobs = [_Job(scenario, scenario.seed + number) for number in range(seeds) for scenario in scenarios]
+    pool = pool or InThisProcess()
+    results = None if folder is None else Results(folder, VariantRun)
+    if results is not None:
+        pool = KnownFirst(pool, lambda job: results.load(*job))
     done: dict[int, VariantRun] = {}
-    with closing(run_all(_run, jobs, pool or InThisProcess(), broken=_broken, stop=stop)) as results:
-        for place, run in results:
+    with closing(run_all(_run, jobs, pool, broken=_broken, stop=stop)) as runs:
+        for place, run in runs:
             done[place] = run
+            if results is not None:
+                results.save(*jobs[place], run)
             progress(len(done))
     width = len(scenarios)
     whole = [first for first in range(0, len(jobs), width) if all(first + each in done for each in range(width))]

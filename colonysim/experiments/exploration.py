@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from colonysim.experiments.parallel import Stop, WorkerPool, one_at_a_time, run_all
+from colonysim.experiments.parallel import KnownFirst, Stop, WorkerPool, one_at_a_time, run_all
+from colonysim.experiments.results import Results
 from colonysim.scenarios.runner import BREAKS, Failure, Run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning
@@ -165,26 +166,39 @@ def _idle_under_all(outcomes: list[Outcome], faults: dict[str, Struck]) -> Itera
 
 # ---------------------------------------------------------------- exploring
 def explore(
-    scenario: Scenario, seeds: Iterable[int], pool: WorkerPool, stop_at_first: bool = False, stop: Stop | None = None
+    scenario: Scenario,
+    seeds: Iterable[int],
+    pool: WorkerPool,
+    stop_at_first: bool = False,
+    stop: Stop | None = None,
+    folder: Path | None = None,
 ) -> Generator[Outcome, None, None]:
     """Run a scenario with many seeds, and yield each outcome as soon as its run has ended.
 
     `stop_at_first`: stop at the first failing seed, by the order of `seeds`. `stop`: object to stop the exploration
     early; use a new one for each exploration. Closes the pool at the end; if the caller closes this generator early,
-    the pool's processes are terminated. Raises ValueError if there are no seeds or the scenario cannot be run.
+    the pool's processes are terminated. `folder`: where the outcome of each seed is kept; seeds whose outcomes are
+    there are not run again. Raises ValueError if there are no seeds or the scenario cannot be run, OSError if an
+    outcome cannot be written.
     """
     coming = iter(seeds)
     first = next(coming, None)
     if first is None:
         raise ValueError("no seeds to explore: give at least one")
-    results = run_all(
-        partial(run_seed, absolute(scenario)),
+    scenario = absolute(scenario)
+    results = None if folder is None else Results(folder, Outcome)
+    if results is not None:
+        pool = KnownFirst(pool, partial(results.load, scenario))
+    outcomes = run_all(
+        partial(run_seed, scenario),
         chain((first,), coming),
         pool,
         broken=_broken,
         is_last=(lambda outcome: not outcome.ok) if stop_at_first else (lambda outcome: False),
         stop=stop,
     )
-    with closing(results):
-        for _, outcome in results:
+    with closing(outcomes):
+        for _, outcome in outcomes:
+            if results is not None:
+                results.save(scenario, outcome.seed, outcome)
             yield outcome

@@ -68,6 +68,32 @@ class InThisProcess(WorkerPool):
         return future
 
 
+class KnownFirst(WorkerPool):
+    """A pool that does only the jobs whose results are not known. `known`: returns the result of a job, or None."""
+
+    def __init__(self, pool: WorkerPool, known: Callable[[Any], Any]) -> None:
+        super().__init__(pool.width)
+        self.pool = pool
+        self.known = known
+
+    def submit(self, function: Callable[..., R], *arguments: Any) -> Future[R]:
+        """Start a job, or return a future that has its known result."""
+        result = self.known(*arguments)
+        if result is None:
+            return self.pool.submit(function, *arguments)
+        future: Future[R] = Future()
+        future.set_result(result)
+        return future
+
+    def mend(self) -> None:
+        """Recover after a job that killed its process."""
+        self.pool.mend()
+
+    def close(self, at_once: bool) -> None:
+        """Release all resources; `at_once`: without waiting for jobs in progress."""
+        self.pool.close(at_once)
+
+
 class Processes(WorkerPool):
     """Processes of this machine: `width` of them, by default one per core."""
 
