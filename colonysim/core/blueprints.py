@@ -6,6 +6,7 @@ Source: docs/protocol/d-realtime-and-data.md 5.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -37,8 +38,7 @@ RECONCILE_INTERVAL_S: Final = 60
 # ---------------------------------------------------------------- definitions
 def definition_of(world: World, colony: str, kind: str) -> BlueprintDefinition | None:
     """Return a colony's definition of a kind, the first by name if there are several."""
-    found = [d for (c, _), d in sorted(world.definitions.items()) if c == colony and d.spec.names.kind == kind]
-    return found[0] if found else None
+    return min(world.definitions.where("kind", colony, kind), key=attrgetter("metadata.name"), default=None)
 
 
 def handler_of(world: World, colony: str, kind: str) -> Handler:
@@ -173,7 +173,7 @@ def _show_number(number: float) -> str:
 def record(world: World, blueprint: Blueprint, caller_id: str, change_type: str) -> None:
     """Add an entry to the blueprint's history. Quirk: a spec that was not sent stays null in it."""
     change = BlueprintChange(_uuid(world.new_id()), blueprint, world.now_ns, caller_id, change_type)
-    world.blueprint_history.append(change)
+    world.add_change(change)
 
 
 def _uuid(digits: str) -> str:
@@ -261,10 +261,7 @@ def add_cron(world: World, blueprint: Blueprint, handler: Handler, initiator: In
 def drop_cron(world: World, blueprint: Blueprint) -> None:
     """Remove the cron if no blueprint of its kind is left at its location."""
     metadata = blueprint.metadata
-    for (colony, _), other in world.blueprints.items():
-        if (colony, other.kind, other.metadata.locationname) == (
-            metadata.colonyname, blueprint.kind, metadata.locationname,
-        ):  # fmt: skip
-            return
+    if world.blueprints.count("place", metadata.colonyname, blueprint.kind, metadata.locationname):
+        return
     if cron := world.crons.named(metadata.colonyname, cron_name(blueprint)):
         recurring.remove_cron(world, cron)

@@ -14,11 +14,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from colonysim.core import channels, intake, transitions
+from colonysim.core import channels, intake, retention, transitions
 from colonysim.core.errors import Refusal
 from colonysim.core.history import GraphEvaluated
 from colonysim.core.intake import Initiator
 from colonysim.core.records import CANCELLED, FAILED, RUNNING, STATES, SUCCESS, WAITING, Process, ProcessGraph, Reached
+from colonysim.core.tables import drop_key
 from colonysim.core.types import FunctionSpec, WorkflowSpec
 from colonysim.core.world import World
 
@@ -86,7 +87,7 @@ def _node_spec(spec: FunctionSpec, colony: str) -> FunctionSpec:
 
 def enter(world: World, graph: ProcessGraph, processes: list[Process]) -> None:
     """Add a graph and its processes to the tables."""
-    world.graphs[graph.graph_id] = graph
+    world.add_graph(graph)
     graph.members = {process.process_id: None for process in processes}
     for process in processes:
         intake.enter(world, process, "submit")
@@ -129,8 +130,18 @@ def evaluate(world: World, graph: ProcessGraph, state: int | None = None) -> Non
         graph.started_ns = world.now_ns
     if state in (SUCCESS, FAILED, CANCELLED):
         graph.ended_ns = world.now_ns
-    graph.state = state
+    if state == SUCCESS != graph.state:
+        retention.add(world, graph.submitted_ns, retention.GRAPH, graph.graph_id)
+    _set_state(world, graph, state)
     world.note(GraphEvaluated(graph.graph_id, state))
+
+
+def _set_state(world: World, graph: ProcessGraph, state: int) -> None:
+    """Write a graph's state."""
+    if state != graph.state:
+        drop_key(world.graphs_in, (graph.colony, graph.state), graph.graph_id)
+        graph.state = state
+        world.graphs_in.setdefault((graph.colony, state), {})[graph.graph_id] = None
 
 
 def _walked_state(world: World, graph: ProcessGraph) -> int:
@@ -150,7 +161,8 @@ def _walked_state(world: World, graph: ProcessGraph) -> int:
         if not failed and any(parent.state == FAILED for parent in parents):
             failed = True
             _fail_all(world, reached)
-            graph.state, graph.ended_ns = FAILED, world.now_ns
+            _set_state(world, graph, FAILED)
+            graph.ended_ns = world.now_ns
         if process.wait_for_parents and all(parent.state == SUCCESS for parent in parents):
             transitions.release(world, process)
     found = Reached({process.process_id: None for process in reached}, [0 for _ in STATES])
@@ -231,7 +243,7 @@ def remove(world: World, graph: ProcessGraph) -> None:
             for attribute in process.attributes:
                 world.drop_attribute(attribute.attributeid)
             channels.drop_unless_subscribed(world, process)
-    del world.graphs[graph.graph_id]
+    world.drop_graph(graph)
 
 
 # ---------------------------------------------------------------- adding to a graph
@@ -250,14 +262,14 @@ def add_child(world: World, parent: Process, child: Process, before: Process | N
         for old_id in dict.fromkeys(parent.children):
             old = world.processes[old_id]
             times = old.parents.count(parent.process_id)
-            left = tuple(i for i in old.parents if i != parent.process_id)
-            old.parents = left + (child.process_id,) * times
-        parent.children = (child.process_id,)
+            left = [i for i in old.parents if i != parent.process_id]
+            old.parents = left + [child.process_id] * times
+        parent.children = [child.process_id]
     else:
-        parent.children += (child.process_id,)
+        parent.children = _with_one_more(parent.children, child.process_id)
         if before is not None:
             child.children = (before.process_id,)
-            before.parents += (child.process_id,)
+            before.parents = _with_one_more(before.parents, child.process_id)
             before.pending_parents += 1
     graph = world.graphs[parent.graph_id]
     graph.members[child.process_id] = None
@@ -268,6 +280,14 @@ def add_child(world: World, parent: Process, child: Process, before: Process | N
         if before is not None and before.process_id not in known.members:
             del world.reached[graph.graph_id]
     intake.enter(world, child, "add child")
+
+
+def _with_one_more(relatives: list[str] | tuple[str, ...], process_id: str) -> list[str]:
+    """Return the list with an id appended in place, so that n additions do not copy the rest n times."""
+    if type(relatives) is not list:
+        relatives = list(relatives)
+    relatives.append(process_id)
+    return relatives
 
 
 def last_outputs(world: World, graph: ProcessGraph) -> list[Any]:

@@ -111,7 +111,7 @@ def take(world: World, demand: Demand) -> AssignReply | None:
         channels.assigned(world, process)
     if process.graph_id:
         graphs.on_assigned(world, process)
-    copy = process.copy()
+    copy = process.stable_copy() if process.graph_id else process.copy()
     # Quirk: attributes have their states from before the assignment (docs/protocol/b-processes.md 2.3).
     copy.attributes = tuple(attributes) if attributes else ()
     exclusive = world.settings.exclusive_assign
@@ -132,8 +132,7 @@ def succeed(world: World, process: Process, output: list[Any]) -> None:
     transitions.succeed(world, process)
     counted = world.functions and _count_call(world, process)
     if world.settings.retention:
-        graph = world.graphs.get(process.graph_id)
-        retention.expect(world, graph.submitted_ns if graph else process.submitted_ns)
+        retention.succeeded(world, process)
     if process.graph_id:
         for child in graphs.on_succeeded(world, process, again):
             announce(world, child)

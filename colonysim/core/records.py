@@ -1,7 +1,8 @@
 """The mutable records of the server. All times are integer nanoseconds since 1970 UTC.
 
 Records belong to the world; only copies leave it. Their sequences are tuples or are replaced as a whole, so that a
-shallow copy does not change when the record does. A process that may have attributes needs `Process.stable_copy`.
+shallow copy does not change when the record does. Attributes, parents and children of a process grow in place: one
+that may have any needs `Process.stable_copy`.
 """
 
 from __future__ import annotations
@@ -119,8 +120,8 @@ class Process(Record, gc=False):
     retries: int = 0
     attributes: list[Attribute] | tuple[Attribute, ...] = ()
     wait_for_parents: bool = False
-    parents: tuple[str, ...] = ()
-    children: tuple[str, ...] = ()
+    parents: list[str] | tuple[str, ...] = ()
+    children: list[str] | tuple[str, ...] = ()
     graph_id: str = ""
     input: list[Any] | tuple[Any, ...] | None = ()
     output: list[Any] | tuple[Any, ...] = ()
@@ -130,10 +131,12 @@ class Process(Record, gc=False):
     rank: int = 0  # set by the policy; the waiting process with the lowest rank is assigned first
 
     def stable_copy(self) -> Process:
-        """Return a copy that later changes do not affect; unlike `copy`, also if attributes are added."""
+        """Return a copy that later changes do not affect; unlike `copy`, also if attributes or relatives are added."""
         copy = self.copy()
         if copy.attributes:
             copy.attributes = tuple(copy.attributes)
+        if copy.graph_id:
+            copy.parents, copy.children = tuple(copy.parents), tuple(copy.children)
         return copy
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
+from operator import itemgetter
+
 from colonysim.core import storage, transitions
 from colonysim.core.events import CLEANUP_RANK, Cleanup
 from colonysim.core.history import Enrolled, Unregistered
@@ -13,10 +16,18 @@ from colonysim.core.world import World
 def add(world: World, executor: Executor) -> None:
     """Add a new executor to the tables."""
     world.executors[executor.colony, executor.name] = executor
-    world.executors_by_id.setdefault(executor.executor_id, []).append(executor)
-    world.unreadable_names += storage.unparsable(executor.name, executor.colony)
+    join_id(world, executor)
+    take_seat(world, executor)
     expect_cleanup(world, executor.last_heard_ns)
     _note(world, executor, executor.last_heard_ns)
+
+
+def take_seat(world: World, executor: Executor) -> None:
+    """Have the clean-up look at an executor that is new in the tables."""
+    world.unreadable_names += storage.unparsable(executor.name, executor.colony)
+    world.seats_taken += 1
+    world.seats[executor.colony, executor.name] = world.seats_taken
+    _watch(world, executor)
 
 
 def _note(world: World, executor: Executor, heard_ns: int | None = None) -> None:
@@ -34,6 +45,8 @@ def register_anew(world: World, known: Executor, new: Executor) -> None:
     for field in known.__struct_fields__:
         if field != "require_func_reg":
             setattr(known, field, getattr(new, field))
+    world.strays.setdefault(known.executor_id, {})[known.colony, known.name] = known
+    _watch(world, known)
     expect_cleanup(world, known.last_heard_ns)
     _note(world, known, known.last_heard_ns)
 
@@ -47,19 +60,26 @@ def set_state(world: World, executor_id: str, state: int) -> None:
     """Set the state of every record with an id."""
     for executor in world.executors_by_id[executor_id]:
         executor.state = state
-        expect_cleanup(world, executor.last_heard_ns)
+        _watch(world, executor)
+        expect_cleanup(world, heard_ns(world, executor))
         _note(world, executor)
 
 
 def change_id(world: World, executor: Executor, executor_id: str) -> None:
     """Change an executor's id."""
-    records = world.executors_by_id[executor.executor_id]
-    records.remove(executor)
-    if not records:
-        del world.executors_by_id[executor.executor_id]
+    executor.last_heard_ns = heard_ns(world, executor)
+    world.forget_id(executor)
     executor.executor_id = executor_id
-    world.executors_by_id.setdefault(executor_id, []).append(executor)
+    join_id(world, executor)
     _note(world, executor)
+
+
+def join_id(world: World, executor: Executor) -> None:
+    """Add an executor to those with its id, whose earlier signs of life are not its own."""
+    world.ids_given += 1
+    world.id_given[executor.colony, executor.name] = world.ids_given
+    world.executors_by_id.setdefault(executor.executor_id, []).append(executor)
+    world.strays.setdefault(executor.executor_id, {})[executor.colony, executor.name] = executor
 
 
 def unregister(world: World, executor: Executor, stale: bool = False) -> None:
@@ -72,11 +92,32 @@ def unregister(world: World, executor: Executor, stale: bool = False) -> None:
 
 
 def heard_from(world: World, executor_id: str) -> None:
-    """Record a sign of life, an assign call, for every record with an id."""
-    for executor in world.executors_by_id.get(executor_id, ()):
-        if world.cleanup is None or not ZERO_TIME_NS < executor.last_heard_ns <= world.now_ns:
-            expect_cleanup(world, world.now_ns)  # what was planned for another time of the client's may be too late
-        executor.last_heard_ns = world.now_ns
+    """Record a sign of life, an assign call, for every record with an id. It is written into none of them."""
+    if executor_id not in world.executors_by_id:
+        return
+    world.heard[executor_id] = now_ns = world.now_ns
+    if strays := world.strays.pop(executor_id, None):
+        for executor in strays.values():
+            if not ZERO_TIME_NS < executor.last_heard_ns <= now_ns:
+                expect_cleanup(world, now_ns)  # what was planned for another time of the client's may be too late
+                _watch(world, executor)
+    if world.cleanup is None:
+        expect_cleanup(world, now_ns)
+
+
+def heard_ns(world: World, executor: Executor) -> int:
+    """Return when an executor last gave a sign of life."""
+    executor_id = executor.executor_id
+    if executor_id in world.heard and (executor.colony, executor.name) not in world.strays.get(executor_id, ()):
+        return world.heard[executor_id]
+    return executor.last_heard_ns
+
+
+def picture(world: World, executor: Executor) -> Executor:
+    """Return the executor as it is now."""
+    picture = executor.copy()
+    picture.last_heard_ns = heard_ns(world, executor)
+    return picture
 
 
 # ---------------------------------------------------------------- stale executors
@@ -100,19 +141,56 @@ def expect_cleanup(world: World, heard_ns: int) -> None:
     world.cleanup = world.agenda.add(due_ns, Cleanup(), CLEANUP_RANK), due_ns
 
 
-def cleanup(world: World, _: Cleanup) -> None:
+def _watch(world: World, executor: Executor) -> None:
+    """Have the clean-up look at an executor, at the latest when it has been silent for too long from now on.
+
+    Each executor stands in the heap once, perhaps under an earlier time than its last sign of life; other entries
+    with its name are left over.
+    """
+    key, heard = (executor.colony, executor.name), heard_ns(world, executor)
+    known = world.watched.get(key)
+    if executor.state == UNREGISTERED or heard == ZERO_TIME_NS or (known is not None and known[0] <= heard):
+        return
+    world.watched[key] = heard, world.seats[key]
+    heapq.heappush(world.silent, (*world.watched[key], key))
+    if len(world.silent) > 2 * len(world.watched) + 64:
+        world.silent = [entry for entry in world.silent if world.watched.get(entry[2]) == entry[:2]]
+        heapq.heapify(world.silent)
+
+
+def _most_silent(world: World) -> Executor | None:
+    """Return the registered executor that has been silent the longest; it stands first in the heap."""
+    while world.silent:
+        heard, seat, key = world.silent[0]
+        executor = world.executors.get(key)
+        if executor is None or world.watched.get(key) != (heard, seat):
+            heapq.heappop(world.silent)  # left over
+            continue
+        if executor.state != UNREGISTERED and heard_ns(world, executor) == heard:
+            return executor
+        heapq.heappop(world.silent)
+        del world.watched[key]
+        _watch(world, executor)
+    return None
+
+
+def cleanup(world: World, event: Cleanup) -> None:
     """Unregister every executor that was last heard of too long ago."""
     world.cleanup = None
-    if any(storage.unparsable(e.name, e.colony) for e in world.executors.values()):
+    if world.unreadable_names and any(storage.unparsable(e.name, e.colony) for e in world.executors.values()):
         return  # Quirk: one unreadable name stops the server's clean-up until its colony is removed
     limit_ns = world.now_ns - world.settings.stale_executor_duration_s * SECOND_NS
-    for executor in world.executors.values():
-        if executor.state != UNREGISTERED and ZERO_TIME_NS != executor.last_heard_ns < limit_ns:
-            unregister(world, executor, stale=True)
+    stale = []
+    while (executor := _most_silent(world)) is not None and heard_ns(world, executor) < limit_ns:
+        _, seat, key = heapq.heappop(world.silent)
+        del world.watched[key]
+        stale.append((seat, executor))
+    for _, silent in sorted(stale, key=itemgetter(0)):
+        unregister(world, silent, stale=True)
     plan_cleanup(world)
 
 
 def plan_cleanup(world: World) -> None:
     """Schedule the clean-up for the executor that has been silent the longest."""
-    heard = (e.last_heard_ns for e in world.executors.values() if e.state != UNREGISTERED)
-    expect_cleanup(world, min((ns for ns in heard if ns != ZERO_TIME_NS), default=ZERO_TIME_NS))
+    executor = _most_silent(world)
+    expect_cleanup(world, ZERO_TIME_NS if executor is None else heard_ns(world, executor))

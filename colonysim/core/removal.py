@@ -1,9 +1,12 @@
-"""Remove a colony with its contents: docs/protocol/a-foundation.md 7.4."""
+"""Remove a colony with its contents, and what is older than the retention period."""
 
 from __future__ import annotations
 
-from colonysim.core import channels, recurring, registration, transitions
-from colonysim.core.records import STATES
+from operator import attrgetter
+
+from colonysim.core import channels, graphs, recurring, registration, retention, transitions
+from colonysim.core.events import Retention
+from colonysim.core.records import SECOND_NS, STATES
 from colonysim.core.world import World
 
 
@@ -18,25 +21,47 @@ def drop_colony(world: World, colony: str) -> None:
             channels.drop_unless_subscribed(world, process)
             for attribute in process.attributes:
                 world.drop_attribute(attribute.attributeid)
-    world.remove_attributes(a for a in world.attributes.values() if a.targetcolonyname == colony)
+    world.remove_attributes(world.attributes.where("colony", colony))
     del world.by_state[colony]
-    for user in [user for user in world.users.values() if user.colonyname == colony]:
+    for user in world.users.where("colony", colony):
         world.drop_user(user)
-    for executor in [executor for executor in world.executors.values() if executor.colony == colony]:
+    for executor in world.executors.where("colony", colony):
         world.drop_executor(executor)
     registration.plan_cleanup(world)
-    for function in [f for f in world.functions.values() if f.colonyname == colony]:
-        world.drop_function(function)
-    world.keep_logs(lambda log: log.colonyname != colony)
-    for cron in [cron for cron in world.crons.values() if cron.colony == colony]:
+    for function_id in list(world.functions_in.get(colony, ())):
+        world.drop_function(world.functions[function_id])
+    world.logs.remove(colony)
+    for cron in world.crons.where("colony", colony):
         recurring.remove_cron(world, cron)
-    for generator in [generator for generator in world.generators.values() if generator.colony == colony]:
+    for generator in world.generators.where("colony", colony):
         recurring.remove_generator(world, generator)
-    for file in [file for file in world.files.values() if file.colonyname == colony]:
+    for file in world.files.of_colony(colony):
         del world.files[file.fileid]
-    for snapshot in [snapshot for snapshot in world.snapshots.values() if snapshot.colony == colony]:
+    for snapshot in world.snapshots.where("colony", colony):
         del world.snapshots[snapshot.snapshot_id]
-    world.locations = {k: location for k, location in world.locations.items() if k[0] != colony}
-    for graph in [graph for graph in world.graphs.values() if graph.colony == colony]:
-        del world.graphs[graph.graph_id]
+    for location in world.locations.where("colony", colony):
+        del world.locations[location.colonyname, location.name]
+    for graph in world.graphs_of(colony):
+        world.drop_graph(graph)
     del world.colonies[colony]
+
+
+def drop_old(world: World, _: Retention) -> None:
+    """Delete old logs, and old attributes, graphs and single processes that succeeded: docs/protocol/b-processes.md 7.
+
+    Unlike in the reference, the processes of a graph stay until the graph itself is deleted.
+    """
+    world.retention = None
+    limit_ns = world.now_ns - world.settings.retention_policy_s * SECOND_NS
+    old = retention.take(world, limit_ns)
+    world.remove_attributes(world.attributes[each] for each in old[retention.ATTRIBUTE])
+    for colony in old[retention.LOGS]:
+        world.logs.remove(colony, limit_ns)
+        if (oldest_ns := world.logs.oldest_ns(colony)) is not None:
+            retention.add(world, oldest_ns, retention.LOGS, colony)
+    for graph in sorted((world.graphs[each] for each in old[retention.GRAPH]), key=attrgetter("serial")):
+        graphs.remove(world, graph)
+    for process_id in old[retention.PROCESS]:
+        transitions.leave(world, world.processes[process_id], "retention")
+    if (made_ns := retention.oldest_ns(world)) is not None:
+        retention.expect(world, made_ns)

@@ -1,15 +1,123 @@
-"""Delete what is older than the retention period: docs/protocol/b-processes.md 7."""
+"""Note what is deleted once it is older than the retention period, oldest first: docs/protocol/b-processes.md 7.
+
+No run looks at what is too young. What a run deletes is in `removal`.
+"""
 
 from __future__ import annotations
 
+import heapq
 from typing import Final
 
-from colonysim.core import graphs, transitions
 from colonysim.core.events import RETENTION_RANK, Retention
 from colonysim.core.records import SECOND_NS, SUCCESS, Process
+from colonysim.core.types import Attribute
 from colonysim.core.world import World
 
 RETENTION_PERIOD_NS: Final = 60 * SECOND_NS
+
+ATTRIBUTE: Final = "attribute"
+LOGS: Final = "logs"
+GRAPH: Final = "graph"
+PROCESS: Final = "process"
+
+Entry = tuple[int, int, str, str]
+"""When something was made, in ns; the number of the entry; its kind; its id, or for LOGS the name of the colony."""
+
+_FEW: Final = 64
+
+
+def add(world: World, made_ns: int, kind: str, item_id: str) -> None:
+    """Note that something is deleted once it is too old. It may be noted more than once.
+
+    Entries of what has gone by another way stay behind until their time comes or they are too many.
+    """
+    if not world.settings.retention:
+        return
+    world.entries_made += 1
+    heapq.heappush(world.aging, (made_ns, world.entries_made, kind, item_id))
+    there = len(world.processes) + len(world.graphs) + len(world.attributes) + len(world.logs.of_colony)
+    if len(world.aging) > 2 * there + _FEW:
+        kept = {entry[2:]: entry for entry in sorted(world.aging) if _holds(world, entry)}
+        world.aging = sorted(kept.values())
+
+
+def _holds(world: World, entry: Entry) -> bool:
+    """Whether an entry still names something that retention deletes by that time."""
+    made_ns, _, kind, item_id = entry
+    if kind == LOGS:
+        return world.logs.oldest_ns(item_id) == made_ns
+    if kind == ATTRIBUTE:
+        attribute = world.attributes.get(item_id)
+        return attribute is not None and attribute.state == SUCCESS and world.attribute_times[item_id] == made_ns
+    found = world.graphs.get(item_id) if kind == GRAPH else world.processes.get(item_id)
+    return found is not None and found.state == SUCCESS
+
+
+def oldest_ns(world: World) -> int | None:
+    """Return when the oldest of all was made; None if there is nothing."""
+    while world.aging:
+        if _holds(world, world.aging[0]):
+            return world.aging[0][0]
+        heapq.heappop(world.aging)
+    return None
+
+
+def take(world: World, limit_ns: int) -> dict[str, list[str]]:
+    """Take out what was made before a time: ids by kind, each once, in the order in which they were last noted."""
+    numbers: dict[tuple[str, str], int] = {}
+    while (made_ns := oldest_ns(world)) is not None and made_ns < limit_ns:
+        _, number, kind, item_id = heapq.heappop(world.aging)
+        numbers[kind, item_id] = number
+    found: dict[str, list[str]] = {ATTRIBUTE: [], LOGS: [], GRAPH: [], PROCESS: []}
+    for kind, item_id in sorted(numbers, key=numbers.__getitem__):
+        found[kind].append(item_id)
+    return found
+
+
+def gather(world: World) -> None:
+    """Note all that there is, in a world that was put together from stored data."""
+    for colony in world.logs.of_colony:
+        add(world, world.logs.of_colony[colony][0].timestamp, LOGS, colony)
+    for attribute_id, attribute in world.attributes.items():
+        if attribute.state == SUCCESS:
+            add(world, world.attribute_times[attribute_id], ATTRIBUTE, attribute_id)
+    for graph in world.graphs.values():
+        if graph.state == SUCCESS:
+            add(world, graph.submitted_ns, GRAPH, graph.graph_id)
+    for tables in world.by_state.values():
+        for process in tables[SUCCESS].values():
+            if not process.graph_id:
+                add(world, process.submitted_ns, PROCESS, process.process_id)
+
+
+# ---------------------------------------------------------------- what may become too old
+def succeeded(world: World, process: Process) -> None:
+    """A process has succeeded, and its attributes with it: they go once they are too old."""
+    if not world.settings.retention:
+        return
+    for attribute in process.attributes:
+        made_ns = world.attribute_times.get(attribute.attributeid)
+        if made_ns is not None:
+            add(world, made_ns, ATTRIBUTE, attribute.attributeid)
+    if graph := world.graphs.get(process.graph_id):
+        expect(world, graph.submitted_ns)
+        return
+    if not process.graph_id:
+        add(world, process.submitted_ns, PROCESS, process.process_id)
+    expect(world, process.submitted_ns)
+
+
+def attribute_added(world: World, attribute: Attribute) -> None:
+    """An attribute has been added that counts as one of a process that succeeded."""
+    add(world, world.now_ns, ATTRIBUTE, attribute.attributeid)
+    expect(world, world.now_ns)
+
+
+def log_added(world: World, colony: str) -> None:
+    """A log line of a colony has been added."""
+    if len(world.logs.of_colony[colony]) == 1:
+        add(world, world.logs.of_colony[colony][0].timestamp, LOGS, colony)
+    expect(world, world.now_ns)
 
 
 def expect(world: World, made_ns: int) -> None:
@@ -29,39 +137,3 @@ def expect(world: World, made_ns: int) -> None:
             return
         world.agenda.cancel(ticket)
     world.retention = world.agenda.add(due_ns, Retention(), RETENTION_RANK), due_ns
-
-
-def run(world: World, _: Retention) -> None:
-    """Delete old logs, and old attributes, graphs and single processes that succeeded.
-
-    Unlike in the reference, the processes of a graph stay until the graph itself is deleted.
-    """
-    world.retention = None
-    limit_ns = world.now_ns - world.settings.retention_policy_s * SECOND_NS
-    world.remove_attributes(
-        attribute
-        for attribute in world.attributes.values()
-        if attribute.state == SUCCESS and world.attribute_times[attribute.attributeid] < limit_ns
-    )
-    if world.logs and world.logs[0].timestamp < limit_ns:
-        world.keep_logs(lambda log: log.timestamp >= limit_ns)
-    for graph in list(world.graphs.values()):
-        if graph.state == SUCCESS and graph.submitted_ns < limit_ns:
-            graphs.remove(world, graph)
-    for process in _single_successes(world):
-        if process.submitted_ns < limit_ns:
-            transitions.leave(world, process, "retention")
-    _expect_next(world)
-
-
-def _single_successes(world: World) -> list[Process]:
-    return [p for tables in world.by_state.values() for p in tables[SUCCESS].values() if not p.graph_id]
-
-
-def _expect_next(world: World) -> None:
-    times = [world.attribute_times[a.attributeid] for a in world.attributes.values() if a.state == SUCCESS]
-    times += [log.timestamp for log in world.logs[:1]]
-    times += [graph.submitted_ns for graph in world.graphs.values() if graph.state == SUCCESS]
-    times += [process.submitted_ns for process in _single_successes(world)]
-    if times:
-        expect(world, min(times))

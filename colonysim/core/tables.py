@@ -1,14 +1,16 @@
-"""Tables by id with an index by name, so that finding an item by its name does not scan all items."""
+"""Tables with indexes, so that finding the items of a colony, or one by its name, does not scan all items."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Iterator
-from itertools import islice
+import heapq
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 from colonysim.core.records import Subscription
-from colonysim.core.types import FileSpec
+from colonysim.core.types import Colony, FileSpec, Log
 
 
 class Named(Protocol):
@@ -20,31 +22,116 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 N = TypeVar("N", bound=Named)
 
+Index = tuple[Callable[[Any], Hashable], dict[Hashable, dict[Any, None]]]
+"""How the value of an item is found, and the keys of the items by their values."""
 
-class NamedTable(dict[str, N]):
-    """Items by id in order of insertion. Change it only by setting and deleting single items."""
+
+class IndexedTable(dict[K, T]):
+    """Items by key in order of insertion, with indexes. Change it only by setting and deleting single items.
+
+    `values` are the dotted names of the fields that each index looks at, by the name of the index. A field may change
+    only by setting the item anew.
+    """
+
+    def __init__(self, **values: tuple[str, ...]) -> None:
+        super().__init__()
+        self._fields = values
+        self.indexes: dict[str, Index] = {name: (attrgetter(*fields), {}) for name, fields in values.items()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _indexed, (self._fields,), None, None, iter(self.items())  # so that copies have their indexes
+
+    def __setitem__(self, key: K, item: T) -> None:
+        old = self.get(key)
+        super().__setitem__(key, item)
+        for value_of, keys in self.indexes.values():
+            value = value_of(item)
+            if old is not None and (old_value := value_of(old)) != value:
+                drop_key(keys, old_value, key)
+            keys.setdefault(value, {})[key] = None
+
+    def __delitem__(self, key: K) -> None:
+        item = self[key]
+        super().__delitem__(key)
+        for value_of, keys in self.indexes.values():
+            drop_key(keys, value_of(item), key)
+
+    def where(self, index: str, *value: Any) -> list[T]:
+        """Return the items with a value, one part for each field of the index, in the order in which they got it."""
+        return [self[key] for key in self.indexes[index][1].get(value[0] if len(value) == 1 else value, ())]
+
+    def count(self, index: str, *value: Any) -> int:
+        """Return the number of items with a value."""
+        return len(self.indexes[index][1].get(value[0] if len(value) == 1 else value, ()))
+
+
+def _indexed(values: dict[str, tuple[str, ...]]) -> IndexedTable[Any, Any]:
+    return IndexedTable(**values)
+
+
+def drop_key(table: dict[Any, dict[K, None]], value: Hashable, key: K) -> None:
+    """Take a key out of an index."""
+    keys = table[value]
+    del keys[key]
+    if not keys:
+        del table[value]
+
+
+class NamedTable(IndexedTable[str, N]):
+    """Items by id. No two of a colony have the same name."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._by_name: dict[tuple[str, str], N] = {}
+        super().__init__(colony=("colony",), name=("colony", "name"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (), None, None, iter(self.items())  # so that copies have their indexes
 
-    def __setitem__(self, item_id: str, item: N) -> None:
-        super().__setitem__(item_id, item)
-        self._by_name[item.colony, item.name] = item
-
-    def __delitem__(self, item_id: str) -> None:
-        item = self[item_id]
-        super().__delitem__(item_id)
-        del self._by_name[item.colony, item.name]
-
     def named(self, colony: str, name: str) -> N | None:
         """Return a colony's item with a name, or None."""
-        return self._by_name.get((colony, name))
+        found = self.where("name", colony, name)
+        return found[0] if found else None
+
+
+class ColonyTable(dict[str, Colony]):
+    """Colonies by name in order of insertion, with an index by id. Change it only by setting and deleting one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[str, int] = {}
+        self._last_place = 0
+        self._by_id: dict[str, list[tuple[int, str]]] = {}  # places and names, in order
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (), None, None, iter(self.items())  # so that copies have their indexes
+
+    def __setitem__(self, name: str, colony: Colony) -> None:
+        if name in self:
+            self._forget_id(name)
+        else:
+            self._last_place += 1
+            self._places[name] = self._last_place
+        super().__setitem__(name, colony)
+        insort(self._by_id.setdefault(colony.colonyid, []), (self._places[name], name))
+
+    def __delitem__(self, name: str) -> None:
+        self._forget_id(name)
+        super().__delitem__(name)
+        del self._places[name]
+
+    def _forget_id(self, name: str) -> None:
+        colony_id = self[name].colonyid
+        same_id = self._by_id[colony_id]
+        del same_id[bisect_left(same_id, (self._places[name], name))]
+        if not same_id:
+            del self._by_id[colony_id]
+
+    def oldest(self, colony_id: str) -> Colony:
+        """Return the colony with an id that was added first. Raises KeyError if there is none."""
+        return self[self._by_id[colony_id][0][1]]
 
 
 Revisions = dict[str, FileSpec]
@@ -92,6 +179,11 @@ class FileTable(dict[str, FileSpec]):
     def at(self, colony: str, label: str) -> Iterable[Revisions]:
         """Return the revisions of each file with exactly this label."""
         return self._labels.get(colony, {}).get(label, {}).values()
+
+    def of_colony(self, colony: str) -> list[FileSpec]:
+        """Return all revisions of a colony's files."""
+        labels = self._labels.get(colony, {}).values()
+        return [file for names in labels for revisions in names.values() for file in revisions.values()]
 
     def labels(self, colony: str) -> Collection[str]:
         """Return a colony's labels."""
@@ -225,3 +317,81 @@ class Subscriptions:
 
 def _key(subscription: Subscription) -> str:
     return f"{subscription.executor_type}{subscription.state}"
+
+
+_log_time = attrgetter("timestamp")
+
+
+class Logbook:
+    """Log lines by colony, process and executor, each in order of time; no two have the same time.
+
+    A process belongs to one colony. Names of executors do not, so their lines are kept by name and colony.
+    """
+
+    def __init__(self) -> None:
+        self.of_colony: dict[str, list[Log]] = {}
+        self.of_process: dict[str, list[Log]] = {}
+        self.of_executor: dict[str, dict[str, list[Log]]] = {}
+        self.last_ns: int | None = None  # time of the last line that is still there
+
+    def __len__(self) -> int:
+        return sum(map(len, self.of_colony.values()))
+
+    def __iter__(self) -> Iterator[Log]:
+        """All lines, oldest first."""
+        return heapq.merge(*self.of_colony.values(), key=_log_time)
+
+    def add(self, log: Log) -> None:
+        """Add a line that is newer than all others."""
+        self.of_colony.setdefault(log.colonyname, []).append(log)
+        if log.processid:
+            self.of_process.setdefault(log.processid, []).append(log)
+        self.of_executor.setdefault(log.executorname, {}).setdefault(log.colonyname, []).append(log)
+        self.last_ns = log.timestamp
+
+    def remove(self, colony: str, before_ns: int | None = None) -> None:
+        """Remove the lines of a colony, or those before a time. The cost does not depend on other lines."""
+        logs = self.of_colony.get(colony, [])
+        gone = logs if before_ns is None else logs[: bisect_left(logs, before_ns, key=_log_time)]
+        if not gone:
+            return
+        last_ns = gone[-1].timestamp
+        for process_id in dict.fromkeys(log.processid for log in gone if log.processid):
+            _cut(self.of_process, process_id, last_ns)
+        for name in dict.fromkeys(log.executorname for log in gone):
+            _cut(self.of_executor[name], colony, last_ns)
+            if not self.of_executor[name]:
+                del self.of_executor[name]
+        _cut(self.of_colony, colony, last_ns)
+        if last_ns == self.last_ns:
+            self.last_ns = max((logs[-1].timestamp for logs in self.of_colony.values()), default=None)
+
+    def oldest_ns(self, colony: str) -> int | None:
+        """Return the time of the first line of a colony; None if there is none."""
+        logs = self.of_colony.get(colony)
+        return logs[0].timestamp if logs else None
+
+    # ------------------------------------------------------------ reading
+    def since(self, colony: str, time_ns: int) -> Iterator[Log]:
+        """Return the lines of a colony from a time on, oldest first."""
+        logs = self.of_colony.get(colony, [])
+        return islice(logs, bisect_left(logs, time_ns, key=_log_time), None)
+
+    def after(self, parts: Sequence[list[Log]], time_ns: int, count: int) -> list[Log]:
+        """Return the first lines after a time, or from the beginning if that is not positive."""
+        starts = [bisect_right(logs, time_ns, key=_log_time) if time_ns > 0 else 0 for logs in parts]
+        ahead = [logs[start : start + count] for logs, start in zip(parts, starts, strict=True)]
+        return sorted(chain.from_iterable(ahead), key=_log_time)[:count]
+
+    def latest(self, parts: Sequence[list[Log]], count: int) -> list[Log]:
+        """Return the last lines, oldest first."""
+        found = sorted(chain.from_iterable(logs[max(len(logs) - count, 0) :] for logs in parts), key=_log_time)
+        return found[max(len(found) - count, 0) :]
+
+
+def _cut(table: dict[str, list[Log]], key: str, last_ns: int) -> None:
+    """Remove the lines of a list up to a time, and the list if none is left."""
+    logs = table[key]
+    del logs[: bisect_right(logs, last_ns, key=_log_time)]
+    if not logs:
+        del table[key]

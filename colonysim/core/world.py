@@ -7,8 +7,9 @@ Tables are dicts in order of insertion. Nothing here reads a clock or a global r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -33,12 +34,11 @@ from colonysim.core.records import (
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import STOCK_SERVER_ID, Settings
 from colonysim.core.storage import unparsable
-from colonysim.core.tables import FileTable, NamedTable, Subscriptions
+from colonysim.core.tables import ColonyTable, FileTable, IndexedTable, Logbook, NamedTable, Subscriptions, drop_key
 from colonysim.core.types import (
     Attribute,
     Blueprint,
     BlueprintDefinition,
-    Colony,
     Function,
     Location,
     Log,
@@ -46,8 +46,6 @@ from colonysim.core.types import (
 )
 
 _IDS_PER_BATCH: Final = 64
-
-K = TypeVar("K")
 
 
 class World:
@@ -64,33 +62,53 @@ class World:
         self.inputs: list[tuple[Any, ...]] | None = None  # inputs for the journal, if one is kept
         self.wakeups = "all"  # "one" or "none": hazards of the reference, see lifecycle
 
-        self.colonies: dict[str, Colony] = {}
-        self.users: dict[tuple[str, str], User] = {}
+        self.colonies = ColonyTable()
+        self.users: IndexedTable[tuple[str, str], User] = IndexedTable(colony=("colonyname",))
         self.users_by_id: dict[tuple[str, str], list[User]] = {}
         self.unreadable_names = 0  # number of users and executors with unreadable names, see storage.unparsable
-        self.executors: dict[tuple[str, str], Executor] = {}
+        self.executors: IndexedTable[tuple[str, str], Executor] = IndexedTable(colony=("colony",))
         self.executors_by_id: dict[str, list[Executor]] = {}
+        self.heard: dict[str, int] = {}  # by executor id, when it last gave a sign of life, see registration
+        self.strays: dict[str, dict[tuple[str, str], Executor]] = {}  # by id, those that did not give that sign
+        self.silent: list[tuple[int, int, tuple[str, str]]] = []  # a heap of what the clean-up looks at
+        self.watched: dict[tuple[str, str], tuple[int, int]] = {}  # how executors stand in it: time and seat
+        self.seats: dict[tuple[str, str], int] = {}  # the order in which executors were registered
+        self.id_given: dict[tuple[str, str], int] = {}  # the order in which they got their ids
+        self.seats_taken = self.ids_given = 0
         self.functions: dict[str, Function] = {}
-        self.functions_of: dict[tuple[str, str], dict[str, None]] = {}
+        self.functions_in: dict[str, dict[str, None]] = {}  # by colony
+        self.functions_of: dict[tuple[str, str], dict[str, None]] = {}  # by colony and executor
         self.function_ids: dict[tuple[str, str, str], dict[str, None]] = {}  # by colony, executor and name
         self.paused: dict[str, None] = {}
 
         self.processes: dict[str, Process] = {}
         self.by_state: dict[str, tuple[dict[str, Process], ...]] = {}
-        self.attributes: dict[str, Attribute] = {}
+        self.attributes: IndexedTable[str, Attribute] = IndexedTable(
+            colony=("targetcolonyname",), state=("targetcolonyname", "state", "targetprocessgraphid")
+        )
         self.attribute_times: dict[str, int] = {}
-        self.logs: list[Log] = []
-        self.logs_of_process: dict[str, list[Log]] = {}
-        self.logs_of_executor: dict[str, list[Log]] = {}
+        self.logs = Logbook()
         self.queues = Queues(settings.exclusive_assign, POLICIES[settings.policy])
         self.held_by: dict[str, dict[str, Process]] = {}
         self.release_ticks: dict[int, dict[str, Process]] = {}
         self.tick_tickets: dict[int, int] = {}
         self.beyond_scan_limit: dict[str, Process] = {}  # waiting too long already
         self.retention: tuple[int, int] | None = None
+        self.aging: list[tuple[int, int, str, str]] = []  # a heap, see retention
+        self.entries_made = 0  # in it
         self.cleanup: tuple[int, int] | None = None  # ticket and due time in ns of the next clean-up
 
+        self._empty_tables_of_data()
+
+        self._phase_ns = start_ns % SECOND_NS
+        self._sweep_ticks_at = 1024
+        self.last_serial = 0
+        self.ids_drawn = 0
+        self._ids: list[str] = []
+
+    def _empty_tables_of_data(self) -> None:
         self.graphs: dict[str, ProcessGraph] = {}
+        self.graphs_in: dict[tuple[str, int], dict[str, None]] = {}  # by colony and state
         self.reached: dict[str, Reached] = {}  # by graph with unreachable nodes: what the last walk reached
         self.crons: NamedTable[Cron] = NamedTable()
         self.generators: NamedTable[Generator] = NamedTable()
@@ -98,19 +116,23 @@ class World:
         self.files = FileTable()
         self.last_file_number = 0
         self.snapshots: NamedTable[Snapshot] = NamedTable()
-        self.locations: dict[tuple[str, str], Location] = {}
-        self.definitions: dict[tuple[str, str], BlueprintDefinition] = {}
-        self.blueprints: dict[tuple[str, str], Blueprint] = {}
+        self.locations: IndexedTable[tuple[str, str], Location] = IndexedTable(colony=("colonyname",))
+        self.definitions: IndexedTable[tuple[str, str], BlueprintDefinition] = IndexedTable(
+            colony=("metadata.colonyname",),
+            kind=("metadata.colonyname", "spec.names.kind"),
+            id=("blueprintdefinitionid",),
+        )
+        self.blueprints: IndexedTable[tuple[str, str], Blueprint] = IndexedTable(
+            colony=("metadata.colonyname",),
+            kind=("metadata.colonyname", "kind"),
+            place=("metadata.colonyname", "kind", "metadata.locationname"),
+            id=("blueprintid",),
+        )
         self.blueprint_history: list[BlueprintChange] = []
+        self.changes_of: dict[str, list[BlueprintChange]] = {}  # by the id of the blueprint
         self.channels: dict[str, Channels] = {}
         self.channel_streams: dict[int, tuple[str, str]] = {}
         self.subscriptions = Subscriptions()
-
-        self._phase_ns = start_ns % SECOND_NS
-        self._sweep_ticks_at = 1024
-        self.last_serial = 0
-        self.ids_drawn = 0
-        self._ids: list[str] = []
 
     # ------------------------------------------------------------ ids and counters
     def new_id(self) -> str:
@@ -183,12 +205,23 @@ class World:
 
     def drop_executor(self, executor: Executor) -> None:
         """Remove an executor's record from the tables."""
-        del self.executors[executor.colony, executor.name]
+        key = executor.colony, executor.name
+        del self.executors[key], self.seats[key]
+        self.watched.pop(key, None)
         self.unreadable_names -= unparsable(executor.name, executor.colony)
-        same_id = self.executors_by_id[executor.executor_id]
-        same_id.remove(executor)
+        self.forget_id(executor)
+
+    def forget_id(self, executor: Executor) -> None:
+        """Take an executor's record out of those with its id."""
+        executor_id, key = executor.executor_id, (executor.colony, executor.name)
+        strays, same_id = self.strays.get(executor_id, {}), self.executors_by_id[executor_id]
+        del same_id[bisect_left(same_id, self.id_given[key], key=lambda each: self.id_given[each.colony, each.name])]
+        del self.id_given[key]
+        if strays.pop(key, None) is not None and not strays:
+            del self.strays[executor_id]
         if not same_id:
-            del self.executors_by_id[executor.executor_id]
+            del self.executors_by_id[executor_id]
+            self.heard.pop(executor_id, None)
 
     # ------------------------------------------------------------ functions
     def functions_named(self, colony: str, executor_name: str, name: str) -> list[Function]:
@@ -198,6 +231,7 @@ class World:
     def add_function(self, function: Function) -> None:
         executor = function.colonyname, function.executorname
         self.functions[function.functionid] = function
+        self.functions_in.setdefault(function.colonyname, {})[function.functionid] = None
         self.functions_of.setdefault(executor, {})[function.functionid] = None
         self.function_ids.setdefault((*executor, function.funcname), {})[function.functionid] = None
 
@@ -205,8 +239,9 @@ class World:
         """Remove a registered function from the tables."""
         executor, function_id = (function.colonyname, function.executorname), function.functionid
         del self.functions[function_id]
-        _drop(self.functions_of, executor, function_id)
-        _drop(self.function_ids, (*executor, function.funcname), function_id)
+        drop_key(self.functions_in, function.colonyname, function_id)
+        drop_key(self.functions_of, executor, function_id)
+        drop_key(self.function_ids, (*executor, function.funcname), function_id)
 
     def drop_functions(self, colony: str, executor_name: str) -> None:
         """Remove all registered functions of an executor."""
@@ -216,8 +251,8 @@ class World:
     # ------------------------------------------------------------ attributes and logs
     def drop_attribute(self, attribute_id: str) -> None:
         """Remove an attribute from the tables, but not from its process."""
-        self.attributes.pop(attribute_id, None)
-        self.attribute_times.pop(attribute_id, None)
+        if attribute_id in self.attributes:
+            del self.attributes[attribute_id], self.attribute_times[attribute_id]
 
     def remove_attributes(self, attributes: Iterable[Attribute]) -> None:
         """Remove attributes from the tables and from their processes, if those still exist."""
@@ -230,22 +265,31 @@ class World:
 
     def add_log(self, log: Log) -> None:
         """Add a log line; if time has not advanced, one nanosecond after the last, so that `since` does not miss it."""
-        if self.logs and log.timestamp <= self.logs[-1].timestamp:
-            log = replace(log, timestamp=self.logs[-1].timestamp + 1)
-        self._keep_log(log)
+        last_ns = self.logs.last_ns
+        if last_ns is not None and log.timestamp <= last_ns:
+            log = replace(log, timestamp=last_ns + 1)
+        self.logs.add(log)
 
-    def _keep_log(self, log: Log) -> None:
-        self.logs.append(log)
-        if log.processid:
-            self.logs_of_process.setdefault(log.processid, []).append(log)
-        self.logs_of_executor.setdefault(log.executorname, []).append(log)
+    # ------------------------------------------------------------ graphs and blueprints
+    def add_graph(self, graph: ProcessGraph) -> None:
+        """Add a graph to the tables."""
+        self.graphs[graph.graph_id] = graph
+        self.graphs_in.setdefault((graph.colony, graph.state), {})[graph.graph_id] = None
 
-    def keep_logs(self, wanted: Callable[[Log], bool]) -> None:
-        """Remove all logs but the wanted ones."""
-        logs, self.logs = self.logs, []
-        self.logs_of_process, self.logs_of_executor = {}, {}
-        for log in filter(wanted, logs):
-            self._keep_log(log)
+    def drop_graph(self, graph: ProcessGraph) -> None:
+        """Remove a graph from the tables, but not its processes."""
+        del self.graphs[graph.graph_id]
+        drop_key(self.graphs_in, (graph.colony, graph.state), graph.graph_id)
+        self.reached.pop(graph.graph_id, None)
+
+    def graphs_of(self, colony: str, *states: int) -> list[ProcessGraph]:
+        """Return the graphs of a colony in some states, by default in all."""
+        return [self.graphs[each] for state in states or STATES for each in self.graphs_in.get((colony, state), ())]
+
+    def add_change(self, change: BlueprintChange) -> None:
+        """Add an entry to the history of blueprints."""
+        self.blueprint_history.append(change)
+        self.changes_of.setdefault(change.blueprint.blueprintid, []).append(change)
 
     # ------------------------------------------------------------ the release loop's ticks
     def next_tick_s(self) -> int:
@@ -279,10 +323,3 @@ class World:
             agenda.cancel(self.tick_tickets[event.second])
             self.take_tick(event.second)
         return due_ns
-
-
-def _drop(table: dict[K, dict[str, None]], key: K, item_id: str) -> None:
-    ids = table[key]
-    del ids[item_id]
-    if not ids:
-        del table[key]

@@ -95,7 +95,7 @@ class _Diagnosis:
         self.process = process
         self.conditions = process.spec.conditions
         self.exclusive = world.settings.exclusive_assign
-        self.colleagues = [e for e in world.executors.values() if e.colony == process.colony]
+        self.colleagues = world.executors.where("colony", process.colony)
         self.typed = [e for e in self.colleagues if e.executor_type == self.conditions.executortype]
         self.approved = [e for e in self.typed if _may_ask(world, e)]
         self.fitting = [e for e in self.approved if not self._unfit(e)]

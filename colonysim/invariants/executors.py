@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from colonysim.core import registration
 from colonysim.core.events import Cleanup
 from colonysim.core.history import Assignment, AssignTried, Enrolled, Unregistered
 from colonysim.core.records import SECOND_NS, UNREGISTERED
@@ -43,7 +44,7 @@ class Executors(Invariant):
         self.by_id: dict[str, list[_Record]] = {}
         self.odd: dict[_Key, None] = {}  # names that cannot be read
         for executor in self.world.executors.values():
-            now_ns, heard_ns = self.world.now_ns, executor.last_heard_ns
+            now_ns, heard_ns = self.world.now_ns, registration.heard_ns(self.world, executor)
             self.enrolled(Enrolled(now_ns, executor.colony, executor.name, executor.executor_id, heard_ns))
 
     def reads(self) -> dict[type, Callable[[Any], None]]:

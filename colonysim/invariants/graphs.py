@@ -148,11 +148,11 @@ class Graphs(Invariant):
         if parent is None or child is None:
             return
         children = parent.process.children
-        if child.process.parents != (message.parentprocessid,) or children[-1:] != (child_id,):
+        if tuple(child.process.parents) != (message.parentprocessid,) or list(children[-1:]) != [child_id]:
             raise self.ledger.violation(child_id, f"was not added under {message.parentprocessid}")
-        if message.insert and children != (child_id,):
+        if message.insert and len(children) != 1:
             raise self.ledger.violation(child_id, "was to be inserted before all children of its parent, and was not")
-        if message.childprocessid and not message.insert and child.process.children != (message.childprocessid,):
+        if message.childprocessid and not message.insert and tuple(child.process.children) != (message.childprocessid,):
             raise self.ledger.violation(child_id, f"was to come before {message.childprocessid}, and did not")
 
     # ------------------------------------------------------------ the graph as a whole

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from itertools import chain
 from typing import Any, Final
 
+from colonysim.core import registration
 from colonysim.core.history import Transition
 from colonysim.core.lifecycle import RAN_TOO_LONG, WAITED_TOO_LONG
 from colonysim.core.records import (
@@ -19,6 +21,7 @@ from colonysim.core.records import (
     Process,
     ProcessGraph,
 )
+from colonysim.core.tables import IndexedTable
 from colonysim.core.types import ZERO_TIME_NS
 from colonysim.invariants.executors import Executors
 from colonysim.invariants.invariant import Invariant
@@ -175,8 +178,8 @@ class Records(Invariant):
             record = self.executors.records.get(key)
             if record is None or record.executor_id != executor.executor_id:
                 raise InvariantViolation(f"executor {executor.name!r} is listed under an id that it never had")
-            if executor.last_heard_ns != record.heard_ns:
-                heard, told = show_time(executor.last_heard_ns), show_time(record.heard_ns)
+            if (heard_ns := registration.heard_ns(world, executor)) != record.heard_ns:
+                heard, told = show_time(heard_ns), show_time(record.heard_ns)
                 raise InvariantViolation(f"executor {executor.name!r} was last heard of at {told}, and shows {heard}")
             if executor.state == UNREGISTERED and world.functions_of.get(key):
                 raise InvariantViolation(f"executor {executor.name!r} is registered no more and has functions")
@@ -192,9 +195,23 @@ class Records(Invariant):
         _alike("users by id", world.users_by_id, users, _name)
         functions = (((f.colonyname, f.executorname), f.functionid) for f in world.functions.values())
         _alike("functions by executor", world.functions_of, functions, _itself)
+        _alike(
+            "functions by colony",
+            world.functions_in,
+            ((f.colonyname, f.functionid) for f in world.functions.values()),
+            _itself,
+        )
+        graphs = (((graph.colony, graph.state), graph.graph_id) for graph in world.graphs.values())
+        _alike("graphs by colony and state", world.graphs_in, graphs, _itself)
         logs = ((log.processid, id(log)) for log in world.logs if log.processid)
-        _alike("logs by process", world.logs_of_process, logs, id)
-        _alike("logs by executor", world.logs_of_executor, ((log.executorname, id(log)) for log in world.logs), id)
+        _alike("logs by process", world.logs.of_process, logs, id)
+        by_name = {name: list(chain.from_iterable(parts.values())) for name, parts in world.logs.of_executor.items()}
+        _alike("logs by executor", by_name, ((log.executorname, id(log)) for log in world.logs), id)
+        changes = ((change.blueprint.blueprintid, id(change)) for change in world.blueprint_history)
+        _alike("changes by blueprint", world.changes_of, changes, id)
+        for what, table in vars(world).items():
+            if isinstance(table, IndexedTable):
+                _alike_all(what, table)
 
 
 def _has_grown(members: dict[str, Book]) -> bool:
@@ -242,6 +259,12 @@ def _name(record: Any) -> str:
 
 def _itself(record: Any) -> Any:
     return record
+
+
+def _alike_all(what: str, table: IndexedTable[Any, Any]) -> None:
+    """Each index of a table lists what the table has."""
+    for name, (value_of, keys) in table.indexes.items():
+        _alike(f"{what} by {name}", keys, ((value_of(item), key) for key, item in table.items()), _itself)
 
 
 def _alike(what: str, index: dict[Any, Any], table: Iterable[tuple[Hashable, Any]], named: Any) -> None:

@@ -21,7 +21,7 @@ _SHOWN: Final = 200  # characters of an output or an error
 
 def describe(world: World, process: Process, steps: list[Transition]) -> str:
     """Return the timeline of a process as text: a line for each transition and each log, in order of time."""
-    logs = deque(world.logs_of_process.get(process.process_id, ()))
+    logs = deque(world.logs.of_process.get(process.process_id, ()))
     lines: list[tuple[int, str]] = []
     retries = 0
     for step in steps:

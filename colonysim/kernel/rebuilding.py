@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from colonysim.core import storage
+from colonysim.core import registration, retention
 from colonysim.core.events import Cleanup, CronCheck, GeneratorCheck, ReleaseTick, Retention
 from colonysim.core.records import REMOVED, RUNNING, STATES, WAITING, Process
 from colonysim.core.scheduling import order_of
@@ -58,6 +58,7 @@ def world_of(stored: Stored) -> World:
     _data(world, stored)
     _agenda(world, stored)
     _queues(world, stored)
+    retention.gather(world)
     return world
 
 
@@ -83,8 +84,13 @@ def _table(items: Iterable[Item], key: Callable[[Item], Key], what: str) -> dict
 def _fill(table: NamedTable[N], items: list[N], key: Callable[[N], str], what: str) -> None:
     """Fill a table. Raises Contradiction if two items have the same id, or the same name in a colony."""
     _table(items, lambda item: (item.colony, item.name), f"{what} named")
-    for item_id, item in _table(items, key, what).items():
-        table[item_id] = item
+    _set_each(table, _table(items, key, what))
+
+
+def _set_each(table: dict[Key, Item], items: dict[Key, Item]) -> None:
+    """Put items into a table with indexes, which takes them one at a time."""
+    for key, item in items.items():
+        table[key] = item
 
 
 def _names(names: list[str], what: str) -> dict[str, None]:
@@ -99,22 +105,24 @@ def _item_at(items: Sequence[Item], place: int, what: str) -> Item:
 
 
 def _members(world: World, stored: Stored) -> None:
-    world.colonies = _table(stored.colonies, lambda colony: colony.name, "colonies")
+    _set_each(world.colonies, _table(stored.colonies, lambda colony: colony.name, "colonies"))
     _table(stored.users, lambda user: (user.colonyname, user.name), "users")
     for user in stored.users:
         world.add_user(user)
-    world.executors = _table(stored.executors, lambda each: (each.colony, each.name), "executors")
-    world.unreadable_names += sum(storage.unparsable(each.name, each.colony) for each in stored.executors)
+    _set_each(world.executors, _table(stored.executors, lambda each: (each.colony, each.name), "executors"))
     seen = []
     for places in stored.executors_by_id:
         records = [_item_at(stored.executors, place, "executor") for place in places]
         ids = {record.executor_id for record in records}
-        if len(ids) != 1 or (executor_id := records[0].executor_id) in world.executors_by_id:
+        if len(ids) != 1 or records[0].executor_id in world.executors_by_id:
             _contradict("its index of executors by id is wrong")
-        world.executors_by_id[executor_id] = records
+        for record in records:
+            registration.join_id(world, record)
         seen += places
     if sorted(seen) != list(range(len(stored.executors))):
         _contradict("its index of executors by id lists one not exactly once")
+    for executor in stored.executors:
+        registration.take_seat(world, executor)
     _table(stored.functions, lambda function: function.functionid, "functions")
     for function in stored.functions:
         world.add_function(function)
@@ -194,19 +202,21 @@ def _logs_and_attributes(world: World, stored: Stored) -> None:
     if len(stored.attribute_times) > len(attributes):
         _contradict(f"it has {len(attributes)} attributes, but times for {len(stored.attribute_times)}")
     timed = attributes[: len(stored.attribute_times)]
-    world.attributes = _table(timed, lambda attribute: attribute.attributeid, "attributes")
+    _set_each(world.attributes, _table(timed, lambda attribute: attribute.attributeid, "attributes"))
     world.attribute_times = dict(zip(world.attributes, stored.attribute_times, strict=True))
     for each in stored.attributes_of:
         process = _item_at(stored.processes, each.process, "process")
         process.attributes = [_item_at(attributes, place, "attribute") for place in each.attributes]
-    world.logs = stored.logs
-    world.keep_logs(lambda log: True)
+    for log in stored.logs:
+        if world.logs.last_ns is not None and log.timestamp <= world.logs.last_ns:
+            _contradict("its logs are not in order of time")
+        world.logs.add(log)
 
 
 # ---------------------------------------------------------------- workflows, channels and data
 def _workflows(world: World, stored: Stored) -> None:
-    world.graphs = _table(stored.graphs, lambda graph: graph.graph_id, "graphs")
-    for graph in stored.graphs:
+    for graph in _table(stored.graphs, lambda graph: graph.graph_id, "graphs").values():
+        world.add_graph(graph)
         counts = [0 for _ in STATES]
         for process_id in graph.members:
             process = world.processes.get(process_id)
@@ -231,14 +241,14 @@ def _channels(world: World, stored: Stored) -> None:
 
 
 def _data(world: World, stored: Stored) -> None:
-    for file_id, file in _table(stored.files, lambda file: file.fileid, "files").items():
-        world.files[file_id] = file
+    _set_each(world.files, _table(stored.files, lambda file: file.fileid, "files"))
     _fill(world.snapshots, stored.snapshots, lambda snapshot: snapshot.snapshot_id, "snapshots")
-    world.locations = _table(stored.locations, lambda each: (each.colonyname, each.name), "locations")
+    _set_each(world.locations, _table(stored.locations, lambda each: (each.colonyname, each.name), "locations"))
     named = _colony_and_name
-    world.definitions = _table(stored.definitions, named, "definitions")
-    world.blueprints = _table(stored.blueprints, named, "blueprints")
-    world.blueprint_history = stored.blueprint_history
+    _set_each(world.definitions, _table(stored.definitions, named, "definitions"))
+    _set_each(world.blueprints, _table(stored.blueprints, named, "blueprints"))
+    for change in stored.blueprint_history:
+        world.add_change(change)
 
 
 def _colony_and_name(described: Any) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from colonysim.core import registration
 from colonysim.core.events import (
     CLEANUP_RANK,
     CRON_RANK,
@@ -253,7 +254,7 @@ def _of_members(world: World) -> dict[str, Any]:
     return {
         "colonies": list(world.colonies.values()),
         "users": list(world.users.values()),
-        "executors": executors,
+        "executors": [registration.picture(world, executor) for executor in executors],
         "executors_by_id": [[places[id(each)] for each in records] for records in world.executors_by_id.values()],
         "functions": list(world.functions.values()),
         "paused": list(world.paused),
@@ -290,7 +291,7 @@ def _of_processes(world: World, processes: list[Process], places: dict[str, int]
         "attributes": attributes,
         "attribute_times": list(world.attribute_times.values()),
         "attributes_of": attributes_of,
-        "logs": world.logs,
+        "logs": list(world.logs),
     }
 
 

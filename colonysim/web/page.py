@@ -51,7 +51,7 @@ def _colonies(sim: Simulation) -> str:
     rows = []
     with sim.kernel.locked() as world:
         for name in world.colonies:
-            executors = sum(executor.colony == name for executor in world.executors.values())
+            executors = world.executors.count("colony", name)
             counts = [len(world.processes_in(name, state)) for state in STATES]
             cells = "".join(f"<td class=n>{count}</td>" for count in (executors, *counts))
             rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")

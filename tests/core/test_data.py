@@ -194,7 +194,7 @@ def test_what_has_succeeded_goes_when_it_is_old(sim: Simulation, colony: ColonyC
     assert process.state == 2
     sim.advance(61)
     assert list(sim.world.processes) == [waiting.id]
-    assert sim.world.logs == []
+    assert list(sim.world.logs) == []
 
 
 def test_what_is_exactly_as_old_as_allowed_stays_until_the_next_look(sim: Simulation, colony: ColonyClient) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from colonysim import ColonyClient, ExecutorClient, Simulation
+from colonysim.core import registration
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.kernel.pending import Pending
 
@@ -192,7 +193,7 @@ def test_signals_that_nobody_can_use_go_round(sim: Simulation, colony: ColonyCli
         colony.submit("g", executortype="t", executornames=["nobody"])
     assert heard == [[None, None, None]] * 3
     assert [got(each) for each in polls] == [None, None, process.id]
-    times = {executor.name: executor.last_heard_ns for executor in sim.world.executors.values()}
+    times = {executor.name: registration.heard_ns(sim.world, executor) for executor in sim.world.executors.values()}
     assert times["e1"] < times["e2"] < times["e3"] == sim.now_ns
 
 
@@ -202,7 +203,7 @@ def test_one_who_has_met_the_pause_hears_of_its_end_alone(sim: Simulation, colon
     for _ in range(3):
         sim.advance(1)
         colony.submit("f", executortype="t", executornames=["nobody"])
-    times = {executor.name: executor.last_heard_ns for executor in sim.world.executors.values()}
+    times = {executor.name: registration.heard_ns(sim.world, executor) for executor in sim.world.executors.values()}
     assert times["e1"] < times["e2"] < sim.now_ns
     sim.advance(200)
     assert [got(each) for each in polls] == [408, 408]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +171,10 @@ def test_a_graph_that_does_not_show_what_it_is(
         ("users_by_id", "the users by id list"),
         ("executors_by_id", "the executors by id list"),
         ("functions_of", "the functions by executor list"),
-        ("logs_of_process", "the logs by process list"),
-        ("logs_of_executor", "the logs by executor list"),
+        ("functions_in", "the functions by colony list"),
+        ("graphs_in", "the graphs by colony and state list"),
+        ("logs.of_process", "the logs by process list"),
+        ("logs.of_executor", "the logs by executor list"),
         ("attribute_times", "the attributes and the times"),
     ],
 )
@@ -182,8 +185,9 @@ def test_an_index_that_has_lost_something(colony: ColonyClient, index: str, text
     assigned = executor.assign()
     assert assigned is not None
     assigned.log("a line")
+    colony.submit_workflow({"a": {"executortype": "t"}})
     colony.sim.check()
-    getattr(colony.sim.world, index).clear()
+    attrgetter(index)(colony.sim.world).clear()
     expect(text, colony.sim.check)
 
 

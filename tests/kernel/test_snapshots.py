@@ -255,7 +255,7 @@ def test_what_is_shared_comes_back_shared() -> None:
         assert all(world.processes[process_id] is process for process_id, process in bucket.items())
     assert all(world.processes[process.process_id] is process for process in world.queues.first(5000))
     assert len(world.queues) == len(sim.world.queues)
-    assert world.logs_of_process.keys() == sim.world.logs_of_process.keys()
+    assert world.logs.of_process.keys() == sim.world.logs.of_process.keys()
 
 
 def test_equal_specs_are_written_once_and_come_back_as_one() -> None:
@@ -272,7 +272,7 @@ def test_equal_specs_are_written_once_and_come_back_as_one() -> None:
 DERIVED = {
     World: {
         "agenda", "attribute_times", "attributes", "by_state", "executors_by_id", "function_ids", "functions_of",
-        "held_by", "logs_of_executor", "logs_of_process", "unreadable_names", "beyond_scan_limit", "queues", "reached",
+        "held_by", "aging", "entries_made", "functions_in", "graphs_in", "changes_of", "heard", "strays", "silent", "watched", "seats", "seats_taken", "id_given", "ids_given", "unreadable_names", "beyond_scan_limit", "queues", "reached",
         "release_ticks", "tick_tickets", "users_by_id", "_ids", "_phase_ns", "_sweep_ticks_at",  # made again from what is stored
         "channel_streams", "inputs", "outbox", "request", "subscriptions", "history",  # of those who wait or look
     },

@@ -204,7 +204,8 @@ def _work(kind: str, number: int, running: list[AssignedProcess], model: Purge, 
     now_ns = model.sim.now_ns
     if kind == "log":
         process.log(f"line {number}")
-        last_ns = model.sim.world.logs[-1].timestamp
+        last_ns = model.sim.world.logs.last_ns
+        assert last_ns is not None
         assert last_ns - now_ns in range(10)
         model.logs.append((f"line {number}", last_ns))
     elif kind == "attribute":

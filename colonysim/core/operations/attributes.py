@@ -49,7 +49,7 @@ def add_attribute(world: World, caller: str, message: AddAttribute, process: Pro
         raise storage.duplicate_key(400, "prod_attributes_pkey")
     intake.add_attribute(world, process, attribute)
     if attribute.state == SUCCESS:
-        retention.expect(world, world.now_ns)
+        retention.attribute_added(world, attribute)
     return attribute
 
 

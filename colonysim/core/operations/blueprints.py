@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from msgspec.structs import replace
@@ -60,7 +62,7 @@ def add_blueprint(world: World, caller: str, message: AddBlueprint, _: None) -> 
     key = colony, name = sent.metadata.colonyname, sent.metadata.name
     if key in world.blueprints:
         raise Refusal(409, f"blueprint with name '{name}' already exists in colony '{colony}'")
-    if sent.blueprintid and any(b.blueprintid == sent.blueprintid for b in world.blueprints.values()):
+    if sent.blueprintid and world.blueprints.count("id", sent.blueprintid):
         raise storage.duplicate_key(500, "prod_blueprints_pkey")
     if world.request.has_nul:
         storage.text(500, sent, free=("spec", "status"))
@@ -99,13 +101,14 @@ def get_blueprints(world: World, caller: str, message: GetBlueprints, _: None) -
     """List blueprints by name. Quirk: without a kind the location is ignored; with one its letter case is."""
     if world.request.has_nul:
         storage.text(500, message.namespace, message.kind, message.locationname if message.kind else "")
-    found = [b for (colony, _), b in sorted(world.blueprints.items()) if colony == message.namespace]
-    if message.kind:
-        found = [blueprint for blueprint in found if blueprint.kind == message.kind]
+    if not message.kind:
+        found = world.blueprints.where("colony", message.namespace)
+    else:
+        found = world.blueprints.where("kind", message.namespace, message.kind)
         if message.locationname:
             wanted = message.locationname.lower()
             found = [blueprint for blueprint in found if blueprint.metadata.locationname.lower() == wanted]
-    return or_null(found)
+    return or_null(sorted(found, key=attrgetter("metadata.name")))
 
 
 class UpdateBlueprint(Message, frozen=True):
@@ -173,9 +176,8 @@ class GetBlueprintHistory(Message, frozen=True):
 
 
 def _by_id(world: World, caller: str, message: GetBlueprintHistory) -> Blueprint:
-    for blueprint in world.blueprints.values():
-        if blueprint.blueprintid == message.blueprintid:
-            return blueprint
+    if found := world.blueprints.where("id", message.blueprintid):
+        return found[0]
     if world.request.has_nul:
         storage.text(500, message.blueprintid)
     raise Refusal(404, "Blueprint not found")
@@ -195,8 +197,8 @@ def _its_colony(message: GetBlueprintHistory, blueprint: Blueprint) -> str:
 )
 def get_blueprint_history(world: World, caller: str, message: GetBlueprintHistory, blueprint: Blueprint) -> Any:
     """List the changes of a blueprint, newest first."""
-    found = [c for c in reversed(world.blueprint_history) if c.blueprint.blueprintid == blueprint.blueprintid]
-    return or_null(found[: message.limit] if message.limit > 0 else found)
+    found = reversed(world.changes_of.get(blueprint.blueprintid, ()))
+    return or_null(islice(found, message.limit) if message.limit > 0 else found)
 
 
 class UpdateBlueprintStatus(Message, frozen=True):

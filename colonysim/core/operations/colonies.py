@@ -42,7 +42,7 @@ def add_colony(world: World, caller: str, message: AddColony, _: None) -> Colony
     if world.request.has_nul:
         storage.text(400, colony)
     world.colonies[colony.name] = colony
-    return next(c for c in world.colonies.values() if c.colonyid == colony.colonyid)
+    return world.colonies.oldest(colony.colonyid)
 
 
 class RemoveColony(Message, frozen=True):
@@ -104,11 +104,11 @@ def _known_colony(world: World, caller: str, message: GetColonyStats) -> None:
 def get_colony_stats(world: World, caller: str, message: GetColonyStats, _: None) -> Statistics:
     """Count a colony's executors, processes and workflows; processes that wait for their parents count too."""
     colony = message.colonyname
-    executors = [executor for executor in world.executors.values() if executor.colony == colony]
-    if any(storage.unparsable(executor.name, colony) for executor in executors):
+    executors = world.executors.where("colony", colony)
+    if world.unreadable_names and any(storage.unparsable(executor.name, colony) for executor in executors):
         raise Refusal(500, "Failed to parse Executor name")
     processes = [len(world.processes_in(colony, state)) for state in STATES]
-    graphs = [graph.state for graph in world.graphs.values() if graph.colony == colony]
+    graphs = [len(world.graphs_in.get((colony, state), ())) for state in STATES]
     return Statistics(
         colonies=1,
         executors=len(executors),
@@ -119,11 +119,11 @@ def get_colony_stats(world: World, caller: str, message: GetColonyStats, _: None
         successfulprocesses=processes[SUCCESS],
         failedprocesses=processes[FAILED],
         cancelledprocesses=processes[CANCELLED],
-        waitingworkflows=graphs.count(WAITING),
-        runningworkflows=graphs.count(RUNNING),
-        successfulworkflows=graphs.count(SUCCESS),
-        failedworkflows=graphs.count(FAILED),
-        cancelledworkflows=graphs.count(CANCELLED),
+        waitingworkflows=graphs[WAITING],
+        runningworkflows=graphs[RUNNING],
+        successfulworkflows=graphs[SUCCESS],
+        failedworkflows=graphs[FAILED],
+        cancelledworkflows=graphs[CANCELLED],
     )
 
 

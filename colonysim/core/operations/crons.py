@@ -114,8 +114,7 @@ class GetCrons(Message, frozen=True):
 def get_crons(world: World, caller: str, message: GetCrons, _: None) -> Any:
     """List crons by name. Quirk: an empty list is [], not null."""
     storage.limit(message.count)
-    found = [cron for cron in world.crons.values() if cron.colony == message.colonyname]
-    found.sort(key=lambda cron: cron.name)
+    found = sorted(world.crons.where("colony", message.colonyname), key=lambda cron: cron.name)
     return tuple(CronReply(cron.copy()) for cron in found[: message.count])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from msgspec.structs import replace
 
 from colonysim.core import blueprints, lookup, storage
@@ -35,7 +37,7 @@ def add_definition(world: World, caller: str, message: AddBlueprintDefinition, _
     assert definition is not None
     key = definition.metadata.colonyname, definition.metadata.name
     given_id = definition.blueprintdefinitionid
-    if given_id and any(d.blueprintdefinitionid == given_id for d in world.definitions.values()):
+    if given_id and world.definitions.count("id", given_id):
         raise storage.duplicate_key(500, "prod_blueprintdefinitions_pkey")
     if key in world.definitions:
         raise storage.duplicate_key(500, "prod_blueprintdefinitions_colony_name_name_key")
@@ -83,8 +85,7 @@ def get_definitions(
     world: World, caller: str, message: GetBlueprintDefinitions, _: None
 ) -> tuple[BlueprintDefinition, ...]:
     """List definitions by name. Quirk: an empty list is [], not null."""
-    found = [d for (colony, _), d in sorted(world.definitions.items()) if colony == message.colonyname]
-    return tuple(found)
+    return tuple(sorted(world.definitions.where("colony", message.colonyname), key=attrgetter("metadata.name")))
 
 
 class RemoveBlueprintDefinition(Message, frozen=True):
@@ -111,7 +112,7 @@ def remove_definition(world: World, caller: str, message: RemoveBlueprintDefinit
             storage.text(500, colony, name)
         raise Refusal(404, f"BlueprintDefinition '{name}' not found in namespace '{colony}'")
     kind = definition.spec.names.kind
-    count = sum(c == colony and blueprint.kind == kind for (c, _), blueprint in world.blueprints.items())
+    count = world.blueprints.count("kind", colony, kind)
     if count:
         raise Refusal(
             409, f"cannot remove BlueprintDefinition '{name}': {count} blueprint(s) of kind '{kind}' still exist"

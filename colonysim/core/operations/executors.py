@@ -56,7 +56,7 @@ def add_executor(world: World, caller: str, message: AddExecutor, _: None) -> Ex
     if storage.unparsable(spec.executorname, spec.colonyname):
         # Quirk: it is registered nevertheless, and breaks every call that reads it (docs/protocol/a-foundation.md 7.5).
         raise Refusal(500, "Failed to parse Executor name")
-    return registration.first(world, spec.executorid).copy()
+    return registration.picture(world, registration.first(world, spec.executorid))
 
 
 def _record(world: World, spec: ExecutorSpec) -> Executor:
@@ -137,10 +137,10 @@ class GetExecutors(Message, frozen=True):
 @operation("getexecutorsmsg", GetExecutors, "Failed to get executors", access=any_member())
 def get_executors(world: World, caller: str, message: GetExecutors, _: None) -> Any:
     """List the executors of a colony in all states, unregistered ones included."""
-    executors = [executor for executor in world.executors.values() if executor.colony == message.colonyname]
+    executors = world.executors.where("colony", message.colonyname)
     if any(storage.unparsable(executor.name, executor.colony) for executor in executors):
         raise Refusal(400, "Failed to parse Executor name")
-    return or_null(executor.copy() for executor in executors)
+    return or_null(registration.picture(world, executor) for executor in executors)
 
 
 class GetExecutor(Message, frozen=True):
@@ -157,7 +157,7 @@ class GetExecutor(Message, frozen=True):
 )
 def get_executor(world: World, caller: str, message: GetExecutor, executor: Executor) -> Executor:
     """Return an executor by its name."""
-    return executor.copy()
+    return registration.picture(world, executor)
 
 
 class GetExecutorById(Message, frozen=True):
@@ -184,7 +184,7 @@ def _executor_by_id(world: World, caller: str, message: GetExecutorById) -> Exec
 )
 def get_executor_by_id(world: World, caller: str, message: GetExecutorById, executor: Executor) -> Executor:
     """Return an executor by its id."""
-    return executor.copy()
+    return registration.picture(world, executor)
 
 
 def _itself(world: World, caller: str, colony: str, name: str, refusal: str) -> Executor:

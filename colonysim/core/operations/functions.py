@@ -67,7 +67,7 @@ def get_functions(world: World, caller: str, message: GetFunctions, _: None) -> 
     if message.executorname:
         ids = world.functions_of.get((message.colonyname, message.executorname), {})
         return or_null(world.functions[i] for i in ids)
-    return or_null(f for f in world.functions.values() if f.colonyname == message.colonyname)
+    return or_null(world.functions[i] for i in world.functions_in.get(message.colonyname, ()))
 
 
 class RemoveFunction(Message, frozen=True):

@@ -124,7 +124,7 @@ class GetGenerators(Message, frozen=True):
 def get_generators(world: World, caller: str, message: GetGenerators, _: None) -> Any:
     """List generators in the order in which they were added."""
     storage.limit(message.count)
-    found = [generator for generator in world.generators.values() if generator.colony == message.colonyname]
+    found = world.generators.where("colony", message.colonyname)
     return or_null(GeneratorReply(generator.copy()) for generator in found[: message.count])
 
 

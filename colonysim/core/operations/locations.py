@@ -89,7 +89,7 @@ class GetLocations(Message, frozen=True):
 @operation("getlocationsmsg", GetLocations, "Failed to get locations", find=known_colony, access=any_member())
 def get_locations(world: World, caller: str, message: GetLocations, _: None) -> Any:
     """List the locations of a colony."""
-    found = [location for location in world.locations.values() if location.colonyname == message.colonyname]
+    found = world.locations.where("colony", message.colonyname)
     if any(storage.unparsable(location.name, location.colonyname) for location in found):
         raise _unreadable()
     return or_null(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from itertools import islice
 from typing import Any, Final
 
@@ -26,11 +25,7 @@ def _write(world: World, log: Log) -> None:
     if "\0" in log.message:
         raise DoubleRefusal(400, NUL_TEXT)
     world.add_log(log)
-    retention.expect(world, world.now_ns)
-
-
-def _time(log: Log) -> int:
-    return log.timestamp
+    retention.log_added(world, log.colonyname)
 
 
 class AddLog(Message, frozen=True):
@@ -129,13 +124,12 @@ def get_logs(world: World, caller: str, message: GetLogs, colony: str) -> Any:
     if message.count < 0:
         raise DoubleRefusal(400, "pq: LIMIT must not be negative")
     if message.executorname:
-        logs = world.logs_of_executor.get(message.executorname, [])
+        parts = list(world.logs.of_executor.get(message.executorname, {}).values())
     else:
-        logs = world.logs_of_process.get(message.processid, [])
+        parts = [world.logs.of_process.get(message.processid, [])]
     if message.latest:
-        return or_null(logs[len(logs) - min(message.count, len(logs)) :])
-    first = bisect_right(logs, message.since, key=_time) if message.since > 0 else 0
-    return or_null(logs[first : first + message.count])
+        return or_null(world.logs.latest(parts, message.count))
+    return or_null(world.logs.after(parts, message.since, message.count))
 
 
 class SearchLogs(Message, frozen=True):
@@ -165,6 +159,6 @@ def search_logs(world: World, caller: str, message: SearchLogs, _: None) -> Any:
         return None
     since_ns = world.now_ns - message.days * DAY_NS
     pattern = Like(f"%{message.text}%")
-    recent = islice(world.logs, bisect_left(world.logs, since_ns, key=_time), None)
-    found = (log for log in recent if log.colonyname == message.colonyname and pattern.matches(log.message))
+    recent = world.logs.since(message.colonyname, since_ns)
+    found = (log for log in recent if pattern.matches(log.message))
     return or_null(islice(found, message.count))

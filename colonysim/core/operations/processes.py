@@ -217,10 +217,8 @@ def remove_all_processes(world: World, caller: str, message: RemoveAllProcesses,
         for process in list(world.processes_in(message.colonyname, state).values()):
             if not process.graph_id:
                 lifecycle.remove(world, process, attributes=False)
-    world.remove_attributes(
-        attribute
-        for attribute in world.attributes.values()
-        if attribute.targetcolonyname == message.colonyname
-        and (message.state == -1 or (attribute.state == message.state and not attribute.targetprocessgraphid))
-    )
+    if message.state == -1:
+        world.remove_attributes(world.attributes.where("colony", message.colonyname))
+    else:
+        world.remove_attributes(world.attributes.where("state", message.colonyname, message.state, ""))
     return EMPTY

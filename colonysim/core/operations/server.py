@@ -48,7 +48,7 @@ class GetStatistics(Message, frozen=True):
 )
 def get_statistics(world: World, caller: str, message: GetStatistics, _: None) -> Statistics:
     """Count the whole server's colonies, executors and processes. Quirk: the other counters are always 0."""
-    if any(storage.unparsable(e.name, e.colony) for e in world.executors.values()):
+    if world.unreadable_names and any(storage.unparsable(e.name, e.colony) for e in world.executors.values()):
         raise Refusal(500, "Failed to parse Executor name")
 
     def count(state: int) -> int:

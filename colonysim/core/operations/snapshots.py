@@ -83,7 +83,7 @@ class GetSnapshots(Message, frozen=True):
 @operation("getsnapshotsmsg", GetSnapshots, "Failed to get snapshots", access=member())
 def get_snapshots(world: World, caller: str, message: GetSnapshots, _: None) -> Any:
     """List the snapshots of a colony, newest first."""
-    found = [snapshot for snapshot in world.snapshots.values() if snapshot.colony == message.colonyname]
+    found = world.snapshots.where("colony", message.colonyname)
     if any(storage.unparsable(snapshot.name, snapshot.colony) for snapshot in found):
         raise Refusal(500, "invalid split name")
     return or_null(reversed(found))
@@ -118,6 +118,6 @@ class RemoveAllSnapshots(Message, frozen=True):
 @operation("removeallsnapshotmsg", RemoveAllSnapshots, "Failed to remove snapshot", access=member())
 def remove_all_snapshots(world: World, caller: str, message: RemoveAllSnapshots, _: None) -> Empty:
     """Remove all snapshots of a colony."""
-    for snapshot in [s for s in world.snapshots.values() if s.colony == message.colonyname]:
+    for snapshot in world.snapshots.where("colony", message.colonyname):
         del world.snapshots[snapshot.snapshot_id]
     return EMPTY

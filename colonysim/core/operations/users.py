@@ -59,7 +59,7 @@ class GetUsers(Message, frozen=True):
 @operation("getusersmsg", GetUsers, "Failed to get users", find=known_colony, access=any_member())
 def get_users(world: World, caller: str, message: GetUsers, _: None) -> Any:
     """List the users of a colony."""
-    users = [user for user in world.users.values() if user.colonyname == message.colonyname]
+    users = world.users.where("colony", message.colonyname)
     if any(storage.unparsable(user.name, user.colonyname) for user in users):
         raise _unreadable()
     return or_null(users)

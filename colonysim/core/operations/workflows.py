@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -97,9 +98,9 @@ def get_process_graphs(world: World, caller: str, message: GetProcessGraphs, _: 
     if message.count > MAX_COUNT:
         raise Refusal(400, f"Count is larger than MaxCount limit <{MAX_COUNT}>")
     storage.limit(message.count)
-    found = [g for g in world.graphs.values() if g.colony == message.colonyname and g.state == message.state]
-    newest = sorted(found, key=lambda graph: -graph.serial)
-    return or_null(_listed(world, graph) for graph in newest[: message.count])
+    found = world.graphs_of(message.colonyname, message.state)
+    newest = heapq.nlargest(message.count, found, key=lambda graph: graph.serial)
+    return or_null(_listed(world, graph) for graph in newest)
 
 
 class CancelProcessGraph(Message, frozen=True):
@@ -153,9 +154,9 @@ def remove_all_process_graphs(world: World, caller: str, message: RemoveAllProce
         raise Refusal(400, "not possible to remove running processgraphs")
     if message.state != -1 and message.state not in STATES:
         raise Refusal(400, "invalid state when deleting all processgraphs")
-    for graph in list(world.graphs.values()):
-        if graph.colony == message.colonyname and message.state in (-1, graph.state):
-            graphs.remove(world, graph)
+    states = STATES if message.state == -1 else (message.state,)
+    for graph in sorted(world.graphs_of(message.colonyname, *states), key=lambda graph: graph.serial):
+        graphs.remove(world, graph)
     return EMPTY
 
 
