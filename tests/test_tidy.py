@@ -20,7 +20,7 @@ MAY_IMPORT = {
     room: {*ROOMS[: number + 1], "facade", "extras", *(() if room in ("core", "wire") else ("extensions",))}
     for number, room in enumerate(ROOMS)
 } | {
-    "extensions": {"core"},
+    "extensions": {"core", "extras"},
     "extras": set(),
     "facade": set(),
     "hypothesis": {"core", "extras", "faults", "simulation"},
