@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import gc
+import os
+import platform
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Final
 
 import msgspec
 
+from colonysim import __version__
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import SubmitFuncSpec
@@ -17,14 +24,35 @@ from colonysim.simulation.simulation import Simulation
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One measured value with its unit."""
+    """One figure with its unit, measured in several rounds."""
 
     what: str
-    value: float
     unit: str
+    median: float
+    least: float
+    most: float
 
 
-_SUBMIT = SubmitFuncSpec(
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """All figures of one machine, with what they depend on.
+
+    `load`: the number of processes that wanted a processor, before and after, averaged over a minute; empty where the
+    system does not tell.
+    """
+
+    format: int = 1
+    version: str
+    python: str
+    machine: str
+    processors: int
+    load: tuple[float, ...]
+    life_cycles: int
+    rounds: int
+    figures: tuple[Figure, ...]
+
+
+_FRESH: Final = 20
+_SUBMIT: Final = SubmitFuncSpec(
     spec=FunctionSpec(
         funcname="f",
         maxwaittime=3600,
@@ -33,7 +61,7 @@ _SUBMIT = SubmitFuncSpec(
         conditions=Conditions(colonyname="bench", executortype="cli"),
     )
 )
-_ASSIGN = AssignProcess(colonyname="bench", timeout=-1)
+_ASSIGN: Final = AssignProcess(colonyname="bench", timeout=-1)
 
 
 def life_cycles(
@@ -65,22 +93,57 @@ def life_cycles(
     return span_s
 
 
-def figures(count: int = 10_000) -> list[Figure]:
-    """Measure this machine with `count` life cycles for each figure, best of three."""
+def measure(count: int, rounds: int, progress: Callable[[int], None] = lambda done: None) -> Measurement:
+    """Measure this machine with `count` life cycles for each figure.
 
-    def rate(**how: bool) -> float:
-        return count / min(life_cycles(count, **how) for _ in range(3))
+    The figures are taken turn by turn in `rounds` rounds, so that what else the machine does meets all of them.
+    `progress` is called after each round with the number of rounds done.
+    """
+    before = _load()
+    values: dict[tuple[str, str], list[float]] = {}
+    for number in range(rounds):
+        for what, unit, value in _round(count):
+            values.setdefault((what, unit), []).append(value)
+        progress(number + 1)
+    return Measurement(
+        version=__version__,
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        machine=_machine(),
+        processors=os.cpu_count() or 1,
+        load=(*before, *_load()),
+        life_cycles=count,
+        rounds=rounds,
+        figures=tuple(
+            Figure(what, unit, median(found), min(found), max(found)) for (what, unit), found in values.items()
+        ),
+    )
 
-    fresh_s = []
-    for _ in range(20):
-        start = time.process_time()
-        Simulation(mode="manual")
-        fresh_s.append(time.process_time() - start)
+
+def _round(count: int) -> Iterator[tuple[str, str, float]]:
+    """Yield each figure, measured once: what it is, its unit and its value."""
+    yield "life cycles: submit, assign, close", "/s", count / life_cycles(count)
+    yield "the same, with invariants", "/s", count / life_cycles(count, invariants=True)
+    yield "the same, with invariants and journal", "/s", count / life_cycles(count, invariants=True, journal=True)
     shallow_s, deep_s = (life_cycles(2_000, waiting=waiting) for waiting in (0, 10 * count))
-    return [
-        Figure("life cycles: submit, assign, close", rate(), "/s"),
-        Figure("the same, with invariants", rate(invariants=True), "/s"),
-        Figure("the same, with invariants and journal", rate(invariants=True, journal=True), "/s"),
-        Figure(f"one life cycle with {10 * count:,} waiting, against none", deep_s / shallow_s, "x"),
-        Figure("a fresh simulation", min(fresh_s) * 1000, "ms"),
-    ]
+    yield f"one life cycle with {10 * count:,} waiting, against none", "x", deep_s / shallow_s
+    start = time.process_time()
+    for _ in range(_FRESH):
+        Simulation(mode="manual")
+    yield "a fresh simulation", "ms", (time.process_time() - start) / _FRESH * 1000
+
+
+def _load() -> tuple[float, ...]:
+    try:
+        return (round(os.getloadavg()[0], 2),)
+    except OSError:
+        return ()
+
+
+def _machine() -> str:
+    """Return the name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -147,12 +147,6 @@ def test_bad_input_is_told_and_ends_with_2(arguments: list[str], text: str) -> N
     assert text in result.output
 
 
-def test_bench_measures() -> None:
-    figures = json.loads(_run("bench", "--count", "100", "--json").stdout)
-    assert len(figures) == 5
-    assert all(figure["value"] > 0 for figure in figures)
-
-
 def test_a_picture_holds_a_mark_for_each_point_inside_its_panel() -> None:
     points = [Point(str(2**n), 100.0 / 2**n, 3.0) for n in range(6)]
     flat = [Point("<a>", 5.0), Point("b", -5.0, 1.0)]
