@@ -11,6 +11,7 @@ from colonysim.evidence.journal import JournalFailed as JournalFailed
 from colonysim.evidence.replay import BadJournal as BadJournal
 from colonysim.evidence.replay import Replayed as Replayed
 from colonysim.evidence.replay import replay as replay
+from colonysim.invariants import Invariant as Invariant
 from colonysim.invariants import InvariantViolation as InvariantViolation
 from colonysim.kernel.clock import Mode as Mode
 from colonysim.kernel.kernel import Stuck as Stuck

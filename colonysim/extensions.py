@@ -225,7 +225,8 @@ class Registry(Generic[T]):
     def names(self) -> str:
         """All names that can be given, for error messages."""
         named = [*self.known, *self.offered()]
-        return f"{', '.join(named)}, or your own as file.py:{'Name' if ' ' in self.noun else self.noun}"
+        own = f"your own as file.py:{'Name' if ' ' in self.noun else self.noun}"
+        return f"{', '.join(named)}, or {own}" if named else own
 
     def offered(self) -> list[str]:
         """The names that installed packages offer."""
@@ -352,7 +353,10 @@ def reference(thing: Any) -> str:
 
 
 def loaded(value: T, loader: Loader, path: Steps = ()) -> T:
-    """Return a value with everything of a user's own in it loaded; the loader must be active. Errors: BadValue."""
+    """Return a value with everything of a user's own in it loaded; the loader must be active. Errors: BadValue.
+
+    A struct with fields that name code, other than kinds, has a method `with_code`, which loads them.
+    """
     registry: Any = getattr(type(value), "kind_registry", None)
     if registry is not None and type(value) is registry.unloaded:
         try:
@@ -368,7 +372,8 @@ def loaded(value: T, loader: Loader, path: Steps = ()) -> T:
         fields = {name: getattr(value, name) for name in value.__struct_fields__}
         changed = {name: loaded(one, loader, (*path, name)) for name, one in fields.items() if _may_hold(one)}
         changed = {name: one for name, one in changed.items() if one is not fields[name]}
-        return replace(value, **changed) if changed else value
+        whole: Any = replace(value, **changed) if changed else value
+        return whole.with_code(loader) if hasattr(whole, "with_code") else whole  # type: ignore[no-any-return]
     if isinstance(value, tuple):
         entries = tuple(loaded(one, loader, (*path, place)) for place, one in enumerate(value))
         return value if all(one is other for one, other in zip(entries, value, strict=True)) else entries  # type: ignore[return-value]

@@ -10,6 +10,7 @@ from colonysim.core.protocol import Delivery, Request
 from colonysim.core.world import World
 from colonysim.evidence.journal import Journal
 from colonysim.invariants import Invariants, InvariantViolation, ServerRaised
+from colonysim.invariants.invariant import OwnKinds, own_kinds
 from colonysim.kernel.kernel import Kernel
 from colonysim.kernel.participants import Observer
 
@@ -17,16 +18,18 @@ from colonysim.kernel.participants import Observer
 class Observers(Observer):
     """Everything that looks at what happens in a kernel and changes nothing.
 
-    `journal` keeps the history, if there is one; `checked` says whether invariants are checked. `failing` says what
+    `journal` keeps the history, if there is one. `asked` says whether invariants are checked, or lists those of a
+    user's own that are checked beside them. `failing` says what
     cannot be done at the moment around the simulation, such as saving its state, by what it is. `on_fault` is called
     with the time and the line of each thing that `note` takes.
     """
 
-    def __init__(self, kernel: Kernel, journal: Journal | None, checked: bool) -> None:
+    def __init__(self, kernel: Kernel, journal: Journal | None, asked: bool | OwnKinds) -> None:
         self._kernel = kernel
         self.journal = journal
         self.recording = journal is not None
-        self.checked = checked
+        self.asked = asked
+        self._own = own_kinds(asked)
         self.invariants: Invariants | None = None
         self.on_fault: Callable[[int, dict[str, Any]], None] | None = None
         self.failing: dict[str, str] = {}
@@ -36,7 +39,9 @@ class Observers(Observer):
     def replace_world(self, world: World) -> None:
         """Look at another history from now on. What was added by `observe` is dropped. Under the lock."""
         self._readers.clear()
-        self.invariants = Invariants(world) if self.checked else None
+        self.invariants = None
+        if self.asked is not False:
+            self.invariants = _with_own(world, self._own) if self._own else Invariants(world)
         if self.journal is not None:
             self.journal.attach(world)
 
@@ -134,3 +139,9 @@ class Observers(Observer):
         if self.invariants is None:
             return "  no books are kept here: Simulation(invariants=True) can tell stories"
         return self.invariants.story(process_id)
+
+
+def _with_own(world: World, kinds: OwnKinds) -> Invariants:
+    from colonysim.invariants.own import InvariantsWithOwn  # few simulations need it
+
+    return InvariantsWithOwn(world, kinds)

@@ -11,11 +11,14 @@ from colonysim.invariants.ledger import Book, Ledger
 
 
 class Invariant:
-    """One thing that must hold whatever happens, with the books that it needs.
+    """A property that must hold in every run, with records of its own.
 
-    It reads what has happened, entry by entry. Books that begin in the middle of a history take over the tables
+    It reads what has happened, entry by entry. Records that begin in the middle of a history take over the tables
     of the world as they are, but none of the core's indexes and counters. Each entry may cost O(1), or O(log n)
-    where an order is kept. All methods raise InvariantViolation for what must not be.
+    where an order is kept. All methods raise InvariantViolation for what must not be; `self.ledger.violation` makes one
+    with the timeline of a process.
+
+    `Simulation(invariants=[Own])` checks a subclass of your own beside those of colonysim; so do scenarios.
     """
 
     stirred = False
@@ -45,3 +48,23 @@ class Invariant:
 
     def agree(self) -> None:
         """Compare the core's tables, indexes and agenda with the books; O(what waits and runs), so called seldom."""
+
+
+OwnKinds = Sequence[type[Invariant]]
+
+
+def is_invariant(thing: Any) -> bool:
+    """Whether a thing is a subclass of `Invariant`."""
+    return isinstance(thing, type) and issubclass(thing, Invariant) and thing is not Invariant
+
+
+def own_kinds(invariants: bool | OwnKinds) -> OwnKinds:
+    """Return the classes among what was given for `invariants`. Errors: ValueError for anything else."""
+    if isinstance(invariants, bool):
+        return ()
+    if not isinstance(invariants, (list, tuple)):
+        raise ValueError(f"invalid invariants={invariants!r}: expected True, False or a list of classes")
+    for place, kind in enumerate(invariants):
+        if not is_invariant(kind):
+            raise ValueError(f"invalid invariants[{place}]={kind!r}: expected a subclass of Invariant")
+    return tuple(invariants)

@@ -128,6 +128,10 @@ def _is_for_journal_errors(value: Any) -> bool:
     return value in tuple(JournalErrors)
 
 
+def _may_be_invariants(value: Any) -> bool:
+    return _is_bool(value) or isinstance(value, (list, tuple))  # Simulation checks what is in it
+
+
 def _is_scenario(value: Any) -> bool:
     from colonysim.scenarios.scenario import Scenario
 
@@ -142,7 +146,7 @@ EXPECTED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "settings": ("Settings", _is_settings),
     "mode": ("one of 'manual', 'auto', 'scaled' and 'real'", _is_mode),
     "rate": ("a number", _is_number),
-    "invariants": ("True or False", _is_bool),
+    "invariants": ("True or False, or a list of classes", _may_be_invariants),
     "journal": ("True, False or a file", lambda value: _is_bool(value) or _is_path(value)),
     "journal_errors": ("'continue' or 'stop'", _is_for_journal_errors),
     "threshold_s": ("a number of seconds", _is_number),

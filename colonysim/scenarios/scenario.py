@@ -9,13 +9,17 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from colonysim.core.errors import Refusal
 from colonysim.core.golang import cronexpr
 from colonysim.core.settings import Settings
 from colonysim.core.values import BadValue, Value, invalid
 from colonysim.core.values import Path as Steps
+from colonysim.extensions import BadCode, Loader
 from colonysim.faults.model import AnyFault, Plan, Swarm
+from colonysim.invariants.invariant import is_invariant
+from colonysim.invariants.own import INVARIANTS
 from colonysim.kernel import clock
 from colonysim.kernel.randomness import Positive
 from colonysim.scenarios import files, warnings
@@ -106,6 +110,17 @@ class Report(Value, frozen=True, kw_only=True):
     summary: str = ""
 
 
+_INVARIANTS: Final = {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}]}
+
+
+def _wrong_invariants(given: Any) -> str:
+    if isinstance(given, bool):
+        return ""
+    if isinstance(given, (list, tuple)) and all(isinstance(one, str) or is_invariant(one) for one in given):
+        return ""
+    return "expected true, false or a list of your own, each as file.py:Name"
+
+
 class Scenario(Value, frozen=True, kw_only=True):
     """One run: a server, executors, clients, faults, and what must hold.
 
@@ -113,6 +128,7 @@ class Scenario(Value, frozen=True, kw_only=True):
     drawn for each seed which of them do. `folder` is where relative paths of traces and code start: the
     scenario file's. `journal` keeps the whole history, for replay. `accept` names warnings that are meant to be
     there, or that chance may bring, as `kind: name` with wild cards: `fault: lost replies`, `executors: spare-*`.
+    `invariants` turns off those of colonysim, or lists further ones of your own, each as `file.py:Name`.
     """
 
     version: Literal[1] = 1
@@ -134,7 +150,9 @@ class Scenario(Value, frozen=True, kw_only=True):
     measure: Measure = Measure()
     report: Report = Report()
     accept: tuple[str, ...] = ()
-    invariants: bool = True
+    invariants: Annotated[
+        Any, Meta(extra={"opaque": True, "check": _wrong_invariants}, extra_json_schema=_INVARIANTS)
+    ] = True
     journal: bool = False
     folder: str = ""
 
@@ -198,6 +216,18 @@ class Scenario(Value, frozen=True, kw_only=True):
     def plan(self) -> Plan:
         """The faults, which end with the storm. Errors: BadValue."""
         return Plan(faults=self.faults, until_s=self.phases.storm_s, swarm=self.swarm)
+
+    def with_code(self, loader: Loader) -> Scenario:
+        """The scenario with what its fields name of users' own code in place of the names. Errors: BadValue."""
+        if isinstance(self.invariants, bool):
+            return self
+        kinds = []
+        for place, given in enumerate(self.invariants):
+            try:
+                kinds.append(INVARIANTS.find(given, loader) if isinstance(given, str) else given)
+            except BadCode as error:
+                raise BadValue(str(error), ("invariants", place)) from error
+        return replace(self, invariants=tuple(kinds))
 
     def base(self) -> Path:
         """Where relative paths start."""

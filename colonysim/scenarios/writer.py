@@ -84,12 +84,14 @@ def _moved(value: Any, base: Path, folder: Path) -> Any:
     if isinstance(value, msgspec.Struct):
         changed = {}
         for name in value.__struct_fields__:
-            given = getattr(value, name)
+            given: Any = getattr(value, name)
+            new: Any = given
             if name in ("file", "code", "format") and isinstance(given, str):
-                new = _renamed(given, base, folder) if name == "file" or ".py:" in given else given
-            elif name in _AS_THEY_ARE:
-                continue
-            else:
+                if name == "file" or ".py:" in given:
+                    new = _renamed(given, base, folder)
+            elif name == "invariants" and not isinstance(given, bool):
+                new = [_renamed(one, base, folder) if ".py:" in str(one) else one for one in given]
+            elif name not in _AS_THEY_ARE:
                 new = _moved(given, base, folder)
             if new is not given:
                 changed[name] = new

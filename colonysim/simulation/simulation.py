@@ -12,7 +12,7 @@ request brings the world up to date first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from os import PathLike
@@ -24,6 +24,8 @@ from colonysim.core.world import World
 from colonysim.evidence.journal import Journal, JournalErrors, header
 from colonysim.evidence.observers import Observers
 from colonysim.faults.injector import Faults
+from colonysim.invariants import Invariant
+from colonysim.invariants.invariant import own_kinds
 from colonysim.kernel import snapshots
 from colonysim.kernel.actors import OUTSIDE_THRESHOLD_S, Actor
 from colonysim.kernel.calls import HUGE_BYTES, Calls
@@ -47,8 +49,8 @@ class Simulation:
 
     `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`, as virtual seconds a real second.
     `settings` are those of the server; further keywords (`overrides`) are fields of Settings that differ from it, such
-    as `seed` and `start`. `invariants` says whether the server's rules
-    are checked after each step. `journal` keeps the history, in memory or, if it is a path, in that file, and
+    as `seed` and `start`. `invariants` says whether the server's rules are checked after each step; a list of classes
+    adds invariants of your own. `journal` keeps the history, in memory or, if it is a path, in that file, and
     `journal_errors` says what happens when the file cannot be written any more. `threshold_s` is how many seconds of
     real time clients outside of this process must be silent before they count as waiting.
     Errors: ValueError for settings that make no sense, with what would; OSError for a file that cannot be begun.
@@ -60,17 +62,18 @@ class Simulation:
         *,
         mode: Mode | str = Mode.AUTO,
         rate: float | None = None,
-        invariants: bool = True,
+        invariants: bool | Sequence[type[Invariant]] = True,
         journal: bool | str | PathLike[str] = False,
         journal_errors: JournalErrors | str = JournalErrors.CONTINUE,
         threshold_s: float = OUTSIDE_THRESHOLD_S,
         **overrides: Any,
     ) -> None:
         settings = (settings or Settings()).overridden(**overrides)
+        own_kinds(invariants)  # before a journal's file is begun
         self.kernel = kernel = Kernel(settings, Mode(mode), rate, threshold_s)
         kept: Journal | None = None
         if journal:
-            head = header(settings, kernel.clock.mode, kernel.world.now_ns, invariants)
+            head = header(settings, kernel.clock.mode, kernel.world.now_ns, invariants is not False)
             kept = Journal(head, None if journal is True else journal, JournalErrors(journal_errors))
         self.observers = kernel.observer = Observers(kernel, kept, invariants)
         self.driver = Driver(kernel)
@@ -404,7 +407,7 @@ class Simulation:
             self.settings,
             mode=kernel.clock.mode,
             rate=kernel.clock.rate,
-            invariants=self.observers.checked,
+            invariants=self.observers.asked,
             journal=self.journal is not None,
             threshold_s=kernel.actors.threshold_s,
         )

@@ -1,0 +1,73 @@
+"""Invariants of users' own: subclasses of `Invariant` that are checked after each step, beside those of colonysim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from colonysim.core.history import Assignment, Entry, Transition
+from colonysim.core.protocol import Delivery, Request
+from colonysim.core.world import World
+from colonysim.extensions import BadCode, Registry, reference, told
+from colonysim.invariants import Invariant, Invariants, InvariantViolation
+from colonysim.invariants.invariant import OwnKinds, is_invariant
+
+INVARIANTS: Final[Registry[type[Invariant]]] = Registry(
+    "invariants", "subclass of Invariant", "invariants", is_invariant
+)
+"""Invariants of users' own by name: those that installed packages offer, and code that is named."""
+
+
+class InvariantsWithOwn(Invariants):
+    """The invariants of one world, and those of a user's own, which see each step after the others have passed it.
+
+    Their methods get the `book` of a process as it is after the step. `step_over` is called after each step, and
+    `agree` when the simulation is checked as a whole.
+    """
+
+    def __init__(self, world: World, kinds: OwnKinds) -> None:
+        super().__init__(world)
+        self.own: list[tuple[str, Invariant, dict[type, Callable[[Any], None]]]] = []
+        for kind in kinds:
+            with _told(reference(kind)):
+                one = kind(self.ledger)
+                self.own.append((reference(kind), one, one.reads()))
+
+    def check(self, deliveries: Sequence[Delivery] = (), request: Request | None = None) -> None:
+        happened = self.world.history or []
+        super().check(deliveries, request)
+        for name, one, reads in self.own:
+            with _told(name):
+                self._show(one, reads, happened)
+                one.step_over(deliveries)
+
+    def _show(self, one: Invariant, reads: dict[type, Any], happened: list[Entry]) -> None:
+        books = self.ledger.books
+        for entry in happened:
+            if type(entry) in reads:
+                reads[type(entry)](entry)
+            if isinstance(entry, (Transition, Assignment)) and (book := books.get(entry.process_id)) is not None:
+                if isinstance(entry, Transition):
+                    one.moved(entry, book)
+                else:
+                    one.assigned(entry, book)
+
+    def at_rest(self) -> None:
+        happened = self.world.history or []
+        super().at_rest()
+        for name, one, reads in self.own:
+            with _told(name):
+                self._show(one, reads, happened)
+                one.agree()
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Tell what goes wrong in a user's invariant, but for a violation. Errors: BadCode, InvariantViolation."""
+    try:
+        yield
+    except InvariantViolation:
+        raise
+    except Exception as error:
+        raise BadCode(f"invariant {name} raises {told(error)}") from error
