@@ -127,6 +127,24 @@ def test_a_waiting_process_takes_so_much_memory() -> None:
     assert (sys.getallocatedblocks() - blocks) / 2000 <= 7
 
 
+def test_a_simulation_that_is_dropped_leaves_nothing_in_memory() -> None:
+    """Also while processes wait: the garbage collector does not look into processes and their books."""
+
+    def run() -> None:
+        stage = Stage(invariants=True, journal=True)
+        for _ in range(500):
+            stage.submit()
+        stage.take_and_close()
+
+    run()
+    gc.collect()
+    blocks = sys.getallocatedblocks()
+    for _ in range(5):
+        run()
+    gc.collect()
+    assert sys.getallocatedblocks() - blocks <= 500
+
+
 # ---------------------------------------------------------------- many of something
 def _sets(stage: Stage, count: int) -> None:
     for number in range(count):

@@ -8,6 +8,7 @@ that happens. Now and then, when so much has happened as there is, all tables ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from colonysim.core.history import Assignment, Transition
@@ -15,8 +16,8 @@ from colonysim.core.operations.attributes import AddAttribute
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful, SetOutput
 from colonysim.core.operations.functions import AddFunction
 from colonysim.core.operations.workflows import AddChild
-from colonysim.core.protocol import Delivery, Request
-from colonysim.core.records import RUNNING, SUCCESS, WAITING, Process
+from colonysim.core.protocol import Delivery, Message, Request
+from colonysim.core.records import SUCCESS, WAITING, Process
 from colonysim.core.types import Function
 from colonysim.core.world import World
 from colonysim.invariants.access import Access
@@ -38,8 +39,8 @@ from colonysim.invariants.violation import InvariantViolation, ServerRaised, Tab
 
 __all__ = ["Invariant", "InvariantViolation", "Invariants", "ServerRaised", "TablesUnreadable"]
 
-_HOLDERS_ONLY: Final = frozenset({CloseSuccessful, CloseFailed, SetOutput, AddAttribute})
-_LOOKED_INTO: Final = _HOLDERS_ONLY | {AddFunction, AddChild}
+_HOLDERS_ONLY: Final[frozenset[type[Message]]] = frozenset({CloseSuccessful, CloseFailed, SetOutput, AddAttribute})
+_flat: Final = chain.from_iterable
 _LOOK_AT_LEAST_EVERY: Final = 1000  # things that happened
 
 
@@ -52,7 +53,6 @@ class Invariants:
         self.deadlines: Final = Deadlines()
         self._look_at = _LOOK_AT_LEAST_EVERY
         self._happened = 0
-        self._requeued: list[Book] = []  # in this step
         ledger, deadlines = self.ledger, self.deadlines
         # Limits come first: the order of some policies depends on them.
         self._limits, self._order = TimeLimits(ledger, deadlines), Order(ledger)
@@ -68,6 +68,9 @@ class Invariants:
             self._limits, self._order, self._graphs, self._channels, self._polls, self._executors,
             crons, generators, self._retention, agreement, self._access, self._functions, self._subscriptions,
         )  # fmt: skip
+        self._lookers: Final[dict[type[Message], Callable[[Request, Sequence[Delivery]], None]]] = {
+            **dict.fromkeys(_HOLDERS_ONLY, self._access.held), AddFunction: self._added, AddChild: self._added,
+        }  # fmt: skip
         self._readers: dict[type, list[Callable[[Any], None]]] = {}
         for each in self.all:
             for kind, read in each.reads().items():
@@ -87,8 +90,10 @@ class Invariants:
                 self._read(happened)
             if request is not None:
                 kind = type(request.message)
-                if kind in _LOOKED_INTO or (request.caller_id, kind) not in self._known:
-                    self._asked(request, deliveries)
+                if (request.caller_id, kind) not in self._known:
+                    self._access.answered(request, deliveries)
+                if (look := self._lookers.get(kind)) is not None:
+                    look(request, deliveries)
             ledger, polls = self.ledger, self._polls
             if polls.given and not polls.stirred:
                 polls.answers(deliveries)
@@ -96,11 +101,9 @@ class Invariants:
                 for each in ledger.stirred:
                     each.step_over(deliveries)
                 ledger.stirred = [each for each in ledger.stirred if each.stirred]
-            if self._requeued:
+            if ledger.requeued:
                 self._wait_again()
-            present = 0
-            for tables in world.by_state.values():
-                present += sum(map(len, tables))
+            present = sum(map(len, _flat(world.by_state.values())))
             if present != len(world.processes) or present != ledger.submitted - ledger.removed:
                 raise ledger.lost(present)
             heap, now_ns = self.deadlines.heap, world.now_ns
@@ -114,51 +117,36 @@ class Invariants:
         except Exception as error:
             raise _unreadable(error) from error
 
-    def _asked(self, request: Request, deliveries: Sequence[Delivery]) -> None:
-        kind = type(request.message)
-        if (request.caller_id, kind) not in self._known:
-            self._access.answered(request, deliveries)
-        if kind in _HOLDERS_ONLY:
-            self._access.held(request, deliveries)
-        elif kind in (AddFunction, AddChild) and deliveries:
-            message, body = request.message, getattr(deliveries[0], "body", None)
-            if isinstance(body, Function):
-                self._functions.added(body)
-            elif isinstance(message, AddChild) and isinstance(body, Process):
-                self._graphs.grown(message, body.process_id)
+    def _added(self, request: Request, deliveries: Sequence[Delivery]) -> None:
+        """Somebody has asked to add a function, or a child to a process."""
+        message, body = request.message, getattr(deliveries[0], "body", None) if deliveries else None
+        if isinstance(body, Function):
+            self._functions.added(body)
+        elif isinstance(message, AddChild) and isinstance(body, Process):
+            self._graphs.grown(message, body.process_id)
 
     def _read(self, happened: list[Any]) -> None:
         """Tell each invariant what concerns it. Most of it concerns single processes without channels."""
         self._happened += len(happened)
-        ledger, limits, order, polls, readers = self.ledger, self._limits, self._order, self._polls, self._readers
-        functions, subscribed = self.world.functions, self.world.subscriptions
-        told = subscribed.any
+        ledger, polls = self.ledger, self._polls
         for entry in happened:
             kind = type(entry)
             if kind is Transition:
                 if (book := ledger.moved(entry)) is not None:
-                    limits.moved(entry, book)
+                    self._limits.moved(entry, book)
                     if book.place is not None or entry.new == WAITING:
-                        order.moved(entry, book)
-                    if polls.parked:
-                        polls.moved(entry, book)
-                    if book.special:
+                        self._order.moved(entry, book)
+                    if polls.parked or book.special or self.world.functions or self.world.subscriptions.any:
                         self._moved_besides(entry, book)
-                    if entry.new == WAITING and entry.old == RUNNING:
-                        self._requeued.append(book)
-                    if functions and entry.new == SUCCESS:
-                        self._functions.succeeded(entry, book)
-                    if told:
-                        self._subscriptions.moved(entry, book)
             elif kind is Assignment:
                 if (book := ledger.books.get(entry.process_id)) is not None:
-                    order.assigned(entry, book)
+                    self._order.assigned(entry, book)
                     polls.given[entry.process_id] = entry.demand
                     self._executors.heard(entry)
                     if book.special:
                         self._graphs.assigned(entry, book)
                         self._channels.assigned(entry, book)
-            elif (reading := readers.get(kind)) is not None:
+            elif (reading := self._readers.get(kind)) is not None:
                 for read in reading:
                     read(entry)
 
@@ -166,20 +154,26 @@ class Invariants:
         """What ran and waits again shows nothing of where it ran."""
         from colonysim.invariants.records import Records
 
-        requeued, self._requeued = self._requeued, []
+        requeued, self.ledger.requeued = self.ledger.requeued, []
         records = Records(self.ledger, self._executors)
         for book in requeued:
             if book.state == WAITING:
                 records.process(book)
 
     def _moved_besides(self, entry: Transition, book: Book) -> None:
-        """It belongs to a graph, has channels, or goes when it is old."""
+        """Tell the invariants that look at few processes, or while somebody is parked or subscribed."""
+        if self._polls.parked:
+            self._polls.moved(entry, book)
         if book.process.graph_id:
             self._graphs.moved(entry, book)
         if book.process.spec.channels:
             self._channels.moved(entry, book)
         if self._retention.on:
             self._retention.moved(entry, book)
+        if self.world.functions and entry.new == SUCCESS:
+            self._functions.succeeded(entry, book)
+        if self.world.subscriptions.any:
+            self._subscriptions.moved(entry, book)
 
     def at_rest(self) -> None:
         """Compare all tables with the books, record by record, between two steps. Errors: InvariantViolation."""

@@ -96,16 +96,15 @@ class Access(Invariant):
 
     def held(self, request: Request, deliveries: Sequence[Delivery]) -> None:
         """Who was served what only the executor of a process may ask is that executor."""
-        answer = deliveries[0] if deliveries else None
-        if type(answer) is not Answer or answer.status != 200:
+        if not deliveries or type(answer := deliveries[0]) is not Answer or answer.status != 200:
             return
         message: Any = request.message
-        process_id = message.processid if hasattr(message, "processid") else self._process_id(message)
-        book = self.ledger.books.get(process_id)
+        process_id = getattr(message, "processid", None)
+        book = self.ledger.books.get(self._process_id(message) if process_id is None else process_id)
         if book is not None and book.process.executor_id != request.caller_id:
             holder = book.process.executor_id or "nobody"
             what = f"is assigned to {holder}, and {request.caller_id} was served by {type(request.message).__name__}"
-            raise self.ledger.violation(process_id, what)
+            raise self.ledger.violation(book.process_id, what)
 
     # ------------------------------------------------------------ roles
     def _may(self, caller_id: str, name: str, colony: str | None) -> bool:

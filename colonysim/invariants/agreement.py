@@ -78,8 +78,8 @@ class Agreement(Invariant):
                 places = [books[process_id].place for process_id in waiting if process_id in books]
                 for one, other in pairwise(places):
                     if one is not None and other is not None and other < one:
-                        what = f"stands before {other[2].process_id} in a queue, and should stand behind it"
-                        raise self.ledger.violation(one[2].process_id, what)
+                        what = f"stands before {other[2]} in a queue, and should stand behind it"
+                        raise self.ledger.violation(one[2], what)
         for process_id, count in found.items():
             if count != 1 or process_id not in books or books[process_id].state != WAITING:
                 raise self.ledger.violation(process_id, f"stands in {count} queues, and should not")

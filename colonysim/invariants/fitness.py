@@ -12,20 +12,19 @@ MAX_COUNT: Final = 127
 
 def unfit(process: Process, demand: Demand, exclusive: bool = True) -> str | None:
     """Why this executor may not have this process; None where it may."""
-    conditions, resources = process.spec.conditions, process.resources
-    names = conditions.executornames or []
+    conditions = process.spec.conditions
     if process.colony != demand.colony:
         return f"which asked for work in {demand.colony!r}, not in {process.colony!r}"
     if conditions.executortype != demand.executor_type:
         return f"an executor of type {demand.executor_type!r}, not {conditions.executortype!r}"
-    if names and demand.name not in names and (exclusive or names != ["*"]):
+    if (names := conditions.executornames) and demand.name not in names and (exclusive or names != ["*"]):
         return f"not one of {', '.join(names)}"
     if conditions.locationname and conditions.locationname.lower() != demand.location.lower():
         return f"at {demand.location!r}, not at {conditions.locationname!r}"
-    if demand.cpu_milli is not None and resources.cpu_milli > demand.cpu_milli:
-        return f"with {demand.cpu_milli}m of CPU, not {resources.cpu_milli}m"
-    if demand.memory_bytes is not None and resources.memory_bytes > demand.memory_bytes:
-        return f"with {demand.memory_bytes} bytes of memory, not {resources.memory_bytes}"
+    if (cpu_milli := demand.cpu_milli) is not None and process.resources.cpu_milli > cpu_milli:
+        return f"with {cpu_milli}m of CPU, not {process.resources.cpu_milli}m"
+    if (memory_bytes := demand.memory_bytes) is not None and process.resources.memory_bytes > memory_bytes:
+        return f"with {memory_bytes} bytes of memory, not {process.resources.memory_bytes}"
     return _for_nobody(process, exclusive)
 
 

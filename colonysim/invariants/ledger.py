@@ -33,10 +33,13 @@ Source: docs/protocol/b-processes.md 5.1, docs/protocol/c-workflows.md 3.3.
 """
 
 _BEGINNINGS: Final = LEGAL[NEW][WAITING]
+_LEGAL_STEPS: Final = frozenset(
+    (old, new, cause) for old, arrows in LEGAL.items() for new, causes in arrows.items() for cause in causes
+)
 GONE_KEPT: Final = 1000
 
-Place = tuple[int, int, "Book"]
-"""Where a waiting process stands: its rank, its number and itself. No two have the same number."""
+Place = tuple[int, int, str]
+"""Where a waiting process stands: its rank, its number and its id. No two have the same number."""
 
 
 class Line(msgspec.Struct, eq=False):
@@ -45,29 +48,34 @@ class Line(msgspec.Struct, eq=False):
     places: list[Place] = []
     gone: int = 0
 
-    def first(self) -> Book | None:
-        """Who stands in front; None if nobody does."""
+    def first(self, books: dict[str, Book]) -> Book | None:
+        """Return the process in front; None if there is none. `books` are those of the ledger."""
         places = self.places
         while places:
             place = places[0]
-            book = place[2]
-            if book.place is place:
+            book = books.get(place[2])
+            if book is not None and book.place is place:
                 return book
             heapq.heappop(places)
             self.gone -= 1
         return None
 
-    def leave(self) -> None:
-        """Somebody has gone, wherever it stood; clear up when the places of such outnumber the others."""
+    def leave(self, books: dict[str, Book]) -> None:
+        """Count a process that has left, wherever it stood; rebuild the heap when most places are of such."""
         self.gone += 1
         if self.gone > len(self.places) // 2 + 32:
-            self.places = [place for place in self.places if place[2].place is place]
+            standing = ((place, books.get(place[2])) for place in self.places)
+            self.places = [place for place, book in standing if book is not None and book.place is place]
             heapq.heapify(self.places)
             self.gone = 0
 
 
-class Book(msgspec.Struct, eq=False):
-    """What the invariants know of one process. `number` is its place in the order of submission."""
+class Book(msgspec.Struct, eq=False, gc=False):
+    """What the invariants know of one process. `number` is its place in the order of submission.
+
+    The garbage collector does not look into books, because there are as many as processes. So nothing that a book
+    holds may lead back to it.
+    """
 
     process_id: str
     process: Process
@@ -81,7 +89,6 @@ class Book(msgspec.Struct, eq=False):
     pending: int = 0  # so many parents
     place: Place | None = None  # where it stands while an executor may have it
     line: Line | None = None  # in which line
-    limit_ns: int = 0  # when its time in this state is over
     wait_ns: int = 0  # when its waiting time is over
     watched: int = 0  # under which second its limit is written down
     special: bool = False  # it belongs to a graph, has channels, or goes when it is old
@@ -96,6 +103,7 @@ class Ledger:
         self.gone: dict[str, Book] = {}  # removed processes, for their stories
         self.held: dict[str, dict[str, Book]] = {}  # who runs what
         self.stirred: list[Any] = []  # the invariants that want to see the end of the step
+        self.requeued: list[Book] = []  # in this step: what ran and waits again
         self.submitted = self.removed = self.waiting = 0
         self.retains = world.settings.retention
         for process in world.processes.values():
@@ -113,35 +121,16 @@ class Ledger:
         """Write down that a process has come into a state; None if it came and went within one step."""
         process_id, old, new = step.process_id, step.old, step.new
         if old == NEW:
-            if step.cause not in _BEGINNINGS:
-                raise self.violation(process_id, f"must not begin by {step.cause!r}")
-            self.submitted = number = self.submitted + 1
-            process = self.world.processes.get(process_id)
-            if process is None:
-                self.removed += 1
-                return None
-            if process_id in self.books:
-                raise self.violation(process_id, "was submitted twice")
-            self.books[process_id] = book = Book(process_id, process, number, step.now_ns, WAITING, [step])
-            if process.graph_id or self.retains or process.spec.channels:
-                book.special = True
-                if process.parents:
-                    book.blocked, book.pending = True, len(set(process.parents))
-            self.waiting += 1
-            return book
-        book_or_none = self.books.get(process_id)
-        if book_or_none is None:
+            return self._begun(step)
+        book = self.books.get(process_id)
+        if book is None:
             return None
-        book = book_or_none
         book.story.append(step)
         if book.state != old:
             raise self.violation(process_id, f"went from {STATE_NAMES[old]}, but was {STATE_NAMES[book.state]}")
-        if step.cause not in LEGAL[old].get(new, ()):
-            if new not in LEGAL[old]:
-                raise self.violation(process_id, f"must not go from {STATE_NAMES[old]} to {STATE_NAMES[new]}")
-            raise self.violation(
-                process_id, f"must not go from {STATE_NAMES[old]} to {STATE_NAMES[new]} by {step.cause!r}"
-            )
+        if (old, new, step.cause) not in _LEGAL_STEPS:
+            by = f" by {step.cause!r}" if new in LEGAL[old] else ""
+            raise self.violation(process_id, f"must not go from {STATE_NAMES[old]} to {STATE_NAMES[new]}{by}")
         book.state = new
         if old == WAITING:
             self.waiting -= 1
@@ -160,10 +149,32 @@ class Ledger:
             self.waiting += 1
             if old == WAITING:
                 self._released(book)
-            elif step.cause == "timeout":
-                self._retried(book)
+            else:
+                self.requeued.append(book)
+                if step.cause == "timeout":
+                    self._retried(book)
         elif new == REMOVED:
             self._removed(book)
+        return book
+
+    def _begun(self, step: Transition) -> Book | None:
+        """Open the book of a new process; None if it has gone already."""
+        process_id = step.process_id
+        if step.cause not in _BEGINNINGS:
+            raise self.violation(process_id, f"must not begin by {step.cause!r}")
+        self.submitted = number = self.submitted + 1
+        process = self.world.processes.get(process_id)
+        if process is None:
+            self.removed += 1
+            return None
+        if process_id in self.books:
+            raise self.violation(process_id, "was submitted twice")
+        self.books[process_id] = book = Book(process_id, process, number, step.now_ns, WAITING, [step])
+        if process.graph_id or self.retains or process.spec.channels:
+            book.special = True
+            if process.parents:
+                book.blocked, book.pending = True, len(set(process.parents))
+        self.waiting += 1
         return book
 
     def _released(self, book: Book) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from colonysim.core.history import Transition
 from colonysim.core.protocol import Delivery
-from colonysim.core.records import FAILED, NEW, RUNNING, WAITING
+from colonysim.core.records import FAILED, NEW, RUNNING, SUCCESS, WAITING
 from colonysim.invariants.deadlines import Deadline, Deadlines
 from colonysim.invariants.invariant import Invariant
 from colonysim.invariants.ledger import Book, Ledger
@@ -43,12 +43,12 @@ class TimeLimits(Invariant):
     def moved(self, step: Transition, book: Book) -> None:
         """Its limit so far counts no longer; another may begin."""
         now_ns, new = step.now_ns, step.new
-        if book.watched:
-            if book.watched == _HIDDEN:
-                del self.hidden[book.process_id]
-            else:
-                self.due[book.watched].pop(book.process_id, None)
+        if second := book.watched:
+            books = self.hidden if second == _HIDDEN else self.due[second]
+            del books[step.process_id]
             book.watched = 0
+        if new == SUCCESS:
+            return
         if new == RUNNING:
             limit_s = book.process.spec.maxexectime
             if limit_s > 0:
@@ -75,7 +75,6 @@ class TimeLimits(Invariant):
 
     def _watch(self, book: Book, limit_ns: int, now_ns: int) -> None:
         """The first run of the loop in a later whole second must find it; a limit that has passed, the next run."""
-        book.limit_ns = limit_ns
         second = (limit_ns + 500) // _SECOND_NS + 1  # limits are kept to the microsecond
         if limit_ns < now_ns:
             second = max(second, (now_ns - self.phase_ns) // _SECOND_NS + 1)

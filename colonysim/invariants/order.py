@@ -27,16 +27,17 @@ _EMPTIES: Final = 32
 class WaitingKinds:
     """All that may be taken in one colony by executors of one type, by kind."""
 
-    __slots__ = ("kinds", "unseen")
+    __slots__ = ("books", "kinds", "unseen")
 
-    def __init__(self) -> None:
+    def __init__(self, books: dict[str, Book]) -> None:
+        self.books = books
         self.kinds: dict[Kind, Line] = {}
         self.unseen = 0  # kinds that were not looked at since the last look at all of them
 
     def line(self, kind: Kind) -> Line:
         """The line of a kind, which may be new. Empty lines go now and then."""
         if len(self.kinds) % _EMPTIES == _EMPTIES - 1:
-            self.kinds = {other: line for other, line in self.kinds.items() if line.first()}
+            self.kinds = {other: line for other, line in self.kinds.items() if line.first(self.books)}
         line = self.kinds[kind] = Line()
         return line
 
@@ -49,7 +50,7 @@ class WaitingKinds:
             if self.unseen >= len(lines):
                 self.unseen, most = 0, len(lines)
         for line in islice(lines, most):
-            if (first := line.first()) is not None:
+            if (first := line.first(self.books)) is not None:
                 yield first
 
 
@@ -76,9 +77,10 @@ class Order(Invariant):
         """It stands in its place while it may be taken. If it was taken, it must have been the first of its kind."""
         place, line, new = book.place, book.line, step.new
         if place is not None and line is not None:
+            books = self.ledger.books
             if new == RUNNING:
                 self._taken = place
-                if line.places[0] is not place and (first := line.first()) is not book and first is not None:
+                if line.places[0] is not place and (first := line.first(books)) is not book and first is not None:
                     what = f"was taken before {first.process_id}, which stood in front of it"
                     raise self.ledger.violation(step.process_id, what)
                 heapq.heappop(line.places)
@@ -87,7 +89,7 @@ class Order(Invariant):
                 book.place = book.line = None
                 return
             book.place = book.line = None
-            line.leave()
+            line.leave(books)
         if new == WAITING and not book.blocked:
             self._list(book)
 
@@ -107,10 +109,10 @@ class Order(Invariant):
         whose = (process.colony, conditions.executortype)
         pool = self.pools.get(whose)
         if pool is None:
-            pool = self.pools[whose] = WaitingKinds()
+            pool = self.pools[whose] = WaitingKinds(self.ledger.books)
         book.line = line = pool.kinds.get(kind) or pool.line(kind)
         rank = self.ranking.rank(book) if spec.priority or not self._by_time else book.submitted_ns
-        book.place = place = (rank, book.number, book)
+        book.place = place = (rank, book.number, book.process_id)
         heapq.heappush(line.places, place)
 
     # ------------------------------------------------------------ who gets what
@@ -127,18 +129,18 @@ class Order(Invariant):
         if self.paused and process.colony in self.paused:
             raise self._wrong(book, demand, "although assignments are paused")
         pool = self.pools[demand.colony, demand.executor_type]
-        if len(pool.kinds) > 1 and (place := self._taken) is not None and place[2] is book:
-            self._nobody_before(pool, place, demand)
+        if len(pool.kinds) > 1 and (place := self._taken) is not None and place[2] == book.process_id:
+            self._nobody_before(pool, book, place, demand)
 
     def _wrong(self, book: Book, demand: Demand, what: str) -> Exception:
         return self.ledger.violation(book.process_id, f"was given to {demand.name}, {what}")
 
-    def _nobody_before(self, pool: WaitingKinds, taken: Place, demand: Demand) -> None:
+    def _nobody_before(self, pool: WaitingKinds, book: Book, taken: Place, demand: Demand) -> None:
         """None of the other kinds has a process in front that the executor should have had instead."""
         for other in pool.firsts():
             place = other.place
             if place is not None and place < taken and not unfit(other.process, demand, self.exclusive):
-                raise self._wrong(taken[2], demand, f"who should have had {other.process_id} first")
+                raise self._wrong(book, demand, f"who should have had {other.process_id} first")
 
     def tried(self, entry: AssignTried) -> None:
         """An executor has asked for work and got none."""

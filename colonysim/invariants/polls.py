@@ -164,7 +164,7 @@ class Polls(Invariant):
 
     def answers(self, deliveries: Sequence[Delivery]) -> None:
         """Who was given a process has been told so, and each parked call got the answer that is due to it."""
-        given, self.given = self.given, {}
+        given = self.given
         for answer in deliveries:
             if type(answer) is not Answer:
                 continue
@@ -185,7 +185,8 @@ class Polls(Invariant):
                     self._ended(poll, answer)
                 else:
                     self._in_turn(poll, self.announced.get(process_id))
-        for process_id, demand in given.items():
+        if given:
+            process_id, demand = given.popitem()
             raise self.ledger.violation(process_id, f"was given to {demand.name}, who was not told")
 
     def _ended(self, poll: WaitingPoll, answer: Answer) -> None:
