@@ -61,14 +61,14 @@ class Invariants:
         self._retention = RetentionRule(ledger, deadlines)
         self._access, self._functions = Access(ledger, self._executors), Functions(ledger, self._executors)
         self._subscriptions = SubscriptionEvents(ledger)
-        self._known = self._access.known
+        self._known, self._access_asked = self._access.known, self._access.asked
         crons, generators = Crons(ledger, deadlines), Generators(ledger, deadlines)
         agreement = Agreement(ledger, self._limits, self._polls, crons, generators)
         self.all: Final[tuple[Invariant, ...]] = (
             self._limits, self._order, self._graphs, self._channels, self._polls, self._executors,
             crons, generators, self._retention, agreement, self._access, self._functions, self._subscriptions,
         )  # fmt: skip
-        self._lookers: Final[dict[type[Message], Callable[[Request, Sequence[Delivery]], None]]] = {
+        self._access.looks = {
             **dict.fromkeys(_HOLDERS_ONLY, self._access.held), AddFunction: self._added, AddChild: self._added,
         }  # fmt: skip
         self._readers: dict[type, list[Callable[[Any], None]]] = {}
@@ -82,33 +82,39 @@ class Invariants:
 
         `request` is what was asked in this step, where somebody asked something.
         """
-        world = self.world
+        world, ledger, polls = self.world, self.ledger, self._polls
         try:
-            happened = world.history
-            if happened:
+            if happened := world.history:
                 world.history = []
-                self._read(happened)
+                self._happened += len(happened)
+                entry: Any
+                for entry in happened:
+                    kind = type(entry)
+                    if kind is Transition:
+                        if (book := ledger.moved(entry)) is not None:
+                            self._limits.moved(entry, book)
+                            if book.place is not None or entry.new == WAITING:
+                                self._order.moved(entry, book)
+                            if book.special or polls.parked or world.functions or world.subscriptions.any:
+                                self._moved_besides(entry, book)
+                    elif kind is Assignment:
+                        self._assigned(entry)
+                    elif (reading := self._readers.get(kind)) is not None:
+                        for read in reading:
+                            read(entry)
             if request is not None:
-                kind = type(request.message)
-                if (request.caller_id, kind) not in self._known:
-                    self._access.answered(request, deliveries)
-                if (look := self._lookers.get(kind)) is not None:
+                look = self._known.get((request.caller_id, type(request.message)), self._access_asked)
+                if look is not None:
                     look(request, deliveries)
-            ledger, polls = self.ledger, self._polls
             if polls.given and not polls.stirred:
                 polls.answers(deliveries)
-            if ledger.stirred:
-                for each in ledger.stirred:
-                    each.step_over(deliveries)
-                ledger.stirred = [each for each in ledger.stirred if each.stirred]
-            if ledger.requeued:
-                self._wait_again()
+            if ledger.stirred or ledger.requeued:
+                self._step_over(deliveries)
             present = sum(map(len, _flat(world.by_state.values())))
             if present != len(world.processes) or present != ledger.submitted - ledger.removed:
                 raise ledger.lost(present)
-            heap, now_ns = self.deadlines.heap, world.now_ns
-            if heap and heap[0][0] < now_ns:
-                self.deadlines.pass_to(now_ns)
+            if self.deadlines.next_ns < world.now_ns:
+                self.deadlines.pass_to(world.now_ns)
             if self._happened > self._look_at:
                 self._happened = 0
                 self._agree()
@@ -125,36 +131,28 @@ class Invariants:
         elif isinstance(message, AddChild) and isinstance(body, Process):
             self._graphs.grown(message, body.process_id)
 
-    def _read(self, happened: list[Any]) -> None:
-        """Tell each invariant what concerns it. Most of it concerns single processes without channels."""
-        self._happened += len(happened)
-        ledger, polls = self.ledger, self._polls
-        for entry in happened:
-            kind = type(entry)
-            if kind is Transition:
-                if (book := ledger.moved(entry)) is not None:
-                    self._limits.moved(entry, book)
-                    if book.place is not None or entry.new == WAITING:
-                        self._order.moved(entry, book)
-                    if polls.parked or book.special or self.world.functions or self.world.subscriptions.any:
-                        self._moved_besides(entry, book)
-            elif kind is Assignment:
-                if (book := ledger.books.get(entry.process_id)) is not None:
-                    self._order.assigned(entry, book)
-                    polls.given[entry.process_id] = entry.demand
-                    self._executors.heard(entry)
-                    if book.special:
-                        self._graphs.assigned(entry, book)
-                        self._channels.assigned(entry, book)
-            elif (reading := self._readers.get(kind)) is not None:
-                for read in reading:
-                    read(entry)
+    def _assigned(self, entry: Assignment) -> None:
+        """Tell those whom it concerns that somebody who asked for work got a process."""
+        if (book := self.ledger.books.get(entry.process_id)) is not None:
+            self._order.assigned(entry, book)
+            self._polls.given[entry.process_id] = entry.demand
+            self._executors.heard(entry)
+            if book.special:
+                self._graphs.assigned(entry, book)
+                self._channels.assigned(entry, book)
 
-    def _wait_again(self) -> None:
-        """What ran and waits again shows nothing of where it ran."""
+    def _step_over(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell those who asked for it that a step is over. What ran and waits again shows nothing of where it ran."""
+        ledger = self.ledger
+        if ledger.stirred:
+            for each in ledger.stirred:
+                each.step_over(deliveries)
+            ledger.stirred = [each for each in ledger.stirred if each.stirred]
+        requeued, ledger.requeued = ledger.requeued, []
+        if not requeued:
+            return
         from colonysim.invariants.records import Records
 
-        requeued, self.ledger.requeued = self.ledger.requeued, []
         records = Records(self.ledger, self._executors)
         for book in requeued:
             if book.state == WAITING:
@@ -180,10 +178,8 @@ class Invariants:
         from colonysim.invariants.records import Records  # no simulation needs it before its end
 
         try:
-            happened = self.world.history
-            if happened:  # outside of any step, as when somebody hangs up
-                self.world.history = []
-                self._read(happened)
+            if self.world.history:  # outside of any step, as when somebody hangs up
+                self.check()
             self._agree()
             Records(self.ledger, self._executors).compare()
         except InvariantViolation:

@@ -46,16 +46,21 @@ _DENIED: Final = "Access denied, "
 _NAMED: Final = "Colony with name <"
 
 
+Look = Callable[[Request, Sequence[Delivery]], None]
+
+
 class Access(Invariant):
     """Looks roles up in the tables of users, executors and colonies, one by one; the core has indexes of its own.
 
-    While there is one colony, a caller whose role has been found is not looked up again until roles change.
+    While there is one colony, a caller whose role has been found is not looked up again until roles change. `known`
+    are the callers and types of messages for which it was found, `looks` says what else is looked at after a message.
     """
 
     def __init__(self, ledger: Ledger, executors: Executors) -> None:
         super().__init__(ledger)
         self.executors = executors
-        self.known: set[tuple[str, type[Message]]] = set()  # who was found to have the role for what
+        self.known: dict[tuple[str, type[Message]], Look | None] = {}
+        self.looks: dict[type[Message], Look] = {}
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {Enrolled: self._changed, Unregistered: self._changed}
@@ -63,7 +68,13 @@ class Access(Invariant):
     def _changed(self, step: Enrolled | Unregistered) -> None:
         self.known.clear()
 
-    def answered(self, request: Request, deliveries: Sequence[Delivery]) -> None:
+    def asked(self, request: Request, deliveries: Sequence[Delivery]) -> None:
+        """Look at a request of somebody who is not known, and at what else is looked at after it."""
+        self._answered(request, deliveries)
+        if (look := self.looks.get(type(request.message))) is not None:
+            look(request, deliveries)
+
+    def _answered(self, request: Request, deliveries: Sequence[Delivery]) -> None:
         """A request has been served, refused or parked; its answer comes first."""
         first = deliveries[0] if deliveries else None
         answer = first if type(first) is Answer and first.ticket == request.ticket else None
@@ -81,7 +92,8 @@ class Access(Invariant):
         if not self._may(request.caller_id, name, self._colony_of(request.message)):
             raise InvariantViolation(f"{name} of {request.caller_id} was served, although {_takes(name)}")
         if len(self.world.colonies) == 1:
-            self.known.add((request.caller_id, type(request.message)))
+            kind = type(request.message)
+            self.known[request.caller_id, kind] = self.looks.get(kind)
 
     def _denied(self, request: Request, name: str, answer: Answer) -> None:
         if answer.status != 403:

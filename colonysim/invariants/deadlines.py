@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+_NEVER: Final = 2**80
 
 
 class Deadline(msgspec.Struct, eq=False):
@@ -19,10 +21,14 @@ class Deadline(msgspec.Struct, eq=False):
 
 
 class Deadlines:
-    """A heap of deadlines. Those that are off stay behind until they surface or outnumber the others."""
+    """A heap of deadlines. Those that are off stay behind until they surface or outnumber the others.
+
+    No deadline is earlier than `next_ns`.
+    """
 
     def __init__(self) -> None:
         self.heap: list[tuple[int, int, Deadline]] = []
+        self.next_ns = _NEVER
         self._made = self._off = 0
 
     def add(self, latest_ns: int, missed: Callable[[Any], None], key: Any) -> Deadline:
@@ -30,6 +36,7 @@ class Deadlines:
         self._made += 1
         deadline = Deadline(latest_ns, missed, key)
         heapq.heappush(self.heap, (latest_ns, self._made, deadline))
+        self.next_ns = min(self.next_ns, latest_ns)
         return deadline
 
     def drop(self, deadline: Deadline | None) -> None:
@@ -52,3 +59,4 @@ class Deadlines:
             else:
                 deadline.off = True
                 deadline.missed(deadline.key)
+        self.next_ns = self.heap[0][0] if self.heap else _NEVER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from colonysim.core.records import Process
+from colonysim.core.records import NO_RESOURCES, Process
 from colonysim.core.scheduling import Demand
 
 MAX_COUNT: Final = 127
@@ -25,6 +25,10 @@ def unfit(process: Process, demand: Demand, exclusive: bool = True) -> str | Non
         return f"with {cpu_milli}m of CPU, not {process.resources.cpu_milli}m"
     if (memory_bytes := demand.memory_bytes) is not None and process.resources.memory_bytes > memory_bytes:
         return f"with {memory_bytes} bytes of memory, not {process.resources.memory_bytes}"
+    if process.resources is NO_RESOURCES and not (
+        conditions.nodes or conditions.processes or conditions.processespernode
+    ):
+        return None  # for speed: the usual case
     return _for_nobody(process, exclusive)
 
 
