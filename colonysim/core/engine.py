@@ -2,7 +2,8 @@
 
 This module alone defines the order of checks. The wire has checked envelope, signature, payload type, payload and
 message type; here follow target, access rule, work and reply. If the world keeps a journal, each input is appended
-to `world.inputs` before it is handled.
+to `world.inputs` before it is handled: a request as (None, time, request), which the journal turns into a line later,
+all others as lines.
 """
 
 from __future__ import annotations
@@ -34,10 +35,8 @@ def handle(world: World, request: Request) -> list[Delivery]:
     caller_id, message = request.caller_id, request.message
     row = BY_MESSAGE[type(message)]
     find = row.find
-    if world.inputs is not None:
-        line = ("ask", world.now_ns, request.ticket, caller_id, row.name, message)
-        extra = (request.has_nul, request.stream) if request.has_nul or request.stream else ()
-        world.inputs.append(line + extra)
+    if (inputs := world.inputs) is not None:
+        inputs.append((None, world.now_ns, request))
     world.request = request
     try:
         target = None if find is None else find(world, caller_id, message)

@@ -59,7 +59,7 @@ class World:
         self.outbox: list[Delivery] = []
         self.request = NO_REQUEST
         self.history: list[history.Entry] | None = None
-        self.inputs: list[tuple[Any, ...]] | None = None  # inputs for the journal, if one is kept
+        self.inputs: list[Any] | None = None  # inputs for the journal, if one is kept
         self.wakeups = "all"  # "one" or "none": hazards of the reference, see lifecycle
 
         self.colonies = ColonyTable()

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from colonysim.core.protocol import EMPTY, Answer, Delivery, ErrorBody, Hangup, Push
+from colonysim.core.protocol import EMPTY, Answer, Delivery, Empty, ErrorBody, Hangup, Push, Request
 from colonysim.core.records import Process
+from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.replies import AssignReply
 from colonysim.core.settings import Settings
 from colonysim.core.world import World
@@ -41,7 +42,8 @@ INLINE_BYTES: Final = 300
 """A body up to this length is written in full."""
 
 _BATCH: Final = 256  # entries that are buffered before they are written to the file
-_IMMUTABLE: Final = (Process, AssignReply, ErrorBody)  # bodies that nothing changes later: encoded when they are needed
+_IMMUTABLE: Final = frozenset({Empty, Process, AssignReply, ErrorBody})
+"""Types of bodies that nothing changes later. They, and requests, are encoded when they are needed."""
 
 Entry = tuple[Any, ...]
 
@@ -105,6 +107,13 @@ def _body(body: Any) -> tuple[Any, ...]:
     return ((len(text), zlib.crc32(text)),)
 
 
+def request_line(now_ns: int, request: Request) -> Entry:
+    """Return the entry for a request."""
+    message = request.message
+    line = ("ask", now_ns, request.ticket, request.caller_id, BY_MESSAGE[type(message)].name, message)
+    return (*line, request.has_nul, request.stream) if request.has_nul or request.stream else line
+
+
 def output_line(now_ns: int, delivery: Delivery) -> Entry:
     """Return the entry for an output of the core."""
     if isinstance(delivery, Answer):
@@ -142,9 +151,9 @@ class Journal:
     reply to a client outside of this process, and at the end.
 
     If the file cannot be written any more, it is truncated after its last complete line where possible, the error is
-    stored in `error` and printed on stderr, and `on_error` is called. Later lines count in the digest only. Nothing is
-    raised then, because the request in progress has taken effect and must be answered. Raises OSError if the file
-    cannot be created.
+    stored in `error` and printed on stderr, `on_stop` is called if the simulation must stop, and `on_error` in any
+    case. Later lines count in the digest only. Nothing is raised then, because the request in progress has taken
+    effect and must be answered. Raises OSError if the file cannot be created.
     """
 
     def __init__(
@@ -157,9 +166,11 @@ class Journal:
         self.errors = errors
         self.error: OSError | None = None
         self.on_error: Callable[[], object] = lambda: None
+        self.on_stop: Callable[[], object] = lambda: None
         self.path = None if path is None else _path(path)
         self._digest = hashlib.sha256()
-        self._waiting: list[Entry] = []
+        self._waiting: list[Entry | Answer] = []
+        self._latest_ns = 0  # the time of the last input or note that was encoded
         self._encoding = threading.Lock()
         self._written: list[bytes] = []
         self._file: FileIO | None = None
@@ -220,8 +231,8 @@ class Journal:
     def delivered(self, now_ns: int, deliveries: list[Delivery]) -> None:
         """Record the outputs of a step of the core."""
         for delivery in deliveries:
-            if type(delivery) is Answer and (delivery.body is EMPTY or type(delivery.body) in _IMMUTABLE):
-                self._waiting.append((None, now_ns, delivery))
+            if type(delivery) is Answer and type(delivery.body) in _IMMUTABLE:
+                self._waiting.append(delivery)  # at the time of the input that led to it, which stands before it
             else:
                 self._waiting.append(output_line(now_ns, delivery))
         if self.path is not None and len(self._waiting) >= _BATCH:
@@ -265,8 +276,7 @@ class Journal:
             del self._waiting[: len(waiting)]  # not clear(): the engine may append to this list at the same time
             for start in range(0, len(waiting), _BATCH):
                 batch = waiting[start : start + _BATCH]
-                lines = [entry if entry[0] is not None else output_line(entry[1], entry[2]) for entry in batch]
-                text = encode_lines(lines)
+                text = encode_lines([self._line(entry) for entry in batch])
                 self._digest.update(text)
                 if self._file is not None:
                     try:
@@ -275,6 +285,12 @@ class Journal:
                         self._fail(self._file, error)
                 elif self.path is None:
                     self._written.append(text)
+
+    def _line(self, entry: Entry | Answer) -> Entry:
+        if type(entry) is Answer:
+            return output_line(self._latest_ns, entry)
+        self._latest_ns = entry[1]
+        return entry if entry[0] is not None else request_line(entry[1], entry[2])
 
     def _write_all(self, file: FileIO, text: bytes) -> None:
         left = memoryview(text)
@@ -290,6 +306,8 @@ class Journal:
             os.ftruncate(file.fileno(), self._whole_bytes)
         with suppress(OSError):
             file.close()
+        if self.stopped:
+            self.on_stop()
         print(f"colonysim: {self.trouble}", file=sys.stderr, flush=True)
         self.on_error()
 

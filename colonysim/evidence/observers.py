@@ -35,6 +35,8 @@ class Observers(Observer):
         self.failing: dict[str, str] = {}
         self._readers: list[Callable[[list[Entry]], None]] = []
         self._noted: BaseException | None = None
+        if journal is not None:
+            journal.on_stop = self._halt
 
     def replace_world(self, world: World) -> None:
         """Look at another history from now on. What was added by `observe` is dropped. Under the lock."""
@@ -58,21 +60,24 @@ class Observers(Observer):
     # ------------------------------------------------------------ what the kernel tells
     def require(self) -> None:
         """Errors: JournalFailed where the journal cannot be written, and nothing shall happen without it."""
-        if self.journal is not None and self.journal.error is not None:
+        if self.journal is not None:
             self.journal.require()
 
+    def _halt(self) -> None:
+        self.halted = True
+
     def look(self, deliveries: list[Delivery], request: Request | None = None) -> InvariantViolation | None:
-        world = self._kernel.world
+        world, invariants = self._kernel.world, self.invariants
         if self.journal is not None:
             self.journal.delivered(world.now_ns, deliveries)
         if self._readers and world.history:
             for read in self._readers:
                 read(world.history)
-            if self.invariants is None:
+            if invariants is None:
                 world.history = []
-        if self.invariants is not None:
+        if invariants is not None:
             try:
-                self.invariants.check(deliveries, request)
+                invariants.check(deliveries, request)
             except InvariantViolation as violation:
                 self._kernel.problems.append(violation)
                 self.problem(violation)

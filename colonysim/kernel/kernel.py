@@ -127,7 +127,7 @@ class Kernel:
         another process. Raises what the observer raises or returns.
         """
         world, observer = self.world, self.observer
-        if observer.recording:
+        if observer.halted:
             observer.require()
         self.calls_asked = ticket = self.calls_asked + 1
         call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)

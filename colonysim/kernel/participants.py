@@ -15,10 +15,12 @@ from colonysim.kernel.pending import Pending
 class Observer:
     """Sees each step and changes nothing. This base class ignores what it sees.
 
-    While `recording` is set, it also sees steps of a world without a history, and `require` is called before requests.
+    While `recording` is set, it also sees steps of a world without a history. Once `halted` is set, `require` is called
+    before each request, and raises an error.
     """
 
     recording = False
+    halted = False
 
     def require(self) -> None:
         """Raise an error if no further step is allowed."""

@@ -29,6 +29,8 @@ from colonysim import (
 from colonysim.conformance import player
 from colonysim.conformance.targets import InProcess
 from colonysim.core import lifecycle, transitions
+from colonysim.core.lifecycle import ASSIGN
+from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.types import FunctionSpec
@@ -420,6 +422,24 @@ def test_a_line_that_makes_no_sense_is_told(recorded: Path, line: bytes) -> None
     recorded.write_bytes(_lines(recorded)[0] + b"\n" + line + b"\n")
     with pytest.raises(BadJournal, match="line 2 cannot be replayed"):
         replay(recorded)
+
+
+@pytest.mark.parametrize("looks", [True, False], ids=["written at once", "written at the end"])
+def test_an_answer_is_written_with_the_time_at_which_it_was_given(looks: bool) -> None:
+    sim = Simulation(mode="manual", journal=True)
+    colony = ColonyClient.create(sim, "c")
+    executor = colony.add_executor("t")
+    journal, start_ns = sim.journal, sim.now_ns
+    assert journal is not None
+    for timeout_s in (2, 60):
+        assert sim.begin(executor.id, AssignProcess(colonyname="c", timeout=timeout_s)).answer is None
+        if looks:
+            journal.digest()
+        sim.advance(5)
+    colony.submit("f", executortype="t")  # which the second call gets
+    lines = [msgspec.json.decode(line) for line in journal.lines]
+    given = [(line[1] - start_ns, line[3]) for line in lines if line[0] == "answer" and line[4] in ("error", ASSIGN)]
+    assert given == [(2 * 10**9, 404), (10 * 10**9, 200)]
 
 
 def test_lines_later_in_form_are_the_lines_of_that_moment() -> None:
