@@ -13,7 +13,7 @@ from colonysim.core.errors import DoubleRefusal, Refusal, Silence
 from colonysim.core.events import CronCheck, GeneratorCheck
 from colonysim.core.history import CallAbandoned
 from colonysim.core.protocol import NO_REQUEST, Answer, Delivery, ErrorBody, Park, Request
-from colonysim.core.registry import BY_MESSAGE, OPERATIONS, TIMERS
+from colonysim.core.registry import BY_MESSAGE, OPERATIONS, TIMERS, Operation
 from colonysim.core.world import World
 
 __all__ = [
@@ -21,20 +21,35 @@ __all__ = [
     "abandon",
     "catch_up",
     "close_stream",
+    "deliveries_after",
     "fire_due",
     "handle",
     "lose_memory",
     "operations",
     "refused",
+    "serve",
     "set_wakeups",
 ]
 
 
 def handle(world: World, request: Request) -> list[Delivery]:
     """Serve one request. Returns its answer, unless it is parked, followed by the deliveries that it caused."""
-    caller_id, message = request.caller_id, request.message
-    row = BY_MESSAGE[type(message)]
-    find = row.find
+    answer = serve(world, request, BY_MESSAGE[type(request.message)])
+    return deliveries_after(world, answer)
+
+
+def deliveries_after(world: World, answer: Answer | None) -> list[Delivery]:
+    """Return an answer, if there is one, followed by the pending deliveries, which are cleared."""
+    deliveries = take_outbox(world) if world.outbox else []
+    return deliveries if answer is None else [answer, *deliveries]
+
+
+def serve(world: World, request: Request, row: Operation) -> Answer | None:
+    """Serve one request, of which `row` is the operation. Returns its answer; None if it is parked.
+
+    The deliveries that it caused are in `world.outbox` then: see `deliveries_after`.
+    """
+    caller_id, message, find = request.caller_id, request.message, row.find
     if (inputs := world.inputs) is not None:
         inputs.append((None, world.now_ns, request))
     world.request = request
@@ -43,17 +58,12 @@ def handle(world: World, request: Request) -> list[Delivery]:
         row.check(world, caller_id, message, target)
         body = row.serve(world, caller_id, message, target)
     except Refusal as refusal:
-        return [refused(request.ticket, refusal)]
+        return refused(request.ticket, refusal)
     finally:
         world.request = NO_REQUEST
     if world.stalled:
         recurring.retry_stalled(world)
-    if type(body) is Park:
-        return take_outbox(world) if world.outbox else []
-    answer = Answer(request.ticket, 200, row.reply_type, body)
-    if world.outbox:
-        return [answer, *take_outbox(world)]
-    return [answer]
+    return None if type(body) is Park else Answer(request.ticket, 200, row.reply_type, body)
 
 
 def refused(ticket: int, refusal: Refusal) -> Answer:

@@ -86,7 +86,8 @@ def checked(world: World, spec: FunctionSpec) -> tuple[FunctionSpec, Resources]:
 
 def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initiator) -> Process:
     """Check a spec and make a waiting process that is in no table yet. Raises as `check` does."""
-    return make_process(world, *checked(world, spec), colony, initiator)
+    spec, resources = checked(world, spec)
+    return make_process(world, spec, resources, colony, initiator)
 
 
 def make_process(world: World, spec: FunctionSpec, resources: Resources, colony: str, initiator: Initiator) -> Process:

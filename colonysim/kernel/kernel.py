@@ -130,26 +130,26 @@ class Kernel:
         if observer.halted:
             observer.require()
         self.calls_asked = ticket = self.calls_asked + 1
-        call = Call(ticket, world.now_ns, caller_id, BY_MESSAGE[type(message)].name, message)
+        row = BY_MESSAGE[type(message)]
+        call = Call(ticket, world.now_ns, caller_id, row.name, message)
         self.calls.append(call)
         request = Request(ticket, caller_id, message, has_nul, stream)
-        network, deliveries = self.network, None
+        network = self.network
+        serving = network is None
         try:
             if network is not None:
                 pending = self.pending[ticket] = Pending(ticket, call, outside, stream=stream)
                 network.send(pending, request)
             else:
-                deliveries = engine.handle(world, request)  # not by `_in_core`, for speed: see below
-                answer = deliveries[0] if deliveries else None
-                if type(answer) is not Answer or answer.ticket != ticket:
-                    answer = None  # parked
-                elif len(deliveries) == 1 and not self.settling:  # as `deliver`, but faster: there is only this answer
+                answer = engine.serve(world, request, row)  # not by `_in_core`, for speed: see below
+                serving = False
+                if answer is not None and not world.outbox and not self.settling:  # as `deliver`, but faster: one answer
                     shown = world.history is not None or observer.recording
-                    broken = observer.look(deliveries, request) if shown else None
+                    broken = observer.look([answer], request) if shown else None
                     self.steps += 1
-                    call.status, call.body, call.answered_ns = answer.status, answer.body, world.now_ns
-                    if type(answer.body) not in self.calls.small or (
-                        (world.attributes or world.graphs) and may_have_grown(answer.body)
+                    call.status, call.body, call.answered_ns = answer.status, (body := answer.body), world.now_ns
+                    if type(body) not in self.calls.small or (
+                        (world.attributes or world.graphs) and may_have_grown(body)
                     ):
                         self.calls.weigh(call)
                     if outside:
@@ -160,10 +160,10 @@ class Kernel:
                 pending = Pending(ticket, call, outside, stream=stream)
                 if answer is None:
                     self.pending[ticket] = pending
-                self.deliver(deliveries, pending, request)
+                self.deliver(engine.deliveries_after(world, answer), pending, request)
         except BaseException as error:
             self.pending.pop(ticket, None)
-            if network is None and deliveries is None and isinstance(error, Exception):
+            if serving and isinstance(error, Exception):
                 observer.raised(error, f"serving {call.payload_type} of {caller_id}")
             observer.problem(error)
             raise
