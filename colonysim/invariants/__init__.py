@@ -98,7 +98,12 @@ class Invariants:
                             if book.special or polls.parked or world.functions or world.subscriptions.any:
                                 self._moved_besides(entry, book)
                     elif kind is Assignment:
-                        self._assigned(entry)
+                        if (book := ledger.books.get(entry.process_id)) is not None:
+                            self._order.assigned(entry, book)
+                            polls.given[entry.process_id] = entry.demand
+                            self._executors.heard(entry)
+                            if book.special:
+                                self._assigned_besides(entry, book)
                     elif (reading := self._readers.get(kind)) is not None:
                         for read in reading:
                             read(entry)
@@ -131,16 +136,6 @@ class Invariants:
         elif isinstance(message, AddChild) and isinstance(body, Process):
             self._graphs.grown(message, body.process_id)
 
-    def _assigned(self, entry: Assignment) -> None:
-        """Tell those whom it concerns that somebody who asked for work got a process."""
-        if (book := self.ledger.books.get(entry.process_id)) is not None:
-            self._order.assigned(entry, book)
-            self._polls.given[entry.process_id] = entry.demand
-            self._executors.heard(entry)
-            if book.special:
-                self._graphs.assigned(entry, book)
-                self._channels.assigned(entry, book)
-
     def _step_over(self, deliveries: Sequence[Delivery]) -> None:
         """Tell those who asked for it that a step is over. What ran and waits again shows nothing of where it ran."""
         ledger = self.ledger
@@ -172,6 +167,10 @@ class Invariants:
             self._functions.succeeded(entry, book)
         if self.world.subscriptions.any:
             self._subscriptions.moved(entry, book)
+
+    def _assigned_besides(self, entry: Assignment, book: Book) -> None:
+        self._graphs.assigned(entry, book)
+        self._channels.assigned(entry, book)
 
     def at_rest(self) -> None:
         """Compare all tables with the books, record by record, between two steps. Errors: InvariantViolation."""

@@ -140,11 +140,15 @@ class Ledger:
             if held is None:
                 held = self.held[holder] = {}
             held[process_id] = book
-        elif old == RUNNING:
-            if book.holder != step.executor_id:
-                raise self.violation(process_id, f"left {step.executor_id}, but was held by {book.holder}")
-            del self.held[book.holder][process_id]
+            return book
+        if old == RUNNING:
+            holder = book.holder
+            if holder != step.executor_id:
+                raise self.violation(process_id, f"left {step.executor_id}, but was held by {holder}")
+            del self.held[holder][process_id]
             book.holder = ""
+            if new == SUCCESS:
+                return book
         if new == WAITING:
             self.waiting += 1
             if old == WAITING:

@@ -168,8 +168,8 @@ class Polls(Invariant):
         for answer in deliveries:
             if type(answer) is not Answer:
                 continue
-            body, poll = answer.body, self.parked.get(answer.ticket)
-            demand = None
+            body, demand = answer.body, None
+            poll = self.parked.get(answer.ticket) if self.parked else None
             if type(body) is AssignReply:
                 process_id = body.process.process_id
                 if answer.status != 200:

@@ -141,9 +141,9 @@ class Kernel:
                 pending = self.pending[ticket] = Pending(ticket, call, outside, stream=stream)
                 network.send(pending, request)
             else:
-                answer = engine.serve(world, request, row)  # not by `_in_core`, for speed: see below
+                answer = engine.serve(world, request, row)  # not by `_in_core`, for speed
                 serving = False
-                if answer is not None and not world.outbox and not self.settling:  # as `deliver`, but faster: one answer
+                if answer is not None and not world.outbox and not self.settling:  # `deliver`, but faster
                     shown = world.history is not None or observer.recording
                     broken = observer.look([answer], request) if shown else None
                     self.steps += 1
