@@ -1,4 +1,4 @@
-"""What looks at each step of a simulation: the journal, the invariants, and what others have added."""
+"""The observers of a simulation: the journal, the invariants, and those that others add."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from colonysim.kernel.participants import Observer
 
 
 class Observers(Observer):
-    """Everything that looks at what happens in a kernel and changes nothing.
+    """Observes each step of a kernel, and changes nothing.
 
-    `journal` keeps the history, if there is one. `asked` says whether invariants are checked, or lists those of a
-    user's own that are checked beside them. `failing` says what
-    cannot be done at the moment around the simulation, such as saving its state, by what it is. `on_fault` is called
-    with the time and the line of each thing that `note` takes.
+    `journal`: the journal, if one is kept. `asked`: whether invariants are checked, or a user's own invariants to check
+    beside them. `failing`: what fails outside of the simulation at present, such as saving its state: a sentence for
+    each name. `on_fault` is called with the time and the contents of each note.
     """
 
     def __init__(self, kernel: Kernel, journal: Journal | None, asked: bool | OwnKinds) -> None:
@@ -39,7 +38,7 @@ class Observers(Observer):
             journal.on_stop = self._halt
 
     def replace_world(self, world: World) -> None:
-        """Look at another history from now on. What was added by `observe` is dropped. Under the lock."""
+        """Observe another world, and drop what `observe` added. Under the lock."""
         self._readers.clear()
         self.invariants = None
         if self.asked is not False:
@@ -48,18 +47,18 @@ class Observers(Observer):
             self.journal.attach(world)
 
     def observe(self, observer: Callable[[list[Entry]], None]) -> None:
-        """Show `observer` what happens in each step from now on, until a `reset` or `restore` of the simulation.
+        """Call `observer` with the history of each step, until the simulation is reset or restored.
 
-        It is called under the kernel's lock and must not ask anything of the simulation. Not under the lock.
+        It is called under the kernel's lock and must not send requests. Not under the lock.
         """
         with self._kernel.locked() as world:
             self._readers.append(observer)
             if world.history is None:
                 world.history = []
 
-    # ------------------------------------------------------------ what the kernel tells
+    # ------------------------------------------------------------ called by the kernel
     def require(self) -> None:
-        """Errors: JournalFailed where the journal cannot be written, and nothing shall happen without it."""
+        """Raise JournalFailed if the journal cannot be written and JournalErrors.STOP is set."""
         if self.journal is not None:
             self.journal.require()
 
@@ -85,9 +84,9 @@ class Observers(Observer):
         return None
 
     def raised(self, error: Exception, doing: str) -> None:
-        """Note that the server raised an exception. Errors: ServerRaised, where invariants are checked.
+        """Record an exception of the server. Raises ServerRaised if invariants are checked.
 
-        Whatever a client sends, the server must answer: an exception is a violation like any other.
+        The server must answer any request, so an exception is a violation like others.
         """
         self.problem(error)
         if self.invariants is not None:
@@ -105,7 +104,7 @@ class Observers(Observer):
             self.journal.noted(now_ns, line)
 
     def problem(self, error: BaseException) -> None:
-        """Write an error down, once, however many tell of it."""
+        """Record an error, once, even if it is reported several times."""
         if self.journal is not None and error is not self._noted and isinstance(error, Exception):
             self.journal.problem(self._kernel.world.now_ns, error)
             self.journal.flush()
@@ -119,17 +118,17 @@ class Observers(Observer):
         if self.journal is not None:
             self.journal.flush()
 
-    # ------------------------------------------------------------ what they have found
+    # ------------------------------------------------------------ results
     @property
     def troubles(self) -> list[str]:
-        """What is wrong around the simulation, not in it, in sentences: files that cannot be written."""
+        """Sentences about failures outside of the simulation, such as files that cannot be written."""
         of_journal = self.journal.trouble if self.journal is not None else ""
         return [text for text in (of_journal, *list(self.failing.values())) if text]
 
     def check(self) -> None:
-        """Compare all that the server keeps with the invariants' own books. Under the lock.
+        """Compare the tables of the server with the records of the invariants. Under the lock.
 
-        Errors: the first problem that has come up in any thread, InvariantViolation.
+        Raises the first error of any thread, or InvariantViolation.
         """
         self._kernel.raise_first_problem()
         if self.invariants is not None:
@@ -140,9 +139,9 @@ class Observers(Observer):
                 raise
 
     def story(self, process_id: str) -> str:
-        """Tell the life of a process in lines, from the invariants' books. Under the lock."""
+        """Return the timeline of a process from the records of the invariants, in lines. Under the lock."""
         if self.invariants is None:
-            return "  no books are kept here: Simulation(invariants=True) can tell stories"
+            return "  no timeline is kept: create the simulation with invariants=True"
         return self.invariants.story(process_id)
 
 

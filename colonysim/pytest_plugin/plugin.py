@@ -30,6 +30,7 @@ _COMPARED: Final = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the command-line options and ini keys."""
     options.add(parser)
 
 
@@ -37,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and check all options. Raises UsageError for an invalid value."""
     config.addinivalue_line("markers", marker.DESCRIPTION)
     options.check(config)
-    if options.value(config, "replay") and not hasattr(config, "workerinput"):  # in the process that reports come to
+    if options.value(config, "replay") and not hasattr(config, "workerinput"):  # where reports arrive
         from colonysim.pytest_plugin import idle
 
         config.pluginmanager.register(idle.Comparisons(), "colonysim_comparisons")
@@ -45,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # ---------------------------------------------------------------- seeds
 def seed_of(node_id: str) -> int:
-    """Return the default seed of a test, made from its name."""
+    """Return the default seed of a test, a hash of its node id."""
     return int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:4])
 
 
@@ -53,7 +54,7 @@ def seed_of(node_id: str) -> int:
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Make wrong arguments of a test's marker a collection error that names test, argument and fix."""
+    """Turn invalid arguments of a test's marker into a collection error that names test, argument and fix."""
     report = yield
     problems = marker.problems(item for item in report.result or () if isinstance(item, pytest.Item))
     if problems:
@@ -64,7 +65,7 @@ def pytest_make_collect_report(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test once for each seed if several are asked for."""
+    """Run a test once for each seed, if several are requested. Raises CollectError for seeds out of range."""
     test = metafunc.definition
     if "colonysim_seed" not in metafunc.fixturenames or marker.is_wrong(test):
         return
@@ -82,7 +83,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def colonysim_seed(request: pytest.FixtureRequest) -> int:
-    """Seed of this test's simulations."""
+    """Seed of this test's simulations: the option, the replayed journal, the marker, or a hash of the node id."""
     if hasattr(request, "param"):
         return int(request.param)
     given: int | None = options.value(request.config, "seed")
@@ -228,10 +229,10 @@ def colonysim_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to the report of a failed test: its seed, the command that repeats it, and the last events."""
+    """Add the strikes of faults to the report; if a test failed, also seed, command to repeat it and last events."""
     report = yield
     if call.excinfo is not None and call.excinfo.errisinstance(MissingExtra):
-        report.longrepr = str(call.excinfo.value)  # it has the command that installs the extra: no traceback needed
+        report.longrepr = str(call.excinfo.value)  # it says how to install the extra; a traceback adds nothing
     simulations = item.stash.get(_SIMULATIONS, [])
     report.colonysim_compared = item.stash.get(_COMPARED, False)  # type: ignore[attr-defined]
     if report.when == "call":
@@ -256,7 +257,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
-    """Report the marker's faults that never struck in a test that passed."""
+    """After a test has passed, report the faults of its marker that never struck: a warning, or a failure if strict."""
     yield
     given = marker.arguments(item)
     if "faults" not in given or "scenario" in given or not item.stash.get(_PASSED, False):
@@ -268,7 +269,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 
 
 def _record_of(request: pytest.FixtureRequest) -> Path | None:
-    """The recorded journal this test is compared with, if there is one."""
+    """Return the journal that --colonysim-replay gives for this test, if there is one."""
     path: Path | None = options.value(request.config, "replay")
     if path is None or path.is_file():
         return path
@@ -279,6 +280,7 @@ def _record_of(request: pytest.FixtureRequest) -> Path | None:
 
 
 def _compare_with(record: Path, made: list[Simulation]) -> None:
+    """Fail the test if the journal of its first simulation differs from the recorded one."""
     from colonysim.pytest_plugin import failures
 
     if difference := failures.difference(record, made[0]):
@@ -288,7 +290,7 @@ def _compare_with(record: Path, made: list[Simulation]) -> None:
 # ---------------------------------------------------------------- determinism
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """With --colonysim-check-determinism: run a test twice, and fail it where its histories differ."""
+    """With --colonysim-check-determinism, run a test twice, and fail it if the two journals differ."""
     if not options.value(item.config, "check_determinism") or "make_colonysim" not in getattr(item, "fixturenames", ()):
         return None
     from _pytest.runner import runtestprotocol
@@ -327,6 +329,7 @@ def _unrecorded(item: pytest.Item) -> bool:
 
 
 def _first_difference(first: list[bytes], second: list[bytes]) -> str | None:
+    """Describe the first difference between the journals of two runs; None if there is none."""
     from colonysim.pytest_plugin import failures
 
     return failures.first_difference(first, second, "first run", "second run")

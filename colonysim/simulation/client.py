@@ -1,4 +1,4 @@
-"""A typed client for tests: colonies, users, executors and processes as objects, without bytes in between."""
+"""A typed client for tests: colonies, users, executors and processes as objects, without encoding or signatures."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from colonysim.wire.identity import Identity
 
 
 class Refused(Exception):
-    """The server said no: `status` and `text` are those of the reply."""
+    """The server refused a request; `status` and `text` are those of the reply."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status} {text}")
@@ -55,10 +55,10 @@ class Refused(Exception):
 
 
 def function_spec(colony: str, funcname: str, args: Sequence[Any] = (), /, **fields: Any) -> FunctionSpec:
-    """A function spec from the fields of the spec and of its conditions, under their names on the wire.
+    """Create a function spec from fields of the spec and of its conditions, by their names on the wire.
 
-    Limits that are not given are -1, which is no limit. What the fields hold is checked when the spec is submitted.
-    Errors: TypeError for a name that is no field, and for arguments that are no list.
+    Limits that are not given are -1, which means no limit. The values are checked when the spec is submitted.
+    Raises TypeError for an unknown field, and if `args` is not a list.
     """
     given: dict[str, Any] = {"maxwaittime": -1, "maxexectime": -1, "maxretries": -1, "executortype": "cli"} | fields
     conditions: dict[str, Any] = {name: given.pop(name) for name in Conditions.__struct_fields__ if name in given}
@@ -71,7 +71,7 @@ def function_spec(colony: str, funcname: str, args: Sequence[Any] = (), /, **fie
 
 
 class Caller:
-    """Somebody who calls a simulated server under one identity."""
+    """A client with an identity that calls a simulated server."""
 
     def __init__(self, sim: Simulation, who: Identity) -> None:
         self.sim = sim
@@ -79,15 +79,19 @@ class Caller:
 
     @property
     def id(self) -> str:
+        """The id, as a signature proves it: 64 hexadecimal digits."""
         return self.identity.id
 
     @property
     def private_key(self) -> str:
-        """For SDK code that signs."""
+        """The private key, for SDK code that signs."""
         return self.identity.private_key
 
     def ask(self, message: Message) -> Any:
-        """The body of the reply. Errors: Refused, Lost; TypeError and ValueError for what no client could send."""
+        """Send a request and return the body of the reply.
+
+        Raises Refused, Lost; TypeError or ValueError for a message that no client could send.
+        """
         answer = self.sim.call(self.id, message)
         body = answer.body
         if answer.status == LOST:
@@ -100,7 +104,7 @@ class Caller:
 
 
 class ProcessHandle:
-    """A process, seen by somebody. Its attributes are asked for each time."""
+    """A process, as a caller sees it. Its properties ask the server each time."""
 
     def __init__(self, caller: Caller, process_id: str) -> None:
         self.caller = caller
@@ -108,57 +112,66 @@ class ProcessHandle:
 
     @property
     def details(self) -> Process:
-        """The process as it is now. Errors: Refused where it is gone."""
+        """The process as the server shows it now. Raises Refused if it was removed."""
         process: Process = self.caller.ask(GetProcess(processid=self.id))
         return process
 
     @property
     def state(self) -> ProcessState:
+        """Its state now."""
         return ProcessState(self.details.state)
 
     @property
     def spec(self) -> FunctionSpec:
+        """Its function spec."""
         return self.details.spec
 
     @property
     def args(self) -> list[Any]:
+        """A copy of its arguments."""
         return deepcopy(list(self.spec.args or ()))
 
     @property
     def input(self) -> list[Any]:
+        """A copy of its input: the outputs of its parents."""
         return deepcopy(list(self.details.input or ()))
 
     @property
     def output(self) -> list[Any]:
+        """A copy of its output."""
         return deepcopy(list(self.details.output))
 
     @property
     def errors(self) -> list[str]:
+        """The error texts with which it failed."""
         return list(self.details.errors or ())
 
     @property
     def retries(self) -> int:
+        """How often it was requeued because it ran too long."""
         return self.details.retries
 
     def cancel(self) -> None:
+        """Cancel it."""
         self.caller.ask(CancelProcess(processid=self.id))
 
     def remove(self) -> None:
+        """Remove it from the server."""
         self.caller.ask(RemoveProcess(processid=self.id))
 
     def logs(self, count: int = 100) -> list[str]:
-        """What its executors have written, oldest first."""
+        """Return the log lines of its executors, oldest first."""
         logs: Sequence[Log] | None = self.caller.ask(GetLogs(processid=self.id, count=count))
         return [log.message for log in logs or ()]
 
     def say(self, channel: str, payload: bytes, sequence: int = 0, type: str = "") -> None:
-        """Append to a channel."""
+        """Append an entry to a channel."""
         self.caller.ask(
             ChannelAppend(processid=self.id, name=channel, sequence=sequence, payload=payload, payloadtype=type)
         )
 
     def hear(self, channel: str, skip: int = 0) -> list[bytes]:
-        """What stands in a channel, without the first so many entries."""
+        """Return the payloads in a channel, without the first `skip` entries."""
         entries = self.caller.ask(ChannelRead(processid=self.id, name=channel, afterseq=skip))
         return [entry.payload or b"" for entry in entries]
 
@@ -167,7 +180,7 @@ class ProcessHandle:
 
 
 class AssignedProcess(ProcessHandle):
-    """A process in the hands of its executor."""
+    """A process that is assigned to the caller."""
 
     def close(self, out: Sequence[Any] = ()) -> None:
         """Close it as successful, with an output."""
@@ -178,19 +191,22 @@ class AssignedProcess(ProcessHandle):
         self.caller.ask(CloseFailed(processid=self.id, errors=list(errors)))
 
     def set_output(self, out: Sequence[Any]) -> None:
+        """Set its output before it is closed."""
         self.caller.ask(SetOutput(processid=self.id, out=listed(out, "out")))
 
     def log(self, text: str) -> None:
+        """Write a log line."""
         self.caller.ask(AddLog(processid=self.id, message=text))
 
     def add_attribute(self, key: str, value: str, attribute_type: int = 1) -> Attribute:
+        """Add an attribute."""
         sent = Attribute(targetid=self.id, attributetype=attribute_type, key=key, value=value)
         attribute: Attribute = self.caller.ask(AddAttribute(attribute=sent))
         return attribute
 
 
 class GraphHandle:
-    """A workflow under way, seen by somebody."""
+    """A submitted workflow, as a caller sees it."""
 
     def __init__(self, caller: Caller, graph_id: str) -> None:
         self.caller = caller
@@ -198,20 +214,23 @@ class GraphHandle:
 
     @property
     def details(self) -> GraphReply:
+        """The graph as the server shows it now."""
         reply: GraphReply = self.caller.ask(GetProcessGraph(processgraphid=self.id))
         return reply
 
     @property
     def state(self) -> ProcessState:
+        """Its state now."""
         return ProcessState(self.details.graph.state)
 
     @property
     def processes(self) -> dict[str, ProcessHandle]:
-        """The processes by their node names."""
+        """Its processes, by node name."""
         nodes = self.details.nodes
         return {node.label: ProcessHandle(self.caller, node.process_id) for node in nodes}
 
     def cancel(self) -> None:
+        """Cancel it with all its processes that have not ended."""
         self.caller.ask(CancelProcessGraph(processgraphid=self.id))
 
 
@@ -224,15 +243,16 @@ class Member(Caller):
         self.name = name
 
     def submit(self, funcname: str, args: Sequence[Any] = (), /, **fields: Any) -> ProcessHandle:
-        """Submit a function call: see `function_spec` for the fields. Errors: Refused."""
+        """Submit a function call; the fields are those of `function_spec`. Raises Refused."""
         return self.submit_spec(function_spec(self.colony, funcname, args, **fields))
 
     def submit_spec(self, spec: FunctionSpec) -> ProcessHandle:
+        """Submit a function spec. Raises Refused."""
         process: Process = self.ask(SubmitFuncSpec(spec=spec))
         return ProcessHandle(self, process.process_id)
 
     def submit_workflow(self, nodes: dict[str, dict[str, Any]]) -> GraphHandle:
-        """Submit a workflow: node name → fields of its spec; `after` lists the names it depends on."""
+        """Submit a workflow, given as the fields of each node's spec by its name; `after` lists its dependencies."""
         specs = []
         for name, fields in mapping(nodes, "nodes").items():
             given = mapping(fields, f"the fields of node {name!r}")
@@ -244,14 +264,16 @@ class Member(Caller):
         return GraphHandle(self, reply.graph.graph_id)
 
     def process(self, process_id: str) -> ProcessHandle:
+        """Return a handle for a process by its id."""
         return ProcessHandle(self, process_id)
 
     def processes(self, state: ProcessState = ProcessState.WAITING, count: int = 100) -> list[ProcessHandle]:
-        """Processes in one state, in the order in which the server lists them."""
+        """Return processes in one state, in the order of the server."""
         found = self.ask(GetProcesses(colonyname=self.colony, state=state, count=count))
         return [ProcessHandle(self, process.process_id) for process in found or ()]
 
     def statistics(self) -> Statistics:
+        """Return the statistics of the colony."""
         statistics: Statistics = self.ask(GetColonyStats(colonyname=self.colony))
         return statistics
 
@@ -267,9 +289,9 @@ class ExecutorClient(Member):
     """An executor of a colony."""
 
     def assign(self, timeout_s: int = -1, *, cpu: str = "", mem: str = "") -> AssignedProcess | None:
-        """Ask for a process and wait for one, in virtual time; None when there is none.
+        """Ask for a process, and wait for one in virtual time. Returns None if none came.
 
-        A negative timeout means one try. Errors: Refused, but not for having nothing.
+        A negative timeout means a single attempt. Raises Refused, except if there is no process.
         """
         message = AssignProcess(colonyname=self.colony, timeout=timeout_s, availablecpu=cpu, availablemem=mem)
         try:
@@ -281,18 +303,20 @@ class ExecutorClient(Member):
         return AssignedProcess(self, reply.process.process_id)
 
     def add_function(self, funcname: str) -> Function:
+        """Register a function of the executor."""
         fun = Function(executorname=self.name, colonyname=self.colony, funcname=funcname)
         function: Function = self.ask(AddFunction(fun=fun))
         return function
 
     @property
     def details(self) -> Executor:
+        """The executor as the server shows it now."""
         executor: Executor = self.ask(GetExecutor(colonyname=self.colony, executorname=self.name))
         return executor
 
 
 class ColonyClient(Caller):
-    """A colony and the key of its owner, with a user of it who submits unless somebody else does."""
+    """A colony: its owner, with a user for what owners may not do, such as to submit."""
 
     def __init__(self, sim: Simulation, owner: Identity, name: str, user: UserClient) -> None:
         super().__init__(sim, owner)
@@ -302,7 +326,7 @@ class ColonyClient(Caller):
 
     @classmethod
     def create(cls, sim: Simulation, name: str = "dev") -> Self:
-        """A new colony with one user. Errors: Refused where the name is taken."""
+        """Create a colony with one user. Raises Refused if the name is in use."""
         owner = identity.derived(sim.settings.seed, f"colony/{text(name, 'name')}")
         Caller(sim, Identity("", sim.world.server_id)).ask(AddColony(colony=Colony(colonyid=owner.id, name=name)))
         user = UserClient(sim, identity.derived(sim.settings.seed, f"user/{name}/user"), name, "user")
@@ -317,7 +341,7 @@ class ColonyClient(Caller):
         return cls(sim, stock.COLONY_OWNER, stock.COLONY, user)
 
     def add_user(self, name: str) -> UserClient:
-        """Errors: Refused where the name is taken."""
+        """Add a user. Raises Refused if the name is in use."""
         user = UserClient(self.sim, self._key("user", name), self.name, name)
         self.ask(AddUser(user=User(colonyname=self.name, userid=user.id, name=name)))
         return user
@@ -325,7 +349,7 @@ class ColonyClient(Caller):
     def add_executor(
         self, executor_type: str = "cli", name: str | None = None, *, approve: bool = True, location: str = ""
     ) -> ExecutorClient:
-        """An executor of a type, approved unless told otherwise. Adding a name again replaces the old one."""
+        """Add an executor, approved by default. Adding a name again replaces the executor of that name."""
         text(executor_type, "executor_type")
         if name is None:
             number = self._made[executor_type] = self._made.get(executor_type, 0) + 1
@@ -344,19 +368,20 @@ class ColonyClient(Caller):
         return executor
 
     def remove_executor(self, executor: ExecutorClient) -> None:
-        """Unregister it; what it runs waits again."""
+        """Remove an executor. Its running processes are requeued."""
         self.ask(RemoveExecutor(colonyname=self.name, executorname=executor.name))
 
     def pause(self) -> None:
-        """Give out nothing until `resume`."""
+        """Pause assignments until `resume`."""
         self.ask(PauseAssignments(colonyname=self.name))
 
     def resume(self) -> None:
+        """Resume assignments."""
         self.ask(ResumeAssignments(colonyname=self.name))
 
-    # What its user can do, under the colony's name for short.
+    # Shortcuts for what its user can do.
     def submit(self, funcname: str, args: Sequence[Any] = (), /, **fields: Any) -> ProcessHandle:
-        """Submit a function call as the colony's user: see `function_spec` for the fields."""
+        """Submit a function call as the colony's user; the fields are those of `function_spec`."""
         return self.user.submit(funcname, args, **fields)
 
     def submit_workflow(self, nodes: dict[str, dict[str, Any]]) -> GraphHandle:

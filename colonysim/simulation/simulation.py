@@ -1,13 +1,13 @@
-"""The object that users hold: a simulated server with its clock, its faults and its evidence.
+"""The object that users hold: a simulated server with its clock, faults and evidence.
 
-A Simulation is put together from parts, and does little itself. `kernel` is the server: one world, one lock, one clock,
-and the loop that moves time. `driver` moves time on behalf of those who wait, `observers` keep the journal and check
-the invariants, `faults` sit between clients and server, and programs are there once `program` has been called. Users
-need the names that are documented here; servers, runners of scenarios and other plumbing use the parts.
+A Simulation consists of parts and does little itself. `kernel` is the server: one world, one lock, one clock, and the
+loop that moves time. `driver` moves time for waiting threads, `observers` keep the journal and check the invariants,
+`faults` act between clients and server, and `program` adds programs. Users need only the names documented here; web
+servers, runners of scenarios and other internal code use the parts.
 
-Who may move time is said in kernel/kernel.py. In short: a test does so by `advance`, `run` and `run_until_idle`; in
-mode `auto` whoever waits for an answer does, once everybody else waits too; and in modes that follow real time each
-request brings the world up to date first.
+kernel/kernel.py describes who may move time. In short: tests call `advance`, `run` and `run_until_idle`; in mode
+`auto`, a thread that waits for an answer moves it once all other actors wait too; in modes that follow real time, each
+request first moves the world to the present.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
 class Simulation:
     """A Colonies server in memory, with a clock.
 
-    `faults` adds and removes faults (see colonysim.faults). The other parts are for plumbing: `kernel` (requests, time,
-    connections), `driver` (moves time for those who wait) and `observers` (invariants, and what else looks on).
+    `faults` adds and removes faults (see colonysim.faults). The other parts are internal: `kernel` (requests, time,
+    connections), `driver` (moves time for waiting threads) and `observers` (journal, invariants and further observers).
 
-    `mode` says how time moves (see Mode), `rate` how fast where it is `scaled`, as virtual seconds a real second.
-    `settings` are those of the server; further keywords (`overrides`) are fields of Settings that differ from it, such
-    as `seed` and `start`. `invariants` says whether the server's rules are checked after each step; a list of classes
-    adds invariants of your own. `journal` keeps the history, in memory or, if it is a path, in that file, and
-    `journal_errors` says what happens when the file cannot be written any more. `threshold_s` is how many seconds of
-    real time clients outside of this process must be silent before they count as waiting.
-    Errors: ValueError for settings that make no sense, with what would; OSError for a file that cannot be begun.
+    `mode`: how time moves (see Mode). `rate`: virtual seconds per real second, in mode `scaled`. `settings`: those of
+    the server; further keywords (`overrides`) are fields of Settings that differ from them, such as `seed` and `start`.
+    `invariants`: whether the rules of the server are checked after each step; a list of classes adds invariants of your
+    own. `journal`: whether the history is kept, in memory or, if it is a path, in that file; `journal_errors`: what
+    happens if the file cannot be written any more. `threshold_s`: how many real seconds clients in other processes must
+    be silent to count as waiting.
+    Raises ValueError for invalid settings, with the fix; OSError if the file cannot be created.
     """
 
     def __init__(
@@ -87,35 +87,35 @@ class Simulation:
         kernel.actors.this_thread().acts()
 
     def _replace_world(self, world: World) -> None:
-        """Begin another history with this world. Under the lock."""
+        """Replace the world in all parts. Under the lock."""
         self.kernel.replace_world(world)
         self.observers.replace_world(world)
         self.faults.begin()
 
-    # ------------------------------------------------------------ what there is
+    # ------------------------------------------------------------ state
     @property
     def world(self) -> World:
-        """The server's state: tables, queues, agenda, settings. Look, do not touch."""
+        """The state of the server: tables, queues, agenda, settings. Read it only."""
         return self.kernel.world
 
     @property
     def settings(self) -> Settings:
-        """The settings of the server, with the seed of this history."""
+        """The settings of the server, with the current seed."""
         return self.kernel.world.settings
 
     @property
     def journal(self) -> Journal | None:
-        """The history of this simulation, None where none is kept."""
+        """The journal of this simulation; None if it keeps none."""
         return self.observers.journal
 
     @property
     def calls(self) -> Calls:
-        """The latest calls of all clients, oldest first, each with its answer; a bounded number of them."""
+        """The latest calls of all clients with their answers, oldest first; a bounded number of them."""
         return self.kernel.calls
 
     @property
     def now_ns(self) -> int:
-        """Virtual time, nanoseconds since 1970 UTC."""
+        """Virtual time, in nanoseconds since 1970 UTC."""
         kernel = self.kernel
         if kernel.clock.follows_real_time:
             with kernel.lock:
@@ -124,16 +124,16 @@ class Simulation:
 
     @property
     def now(self) -> datetime:
-        """Virtual time, UTC, to the microsecond."""
+        """Virtual time, in UTC, to the microsecond."""
         return EPOCH + timedelta(microseconds=self.now_ns // 1000)
 
     # ------------------------------------------------------------ requests
     def call(self, caller_id: str, message: Message, *, has_nul: bool | None = None) -> Answer:
-        """Ask the server under an identity, and wait for the answer in virtual time.
+        """Send a request, and wait for the answer in virtual time.
 
-        `caller_id` is the id that a signature would prove, 64 hexadecimal digits, and `message` the request. `has_nul`
-        is for messages that have been read from bytes: whether the message may hold U+0000.
-        Errors: TypeError and ValueError for what no client could send; Stuck, InvariantViolation, JournalFailed.
+        `caller_id`: the id that a signature would prove, 64 hexadecimal digits. `message`: the request. `has_nul`: for
+        a message that was decoded from bytes, whether it may contain U+0000.
+        Raises TypeError or ValueError for what no client could send; Stuck, InvariantViolation, JournalFailed.
         """
         if has_nul is None and (type(caller_id) is not str or self._vouched.get(caller_id) is not message):
             message, has_nul = self._vetting.read(caller_id, message)
@@ -149,11 +149,10 @@ class Simulation:
         return asked if type(asked) is Answer else self.wait(asked)
 
     def begin(self, caller_id: str, message: Message, *, has_nul: bool | None = None, outside: bool = False) -> Pending:
-        """Ask the server as `call` does, and return at once: the request, with `answer` set if it is there already.
+        """Send a request as `call` does, and return at once. `answer` of the result is set if it has come already.
 
-        `caller_id`, `message` and `has_nul` are as for `call`. `outside` says that the client is not in this process:
-        its requests and their answers count as signs of life of it.
-        Errors: as `call`, but for Stuck.
+        `caller_id`, `message` and `has_nul` are as for `call`. `outside`: the client is in another process, and counts
+        as acting after its requests and their answers. Raises errors as `call`, except Stuck.
         """
         if has_nul is None:
             message, has_nul = self._vetting.read(caller_id, message)
@@ -168,9 +167,9 @@ class Simulation:
         return pending
 
     def wait(self, pending: Pending) -> Answer:
-        """Wait for the answer to `pending`, a request that `begin` returned; time moves on while everybody waits.
+        """Wait for the answer to `pending`, a request that `begin` returned. Time moves while all actors wait.
 
-        Errors: Stuck where no answer can ever come; InvariantViolation.
+        Raises Stuck if no answer can ever come; InvariantViolation.
         """
         call = pending.call
         try:
@@ -182,7 +181,7 @@ class Simulation:
         return pending.answer
 
     def abandon(self, pending: Pending) -> None:
-        """Hang up on `pending`: a request that waits at the server gives its place free; its answer has status 0."""
+        """Disconnect the client of `pending`: the server drops the request, and its answer has status 0."""
         with self.kernel.lock:
             self.kernel.abandon(pending)
 
@@ -195,12 +194,12 @@ class Simulation:
         until: Callable[[], bool] | None = None,
         settle: bool = True,
     ) -> None:
-        """Move time: by `seconds`, to the time `to`, or until `until` is true, which is looked at after each event.
+        """Move time: by `seconds`, to the time `to`, or until `until` is true, which is evaluated before each event.
 
-        Everything that falls due on the way happens at its time. Whoever gets an answer by that may act
-        before time moves on, unless `settle` is False. `to` is a datetime with a zone, or a text as RFC 3339 has it.
-        Errors: ValueError for a time that is past, or where the clock follows real time; Stuck where `until` never
-        becomes true; JournalFailed.
+        Events that are due on the way run at their times. Clients that get answers may act before time moves further,
+        unless `settle` is False. `to` is a datetime with a time zone, or an RFC 3339 text.
+        Raises ValueError for a time in the past, or if the clock follows real time; Stuck if `until` can never become
+        true; JournalFailed.
         """
         kernel = self.kernel
         kernel.observer.require()
@@ -217,20 +216,19 @@ class Simulation:
                 if came_true or not open_end:
                     kernel.move_to(kernel.world.now_ns if came_true else target_ns)
         if open_end and not came_true:
-            raise Stuck(f"nothing is to come that could make it true\n{self.why()}")
+            raise Stuck(f"nothing is to come that could make the condition true\n{self.why()}")
 
     def run_until_idle(self, limit_s: float | None = None) -> None:
-        """Let everything happen that is still to come, within `limit_s` seconds if that is given.
+        """Run all events that are still to come, within `limit_s` seconds if given.
 
-        Errors: ValueError where crons or programs would go on for ever and there is no limit, or for one that makes
-        no sense; JournalFailed.
+        Raises ValueError without a limit if crons or programs never end, or for an invalid limit; JournalFailed.
         """
         kernel, programs = self.kernel, self._programs
         kernel.observer.require()
         if limit_s is None and kernel.world.crons:
-            raise ValueError("crons never come to rest: give run_until_idle a limit in seconds")
+            raise ValueError("crons never end: give run_until_idle a limit in seconds")
         if limit_s is None and programs is not None and (names := programs.endless()):
-            raise ValueError(f"{names[0]} goes on for ever: give run_until_idle a limit in seconds")
+            raise ValueError(f"program {names[0]} never ends: give run_until_idle a limit in seconds")
         deadline_ns = None if limit_s is None else time_after(kernel.world.now_ns, limit_s)
         if programs is not None:
             programs.run_to(deadline_ns, _never, to_limit=False)
@@ -243,14 +241,14 @@ class Simulation:
             return self.kernel.due()
 
     def set_clock(self, mode: Mode | str | None = None, rate: float | None = None) -> None:
-        """Go on in another `mode` (see Mode), or at another `rate` in virtual seconds a real second.
+        """Change the `mode` of the clock (see Mode), or its `rate` in virtual seconds per real second.
 
-        Errors: ValueError for a mode or a rate that makes no sense, and for real time beside programs.
+        Raises ValueError for an invalid mode or rate, and for modes that follow real time while there are programs.
         """
         kernel = self.kernel
         new_mode = Mode(mode) if mode is not None else kernel.clock.mode
         if self._programs is not None and new_mode in (Mode.REAL, Mode.SCALED):
-            raise ValueError(f"{new_mode.value} is no clock for programs: call stop_programs() first")
+            raise ValueError(f"programs cannot run while the clock is {new_mode.value}: call stop_programs() first")
         if rate is None and new_mode is Mode.SCALED:
             rate = kernel.clock.rate
         with kernel.lock:
@@ -261,9 +259,9 @@ class Simulation:
 
     @contextmanager
     def actor(self, name: str) -> Iterator[Actor]:
-        """Register a named actor in this thread: in mode `auto` time does not move on until the end of the `with`.
+        """Register an actor: in mode `auto`, time does not move until the end of the `with`, unless it waits.
 
-        Errors: ValueError where `name` is in use.
+        Raises ValueError if `name` is in use.
         """
         kernel = self.kernel
         with kernel.lock:
@@ -286,17 +284,17 @@ class Simulation:
         restart_after_s: float | None = None,
         starts_after_s: float = 0.0,
     ) -> Program:
-        """Have ordinary blocking code act in lock-step with all other programs and in virtual time.
+        """Add a program: ordinary blocking code that runs in virtual time and in turn with all other programs.
 
-        `fn` is called with `args`, in `run` or `starts_after_s` seconds later. `name` is the function's own if none is
-        given. `forever`: `run` does not wait for its end. `restart_after_s`: when it ends with an error it is started
-        anew after so many seconds, as a supervisor would; otherwise `run` raises ProgramFailed. `executor_type` is for
-        faults that name one.
-        Errors: ValueError for a name that is taken, or while the clock follows real time.
+        `run` calls `fn` with `args`, at once or after `starts_after_s` seconds. `name`: by default the function's.
+        `forever`: `run` does not wait for its end. `restart_after_s`: after how many seconds to start it again if it
+        ends with an error, as a supervisor does; without it, `run` raises ProgramFailed. `executor_type`: for faults
+        that match a type.
+        Raises ValueError if the name is in use, or while the clock follows real time.
         """
         clock = self.kernel.clock
         if clock.follows_real_time:
-            raise ValueError(f"the clock is {clock.mode.value}: programs need one that is manual or auto")
+            raise ValueError(f"the clock is {clock.mode.value}: set it to manual or auto for programs")
         programs = self._programs
         if programs is None:
             programs = self._programs = self.kernel.programs = Programs(self.kernel, self.faults, self.driver)
@@ -315,60 +313,60 @@ class Simulation:
         )
 
     def run(self, for_s: float | None = None, *, until: Callable[[], bool] | None = None) -> None:
-        """Let programs act and time go on: for `for_s` seconds, until `until` is true, or until all have ended.
+        """Run the programs and move time: for `for_s` seconds, until `until` is true, or until all programs have ended.
 
-        Errors: ProgramFailed with the name and stack of a program, Stuck where nothing can happen any more or a
-        program is blocked by something real, InvariantViolation, ValueError where there is nothing to wait for.
+        Raises ProgramFailed, with the name and stack of a program; Stuck if nothing can ever happen, or if a program is
+        blocked outside of virtual time; InvariantViolation; ValueError if there is nothing to wait for.
         """
         programs = self._programs
         if programs is None:
-            raise ValueError("there is no program: make one with sim.program(fn)")
+            raise ValueError("there is no program: add one with sim.program(fn)")
         limit_ns = None if for_s is None else time_after(self.kernel.world.now_ns, for_s)
         if limit_ns is None and until is None and all(p.forever for p in programs.by_name.values()):
-            raise ValueError("all programs go on for ever: say for how long, run(for_s=...)")
+            raise ValueError("no program ever ends: give a limit, run(for_s=...)")
         done = until or (_never if for_s is not None else (lambda: programs.finished))
         if not programs.run_to(limit_ns, done) and limit_ns is None:
             raise Stuck(f"nothing can ever happen any more\n{self.why()}")
 
     def stop_programs(self) -> None:
-        """End all programs where they stand, and put clocks and chance back as they were.
+        """End all programs where they are, and restore the clocks and random sources of the process.
 
-        Errors: ValueError where a program, or a condition that a run ends with, asks for it.
+        Raises ValueError if a program calls it, or a condition that `run` evaluates.
         """
         if self._programs is not None:
             self._programs.stop()
             self._programs = self.kernel.programs = None
 
     def _without_programs(self, what: str) -> None:
-        """Errors: ValueError while there are programs: where a thread stands cannot be copied."""
+        """Raise ValueError while there are programs, because the state of a thread cannot be copied."""
         if self._programs is not None and self._programs.alive:
             names = ", ".join(list(self._programs.by_name)[:3])
             raise ValueError(f"{what} is not possible while programs run ({names}): call stop_programs() first")
 
-    # ------------------------------------------------------------ going back
+    # ------------------------------------------------------------ snapshots
     def snapshot(self) -> bytes:
-        """The whole state of the server as bytes. Errors: ValueError while there are programs."""
+        """Return the whole state of the server as bytes. Raises ValueError while there are programs."""
         self._without_programs("a snapshot")
         with self.kernel.lock:
             return snapshots.dump(self.kernel.world)
 
     def restore(self, snapshot: bytes) -> None:
-        """Go back to `snapshot`, bytes that `snapshot()` returned; whoever waits loses the connection.
+        """Restore the state of `snapshot`, bytes that `snapshot()` returned. Waiting clients lose their connections.
 
-        Errors: BadSnapshot for bytes that are none; ValueError while there are programs.
+        Raises BadSnapshot for invalid bytes; ValueError while there are programs.
         """
-        self._without_programs("going back to a snapshot")
+        self._without_programs("restoring a snapshot")
         world, kernel = snapshots.load(snapshot), self.kernel
         with kernel.lock:
             kernel.disconnect_all()
             if self.journal is not None:
                 self.journal.restored(world.now_ns, snapshots.pack(snapshot))
-            if len(snapshot) > HUGE_BYTES:  # else it holds nothing that matters
+            if len(snapshot) > HUGE_BYTES:  # a smaller one holds no large record
                 kernel.calls.expect(len(snapshot))
             self._replace_world(world)
 
     def mark_initial(self) -> None:
-        """From now on `reset` comes back to here."""
+        """Make the present state the one that `reset` restores."""
         kernel = self.kernel
         with kernel.lock:
             self._initial = snapshots.dump(kernel.world)
@@ -376,10 +374,10 @@ class Simulation:
                 self.journal.marked(kernel.world.now_ns)
 
     def reset(self, seed: int | None = None) -> None:
-        """Go back to the state after start-up, or to what `mark_initial` marked, with another `seed` if one is given.
+        """Restore the state at the start, or the one that `mark_initial` marked, with another `seed` if given.
 
-        Whoever waits loses the connection, and clients outside are forgotten. The clock goes on in its mode.
-        Errors: ValueError for what is no seed, and while there are programs.
+        Waiting clients lose their connections, and actors of other processes are removed. The clock keeps its mode.
+        Raises ValueError for an invalid seed, and while there are programs.
         """
         self._without_programs("a reset")
         if seed is not None:
@@ -398,9 +396,9 @@ class Simulation:
             self._replace_world(world)
 
     def fork(self) -> Simulation:
-        """Another simulation that goes on from this state on its own, without faults and observers.
+        """Return an independent simulation that starts from this state, without faults and further observers.
 
-        A journal of it is kept in memory. Errors: ValueError while there are programs.
+        If this one keeps a journal, so does the other, in memory. Raises ValueError while there are programs.
         """
         kernel = self.kernel
         other = Simulation(
@@ -416,27 +414,27 @@ class Simulation:
 
     # ------------------------------------------------------------ evidence
     def check(self) -> None:
-        """Raise the first problem that has come up in any thread, and compare the server with the invariants' books.
+        """Raise the first error of any thread, and compare the server's tables with the records of the invariants.
 
-        Errors: InvariantViolation, and whatever error an event or a program has ended with.
+        Raises InvariantViolation, and any error with which an event or a program has ended.
         """
         with self.kernel.lock:
             self.observers.check()
 
     def why(self) -> str:
-        """Which actor acts, who waits for what and since when, and what is due next, in lines."""
+        """Describe which actors act, who waits for what and since when, and what is due next, in lines."""
         with self.kernel.lock:
             return self.kernel.why()
 
     def why_not(self, process_id: str) -> WhyNot:
-        """Why the process `process_id` is not assigned: its state (`unknown` for no such id) and what is in its way."""
+        """Explain why the process `process_id` is not assigned: its state (`unknown` if there is none) and reasons."""
         from colonysim.evidence import why_not
 
         with self.kernel.lock:
             return why_not.why_not(self.kernel.world, process_id)
 
     def story(self, process_id: str) -> str:
-        """The life of the process `process_id` in lines; it is kept only where invariants are checked."""
+        """Return the timeline of the process `process_id`, in lines. It is kept only if invariants are checked."""
         with self.kernel.lock:
             return self.observers.story(process_id)
 

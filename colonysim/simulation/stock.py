@@ -1,4 +1,4 @@
-"""The stock development environment: a colony and a user under the keys that published tutorials use."""
+"""The stock development environment: a colony and a user, with the keys that published tutorials use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ USER_IDENTITY: Final = Identity(
 
 
 def install(sim: Simulation) -> None:
-    """Add the colony and the user to a fresh server; `reset` comes back to here."""
+    """Add the colony and the user to an empty server, and mark that state for `reset`. Raises ValueError."""
     owner = sim.world.server_id
     steps = (
         (owner, AddColony(colony=Colony(colonyid=COLONY_OWNER.id, name=COLONY))),
@@ -35,12 +35,12 @@ def install(sim: Simulation) -> None:
     for caller_id, message in steps:
         answer = sim.call(caller_id, message)
         if not answer.ok:
-            raise ValueError(f"the stock environment cannot be set up here: {answer.body.message}")
+            raise ValueError(f"cannot set up the stock environment: {answer.body.message}")
     sim.mark_initial()
 
 
 def environment(host: str, port: int, server_key: str) -> dict[str, str]:
-    """The variables that SDKs and the command-line tool read."""
+    """Return the environment variables that SDKs and the `colonies` command-line tool read."""
     return {
         "COLONIES_TLS": "false",
         "COLONIES_SERVER_TLS": "false",

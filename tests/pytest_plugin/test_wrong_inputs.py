@@ -190,7 +190,7 @@ WRONG_ARGUMENTS: list[tuple[str, str]] = [
     ("mode='scaled', rate=0", "greater than 0"), ("mode='scaled', rate=float('nan')", "greater than 0"),
     ("invariants='no'", "True or False"), ("invariants=1", "True or False"), ("journal=5", "True, False or a file"),
     ("journal_errors='x'", "'continue' or 'stop'"), ("threshold_s='x'", "a number of seconds"),
-    ("threshold_s=-1", "take seconds from 0"), ("start='tomorrow'", "not an RFC 3339 time"), ("start=5", "expected str"),
+    ("threshold_s=-1", "expected 0 to 86400 seconds"), ("start='tomorrow'", "not an RFC 3339 time"), ("start=5", "expected str"),
     ("timezone='Mars'", "invalid timezone='Mars': unknown time zone"), ("timezone=5", "expected str"), ("policy='x'", "invalid policy='x'"),
     ("exclusive_assign='no'", "expected bool"), ("allow_reregister=1", "expected bool"),
     ("retention='yes'", "expected bool"), ("verify_signatures=0", "expected bool"),
