@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic  # of this machine, also in a program's thread
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -58,7 +58,14 @@ class Actor(msgspec.Struct):
         return self.silent_since + THREAD_THRESHOLD_S
 
 
-def cpu_time_ns(thread: threading.Thread) -> int:
+class HasNativeId(Protocol):
+    """A thread, as the operating system knows it."""
+
+    @property
+    def native_id(self) -> int | None: ...
+
+
+def cpu_time_ns(thread: HasNativeId) -> int:
     """Return the processor time that a thread has used, in nanoseconds; -1 if it is unknown or the thread has ended.
 
     The number of the clock is computed from the thread's id, as `pthread_getcpuclockid` does on Linux; that function
@@ -93,6 +100,7 @@ class Actors:
         self.threads: dict[int, Actor] = {}
         self.outside_active_at: float | None = None
         self._current = _CurrentActor()
+        self._adopted: set[int] = set()  # the threads whose actor time does not wait for
         self._earlier_threads = {id(thread): thread for thread in threading.enumerate()}
 
     # ------------------------------------------------------------ who acts
@@ -110,12 +118,19 @@ class Actors:
     def adopt(self, actor: Actor) -> None:
         """Make an actor that of the calling thread. Time does not wait for it."""
         self._current.actor = actor
+        self._adopted.add(threading.get_ident())
+
+    def disown(self) -> None:
+        """Forget the calling thread, which is about to end: another one may get its number."""
+        self._adopted.discard(threading.get_ident())
 
     def _find_new_threads(self) -> None:
         """Add the threads that were started after the simulation was created."""
         for thread in threading.enumerate():
             ident = thread.ident
-            if ident is None or id(thread) in self._earlier_threads or thread.name.startswith(OWN_THREAD_PREFIX):
+            if ident is None or ident in self._adopted:
+                continue
+            if id(thread) in self._earlier_threads or thread.name.startswith(OWN_THREAD_PREFIX):
                 continue
             known = self.threads.get(ident)
             if known is None or known.thread is not thread:

@@ -41,6 +41,7 @@ from colonysim.kernel.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
 from colonysim.kernel.calls import Calls, may_have_grown
 from colonysim.kernel.clock import LAST_NS, Clock, Mode
 from colonysim.kernel.connections import Connection, Connections
+from colonysim.kernel.own_lock import OwnLock
 from colonysim.kernel.participants import Mover, Network, Observer, ProgramTurns
 from colonysim.kernel.pending import LOST, Call, Pending
 from colonysim.kernel.timetable import Timetable
@@ -72,7 +73,7 @@ class Kernel:
         rate: float | None = None,
         threshold_s: float = OUTSIDE_THRESHOLD_S,
     ) -> None:
-        self.lock = threading.Lock()
+        self.lock = OwnLock()
         self.changed = threading.Condition(self.lock)  # an actor stopped acting, or `settle` waits for a step
         self.actors = Actors(threshold_s)
         self.clock = Clock(mode, rate, 0)

@@ -1,35 +1,29 @@
-"""A program: ordinary blocking code that has a thread, and acts when it is its turn."""
+"""A program: ordinary blocking code that acts in turn with others, as a process would."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from colonysim.core.records import SECOND_NS
 from colonysim.faults.injector import Faults
 from colonysim.kernel import randomness
 from colonysim.kernel.connections import Connection
-from colonysim.kernel.kernel import Kernel, Stuck
-from colonysim.kernel.pending import Pending, Waiter
-from colonysim.programs import stdlib_patches
-from colonysim.programs.host import Bell, Crashed, ProgramActor, ProgramFailed
-from colonysim.programs.turns import Turns, refuse_to_wait
-
-_READS_AT_ONCE: Final = 10_000
-"""So often may a program read the clock without doing anything else before that takes time."""
-_STEPS_AT_ONCE: Final = 100_000
-"""So many steps may a program take before time must have moved."""
-FIRST_TURN: Final = "its first turn"
-_LAST_WORDS: Final = 100
-"""So often is a dead program told that it is dead; one that goes on all the same is left standing."""
+from colonysim.kernel.kernel import Kernel
+from colonysim.programs.host import Crashed, ProgramFailed, exit_status
+from colonysim.programs.program_thread import FIRST_TURN, ProgramThread
+from colonysim.programs.stdlib_patches import here
+from colonysim.programs.turns import Turns
 
 
 class Program:
     """Code that runs as an actor. `state` is one of waiting, running, over, failed and crashed.
 
     `forever`: it is not expected to end. `restart_after_s`: it is started anew when it ends with an error. `asked`
-    counts its requests and sleeps.
+    counts its requests, sleeps and waits. `status` is that of a process, once it has ended by itself.
+    `interrupted`: its threads must not simply go on with what they do, for instance because it is `doomed`.
     """
 
     def __init__(self, kernel: Kernel, faults: Faults, turns: Turns, name: str, code: Callable[[], Any]) -> None:
@@ -45,28 +39,21 @@ class Program:
         self.state = "waiting"
         self.result: Any = None
         self.error: BaseException | None = None
-        self.gate = threading.Lock()
-        self.ready = False
+        self.status: int | None = None
+        self.has_run = False  # its code has had a turn
         self.restart_timer = 0  # of its next life, if that has been planned
-        self.thread: threading.Thread | None = None
-        self.bell: Any = Bell(self.make_ready)
         self.begin_life()
 
     def begin_life(self) -> None:
         """Everything a life has of its own."""
         self.lives += 1
-        self.doomed = False
+        self.doomed = self.interrupted = False
         self.comes_back = False  # at once, as soon as it has ended
-        self.told_so = 0
-        self.waits_for = FIRST_TURN
-        self.since_ns = self._kernel.world.now_ns
-        self.waiter: Waiter | None = None
-        self.sleep_timer = self.pause_timer = 0
         self.paused_until_ns = 0
         self.sockets: list[Connection] = []
-        self.reads = self.steps = 0
-        self.steps_at_ns = -1
-        self.thread = None
+        self.threads: list[ProgramThread] = []
+        self._outcome: tuple[str, BaseException | None] = ("over", None)
+        self._where = ""
         seed = self._kernel.world.settings.seed
         self.random = randomness.source(seed, f"program/{self.name}/{self.lives}")
 
@@ -75,156 +62,51 @@ class Program:
         return self.state in ("over", "failed", "crashed")
 
     @property
-    def has_run(self) -> bool:
-        """Whether its code has ever had a turn."""
-        return self.lives > 1 or self.over or self.waits_for != FIRST_TURN
+    def waits_for(self) -> str:
+        """What its main thread waits for, "" while that acts."""
+        return self.threads[0].waits_for if self.threads else FIRST_TURN
 
     def __repr__(self) -> str:
         return f"<program {self.name}, {self.state}>"
 
-    # ------------------------------------------------------------ what its code meets
-    def step(self) -> None:
-        """The code is about to ask the simulation for something: others may go first, faults may strike."""
-        if stdlib_patches.here.inhabitant is None:
-            return  # a condition that is looked at in this thread between two turns
-        if self.doomed:
-            self._remind()
-        self.reads = 0
-        self.asked += 1
-        kernel = self._kernel
-        now_ns = kernel.world.now_ns
-        if now_ns != self.steps_at_ns:
-            self.steps_at_ns, self.steps = now_ns, 0
-        self.steps += 1
-        if self.steps > _STEPS_AT_ONCE:
-            self.steps = 0
-            text = f"program {self.name!r} has taken {_STEPS_AT_ONCE} steps without time moving: let it sleep"
-            self._turns.failures.append(Stuck(text))
-        if self._faults.watches_steps:
-            with kernel.lock:
-                self._faults.step(self.name)
-            if self.doomed:
-                self._remind()
-        if self.paused_until_ns > now_ns or self._turns.somebody_first():
-            self.waits_for, self.since_ns = "its turn", now_ns
-            with kernel.lock:
-                self.make_ready()
-            self._rest()
-
-    def wait(self, waiter: Waiter, what: str) -> None:
-        """Wait for something of the simulation."""
-        refuse_to_wait()
-        if isinstance(waiter, Pending):
-            waiter.by = self.name
-        self.waits_for, self.since_ns = what, self._kernel.world.now_ns
-        self.waiter, waiter.actor = waiter, self.bell
-        try:
-            while not waiter.done:
-                self._rest()
-        finally:
-            self.waiter = waiter.actor = None
-
-    def sleep(self, seconds: float) -> None:
-        """`time.sleep`, in virtual time."""
-        if seconds < 0:
-            raise ValueError("sleep length must be non-negative")
-        self.step()
-        kernel = self._kernel
-        with kernel.lock:
-            self.since_ns = now_ns = kernel.world.now_ns
-            due_ns = now_ns + round(seconds * SECOND_NS * self._faults.slowness(self.name))
-            self.sleep_timer = kernel.timetable.add(due_ns, self.make_ready, f"{self.name} wakes up")
-        while True:
-            self.waits_for = "its sleep to end"
-            self._rest()
-            if kernel.world.now_ns >= due_ns:
-                return
-
-    def now_ns(self) -> int:
-        """What its clock says."""
-        self._read()
-        return self._kernel.world.now_ns + self._faults.skew_ns(self.name)
-
-    def elapsed_ns(self) -> int:
-        """What its monotonic clock says."""
-        self._read()
-        world = self._kernel.world
-        return world.now_ns - world.started_ns + SECOND_NS
-
-    def _read(self) -> None:
-        """Who does nothing but look at the clock waits for it to move: let it."""
-        self.reads += 1
-        if self.reads > _READS_AT_ONCE and not self.doomed:
-            self.sleep(0.001)
-            self.reads = _READS_AT_ONCE
-
-    def _rest(self) -> None:
-        """Hand over, and come back when it is this program's turn again."""
-        self._turns.hand_over(self)
-        self.waits_for = ""
-        if self.doomed:
-            self._remind()
-
-    def _remind(self) -> None:
-        self.told_so += 1
-        if self.told_so > _LAST_WORDS:  # it swallows everything: its thread stands still for good
-            gate = self.gate  # the next life has another one
-            self._end("crashed", None)  # it is left standing
-            gate.acquire()
-        raise Crashed(f"program {self.name!r} has crashed")
-
     # ------------------------------------------------------------ what happens to it, under the lock
-    def make_ready(self) -> None:
-        """It may go on, unless it stands still by a fault."""
-        if self.ready or self.over:
-            return
-        kernel = self._kernel
-        if self.paused_until_ns > kernel.world.now_ns and not self.doomed:
-            kernel.timetable.cancel(self.pause_timer)
-            self.pause_timer = kernel.timetable.add(self.paused_until_ns, self.resume, f"{self.name} goes on")
-            return
-        self.ready = True
-        self._turns.ready.append(self)
-
     def pause(self, until_ns: int) -> None:
         """It stands still until then, wherever it is."""
         if self.over:
             return
         self.paused_until_ns = max(self.paused_until_ns, until_ns)
-        if self.ready:
-            self.ready = False
-            self._turns.ready.remove(self)
-            self.make_ready()
-        elif self.pause_timer:
-            self.make_ready()  # it would have gone on when the pause before ends
+        for thread in self.threads:
+            thread.pause()
 
     def resume(self) -> None:
         """Its pause, if there is one, ends now."""
         self.paused_until_ns = 0
-        if self.pause_timer:
-            self._kernel.timetable.cancel(self.pause_timer)
-            self.pause_timer = 0
-            self.make_ready()
+        for thread in self.threads:
+            thread.resume()
 
     def crash(self, restart_after_s: float | None = None) -> None:
         """Kill it: what it waits for is given up, its connections break, its code ends as soon as it has its turn."""
         if self.doomed or self.over:
             return
-        kernel, self.doomed = self._kernel, True
-        kernel.observer.note({"program": self.name, "does": "crashes"})
-        kernel.timetable.cancel(self.sleep_timer)
-        kernel.timetable.cancel(self.pause_timer)
-        if isinstance(self.waiter, Pending):
-            kernel.abandon(self.waiter)
+        self._kernel.observer.note({"program": self.name, "does": "crashes"})
+        self._outcome = ("crashed", None)
+        self._doom()
+        if not self.threads:
+            self._conclude()
+        if restart_after_s is not None:
+            self.plan_restart(restart_after_s)
+
+    def _doom(self) -> None:
+        """All its threads end as soon as they have their turn, and nothing that they do reaches the server any more."""
+        kernel, self.doomed, self.interrupted = self._kernel, True, True
+        for thread in self.threads:
+            thread.doom()
         for connection in self.sockets:
             if not connection.closed:
                 kernel.connections.close(connection)
-        if self.thread is None:
-            self._bury("crashed")
-        elif self._turns.acting is not self:
-            self.make_ready()
-        if restart_after_s is not None:
-            self.plan_restart(restart_after_s)
+        for thread in self.threads:
+            if thread is not self._turns.acting:
+                thread.make_ready()
 
     def plan_restart(self, after_s: float) -> None:
         """Start it, for the first time or anew, after so many seconds, unless that has been planned already."""
@@ -235,68 +117,134 @@ class Program:
 
     def _restart(self) -> None:
         self.restart_timer = 0
-        if self.thread is not None and not self.over:  # it has crashed, and does not know yet
+        if self.threads and not self.over:  # it has crashed, and does not know yet
             self.comes_back = True
             return
         if self.over:
             self.state = "waiting"
-            self.error = None
+            self.error = self.status = None
             self.begin_life()
         self.begin()
 
-    def _bury(self, state: str, error: BaseException | None = None) -> None:
+    def _conclude(self) -> None:
         """Its life has come to its end."""
-        self.state, self.error = state, error
+        self.state, self.error = self._outcome
         self._turns.lives += 1
-        if self.ready:
-            self.ready = False
-            self._turns.ready.remove(self)
 
-    # ------------------------------------------------------------ its thread
+    # ------------------------------------------------------------ its threads
     def begin(self) -> None:
-        """Give it a thread and its first turn. Under the lock."""
+        """Give it a main thread and its first turn. Under the lock."""
         self._kernel.observer.note({"program": self.name, "does": "starts", "life": self.lives})
         self._turns.lives += 1
-        self.gate = threading.Lock()
-        self.gate.acquire()
-        self.thread = threading.Thread(target=self._live, args=(self.lives,), daemon=True)
-        self.thread.name = f"colonysim-program-{self.name}"
-        self.thread.start()
+        main = ProgramThread(self, self._kernel, self._faults, self._turns)
+        self.threads.append(main)
+        self.main_thread = threading.Thread(target=main.live, args=(self._run,), daemon=True)
+        self.main_thread.name = f"colonysim-program-{self.name}"
+        main.known = self.main_thread
+        self.main_thread.start()
+        vars(self.main_thread)["_daemonic"] = False  # for the program, whose threads inherit this
         self.state = "running"
-        self.make_ready()
+        main.make_ready()
 
-    def _live(self, life: int) -> None:
-        self.gate.acquire()
-        self._kernel.actors.adopt(ProgramActor(self.name, program=self, step=self.step))
-        self.waits_for = ""
-        self._turns.acting = stdlib_patches.here.inhabitant = self
-        state, error = "over", None
+    def new_thread(self, label: str, *, daemon: bool) -> ProgramThread:
+        """A further thread, which `ProgramThread.live` makes act."""
+        thread = ProgramThread(self, self._kernel, self._faults, self._turns, label)
+        thread.daemon = daemon
+        with self._kernel.lock:
+            self.threads.append(thread)
+        return thread
+
+    def forget_thread(self, thread: ProgramThread) -> None:
+        """It could not be started."""
+        with self._kernel.lock:
+            self.threads.remove(thread)
+
+    def own_threads(self) -> list[threading.Thread]:
+        """What `threading.enumerate` shows it: its own threads, in the order in which they were started."""
+        return [thread.known for thread in self.threads if thread.known is not None]
+
+    def _run(self) -> None:
+        """Run its code in its main thread, and end as a process does."""
+        self.has_run = True
+        outcome: tuple[str, BaseException | None] = ("over", None)
         try:
-            if not self.doomed:
-                self.result = self.code()
+            self.result = self.code()
         except Crashed:
-            pass
-        except BaseException as raised:
-            state, error = "failed", raised
-        stdlib_patches.here.inhabitant = None
+            return
+        except BaseException as error:
+            outcome = ("over" if exit_status(error) == 0 else "failed", error)
         if self.doomed:
-            state, error = "crashed", None
-        if life == self.lives and not self.over:
-            self._end(state, error)
+            return
+        if len(self.threads) > 1:
+            self._await_threads()
+        if not self.doomed:
+            self._outcome = outcome
+            if len(self.threads) > 1:
+                with self._kernel.lock:
+                    self._doom()  # daemons
 
-    def _end(self, state: str, error: BaseException | None) -> None:
-        """Its code has ended, in its own thread, which has nothing more to do than to hand over."""
+    def _await_threads(self) -> None:
+        """Wait until all threads have ended that are no daemons, as a process does before it ends."""
+        main = here.thread
+        _shut_pools(self.own_threads())
+        others = [thread for thread in self.threads if thread is not main]
+        while waited := next((one for one in others if one in self.threads and not one.daemon), None):
+            try:
+                waited.end.acquire()
+            except Crashed:
+                return
+            others = [thread for thread in self.threads if thread is not main]
+
+    def exit(self, status: int, where: str) -> None:
+        """End at once with a status, as `os._exit` does. Errors: Crashed, always."""
+        with self._kernel.lock:
+            if not self.doomed:
+                error = SystemExit(status) if status & 0xFF else None
+                self._outcome, self._where = ("failed" if error else "over", error), where
+                self._doom()
+        here.thread.remind()
+
+    def fail(self, error: BaseException) -> None:
+        """End the run with an error that concerns this program."""
+        self._turns.failures.append(error)
+
+    def thread_ended(self, thread: ProgramThread) -> None:
+        """A thread has ended, and says so itself; it has nothing more to do than to hand over."""
+        if thread not in self.threads:
+            return  # it has been left standing long ago
         kernel, turns = self._kernel, self._turns
         turns.acting = None
         with kernel.lock:
-            self._bury(state, error)
-            if state != "crashed":
-                does = "fails" if error else "ends"
-                kernel.observer.note({"program": self.name, "does": does, "error": repr(error)})
-            if error is not None and self.restart_after_s is not None:
-                self.plan_restart(self.restart_after_s)
-            elif error is not None:
-                turns.failures.append(ProgramFailed(self.name, error))
-            if self.comes_back:
-                self.plan_restart(0)
+            self.threads.remove(thread)
+            thread.finish()
+            if not self.threads:
+                self._end()
         turns.hand_on()
+
+    def _end(self) -> None:
+        """Its last thread has ended."""
+        self._conclude()
+        state, error = self._outcome
+        if state != "crashed":
+            self.status = 1 if (status := exit_status(error)) is None else status
+            does = "fails" if state == "failed" else "ends"
+            self._kernel.observer.note({"program": self.name, "does": does, "error": repr(error)})
+        if state == "failed":
+            assert error is not None
+            if self.restart_after_s is not None:
+                self.plan_restart(self.restart_after_s)
+            else:
+                self._turns.failures.append(ProgramFailed(self.name, error, self._where))
+        if self.comes_back:
+            self.plan_restart(0)
+
+
+def _shut_pools(threads: list[threading.Thread]) -> None:
+    """Tell pools that nothing more comes, as the interpreter does at its end; what they have still to do they do."""
+    futures = sys.modules.get("concurrent.futures.thread")
+    for thread in threads:
+        work = vars(thread)
+        if futures is not None and work.get("_target") is vars(futures)["_worker"]:
+            executor = work["_args"][0]()
+            if executor is not None:
+                executor.shutdown(wait=False)

@@ -10,7 +10,7 @@ from colonysim.faults.injector import Faults
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
-from colonysim.programs import stdlib_patches
+from colonysim.programs import locks, processes, stdlib_patches, threads
 from colonysim.programs.host import ProgramFailed, place
 from colonysim.programs.program import Program
 from colonysim.programs.turns import TakesTurns, Turns, look
@@ -77,11 +77,9 @@ class Programs:
             raise ValueError(f"there is a program named {name!r} already: give it another name")
         if not self._installed:
             self._installed = True
-            stdlib_patches.install()
-        stand_in = stdlib_patches.stand_in
-        program = self.by_name[name] = Program(
-            self._kernel, self._faults, self._turns, name, partial(stand_in(fn), *map(stand_in, args))
-        )
+            stdlib_patches.install(stdlib_patches.patch, locks.patch, threads.patch, processes.patch)
+        code = partial(fn, *args)
+        program = self.by_name[name] = Program(self._kernel, self._faults, self._turns, name, code)
         program.executor_type, program.forever = executor_type, forever
         program.restart_after_s = restart_after_s
         with self._kernel.lock:
@@ -120,19 +118,18 @@ class Programs:
         """What each program is doing, in lines."""
         now_ns = self._kernel.world.now_ns
         lines = []
-        for program in self.by_name.values():
-            if program.over:
-                continue
-            if program is self._turns.acting or not program.waits_for:
-                lines.append(f"  program {program.name} acts{place(program.thread)}")
+        threads = [thread for program in self.by_name.values() if not program.over for thread in program.threads]
+        for thread in threads:
+            if thread is self._turns.acting or not thread.waits_for:
+                lines.append(f"  {thread} acts{place(thread)}")
             else:
-                waited = show_span(now_ns - program.since_ns)
-                lines.append(f"  program {program.name} waits for {program.waits_for}, for {waited}")
+                waited = show_span(now_ns - thread.since_ns)
+                lines.append(f"  {thread} waits for {thread.waits_for}, for {waited}")
         return lines
 
     def stop(self) -> None:
         """Crash all programs and put the clocks back. Errors: ValueError where a program or a condition asks for it."""
-        if stdlib_patches.here.inhabitant is not None or stdlib_patches.here.looking:
+        if stdlib_patches.here.thread is not None or stdlib_patches.here.looking:
             raise ValueError(
                 "programs cannot be stopped from inside: a program returns, and a condition says when to end"
             )
@@ -155,7 +152,8 @@ class Programs:
             with self._kernel.lock:
                 for program in self.by_name.values():
                     self._faults.dismiss(program)
-                    program.ready = False
+                    for thread in program.threads:
+                        thread.ready = False
                 self.by_name.clear()
                 self._turns.ready.clear()
             if self._installed:

@@ -21,6 +21,7 @@ from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import STUCK_AFTER_S, Kernel, Stuck
 from colonysim.programs import stdlib_patches
 from colonysim.programs.host import stack
+from colonysim.programs.raw_locks import acquire, release
 
 _COMPUTES: Final = 0.05
 """A program that uses less of its time than that to compute is blocked by something real, or polls it."""
@@ -29,20 +30,24 @@ _COURTESY: Final = 0.25
 _GRACE_S: Final = 0.2
 
 
-class TakesTurns(stdlib_patches.Inhabitant, Protocol):
-    """What a program is to others that act in turn: its gate opens when it is its turn."""
+class TakesTurns(stdlib_patches.InVirtualTime, Protocol):
+    """What a thread of a program is to others that act in turn: its gate opens when it is its turn."""
 
     name: str
     gate: threading.Lock
     ready: bool
-    thread: threading.Thread | None
+    ident: int
+    native_id: int | None
+
+    def make_ready(self) -> None: ...
 
 
 class Turns:
     """Whose turn it is among the programs of a simulation.
 
     `ready` are those that may go on, changed under the kernel's lock; `acting` has the turn. `failures` are errors that
-    end a run. `lives` counts how often the life of any program has begun, ended or been planned.
+    end a run. `lives` counts how often the life of any program has begun, ended or been planned. `polls` are threads
+    that wait for what wakes nobody when it comes, each with what tells whether it is there.
     """
 
     def __init__(self, kernel: Kernel, driver: Driver) -> None:
@@ -53,6 +58,7 @@ class Turns:
         self.failures: list[BaseException] = []
         self.lives = 0
         self._chance = randomness.source(kernel.world.settings.seed, "turns")
+        self.polls: dict[TakesTurns, Callable[[], bool]] = {}
         self._gate = threading.Lock()  # of whoever runs the programs
         self._gate.acquire()
         self._runner: object | None = None  # who runs the programs, if anybody; changed under the lock
@@ -83,13 +89,13 @@ class Turns:
     # ------------------------------------------------------------ in the threads of programs
     def hand_over(self, program: TakesTurns) -> None:
         """It has to wait: let others act and time go on, until it is its turn."""
-        self.acting = stdlib_patches.here.inhabitant = None
+        self.acting = stdlib_patches.here.thread = None
         chosen = self._next()
         if chosen is not program:
             self._pass_to(chosen)
-            program.gate.acquire()
+            acquire(program.gate)
         self.acting = program
-        stdlib_patches.here.inhabitant = program
+        stdlib_patches.here.thread = program
 
     def hand_on(self) -> None:
         """Hand over for good: the calling thread has nothing more to do."""
@@ -100,13 +106,15 @@ class Turns:
         return bool(self.failures) or (bool(self.ready) and self._chance.random() < _COURTESY)
 
     def _pass_to(self, chosen: TakesTurns | None) -> None:
-        (self._gate if chosen is None else chosen.gate).release()
+        release(self._gate if chosen is None else chosen.gate)
 
     def _next(self) -> TakesTurns | None:
         """Whose turn it is; None where the run is over. Time goes on while nobody is ready."""
         self._taken += 1
         try:
             with self._kernel.lock:
+                if self.polls:
+                    self._poll()
                 if self._kernel.run(self._limit_ns, self._stop) and self._goes_on:
                     ready = self.ready
                     program = ready.pop(self._chance.randrange(len(ready)) if len(ready) > 1 else 0)
@@ -115,6 +123,11 @@ class Turns:
         except BaseException as error:
             self.failures.append(error)
         return None
+
+    def _poll(self) -> None:
+        for program, is_there in list(self.polls.items()):
+            if is_there():
+                program.make_ready()
 
     def _stop(self) -> bool:
         """Whether time does not go on: a program is ready, or the run is over, and `_goes_on` False. Under the lock."""
@@ -139,7 +152,7 @@ class Turns:
         another wants to. Errors: what a program failed with, Stuck, and what the simulation itself raises.
         """
         refuse_to_wait()
-        if stdlib_patches.here.inhabitant is not None:
+        if stdlib_patches.here.thread is not None:
             raise ValueError("a program cannot move time: it sleeps, or waits for an answer")
         runner = object()  # an interrupt may come at any moment, and must leave nobody behind as the one who runs them
         try:
@@ -185,7 +198,7 @@ class Turns:
 
     def recover(self) -> bool:
         """Whether programs can still be run, though the last run was broken off: whoever acted may have handed back."""
-        if self._broken and self._gate.acquire(timeout=_GRACE_S):
+        if self._broken and acquire(self._gate, True, _GRACE_S):
             self._broken = ""  # only an interrupt
         return not self._broken
 
@@ -193,7 +206,7 @@ class Turns:
         """Wait until the programs hand back. Errors: Stuck where one is blocked by something real."""
         taken, cpu_ns = self._taken, self._cpu_time_ns()
         try:
-            while not self._gate.acquire(timeout=STUCK_AFTER_S):
+            while not acquire(self._gate, True, STUCK_AFTER_S):
                 taken_before, cpu_before_ns = taken, cpu_ns
                 taken, cpu_ns, acting = self._taken, self._cpu_time_ns(), self.acting
                 computed = cpu_ns - cpu_before_ns > _COMPUTES * STUCK_AFTER_S * SECOND_NS
@@ -206,14 +219,13 @@ class Turns:
 
     def _cpu_time_ns(self) -> int:
         acting = self.acting
-        return cpu_time_ns(acting.thread) if acting is not None and acting.thread is not None else -1
+        return cpu_time_ns(acting) if acting is not None else -1
 
 
 def _blocked(program: TakesTurns) -> str:
     """Where a program stands that neither acts nor computes."""
-    assert program.thread is not None
     for_s = f"{STUCK_AFTER_S:.0f} s"
-    return f"program {program.name!r} is blocked by something real for {for_s}\n{stack(program.thread)}"
+    return f"program {program.name!r} is blocked by something real for {for_s}\n{stack(program)}"
 
 
 def look(done: Callable[[], bool]) -> bool:

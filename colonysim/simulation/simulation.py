@@ -34,11 +34,11 @@ from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending
 from colonysim.kernel.vetting import Vetting
-from colonysim.programs.program import Program
-from colonysim.programs.scheduler import Programs
 
 if TYPE_CHECKING:
     from colonysim.evidence.why_not import WhyNot
+    from colonysim.programs.program import Program
+    from colonysim.programs.scheduler import Programs
 
 
 class Simulation:
@@ -297,6 +297,8 @@ class Simulation:
             raise ValueError(f"the clock is {clock.mode.value}: set it to manual or auto for programs")
         programs = self._programs
         if programs is None:
+            from colonysim.programs.scheduler import Programs
+
             programs = self._programs = self.kernel.programs = Programs(self.kernel, self.faults, self.driver)
         given = name or str(getattr(fn, "__name__", "program"))
         if name is None:
