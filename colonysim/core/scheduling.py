@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from colonysim.core.lanes import Demand, Lane, LaneRun, RunKey, order_of
-from colonysim.core.policies import Policy, Shares, reference
+from colonysim.core.policies import Rank, Shares, reference
 from colonysim.core.records import Process
 from colonysim.core.waiters import Poll, ResourceNeed, Waiters
 
@@ -83,7 +83,7 @@ class Pool:
 class Queues:
     """The pools of a server: all waiting processes and all parked assign calls."""
 
-    def __init__(self, exclusive: bool = True, policy: Policy = reference) -> None:
+    def __init__(self, exclusive: bool = True, policy: Rank = reference) -> None:
         self.exclusive = exclusive
         self.policy = None if policy is reference else policy
         self.shares = Shares()

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
+from colonysim.core import policies
 from colonysim.core.golang.civil import zone_of
-from colonysim.core.policies import PolicyName
 from colonysim.core.values import BadValue, Value, read_texts
 
 STOCK_SERVER_KEY: Final = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03ac227641499d"
@@ -50,7 +50,11 @@ class Settings(Value, frozen=True, kw_only=True):
         bool, Meta(description="Assign as the leader of a cluster does; false is the distributed mode.")
     ] = True
     policy: Annotated[
-        PolicyName, Meta(description="Which of the matching waiting processes an executor gets first.")
+        str,
+        Meta(
+            description="Which of the matching waiting processes an executor gets first.",
+            extra={"check": policies.wrong_policy},
+        ),
     ] = "reference"
     allow_reregister: Annotated[bool, Meta(description="Whether adding an executor replaces one of the same name.")] = (
         True
@@ -81,6 +85,11 @@ class Settings(Value, frozen=True, kw_only=True):
     build_time: Annotated[
         str, Meta(description="`buildtime` in the reply to getserverinfomsg; empty for the current time.")
     ] = ""
+
+    def __post_init__(self) -> None:
+        if callable(self.policy):  # in Python also a function
+            force_setattr(self, "policy", policies.name_of(self.policy))
+        super().__post_init__()
 
     def check(self) -> None:
         check_seed(self.seed)
@@ -156,8 +165,8 @@ def _meaning(kind: msgspec.inspect.Type) -> str:
 
 def _values(field: msgspec.inspect.Field) -> str:
     kind = _plain(field.type)
-    if isinstance(kind, msgspec.inspect.LiteralType):
-        return ", ".join(str(value) for value in kind.values)
+    if field.name == "policy":
+        return ", ".join(policies.POLICIES)
     if isinstance(kind, msgspec.inspect.BoolType):
         return "true, false"
     bounds = range_of(field.name)

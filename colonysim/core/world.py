@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from colonysim.core import history
 from colonysim.core.agenda import Agenda
 from colonysim.core.events import RELEASE_RANK, ReleaseTick
-from colonysim.core.policies import POLICIES
+from colonysim.core.policies import policy_of
 from colonysim.core.protocol import NO_REQUEST, Delivery
 from colonysim.core.records import (
     SECOND_NS,
@@ -88,7 +88,9 @@ class World:
         )
         self.attribute_times: dict[str, int] = {}
         self.logs = Logbook()
-        self.queues = Queues(settings.exclusive_assign, POLICIES[settings.policy])
+        policy = policy_of(settings.policy)
+        assert policy is not None  # the settings have been checked
+        self.queues = Queues(settings.exclusive_assign, policy.rank)
         self.held_by: dict[str, dict[str, Process]] = {}
         self.release_ticks: dict[int, dict[str, Process]] = {}
         self.tick_tickets: dict[int, int] = {}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from colonysim.core.history import Entry
+from colonysim.core.policies import BadPolicy
 from colonysim.core.protocol import Delivery, Request
 from colonysim.core.world import World
 from colonysim.evidence.journal import Journal
@@ -89,7 +90,7 @@ class Observers(Observer):
         The server must answer any request, so an exception is a violation like others.
         """
         self.problem(error)
-        if self.invariants is not None:
+        if self.invariants is not None and not isinstance(error, BadPolicy):
             text = f": {error}" if str(error) else ""
             violation = ServerRaised(f"the server raised {type(error).__name__}{text} while {doing}")
             self._noted = violation

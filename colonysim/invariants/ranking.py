@@ -1,12 +1,14 @@
 """In which order processes are given out, worked out from what was submitted and when.
 
 The policies are those of colonysim.core.policies, written once more: what the core has worked out is not looked at.
+A user's own is asked once more.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from colonysim.core.policies import OwnRank, Shares
 from colonysim.core.records import WAITING
 from colonysim.core.world import World
 from colonysim.invariants.ledger import Book
@@ -21,6 +23,7 @@ class Ranking:
 
     def __init__(self, world: World) -> None:
         self.policy = world.settings.policy
+        self._own = world.queues.policy if isinstance(world.queues.policy, OwnRank) else None
         self._turn = 0
         self._last_turns: dict[tuple[str, str], int] = {}
         self._given: dict[str, int] = {}
@@ -41,6 +44,8 @@ class Ranking:
             return rank
         if self.policy == "fair":
             return self._next_turn(book)
+        if self._own is not None:  # a function of the process alone, which gives the same as for the core
+            return self._own(book.process, Shares())
         value_ns = self._deadline(book) if self.policy == "deadline" else _length(book)
         return _LAST + rank if value_ns is None else value_ns
 

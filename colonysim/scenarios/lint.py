@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from colonysim.core.policies import PolicyName, knows
+from colonysim.core.policies import policy_of
 from colonysim.faults.model import (
     ActorFault,
     AnyFault,
@@ -279,16 +279,17 @@ def _checks(cast: Participants) -> Iterator[RunWarning]:
 
 
 def _policy(cast: Participants) -> Iterator[RunWarning]:
-    policy = cast.scenario.server().policy
+    name = cast.scenario.server().policy
+    policy = policy_of(name)
     submissions = [one for one, _ in cast.submissions()]
-    if not submissions or cast.programs or any(knows(policy, one.spec("")) for one in submissions):
+    if not submissions or cast.programs or policy is None:
         return
-    yield policy_warning(policy)
+    if not any(policy.knows(one.spec("")) for one in submissions):
+        yield policy_warning(name, policy.wants)
 
 
-def policy_warning(policy: PolicyName) -> RunWarning:
-    """The warning for a policy that knows nothing of any process."""
-    wanted = {"deadline": "maxwaittime", "shortest": "maxexectime or the keyword argument expected_s"}[policy]
+def policy_warning(policy: str, wanted: str) -> RunWarning:
+    """The warning for a policy that knows nothing of any process; `wanted` is what a process would have to state."""
     text = f"policy {policy!r} knows nothing of any process: none has {wanted}; so the order is that of submission"
     return RunWarning(kind="policy", name=policy, path="settings.policy", text=text)
 

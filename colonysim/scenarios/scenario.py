@@ -9,14 +9,15 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
+from colonysim.core import policies
 from colonysim.core.errors import Refusal
 from colonysim.core.golang import cronexpr
 from colonysim.core.settings import Settings
-from colonysim.core.values import BadValue, Value, invalid
+from colonysim.core.values import BadValue, Value, instead, invalid
 from colonysim.core.values import Path as Steps
-from colonysim.extensions import BadCode, Loader
+from colonysim.extensions import BadCode, Loader, Registry, reference
 from colonysim.faults.model import AnyFault, Plan, Swarm
 from colonysim.invariants.invariant import is_invariant
 from colonysim.invariants.own import INVARIANTS
@@ -110,12 +111,22 @@ class Report(Value, frozen=True, kw_only=True):
     summary: str = ""
 
 
+OWN_POLICIES: Final[Registry[Any]] = Registry("policies", "function", "policies", callable)
+"""Policies of users' own: those that installed packages offer, and code that is named."""
+
+
+def _is_own_policy(name: Any) -> bool:
+    return isinstance(name, str) and name not in policies.POLICIES and (":" in name or OWN_POLICIES.knows(name))
+
+
 _INVARIANTS: Final = {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}]}
 
 
 def _wrong_invariants(given: Any) -> str:
     if isinstance(given, bool):
         return ""
+    if isinstance(given, str):
+        return "expected bool, got str" + instead("Expected `bool`, got `str`", given)
     if isinstance(given, (list, tuple)) and all(isinstance(one, str) or is_invariant(one) for one in given):
         return ""
     return "expected true, false or a list of your own, each as file.py:Name"
@@ -124,11 +135,12 @@ def _wrong_invariants(given: Any) -> str:
 class Scenario(Value, frozen=True, kw_only=True):
     """One run: a server, executors, clients, faults, and what must hold.
 
-    `settings` are those of the server, without the seed. `faults` strike during the storm; under `swarm` it is
-    drawn for each seed which of them do. `folder` is where relative paths of traces and code start: the
-    scenario file's. `journal` keeps the whole history, for replay. `accept` names warnings that are meant to be
-    there, or that chance may bring, as `kind: name` with wild cards: `fault: lost replies`, `executors: spare-*`.
-    `invariants` turns off those of colonysim, or lists further ones of your own, each as `file.py:Name`.
+    `settings` are those of the server, without the seed; `policy` may be of your own, as `file.py:function`. `faults`
+    strike during the storm; under `swarm` it is drawn for each seed which of them do. `folder` is where relative paths
+    of traces and code start: the scenario file's. `journal` keeps the whole history, for replay. `accept` names
+    warnings that are meant to be there, or that chance may bring, as `kind: name` with wild cards:
+    `fault: lost replies`, `executors: spare-*`. `invariants` turns off those of colonysim, or lists further ones of
+    your own, each as `file.py:Name`.
     """
 
     version: Literal[1] = 1
@@ -155,6 +167,13 @@ class Scenario(Value, frozen=True, kw_only=True):
     ] = True
     journal: bool = False
     folder: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.settings, dict) and callable(function := self.settings.get("policy")):
+            name = reference(function)
+            policies.add_own(name, function, is_given=True)
+            force_setattr(self, "settings", {**self.settings, "policy": name})
+        super().__post_init__()
 
     def check(self) -> None:
         self.server()
@@ -204,8 +223,11 @@ class Scenario(Value, frozen=True, kw_only=True):
         if "seed" in self.settings:
             text = "the seed is a field of the scenario itself, beside `settings`"
             raise BadValue(text, ("settings", "seed"))
+        given = {**self.settings, "seed": self.seed if seed is None else seed}
+        if policies.policy_of(str(policy := given.get("policy"))) is None and _is_own_policy(policy):
+            del given["policy"]  # until it is loaded
         try:
-            settings = Settings().overridden(**{**self.settings, "seed": self.seed if seed is None else seed})
+            settings = Settings().overridden(**given)
         except BadValue as error:
             raise error.within(("settings",)) from None
         if "start" in self.settings and not 0 <= _time_of(settings.start) <= _LAST_START_NS:
@@ -218,7 +240,17 @@ class Scenario(Value, frozen=True, kw_only=True):
         return Plan(faults=self.faults, until_s=self.phases.storm_s, swarm=self.swarm)
 
     def with_code(self, loader: Loader) -> Scenario:
-        """The scenario with what its fields name of users' own code in place of the names. Errors: BadValue."""
+        """The scenario with the invariants that it names in place of their names; its policy is loaded.
+
+        Errors: BadValue.
+        """
+        name = str(self.settings.get("policy"))
+        known = policies.policy_of(name)
+        if "policy" in self.settings and _is_own_policy(name) and (known is None or not known.is_given):
+            try:
+                policies.add_own(name, OWN_POLICIES.find(name, loader))
+            except BadCode as error:
+                raise BadValue(str(error), ("settings", "policy")) from error
         if isinstance(self.invariants, bool):
             return self
         kinds = []

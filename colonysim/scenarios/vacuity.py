@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from colonysim.core.policies import knows
+from colonysim.core.policies import policy_of
 from colonysim.core.types import ZERO_TIME_NS
 from colonysim.core.world import World
 from colonysim.faults.model import kind_of
@@ -181,9 +181,10 @@ def _programs(seen: Evidence) -> Iterator[RunWarning]:
 
 
 def _policy(seen: Evidence) -> Iterator[RunWarning]:
-    policy = seen.world.settings.policy
-    if any(knows(policy, process.spec) for process in seen.world.processes.values()):
+    name = seen.world.settings.policy
+    policy = policy_of(name)
+    if policy is None or any(policy.knows(process.spec) for process in seen.world.processes.values()):
         return
     planned = [one for one, _ in lint.Participants(seen.scenario, seen.groups).submissions()]
-    if not any(knows(policy, one.spec("")) for one in planned):
-        yield lint.policy_warning(policy)
+    if not any(policy.knows(one.spec("")) for one in planned):
+        yield lint.policy_warning(name, policy.wants)

@@ -89,6 +89,8 @@ def _moved(value: Any, base: Path, folder: Path) -> Any:
             if name in ("file", "code", "format") and isinstance(given, str):
                 if name == "file" or ".py:" in given:
                     new = _renamed(given, base, folder)
+            elif name == "settings" and ".py:" in str(given.get("policy", "")):
+                new = {**given, "policy": _renamed(given["policy"], base, folder)}
             elif name == "invariants" and not isinstance(given, bool):
                 new = [_renamed(one, base, folder) if ".py:" in str(one) else one for one in given]
             elif name not in _AS_THEY_ARE:
