@@ -349,7 +349,7 @@ def reference(thing: Any) -> str:
     name = str(thing.__module__)
     file = str(getattr(sys.modules.get(name), "__file__", None) or "")
     alone = file.endswith(".py") and "." not in name and "site-packages" not in file
-    return f"{file if alone else name}:{thing.__qualname__}"
+    return f"{file if alone else name}:{getattr(thing, '__qualname__', type(thing).__qualname__)}"
 
 
 def loaded(value: T, loader: Loader, path: Steps = ()) -> T:

@@ -1,4 +1,4 @@
-"""docs/scenarios.md: its scenario runs as it is printed."""
+"""docs/scenarios.md and docs/extending.md: what they print is what runs."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ def test_the_complete_example_runs() -> None:
     result = run(Scenario.read(text))
     assert result.ok, result.failures
     assert result.summary.retries > 0
+
+
+def test_the_parts_of_the_scenario_with_code_of_its_own_are_explained_as_they_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+    code = (Path(__file__).parents[2] / "scenarios" / "own_parts.py").read_text()
+    parts = [part.strip() for part in re.split(r"\n\n\n", code.partition('"""\n')[2].partition("\n\n")[2])]
+    assert [part.splitlines()[0] for part in parts if part not in page] == []
+    assert len(parts) > 5
