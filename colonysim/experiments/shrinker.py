@@ -25,8 +25,12 @@ from colonysim.scenarios.scenario import Scenario
 _LISTS: Final = ("faults", "crons", "generators", "programs", "workload", "executors", "mix", "times_s", "at_s")
 _SIZES: Final = ("count", "total", "users", "size", "length", "width", "maps", "reductions", "copies", "first")
 _TIMES: Final = ("from_s", "at_s", "for_s", "by_s", "down_s", "restart_after_s", "notice_s", "after_s")
+_NAMES: Final = ("actors", "callers")
 _VARIES: Final = re.compile(r"[0-9a-f]{6,}|-?\d+(\.\d+)?")
 _COPY: Final = re.compile(r"(.+)-(\d+)")
+_MOST_COPIES: Final = 4
+"""A fault is aimed at so many copies of an actor, one after another, when copies are removed."""
+
 _MOST_STRIKES: Final = 256
 """A fault that struck more often than this is not replaced by its strikes."""
 
@@ -299,7 +303,32 @@ class Shrinker:
         for where in [*paths(self.best, _SIZES), *given]:
             number = at(self.best, where)
             if type(number) is int and number > 1:
-                least(1, number, lambda fewer, where=where: self._tries(where, fewer))  # type: ignore[misc]
+                least(1, number, lambda fewer, where=where: self._tries_fewer(where, fewer))  # type: ignore[misc]
+
+    def _tries_fewer(self, where: Where, fewer: int) -> bool:
+        """Return whether the best so far still fails with a smaller number.
+
+        With fewer copies of an actor, one that a fault names may be gone, be called otherwise (a single copy has no
+        number), or not do what it did: if so, the fault is tried on each of the first copies that are left.
+        """
+        if self._tries(where, fewer):
+            return True
+        name = getattr(at(self.best, where[:-1]), "name", "")
+        if not name or where[-1] != ("users" if where[0] == "workload" else "count"):
+            return False
+        left = [name] if fewer == 1 else [f"{name}-{number}" for number in range(1, fewer + 1)]
+        aimed = [self._aimed_at(put(self.best, where, fewer), name, copy) for copy in left[:_MOST_COPIES]]
+        return any(candidate is not None and self._holds(candidate) for candidate in aimed)
+
+    def _aimed_at(self, candidate: Scenario, name: str, copy: str) -> Scenario | None:
+        """Return the candidate with faults on one copy of an actor aimed at another copy; None if there is none."""
+        changed = None
+        for where in list(paths(candidate.faults, _NAMES, ("faults",))):
+            given = at(candidate, where)
+            found = _COPY.fullmatch(given[0]) if len(given) == 1 else None
+            if given == (name,) or (found is not None and found[1] == name):
+                candidate = changed = put(candidate, where, (copy,))
+        return changed
 
     def _shorten_storm(self) -> None:
         storm_s = self.best.phases.storm_s
@@ -346,7 +375,7 @@ class Shrinker:
                 whole = int(given[0])
                 if self._tries(where, (float(whole),)):
                     least(1, whole, lambda sooner, where=where: self._tries(where, (float(sooner),)))  # type: ignore[misc]
-        for where in list(paths(self.best.faults, ("actors", "callers"), ("faults",))):
+        for where in list(paths(self.best.faults, _NAMES, ("faults",))):
             given = at(self.best, where)
             copy = _COPY.fullmatch(given[0]) if len(given) == 1 else None
             if copy is not None:  # if an earlier copy of the actor will do, the later ones may be removed

@@ -106,6 +106,26 @@ def test_chance_is_taken_out(shrunk: Shrunk) -> None:
             assert len(fault.times.at_s) == 1  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("copy", ["w-1", "w-2", "w-3"])
+def test_a_fault_on_one_copy_of_an_executor_is_aimed_at_the_only_one_that_is_left(copy: str) -> None:
+    """Fewer copies have other names: the last one has no number."""
+    text = f"""
+version: 1
+name: one of three
+phases: {{storm_s: 600, calm_s: 600}}
+executors: [{{name: w, count: 3, service: 30}}]
+workload: [{{name: people, arrivals: {{kind: poisson, per_hour: 300}}, count: 12, mix: [{{maxexectime: 60}}]}}]
+faults: [{{kind: crash, actors: {copy}, times: {{at_s: 100}}, restart_after_s: 60}}]
+checks: [{{kind: probe, name: no retries, that: retries == 0, at: end}}]
+"""
+    scenario = Scenario.read(text)
+    seed = first_failing(scenario, ("check", "no retries"))
+    shrunk = shrink(scenario, seed)
+    (group,), (fault,) = shrunk.scenario.executors, shrunk.scenario.faults
+    assert isinstance(fault, Crash)
+    assert (group.count, fault.actors, shrunk.after.executors) == (1, ("w",), 1)
+
+
 def test_a_lost_reply_is_pinned_to_one_request() -> None:
     """The reply to one submission: whose it is and which one, and nothing of probability."""
     check = "checks=[{kind: probe, name: once, that: submitted <= 70}]"
