@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any
 
 from colonysim.core.records import SECOND_NS
@@ -168,7 +169,7 @@ class Program:
         self.has_run = True
         outcome: tuple[str, BaseException | None] = ("over", None)
         try:
-            self.result = self.code()
+            self.result = _awaited(self.code())
         except Crashed:
             return
         except BaseException as error:
@@ -237,6 +238,15 @@ class Program:
                 self._turns.failures.append(ProgramFailed(self.name, error, self._where))
         if self.comes_back:
             self.plan_restart(0)
+
+
+def _awaited(result: Any) -> Any:
+    """Return a result; run it in an event loop of its own if it is a coroutine."""
+    if not isinstance(result, CoroutineType):
+        return result
+    import asyncio
+
+    return asyncio.run(result)
 
 
 def _shut_pools(threads: list[threading.Thread]) -> None:

@@ -199,17 +199,17 @@ class ProgramThread:
 
     def now_ns(self) -> int:
         """What its clock says."""
-        self._read()
+        self.glance()
         return self._kernel.world.now_ns + self._faults.skew_ns(self.name)
 
     def elapsed_ns(self) -> int:
         """What its monotonic clock says."""
-        self._read()
+        self.glance()
         world = self._kernel.world
         return world.now_ns - world.started_ns + SECOND_NS
 
-    def _read(self) -> None:
-        """Who does nothing but look at the clock waits for it to move: let it."""
+    def glance(self) -> None:
+        """Take note that it looks at something: who does nothing else waits for time to move, so let it."""
         self._reads += 1
         if self._reads > _READS_AT_ONCE and not self.program.doomed:
             self.sleep(0.001)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from colonysim.faults.injector import Faults
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
-from colonysim.programs import locks, processes, stdlib_patches, threads
+from colonysim.programs import locks, processes, selects, stdlib_patches, threads
 from colonysim.programs.host import ProgramFailed, place
 from colonysim.programs.program import Program
 from colonysim.programs.turns import TakesTurns, Turns, look
+
+_PATCHES: Final = (stdlib_patches.patch, locks.patch, threads.patch, selects.patch, processes.patch)
 
 
 class Programs:
@@ -77,7 +79,7 @@ class Programs:
             raise ValueError(f"there is a program named {name!r} already: give it another name")
         if not self._installed:
             self._installed = True
-            stdlib_patches.install(stdlib_patches.patch, locks.patch, threads.patch, processes.patch)
+            stdlib_patches.install(*_PATCHES)
         code = partial(fn, *args)
         program = self.by_name[name] = Program(self._kernel, self._faults, self._turns, name, code)
         program.executor_type, program.forever = executor_type, forever
