@@ -79,6 +79,20 @@ def cpu_time_ns(thread: HasNativeId) -> int:
         return -1
 
 
+def busy_time_ns(thread: HasNativeId) -> int:
+    """Return the time in which a thread computed or wanted a processor that others had, in nanoseconds.
+
+    It is -1 if it is unknown or the thread has ended. On a system that does not tell it, or from another process, it
+    is the processor time alone.
+    """
+    try:
+        with open(f"/proc/self/task/{thread.native_id}/schedstat", encoding="ascii") as stream:
+            computed_ns, waited_ns, _ = stream.read().split()
+    except (OSError, ValueError):
+        return cpu_time_ns(thread)
+    return int(computed_ns) + int(waited_ns)
+
+
 class _CurrentActor(threading.local):
     """The actor of each thread that has called the simulation."""
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from colonysim.core.records import SECOND_NS
 from colonysim.kernel import randomness
-from colonysim.kernel.actors import cpu_time_ns
+from colonysim.kernel.actors import busy_time_ns
 from colonysim.kernel.clock import LAST_NS
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import STUCK_AFTER_S, Kernel, Stuck
@@ -24,7 +24,7 @@ from colonysim.programs.host import stack
 from colonysim.programs.raw_locks import acquire, release
 
 _COMPUTES: Final = 0.05
-"""A program that uses less of its time than that to compute is blocked by something real, or polls it."""
+"""A program that computes, or wants a processor, for less of the time is blocked by something real, or polls it."""
 _COURTESY: Final = 0.25
 """How likely a program lets others that are ready go first at a step of its own. A turn costs a switch of threads."""
 _GRACE_S: Final = 0.2
@@ -204,22 +204,22 @@ class Turns:
 
     def _await_turn(self) -> None:
         """Wait until the programs hand back. Errors: Stuck where one is blocked by something real."""
-        taken, cpu_ns = self._taken, self._cpu_time_ns()
+        taken, busy_ns = self._taken, self._busy_time_ns()
         try:
             while not acquire(self._gate, True, STUCK_AFTER_S):
-                taken_before, cpu_before_ns = taken, cpu_ns
-                taken, cpu_ns, acting = self._taken, self._cpu_time_ns(), self.acting
-                computed = cpu_ns - cpu_before_ns > _COMPUTES * STUCK_AFTER_S * SECOND_NS
-                if acting is not None and taken == taken_before and not computed:
+                taken_before, busy_before_ns = taken, busy_ns
+                taken, busy_ns, acting = self._taken, self._busy_time_ns(), self.acting
+                was_busy = busy_ns - busy_before_ns > _COMPUTES * STUCK_AFTER_S * SECOND_NS
+                if acting is not None and taken == taken_before and not was_busy:
                     with self._kernel.lock:
                         raise Stuck(f"{_blocked(acting)}\n{self._kernel.why()}")
         except BaseException as error:
             self._broken = f"the programs of this simulation cannot go on: {error}"
             raise
 
-    def _cpu_time_ns(self) -> int:
+    def _busy_time_ns(self) -> int:
         acting = self.acting
-        return cpu_time_ns(acting) if acting is not None else -1
+        return busy_time_ns(acting) if acting is not None else -1
 
 
 def _blocked(program: TakesTurns) -> str:

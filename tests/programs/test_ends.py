@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from colonysim import ColonyClient, Crashed, ProcessState, ProgramFailed, Simulation, Stuck
 from colonysim.faults.model import Crash, Times, When
+from colonysim.kernel import actors
 from colonysim.programs import program_thread
 from colonysim.programs import turns as turns_module
 from colonysim.programs.host import place, stack
@@ -155,6 +157,26 @@ def test_a_program_that_computes_is_not_stuck(sim: Simulation, monkeypatch: pyte
     program = sim.program(compute)
     sim.run()
     assert program.over
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system does not tell who wants a processor")
+def test_a_thread_that_wants_a_processor_which_others_have_is_busy() -> None:
+    stop = threading.Event()
+
+    def compute() -> None:
+        while not stop.is_set():
+            sum(range(1000))
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        begun_ns = actors.busy_time_ns(thread)
+        while actors.busy_time_ns(thread) < begun_ns + 50_000_000:
+            pass  # the two threads want one interpreter, and whatever else this machine does
+        assert actors.busy_time_ns(thread) >= actors.cpu_time_ns(thread) > 0
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_a_program_that_never_lets_time_move_is_told(
