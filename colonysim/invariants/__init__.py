@@ -8,7 +8,6 @@ that happens. Now and then, when so much has happened as there is, all tables ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any, Final
 
 from colonysim.core.history import Assignment, Transition
@@ -40,7 +39,6 @@ from colonysim.invariants.violation import InvariantViolation, ServerRaised, Tab
 __all__ = ["Invariant", "InvariantViolation", "Invariants", "ServerRaised", "TablesUnreadable"]
 
 _HOLDERS_ONLY: Final[frozenset[type[Message]]] = frozenset({CloseSuccessful, CloseFailed, SetOutput, AddAttribute})
-_flat: Final = chain.from_iterable
 _LOOK_AT_LEAST_EVERY: Final = 1000  # things that happened
 
 
@@ -53,6 +51,7 @@ class Invariants:
         self.deadlines: Final = Deadlines()
         self._look_at = _LOOK_AT_LEAST_EVERY
         self._happened = 0
+        self._tables: list[dict[str, Process]] = []  # of processes by state, as `_count` has last found them
         ledger, deadlines = self.ledger, self.deadlines
         # Limits come first: the order of some policies depends on them.
         self._limits, self._order = TimeLimits(ledger, deadlines), Order(ledger)
@@ -115,9 +114,9 @@ class Invariants:
                 polls.answers(deliveries)
             if ledger.stirred or ledger.requeued:
                 self._step_over(deliveries)
-            present = sum(map(len, _flat(world.by_state.values())))
+            present = sum(map(len, self._tables))
             if present != len(world.processes) or present != ledger.submitted - ledger.removed:
-                raise ledger.lost(present)
+                self._count()
             if self.deadlines.next_ns < world.now_ns:
                 self.deadlines.pass_to(world.now_ns)
             if self._happened > self._look_at:
@@ -172,6 +171,14 @@ class Invariants:
         self._graphs.assigned(entry, book)
         self._channels.assigned(entry, book)
 
+    def _count(self) -> None:
+        """Count the processes in all tables of states, also in those of new colonies. Errors: InvariantViolation."""
+        world, ledger = self.world, self.ledger
+        self._tables = [table for tables in world.by_state.values() for table in tables]
+        present = sum(map(len, self._tables))
+        if present != len(world.processes) or present != ledger.submitted - ledger.removed:
+            raise ledger.lost(present)
+
     def at_rest(self) -> None:
         """Compare all tables with the books, record by record, between two steps. Errors: InvariantViolation."""
         from colonysim.invariants.records import Records  # no simulation needs it before its end
@@ -187,6 +194,7 @@ class Invariants:
             raise _unreadable(error) from error
 
     def _agree(self) -> None:
+        self._count()
         world = self.world
         size = self.ledger.waiting + len(world.agenda) + len(world.graphs) + len(world.executors)
         self._look_at = max(_LOOK_AT_LEAST_EVERY, 4 * size)

@@ -59,12 +59,14 @@ class Order(Invariant):
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
+        self.books = ledger.books
         self.exclusive = self.world.settings.exclusive_assign
         self.ranking: Final = Ranking(self.world)
         self._by_time = self.ranking.policy == "reference"
         self.pools: dict[tuple[str, str], WaitingKinds] = {}
         self.paused = dict(self.world.paused)
         self._taken: Place | None = None
+        self._many_kinds = False  # whether there has ever been more than one in a pool
         for book in ledger.books.values():
             if book.state == WAITING and not book.blocked:
                 self._list(book)
@@ -77,10 +79,9 @@ class Order(Invariant):
         """It stands in its place while it may be taken. If it was taken, it must have been the first of its kind."""
         place, line, new = book.place, book.line, step.new
         if place is not None and line is not None:
-            books = self.ledger.books
             if new == RUNNING:
                 self._taken = place
-                if line.places[0] is not place and (first := line.first(books)) is not book and first is not None:
+                if line.places[0] is not place and (first := line.first(self.books)) is not book and first is not None:
                     what = f"was taken before {first.process_id}, which stood in front of it"
                     raise self.ledger.violation(step.process_id, what)
                 heapq.heappop(line.places)
@@ -89,7 +90,7 @@ class Order(Invariant):
                 book.place = book.line = None
                 return
             book.place = book.line = None
-            line.leave(books)
+            line.leave(self.books)
         if new == WAITING and not book.blocked:
             self._list(book)
 
@@ -109,8 +110,12 @@ class Order(Invariant):
         whose = (process.colony, conditions.executortype)
         pool = self.pools.get(whose)
         if pool is None:
-            pool = self.pools[whose] = WaitingKinds(self.ledger.books)
-        book.line = line = pool.kinds.get(kind) or pool.line(kind)
+            pool = self.pools[whose] = WaitingKinds(self.books)
+        line = pool.kinds.get(kind)
+        if line is None:
+            line = pool.line(kind)
+            self._many_kinds = self._many_kinds or len(pool.kinds) > 1
+        book.line = line
         rank = self.ranking.rank(book) if spec.priority or not self._by_time else book.submitted_ns
         book.place = place = (rank, book.number, book.process_id)
         heapq.heappush(line.places, place)
@@ -128,9 +133,8 @@ class Order(Invariant):
             raise self.ledger.violation(entry.process_id, "was started before its parents succeeded")
         if self.paused and process.colony in self.paused:
             raise self._wrong(book, demand, "although assignments are paused")
-        pool = self.pools[demand.colony, demand.executor_type]
-        if len(pool.kinds) > 1 and (place := self._taken) is not None and place[2] == book.process_id:
-            self._nobody_before(pool, book, place, demand)
+        if self._many_kinds and (place := self._taken) is not None and place[2] == book.process_id:
+            self._nobody_before(self.pools[demand.colony, demand.executor_type], book, place, demand)
 
     def _wrong(self, book: Book, demand: Demand, what: str) -> Exception:
         return self.ledger.violation(book.process_id, f"was given to {demand.name}, {what}")

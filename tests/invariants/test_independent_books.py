@@ -89,6 +89,21 @@ def test_a_queue_that_miscounts(colony: ColonyClient) -> None:
     expect("a queue counts 2 processes, and holds 1", colony.sim.check)
 
 
+def test_a_process_that_is_listed_in_two_colonies(colony: ColonyClient) -> None:
+    """Also in one that nobody has used since the tables were last gone through."""
+    process = colony.submit("f", executortype="t")
+    colony.sim.check()
+    world = colony.sim.world
+    world.tables_of("elsewhere")[WAITING][process.id] = world.processes[process.id]
+    expect("processes are lost or doubled: 1 submitted, 0 removed, 2 in the tables of states", colony.sim.check)
+
+
+def test_a_process_that_is_in_no_table_is_missed_by_the_next_request(colony: ColonyClient) -> None:
+    process, other = (colony.submit("f", executortype="t") for _ in range(2))
+    del colony.sim.world.tables_of("c")[WAITING][process.id]
+    expect("processes are lost or doubled: 2 submitted, 0 removed, 1 in the tables of states", other.cancel)
+
+
 def test_a_waiting_process_that_no_queue_holds(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Queues, "push", nothing)
     colony.submit("f", executortype="t")
