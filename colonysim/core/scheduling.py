@@ -8,6 +8,7 @@ it can serve. Source: docs/protocol/b-processes.md 4.3 and 4.4.
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -25,6 +26,7 @@ _RUNS_BEFORE_PRUNING: Final = 63
 __all__ = ["MAX_COUNT", "Demand", "LaneRun", "Poll", "Pool", "Queues", "order_of"]
 
 K = TypeVar("K")
+P = TypeVar("P", bound="dict[int, Poll]")
 
 
 class Pool:
@@ -90,7 +92,7 @@ class Queues:
         self.pools: dict[tuple[str, str], Pool] = {}
         self.unassignable: dict[str, Process] = {}  # blocked by parents, or asking too much
         self.polls: dict[int, Poll] = {}
-        self.parked: dict[str, dict[str | None, dict[int, Poll]]] = {}  # by executor type and location, of all colonies
+        self.parked: dict[str, dict[str | None, OrderedDict[int, Poll]]] = {}  # by type and location, of all colonies
         self.pause_polls: dict[str, dict[int, Poll]] = {}
         self._runs_made = 0
 
@@ -174,7 +176,9 @@ class Queues:
             return
         by_location = self.parked.setdefault(demand.executor_type, {})
         for location in (None, demand.location):
-            by_location.setdefault(location, {})[poll.ticket] = poll
+            if (here := by_location.get(location)) is None:
+                here = by_location[location] = OrderedDict()  # a dict would look for its first call behind removed ones
+            here[poll.ticket] = poll
         self._pool_at(demand.colony, demand.executor_type).waiters.park(poll)
 
     def unpark(self, ticket: int) -> Poll | None:
@@ -217,7 +221,7 @@ class Queues:
             by_location = self.parked[poll.demand.executor_type]
             for location in (None, poll.demand.location):
                 here = by_location[location]
-                here[poll.ticket] = here.pop(poll.ticket)
+                here.move_to_end(poll.ticket)
 
     def next_notified(self, process: Process) -> Poll | None:
         """Return the parked call that the reference would signal for a process, even if it cannot take the process.
@@ -277,7 +281,7 @@ def _ticket(poll: Poll) -> int:
     return poll.ticket
 
 
-def _drop(table: dict[K, dict[int, Poll]], key: K, ticket: int) -> None:
+def _drop(table: dict[K, P], key: K, ticket: int) -> None:
     inner = table[key]
     del inner[ticket]
     if not inner:

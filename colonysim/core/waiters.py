@@ -5,6 +5,7 @@ Part of THE HOT PATH, see `scheduling`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 import msgspec
@@ -61,7 +62,7 @@ class Group:
         self.cpu_milli = -_UNLIMITED if cpu_milli is None else -cpu_milli
         self.memory_bytes = -_UNLIMITED if memory_bytes is None else -memory_bytes
         self.indexes = indexes
-        self.polls: dict[int, Poll] = {}
+        self.polls: OrderedDict[int, Poll] = OrderedDict()  # a dict would look for its first call behind removed ones
 
     def head(self) -> Poll | None:
         """Return the oldest call, if any."""
