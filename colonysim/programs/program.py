@@ -15,6 +15,7 @@ from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
 from colonysim.programs.program_thread import FIRST_TURN, ProgramThread
+from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
 from colonysim.programs.turns import Turns
 
@@ -43,6 +44,8 @@ class Program:
         self.status: int | None = None
         self.has_run = False  # its code has had a turn
         self.restart_timer = 0  # of its next life, if that has been planned
+        self.pid = 0
+        self.all: dict[str, Program] = {}
         self.begin_life()
 
     def begin_life(self) -> None:
@@ -55,6 +58,10 @@ class Program:
         self.threads: list[ProgramThread] = []
         self._outcome: tuple[str, BaseException | None] = ("over", None)
         self._where = ""
+        self._told_to_end = False
+        self._comes_back_after_s: float | None = None  # once it has ended because it was told to
+        self._grace_timer = 0
+        self.signals = Signals(self._kernel, self)
         seed = self._kernel.world.settings.seed
         self.random = randomness.source(seed, f"program/{self.name}/{self.lives}")
 
@@ -84,6 +91,37 @@ class Program:
         self.paused_until_ns = 0
         for thread in self.threads:
             thread.resume()
+
+    def interrupt(self) -> None:
+        """Have its main thread handle a signal soon."""
+        self.interrupted = True
+        if self.threads and self._turns.acting is not self.threads[0]:
+            self.threads[0].make_ready()
+
+    def die(self) -> None:
+        """End at once, because of a signal that it has no handler for."""
+        self.crash(self._comes_back_after_s)
+
+    def terminate(self, number: int, grace_s: float, restart_after_s: float | None = None) -> None:
+        """Tell it to end by a signal; what is left of it after so many seconds dies as in a crash.
+
+        However it ends, it is started anew `restart_after_s` later (None: never). That it ends with a status other
+        than 0 because it was told to end is no failure.
+        """
+        if self.doomed or self.over or not self.threads:
+            return
+        self._kernel.observer.note({"program": self.name, "does": "gets a signal", "signal": number})
+        self._told_to_end, self._comes_back_after_s = True, restart_after_s
+        due_ns = self._kernel.world.now_ns + round(grace_s * SECOND_NS)
+        self._kernel.timetable.cancel(self._grace_timer)
+        self._grace_timer = self._kernel.timetable.add(due_ns, self.die, f"the grace of {self.name} ends")
+        self.signals.deliver(number)
+
+    def process_of(self, pid: int) -> Program | None:
+        """The program that a process number means where this one uses it, None if that is none."""
+        if pid in (0, self.pid):
+            return self
+        return next((program for program in self.all.values() if program.pid == pid), None)
 
     def crash(self, restart_after_s: float | None = None) -> None:
         """Kill it: what it waits for is given up, its connections break, its code ends as soon as it has its turn."""
@@ -131,6 +169,8 @@ class Program:
         """Its life has come to its end."""
         self.state, self.error = self._outcome
         self._turns.lives += 1
+        self.signals.stop()
+        self._kernel.timetable.cancel(self._grace_timer)
 
     # ------------------------------------------------------------ its threads
     def begin(self) -> None:
@@ -169,20 +209,26 @@ class Program:
         self.has_run = True
         outcome: tuple[str, BaseException | None] = ("over", None)
         try:
-            self.result = _awaited(self.code())
+            try:
+                self.result = _awaited(self.code())
+            except SystemExit as error:
+                outcome = self._outcome_of(error)
+            if not self.doomed and len(self.threads) > 1:
+                self._await_threads()
         except Crashed:
             return
         except BaseException as error:
-            outcome = ("over" if exit_status(error) == 0 else "failed", error)
-        if self.doomed:
-            return
-        if len(self.threads) > 1:
-            self._await_threads()
+            outcome = self._outcome_of(error)
         if not self.doomed:
             self._outcome = outcome
             if len(self.threads) > 1:
                 with self._kernel.lock:
                     self._doom()  # daemons
+
+    def _outcome_of(self, error: BaseException) -> tuple[str, BaseException | None]:
+        """How it has ended whose main thread has raised this error."""
+        well = exit_status(error) == 0 or (self._told_to_end and isinstance(error, (SystemExit, KeyboardInterrupt)))
+        return "over" if well else "failed", error
 
     def _await_threads(self) -> None:
         """Wait until all threads have ended that are no daemons, as a process does before it ends."""
@@ -190,10 +236,7 @@ class Program:
         _shut_pools(self.own_threads())
         others = [thread for thread in self.threads if thread is not main]
         while waited := next((one for one in others if one in self.threads and not one.daemon), None):
-            try:
-                waited.end.acquire()
-            except Crashed:
-                return
+            waited.end.acquire()
             others = [thread for thread in self.threads if thread is not main]
 
     def exit(self, status: int, where: str) -> None:
@@ -201,7 +244,7 @@ class Program:
         with self._kernel.lock:
             if not self.doomed:
                 error = SystemExit(status) if status & 0xFF else None
-                self._outcome, self._where = ("failed" if error else "over", error), where
+                self._outcome, self._where = ("over", None) if error is None else self._outcome_of(error), where
                 self._doom()
         here.thread.remind()
 
@@ -238,6 +281,8 @@ class Program:
                 self._turns.failures.append(ProgramFailed(self.name, error, self._where))
         if self.comes_back:
             self.plan_restart(0)
+        if self._told_to_end and state == "over" and self._comes_back_after_s is not None:
+            self.plan_restart(self._comes_back_after_s)
 
 
 def _awaited(result: Any) -> Any:

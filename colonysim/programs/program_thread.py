@@ -16,6 +16,7 @@ from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending, Waiter
 from colonysim.programs.host import Crashed, ProgramActor, Wakeup
 from colonysim.programs.raw_locks import acquire, new_lock, release
+from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
 from colonysim.programs.turns import Turns, refuse_to_wait
 
@@ -37,10 +38,8 @@ class OwnProgram(Protocol):
     doomed: bool
     interrupted: bool
     paused_until_ns: int
+    signals: Signals
     sockets: list[Connection]
-
-    @property
-    def over(self) -> bool: ...
 
     def resume(self) -> None: ...
 
@@ -65,7 +64,7 @@ class ProgramThread:
         self.random = program.random
         self.gate = new_lock()
         acquire(self.gate)
-        self.ready = False
+        self.ready = self._gone = False
         self.wakeup: Any = Wakeup(self.make_ready)
         self.waits_for = FIRST_TURN
         self.since_ns = kernel.world.now_ns
@@ -148,12 +147,17 @@ class ProgramThread:
         with kernel.lock:
             self.since_ns = now_ns = kernel.world.now_ns
             due_ns = now_ns + round(seconds * SECOND_NS * self._faults.slowness(self.name))
-            self.timer = kernel.timetable.add(due_ns, self.make_ready, f"{self.name} wakes up")
-        while True:
-            self.waits_for = "its sleep to end"
-            self._rest()
-            if kernel.world.now_ns >= due_ns:
-                return
+            self.timer = timer = kernel.timetable.add(due_ns, self.make_ready, f"{self.name} wakes up")
+        try:
+            while True:
+                self.waits_for = "its sleep to end"
+                self._rest()
+                if kernel.world.now_ns >= due_ns:
+                    return
+        except BaseException:  # it has died, or a signal's handler has raised
+            with kernel.lock:
+                kernel.timetable.cancel(timer)
+            raise
 
     def wait_until(self, attempt: Callable[[], bool], what: str, seconds: float | None = None) -> bool:
         """Wait until an attempt succeeds, for so many seconds at most (None: for ever): whether it has succeeded.
@@ -223,9 +227,20 @@ class ProgramThread:
             self._heed()
 
     def _heed(self) -> None:
-        """Die, if the program does."""
-        if self.program.doomed:
+        """Die, if the program does; handle signals, if this is the main thread."""
+        program = self.program
+        if program.doomed:
             self.remind()
+        if not self.label:
+            program.interrupted = False
+            program.signals.handle()
+
+    def send_signal(self, program: OwnProgram, number: int) -> None:
+        """Send a signal to a program; one to this one is handled at once."""
+        with self._kernel.lock:
+            program.signals.deliver(number)
+        if self.program.interrupted:
+            self._heed()
 
     def remind(self) -> None:
         """Tell a dead thread that it is dead."""
@@ -240,7 +255,7 @@ class ProgramThread:
     # ------------------------------------------------------------ what happens to it, under the lock
     def make_ready(self) -> None:
         """It may go on, unless its program stands still by a fault."""
-        if self.ready or self.program.over:
+        if self.ready or self._gone:
             return
         kernel, program = self._kernel, self.program
         if program.paused_until_ns > kernel.world.now_ns and not program.doomed:
@@ -276,6 +291,8 @@ class ProgramThread:
 
     def finish(self) -> None:
         """It has ended, or stands still for good."""
+        self._gone = True
+        self._kernel.timetable.cancel(self._pause_timer)
         if self.ready:
             self.ready = False
             self._turns.ready.remove(self)

@@ -10,12 +10,21 @@ from colonysim.faults.injector import Faults
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
-from colonysim.programs import locks, processes, selects, stdlib_patches, threads
+from colonysim.programs import locks, processes, selects, signals, stdlib_patches, threads
 from colonysim.programs.host import ProgramFailed, place
 from colonysim.programs.program import Program
 from colonysim.programs.turns import TakesTurns, Turns, look
 
-_PATCHES: Final = (stdlib_patches.patch, locks.patch, threads.patch, selects.patch, processes.patch)
+_PATCHES: Final = (
+    stdlib_patches.patch,
+    locks.patch,
+    threads.patch,
+    selects.patch,
+    signals.patch,
+    processes.patch,
+)
+_FIRST_PID: Final = 4_200_001
+"""Programs are numbered from here as processes, above the numbers that machines give."""
 
 
 class Programs:
@@ -82,6 +91,7 @@ class Programs:
             stdlib_patches.install(*_PATCHES)
         code = partial(fn, *args)
         program = self.by_name[name] = Program(self._kernel, self._faults, self._turns, name, code)
+        program.pid, program.all = _FIRST_PID + len(self.by_name) - 1, self.by_name
         program.executor_type, program.forever = executor_type, forever
         program.restart_after_s = restart_after_s
         with self._kernel.lock:

@@ -77,7 +77,9 @@ def _prepare() -> None:
 
     inplace.check_layout()
     with suppress(OSError):
-        tempfile.mktemp()
+        tempfile.gettempdir()
+    names = type("_Names", (vars(tempfile)["_RandomNameSequence"],), {"rng": random.Random()})
+    vars(tempfile)["_name_sequence"] = names()  # the usual one draws anew for each process number
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_leave)
 
