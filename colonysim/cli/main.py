@@ -269,7 +269,10 @@ def serve(
     control_token: ControlToken = None,
     limit: LimitOption = None,
 ) -> None:
-    """Serve test suites in any language. Prints one line of JSON with the url, seed and pid of the server."""
+    """Serve test suites in any language. Prints one line of JSON with the url, seed and pid of the server.
+
+    With --stock the line has `environment` as well: the variables that SDKs read, with the keys to sign with.
+    """
     rate = serving.rate_of(clock, rate)
     outputs.require([], {"--journal": journal} | ({"--state": state} if journal else {}))
     base = Settings(start="now") if clock is Mode.REAL else None
@@ -284,6 +287,10 @@ def serve(
         sim = _simulation(settings, clock, rate, file, journal, journal_errors, install=stock)
         with saving(sim, file, state_every), endpoint.server(sim) as web:
             line: dict[str, Any] = {"url": web.url, "seed": sim.settings.seed, "pid": os.getpid()}
+            from colonysim.simulation import stock as stock_colony
+
+            if stock and stock_colony.COLONY in sim.world.colonies:  # a restored state may have none
+                line["environment"] = stock_colony.environment(reachable(host), web.port, sim.settings.server_key)
             if token := endpoint.generated_token(web):
                 line["control_token"] = token
             print(msgspec.json.encode(line).decode(), flush=True)

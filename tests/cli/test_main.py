@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pycolonies import Colonies, func_spec
 
 from colonysim.cli import main
 from colonysim.conformance.player import CASES
@@ -179,6 +180,16 @@ def test_serve_prints_one_line_and_answers(serve: Callable[..., Served], kind: s
     clock = served.ask("clock")
     assert (clock["mode"], clock["now"]) == ("manual", "2026-01-01T01:00:00+01:00")
     assert served.ask("clock/advance", {"seconds": 3600})["now"] == "2026-01-01T02:00:00+01:00"
+    assert served.stop() == 0
+
+
+def test_serve_prints_the_variables_with_the_keys_of_the_stock_colony(serve: Callable[..., Served]) -> None:
+    served = serve("serve", "--stock")
+    variables = json.loads(served.line)["environment"]
+    client = Colonies(variables["COLONIES_SERVER_HOST"], int(variables["COLONIES_SERVER_PORT"]), False)
+    spec = func_spec("f", [], variables["COLONIES_COLONY_NAME"], "cli", maxexectime=1, maxwaittime=-1, maxretries=0)
+    process = client.submit_func_spec(spec, variables["COLONIES_PRVKEY"])
+    assert process.spec.conditions.colonyname == "dev"
     assert served.stop() == 0
 
 
