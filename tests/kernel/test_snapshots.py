@@ -537,6 +537,7 @@ def test_a_journal_goes_back_to_any_state_that_was_written_into_it(tmp_path: Pat
 CAN_RUN_CODE = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "copyreg"}
 RUNS_CODE = {
     "extensions.py": {"exec"},  # code that users name, which are Python files of their own
+    "programs/inplace.py": {"copyreg"},  # how replaced functions are written by pickle, which reads nothing
     "kernel/vetting.py": {"eval"},  # checks written from the field names of our own messages, and nothing else
 }
 
@@ -554,7 +555,6 @@ def test_nothing_that_comes_from_outside_can_run_code(path: Path) -> None:
             called.add(node.func.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "yaml":
             attributes.add(node.attr)
-    assert imported & CAN_RUN_CODE == set()
     allowed = RUNS_CODE.get(path.relative_to(Path(__file__).parents[2] / "colonysim").as_posix(), set())
-    assert called & {"eval", "exec"} == allowed
+    assert imported & CAN_RUN_CODE | called & {"eval", "exec"} == allowed
     assert not attributes & {"load", "load_all", "full_load", "unsafe_load", "Loader", "UnsafeLoader", "FullLoader"}
