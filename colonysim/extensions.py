@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from colonysim.core.values import BadValue, Value, read_value
+from colonysim.core.values import BadValue, Value, make_value
 from colonysim.core.values import Path as Steps
 from colonysim.extras import fix_for
 
@@ -175,7 +175,7 @@ def _run(path: Path) -> ModuleType:
 @lru_cache(maxsize=64)
 def _compiled(path: Path, modified_ns: int) -> CodeType:
     """The code of a file, as long as that is not written to."""
-    return compile(path.read_bytes(), str(path), "exec")
+    return compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
 
 
 def _imported(name: str, what: str) -> ModuleType:
@@ -323,8 +323,7 @@ class Kinds(Registry[type[V]]):
             if getattr(found, name) is getattr(self.base, name):
                 raise BadCode(f"{value.code}: the class has no method `{name}`, which all {self.what} need")
         given = {name: one for name, one in common.items() if one}
-        made: V = read_value(found, given | value.fields | {"kind": _tag(found)})
-        return made
+        return make_value(found, given | value.fields)
 
     # ------------------------------------------------------------ to plain data
     def name_of(self, value: Any) -> str:

@@ -47,7 +47,7 @@ class RequeueWatch(Watch):
 def even_waits(summary, ratio=50.0):
     """No wait is out of proportion to the mean one."""
     waiting = summary.waiting_s
-    if waiting.max > ratio * waiting.mean:
+    if waiting.count and waiting.max > ratio * waiting.mean:
         return f"somebody waited {waiting.max:.0f} s, {waiting.max / waiting.mean:.0f} times as long as the mean"
     return None
 

@@ -129,3 +129,8 @@ def test_files_of_the_same_name_in_two_folders_are_two(tmp_path: Path) -> None:
         first, second = (loader.load(f"{name}/mine.py:Own", "class", is_class) for name in ("a", "b"))
         assert (first.name, second.name) == ("a", "b")
         assert sys.modules[first.__module__] is not sys.modules[second.__module__]
+
+
+def test_a_file_is_run_as_it_stands_without_the_settings_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def f(x: 1 + 1):\n    pass\n")
+    assert load(tmp_path, "mine.py:f").__annotations__ == {"x": 2}

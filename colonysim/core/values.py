@@ -104,6 +104,12 @@ def read_value(kind: type[V] | Any, data: Any) -> V:
     return made
 
 
+def make_value(kind: type[V], fields: Mapping[str, Any]) -> V:
+    """Make a value of a class from its fields as plain data. Errors: BadValue."""
+    made: V = _build(kind, fields, ())
+    return made
+
+
 def read_texts(kind: type[V], texts: Mapping[str, str], base: V | None = None) -> V:
     """A value of texts, as an environment or a command line has them; `base` has the other fields. Errors: BadValue."""
     assert issubclass(kind, Value)
@@ -157,8 +163,16 @@ class _Text(str):
         return str(self)
 
 
-@cache
 def _fields_of(kind: type) -> tuple[_Field, ...]:
+    """The fields of a class, kept in it: a class of a user's own is gone when nothing else needs it any more."""
+    found: tuple[_Field, ...] | None = vars(kind).get("value_fields")
+    if found is None:
+        found = _read_fields(kind)
+        kind.value_fields = found  # type: ignore[attr-defined]
+    return found
+
+
+def _read_fields(kind: type) -> tuple[_Field, ...]:
     hints = get_type_hints(kind, include_extras=True)
     return tuple(
         _Field(

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
 from colonysim.core.values import BadValue
 from colonysim.extensions import BadCode
+from colonysim.scenarios.checks import CHECKS
 from colonysim.scenarios.scenario import Scenario
+from colonysim.workloads.arrivals import ARRIVALS
 from colonysim.workloads.submissions import Recorded, Submission
 from colonysim.workloads.traces import MissingTrace, Recording, read_workflow
 from colonysim.workloads.workload import Trace
@@ -36,11 +39,21 @@ def _format_of(place: int) -> Iterator[None]:
 
 
 def files_of(scenario: Scenario) -> list[Path]:
-    """The files that a run reads besides the scenario: traces, recorded workflows and code of programs."""
+    """The files that a run reads besides the scenario: traces, recorded workflows and code."""
     traces = [one.trace.file for one in scenario.workload if one.trace is not None]
-    places = (group.code.rpartition(":")[0] for group in scenario.programs)
+    places = (code.rpartition(":")[0] for code in _code_of(scenario))
     code = [place for place in places if place.endswith(".py")]
     return [scenario.base() / name for name in (*traces, *_workflow_files(scenario), *code)]
+
+
+def _code_of(scenario: Scenario) -> Iterator[str]:
+    """The names of all code in a scenario, as far as they are names."""
+    yield from (group.code for group in scenario.programs)
+    yield from (ARRIVALS.name_of(one.arrivals) for one in scenario.workload if one.arrivals is not None)
+    yield from (CHECKS.name_of(check) for check in scenario.checks)
+    others: list[Any] = [scenario.settings.get("policy"), *(one.trace.format for one in scenario.workload if one.trace)]
+    others += [] if isinstance(scenario.invariants, bool) else scenario.invariants
+    yield from (name for name in others if isinstance(name, str))
 
 
 def notes_of(scenario: Scenario, recordings: dict[str, Recording]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from colonysim.core.types import ZERO_TIME_NS, CronSpec, GeneratorSpec, Workflow
 from colonysim.core.values import BadValue
 from colonysim.evidence.causes import Cause, causes
 from colonysim.evidence.journal import JournalErrors
-from colonysim.extensions import Loader, loaded
+from colonysim.extensions import BadCode, Loader, loaded
 from colonysim.faults.log import Strikes
 from colonysim.invariants import InvariantViolation
 from colonysim.kernel import randomness
@@ -305,7 +305,11 @@ class Run:
             metrics, now_ns, len(self.fleet.executors), scenario.measure.tau_s, self.fleet.busy_until(now_ns)
         )
         self.checks.summary = summary
-        self.checks.begin(now_ns, "end")
+        try:
+            self.checks.begin(now_ns, "end")
+        except BadCode:  # of a user's check, which may need a run that was not broken off
+            if not self.failures:
+                raise
         findings = tuple(self.checks.findings())
         for finding in findings:
             if not finding.passed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import re
@@ -20,10 +21,13 @@ from colonysim.core.values import BadValue
 from colonysim.experiments.exploration import run_seed
 from colonysim.experiments.shrinker import shrink
 from colonysim.extensions import BadCode
+from colonysim.invariants import Invariant, InvariantViolation
+from colonysim.invariants.ledger import Book
 from colonysim.scenarios import writer
 from colonysim.scenarios.checks import Check, Checks, Watch
 from colonysim.scenarios.files import BadScenario, located
 from colonysim.scenarios.metrics import Summary
+from colonysim.scenarios.recorded import files_of
 from colonysim.scenarios.runner import Run, run
 from colonysim.scenarios.scenario import Phases, Scenario
 from colonysim.scenarios.validation import check as validate
@@ -398,6 +402,32 @@ def test_an_installed_package_offers_kinds_by_name() -> None:
 def test_an_entry_point_that_cannot_be_used_is_refused(name: str, words: str) -> None:
     with pytest.raises(BadValue, match=re.escape(words)):
         run(Scenario.read(OFFERED.replace("kind: 'pairs'", f"kind: '{name}'")))
+
+
+def test_classes_of_files_do_not_pile_up_with_the_runs(file: Path) -> None:
+    for seed in range(5):
+        run(Scenario.load(file), seed)
+    for _ in range(4):  # some of what a run leaves has finalizers
+        gc.collect()
+    assert sum(isinstance(one, type) and one.__name__ == "Pairs" for one in gc.get_objects()) <= 1
+
+
+def test_a_check_that_breaks_does_not_hide_why_a_run_was_broken_off(file: Path) -> None:
+    class NoProcess(Invariant):
+        def moved(self, step: Transition, book: Book) -> None:
+            raise InvariantViolation("there must be none")
+
+    (file.parent / "mine.py").write_text(f"{MINE}\ndef breaks(summary):\n    return summary.nothing\n")
+    scenario = Scenario.load(file, ("checks=[{kind: 'mine.py:breaks'}]",))
+    (failure,) = run(replace(scenario, invariants=[NoProcess])).failures
+    assert (failure.kind, failure.text) == ("invariant", "there must be none")
+
+
+def test_no_report_is_written_over_code_that_the_scenario_names(file: Path) -> None:
+    (file.parent / "others.py").write_text("def read(path):\n    return []\n\ndef rank(process):\n    return 0\n")
+    scenario = Scenario.load(file, ("settings={policy: others.py:rank}", "invariants=['third.py:Own']"))
+    names = {path.name for path in files_of(scenario)}
+    assert names == {"mine.py", "others.py", "third.py"}
 
 
 def test_the_command_line_runs_checks_and_explores_them(file: Path, package: str) -> None:
