@@ -1,4 +1,4 @@
-"""Scenario files: YAML, read with errors that name the file, the line, the path in it, and what would do."""
+"""Scenario files: YAML, read with errors that name the file, the line, the path of the value, and the fix."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def read(kind: type[T], text: str, name: str = "scenario", overrides: tuple[str,
 
 
 def located(error: BadValue, path: Path) -> BadScenario:
-    """The error of a scenario that was read from this file, with the line that its path leads to."""
+    """Return an error of a scenario that was read from this file, with the line to which its path leads."""
     if isinstance(error, BadScenario):
         return error
     root = None
@@ -105,7 +105,7 @@ def _steps(path: str) -> Steps:
 
 
 def _line(node: Any, path: Steps) -> int | None:
-    """The line of a path in the file, or of the last part of it that is there."""
+    """Return the line of a path in the file, or of the last part of it that the file has."""
     line: int | None = None
     for step in path:
         below = None

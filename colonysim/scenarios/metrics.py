@@ -1,7 +1,7 @@
-"""What a run comes to: waiting times, turnaround, slowdown, utilisation, throughput, deadline misses.
+"""The figures of a run: waiting times, turnaround, slowdown, utilisation, throughput, deadline misses.
 
-The books are columns of numbers, written from the core's trace: O(1) for each thing that happens and some
-hundred bytes for each process. A time of -1 is one that has not come.
+The records are columns of numbers, made from the core's history: O(1) for each event and some hundred bytes for each
+process. A time of -1 is one that has not come yet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MISSES: Final = ("timeout", "ran too long", "waited too long")
 
 
 class Gauges(msgspec.Struct, gc=False):
-    """What is so at this moment; checks look at these. `blocked` processes wait for their parents."""
+    """Current gauge values, which checks read. `blocked` processes wait for their parents."""
 
     submitted: int = 0
     queue_depth: int = 0
@@ -45,7 +45,7 @@ class Gauges(msgspec.Struct, gc=False):
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """What processes are told apart by in tables: function, executor type, location."""
+    """The key of a process in tables: function, executor type, location."""
 
     funcname: str
     executortype: str
@@ -53,7 +53,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 class Metrics:
-    """The books of one run. `listeners` are called after each thing that has happened to a process."""
+    """The records of one run. `listeners` are called after each change of a process."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -91,7 +91,7 @@ class Metrics:
 
     # ------------------------------------------------------------ writing
     def read(self, happened: list[Entry]) -> None:
-        """Take in what has happened."""
+        """Read the events of a step."""
         for entry in happened:
             if type(entry) is Transition:
                 self._moved(entry)
@@ -222,27 +222,27 @@ class Metrics:
         return len(self.submitted_ns)
 
     def waiting_ns(self, row: int) -> int:
-        """From the moment it could be started to its first start; NEVER where it has not been."""
+        """The time from when it could be started to its first start; NEVER if it was not started."""
         start_ns = self.first_start_ns[row]
         return NEVER if start_ns == NEVER else start_ns - self.eligible_ns[row]
 
     def waiting_total_ns(self, row: int, now_ns: int) -> int:
-        """All the time up to now that it could be started and was not, before each of its attempts."""
+        """All time up to now in which it could have been started, before each of its attempts."""
         since_ns = self.queued_ns[row]
         return self.waited_ns[row] + (0 if since_ns == NEVER else now_ns - since_ns)
 
     def running_ns(self, row: int) -> int:
-        """The length of its last attempt, where that has ended."""
+        """The length of its last attempt, if that has ended."""
         start_ns, end_ns = self.start_of_last_ns[row], self.ended_ns[row]
         return NEVER if NEVER in (start_ns, end_ns) else end_ns - start_ns
 
     def unfinished(self) -> Iterator[str]:
-        """The ids of processes that have not come to an end, oldest first."""
+        """The ids of unfinished processes, oldest first."""
         ended = self.ended_ns
         return (process_id for process_id, row in self.place.items() if ended[row] == NEVER)
 
     def digest(self) -> str:
-        """One number for all that has happened to the processes: two runs with one seed have the same."""
+        """The hash of all that has happened to the processes: runs with the same seed have the same."""
         digest = hashlib.sha256()
         for process_id in self.place:
             digest.update(process_id[:16].encode())
@@ -254,7 +254,7 @@ class Metrics:
 
 # ---------------------------------------------------------------- what it comes to
 class Quantiles(msgspec.Struct, frozen=True):
-    """How something is distributed; all None where there is nothing."""
+    """The quantiles of a distribution; all are None if it is empty."""
 
     count: int = 0
     mean: float | None = None
@@ -297,7 +297,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def quantiles(values: list[float]) -> Quantiles:
-    """The nearest-rank percentiles of some values; the list is sorted in place."""
+    """Return the nearest-rank percentiles of a list, which is sorted in place."""
     if not values:
         return Quantiles()
     values.sort()
@@ -313,7 +313,7 @@ def quantiles(values: list[float]) -> Quantiles:
 def summarise(
     metrics: Metrics, end_ns: int, executors: int, tau_s: float = TAU_S, busy_ns: int | None = None
 ) -> Summary:
-    """The figures of a run up to a time. `busy_ns` is how long executors were busy, where they say so themselves."""
+    """Return the figures of a run up to a time. `busy_ns` is how long executors were busy, if they have counted it."""
     waiting, turnaround, running, slowdown = [], [], [], []
     last_end_ns = NEVER
     for row in range(len(metrics)):
@@ -358,7 +358,7 @@ def summarise(
 
 
 def busy_seen(metrics: Metrics, end_ns: int) -> int:
-    """How long executors had processes, as the server saw it: also those that had crashed, or never got the reply."""
+    """Nanoseconds that processes were assigned, as the server saw it: also to executors that had crashed."""
     busy_ns = sum(metrics.run_end_ns) - sum(metrics.run_start_ns)
     for row, state in enumerate(metrics.state):
         if state == RUNNING:
@@ -367,7 +367,7 @@ def busy_seen(metrics: Metrics, end_ns: int) -> int:
 
 
 def mean_over_time(at_ns: array[int], values: array[int], end_ns: int) -> float:
-    """The mean of a step function from its first step to the end."""
+    """Return the mean of a step function from its first step to the end."""
     if not at_ns or end_ns <= at_ns[0]:
         return 0.0
     area, last_ns, last = 0, at_ns[0], 0
@@ -389,7 +389,7 @@ of its attempts, also the one that ended without a start or goes on; `running_s`
 
 
 def table(metrics: Metrics, name_of: Callable[[str], str], tau_s: float = TAU_S) -> Iterator[tuple[Any, ...]]:
-    """A row for each process, in the order of submission: see COLUMNS. Times in seconds from the beginning."""
+    """Yield a row for each process, in the order of submission: see COLUMNS. Times in seconds from the start."""
     start_ns, now_ns = metrics.start_ns, metrics.world.now_ns
     names = [name_of(executor_id) for executor_id in metrics.executors]
 

@@ -1,4 +1,4 @@
-"""Programs of scenarios: ordinary code from a file, so many copies of it, each with a name and a key of its own."""
+"""Programs of scenarios: ordinary code from a file, in `count` copies, each with its own name and key."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ from colonysim.workloads.arrivals import Many
 HOST: Final = "localhost"
 CODE_FIX: Final = "write file.py:function or package.module:function"
 
-"""What programs run in: SDK calls reach the simulation, and these environment variables are set."""
-
 
 class ProgramGroup(Value, frozen=True, kw_only=True):
     """Ordinary blocking code that runs in virtual time: `count` times, called `name`-1 and so on.
@@ -37,9 +35,9 @@ class ProgramGroup(Value, frozen=True, kw_only=True):
     `$seed`, `$colony`, `$colony_key` and `$user_key` are the run's. The environment has the variables that SDKs
     read, for the user of the colony.
 
-    `executor_type`: it is an executor of that type, for faults; `registered`: it has been added and approved before.
-    `forever`: it is not expected to end. `restart_after_s`: it is started anew when it ends with an error, which
-    is a failure of the run otherwise.
+    `executor_type`: it is an executor of that type, for faults; `registered`: it is added and approved before it
+    starts. `forever`: it is not expected to end. `restart_after_s`: if it ends with an error, it is started again after
+    so many seconds; otherwise that is a failure of the run.
     """
 
     name: str
@@ -90,7 +88,7 @@ class ScenarioPrograms:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that SDKs find the server, the colony and its user by."""
+        """The environment variables with which SDKs find the server, the colony and its user."""
         colony = self.colony
         return environment(HOST, PORT, self.sim.settings.server_key) | {
             "COLONIES_COLONY_NAME": colony.name,
@@ -99,21 +97,21 @@ class ScenarioPrograms:
         }
 
     def register(self) -> None:
-        """Add those to the colony that are to be registered. Errors: ValueError for a name that is taken."""
+        """Add the programs to the colony that are to be registered. Errors: ValueError for a name that is taken."""
         for part in self.parts:
             if part.group.registered:
                 self.colony.add_executor(part.group.executor_type, part.name)
 
     @contextmanager
     def loaded(self) -> Iterator[None]:
-        """Load the code anew, before anything of it is led elsewhere. Errors: BadProgram."""
+        """Load the code, before SDK calls and clocks are redirected. Errors: BadProgram."""
         with self.loader.active():
             self.functions = {part.group.code: _function(self.loader, part.group.code) for part in self.parts}
             yield
 
     @contextmanager
-    def on_stage(self) -> Iterator[None]:
-        """Start the programs, and end them at last."""
+    def running(self) -> Iterator[None]:
+        """Start the programs, and stop them at the end."""
         for part in self.parts:
             self._start(part, self.functions[part.group.code])
         try:
@@ -144,11 +142,11 @@ class ScenarioPrograms:
         )
 
     def group_of(self, failed: ProgramFailed) -> str:
-        """The name of the group of a program that has failed."""
+        """Return the name of the group of a failed program."""
         return next((part.group.name for part in self.parts if part.name == failed.name), failed.name)
 
     def unfinished(self) -> list[tuple[str, str]]:
-        """The groups of those that should have come to their end and have not, and what they wait for."""
+        """Return the groups of programs that should have ended and have not, and what each waits for."""
         groups = {part.name: part.group.name for part in self.parts}
         found: dict[str, str] = {}
         for name, program in self.programs.items():
@@ -157,7 +155,7 @@ class ScenarioPrograms:
         return list(found.items())
 
     def is_at_rest(self) -> bool:
-        """Whether all that are expected to end have done so, and nobody is about to act."""
+        """Whether all programs that are expected to end have ended, and none is about to act."""
         programs = self.sim.kernel.programs
         return programs is None or (programs.finished and not programs.ready)
 

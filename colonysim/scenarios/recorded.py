@@ -57,7 +57,7 @@ def _code_of(scenario: Scenario) -> Iterator[str]:
 
 
 def notes_of(scenario: Scenario, recordings: dict[str, Recording]) -> tuple[str, ...]:
-    """What readers of results must know about the traces and workflows. Errors: BadTrace."""
+    """Return notes on deviations from the recorded traces and workflows. Errors: BadTrace."""
     notes = []
     for one in scenario.workload:
         if one.trace is not None and one.name in recordings:
@@ -68,7 +68,7 @@ def notes_of(scenario: Scenario, recordings: dict[str, Recording]) -> tuple[str,
 
 
 def without_missing(scenario: Scenario) -> tuple[Scenario, list[str]]:
-    """The scenario without the traces and workflows whose files do not exist, and these files.
+    """Return the scenario without the traces and workflows whose files do not exist, and the names of these files.
 
     Errors: BadTrace for a trace that could not be read if it were there, BadValue for a format.
     """
@@ -111,7 +111,7 @@ def _exists(path: Path) -> bool:
 
 
 def _plain(submission: Submission, missing: list[str]) -> Submission:
-    """A single process in place of a workflow that is missing."""
+    """Return the submission with a single process in place of a missing workflow."""
     shape = submission.workflow
     return replace(submission, workflow=None) if isinstance(shape, Recorded) and shape.file in missing else submission
 

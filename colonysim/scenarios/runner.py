@@ -47,7 +47,7 @@ _OPEN_END_NS: Final = 200 * 365 * 86_400 * SECOND_NS
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that must not be. `story` is the process's life, or a program's stack.
+    """A failure of a run. `story` is the timeline of the process, or the stack of the program.
 
     `kind`: invariant, check, rest (something has not come to its end), submit, program (one has failed), stuck,
     nothing (no process was submitted, so nothing was tested).
@@ -62,7 +62,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run took of this machine; another run with the same seed takes something else."""
+    """What a run cost on this machine; it differs between runs with the same seed."""
 
     real_s: float
     events: int
@@ -70,9 +70,9 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What has become of a run. Two runs of one scenario with one seed differ in their `cost` alone.
+    """The result of a run. Two runs of one scenario with one seed differ in their `cost` alone.
 
-    `faults` counts how often each fault struck; `warnings` tell of what did nothing, and do not make a run fail.
+    `faults` counts how often each fault struck; `warnings` name parts that did nothing, and do not make a run fail.
     `causes` say why processes ended without success, with up to three timelines each.
     """
 
@@ -97,14 +97,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Progress = Callable[[float, Metrics], None]
-"""Told now and then how many seconds of virtual time have passed."""
+"""Called now and then with the seconds of virtual time that have passed."""
 
 
 class Run:
-    """One run, with all that reports are made from.
+    """One run, with everything that reports are made from.
 
-    `journal` is a file that takes the history, `journal_errors` what to do when it cannot. Code of users' own is loaded
-    for each run anew: `scenario` has it in place of its names. Errors: ValueError, as of `execute`.
+    `journal` is the file for the history, `journal_errors` what to do when it cannot be written. Users' own code is
+    loaded anew for each run: `scenario` has it in place of its names. Errors: ValueError, as of `execute`.
     """
 
     def __init__(
@@ -158,15 +158,15 @@ class Run:
 
     # ------------------------------------------------------------ the run
     def execute(self) -> Result:
-        """Run it. Errors: ValueError, BadTrace for what cannot be run at all; BadCode, JournalFailed."""
+        """Run the scenario. Errors: ValueError, BadTrace, BadCode if it cannot be run; JournalFailed."""
         with self.loader.active():
             return self._execute()
 
     def _execute(self) -> Result:
         began = time.perf_counter()
         try:
-            with _no_collection(), ExitStack() as on_stage:
-                self._set_up(on_stage)
+            with _no_collection(), ExitStack() as stack:
+                self._set_up(stack)
                 self._storm()
                 self._calm()
                 self.sim.check()
@@ -175,27 +175,27 @@ class Run:
         except ProgramFailed as failed:
             name = f"{self.cast.group_of(failed)}: {type(failed.error).__name__}"
             self._fail("program", name, *_divided(failed))
-            self._check_all_the_same()
+            self._check_after_break()
         except Stuck as stuck:
             self._fail("stuck", "stuck", *_divided(stuck))
-            self._check_all_the_same()
+            self._check_after_break()
         self.result = self._conclude(time.perf_counter() - began)
         if self.sim.journal is not None:
             self.sim.journal.close()
             self.sim.journal.require()
         return self.result
 
-    def _check_all_the_same(self) -> None:
-        """Check the server although the run broke off: what broke it off may have been the server's fault."""
+    def _check_after_break(self) -> None:
+        """Check the server after a run that broke off: the server may be the cause."""
         try:
             self.sim.check()
         except InvariantViolation as violation:
             self._fail("invariant", violation.name, *_divided(violation))
 
     def rehearse(self) -> None:
-        """Do all that comes before time moves, so that what cannot be run is refused as by `execute`, and no more.
+        """Do everything that comes before time moves, so that an invalid scenario is refused as by `execute`.
 
-        The run is of no use afterwards. Errors: ValueError, as of `execute`.
+        The run cannot be used afterwards. Errors: ValueError, as of `execute`.
         """
         with _no_collection(), self.loader.active():
             try:
@@ -206,7 +206,7 @@ class Run:
                 pass  # a result, which the run itself tells
 
     def _prepare(self) -> None:
-        """All of the beginning that takes no time. Errors: ValueError, BadTrace."""
+        """Add executors, crons and recorded workloads, before time moves. Errors: ValueError, BadTrace."""
         recordings = self.clients.recordings = recorded.recordings_of(self.scenario)
         self.recorded_notes = recorded.notes_of(self.scenario, recordings)
         self.cast.register()
@@ -217,18 +217,18 @@ class Run:
         for plan in self.scenario.crons:
             self.cron_ids[plan.name] = self._add_cron(plan)
 
-    def _set_up(self, on_stage: ExitStack) -> None:
+    def _set_up(self, stack: ExitStack) -> None:
         self._prepare()
         if self.scenario.programs:
             from colonysim.sdk.environment import sdk_environment  # it loads the web application
 
-            on_stage.enter_context(self.cast.loaded())
-            on_stage.enter_context(sdk_environment(self.sim, self.cast.environment))
-            on_stage.enter_context(self.cast.on_stage())
+            stack.enter_context(self.cast.loaded())
+            stack.enter_context(sdk_environment(self.sim, self.cast.environment))
+            stack.enter_context(self.cast.running())
         self.checks.begin(self.start_ns, "start")
 
     def _open_storm(self) -> None:
-        """Begin the workloads and the faults. Errors: ValueError, BadTrace."""
+        """Start the workloads and the faults. Errors: ValueError, BadTrace."""
         self.checks.begin(self.start_ns, "storm")
         for workload in self.scenario.workload:
             self.clients.add(workload)  # before the faults, which are not about adding users
@@ -259,7 +259,7 @@ class Run:
         at_rest = self.cast.is_at_rest
         self._let_happen(end_ns, lambda: not gauges.unfinished and self.clients.all_submitted() and at_rest())
         if gauges.unfinished:
-            self._restless()
+            self._fail_rest()
         for name, waits_for in self.cast.unfinished():
             self._fail("rest", name, f"program {name!r} has not come to its end: it waits for {waits_for}")
 
@@ -283,8 +283,8 @@ class Run:
                 kernel.set_time(until_ns)
 
     # ------------------------------------------------------------ what has become of it
-    def _restless(self) -> None:
-        """The calm is over, and something has not come to rest: that is a failure, told by stories."""
+    def _fail_rest(self) -> None:
+        """Add the failure that something has not come to rest in the calm, with the timeline of the oldest process."""
         gauges, calm_s = self.metrics.gauges, self.scenario.phases.calm_s
         text = (
             f"{gauges.queue_depth} waiting, {gauges.running} running and {gauges.blocked} behind their parents "
@@ -365,14 +365,14 @@ class Run:
         )
 
     def _notes(self) -> list[str]:
-        """What is worth knowing and no failure."""
+        """Return what is worth knowing and no failure."""
         fleet = self.fleet
         counted = [
             (self.strikes.count, "times a fault struck"),
             (fleet.crashes, "times an executor crashed"),
             (fleet.hung, "processes were taken and never closed by their executors"),
             (fleet.refused_closes, "closes were refused: the process was no longer theirs to close"),
-            (fleet.troubles, "calls of executors went wrong and were tried again"),
+            (fleet.failed_calls, "calls of executors went wrong and were tried again"),
             (fleet.returns, "executors had to register again, since the server knew them no more"),
         ]
         for stream in self.clients.streams:
@@ -382,7 +382,7 @@ class Run:
         return [*self.recorded_notes, *(f"{count} {text}" for count, text in counted if count)]
 
     def story(self, process_id: str) -> str:
-        """The life of a process in lines; "" where nobody keeps the books for it."""
+        """The timeline of a process in lines; "" if invariants are off."""
         invariants = self.sim.observers.invariants
         return invariants.story(process_id) if invariants is not None and process_id else ""
 
@@ -426,7 +426,7 @@ class Run:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without looking for cycles: a run makes many objects and no garbage of that kind, and looking costs a sixth."""
+    """Turn the cyclic garbage collector off: a run makes many objects and few cycles, and collecting costs a sixth."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -441,11 +441,11 @@ def _as_text(spec: WorkflowSpec) -> str:
 
 
 def _divided(error: Exception) -> tuple[str, str]:
-    """The first line of what an error says, and the rest."""
+    """Return the first line of an error's text, and the rest."""
     text, _, rest = str(error).partition("\n")
     return text, rest
 
 
 def run(scenario: Scenario, seed: int | None = None) -> Result:
-    """Run a scenario with a seed, its own where none is given. Errors: ValueError for what cannot be run."""
+    """Run a scenario with a seed, by default its own. Errors: ValueError if it cannot be run."""
     return Run(scenario, seed).execute()

@@ -41,11 +41,11 @@ _COPY: Final = re.compile(r"(.+)-([1-9][0-9]{0,8})", re.DOTALL)
 
 
 class Phases(Value, frozen=True, kw_only=True):
-    """First a storm, then a calm.
+    """The phases of a run: first a storm, then a calm.
 
-    The storm ends after `storm_s`, or where that is not given with the last submission; then faults, crons and
-    submissions stop. The calm lasts until everything has come to rest, and `calm_s` at most: what has not come
-    to rest by then is a failure of the run.
+    The storm ends after `storm_s` seconds, by default with the last submission; then faults, crons and submissions
+    stop. The calm lasts until everything has come to rest, but at most `calm_s` seconds: what is not at rest by then is
+    a failure of the run.
     """
 
     storm_s: Positive | None = None
@@ -53,9 +53,9 @@ class Phases(Value, frozen=True, kw_only=True):
 
 
 class CronPlan(Value, frozen=True, kw_only=True):
-    """A cron that the first user adds at the beginning, and takes away after the storm.
+    """A cron that the first user adds at the start, and removes after the storm.
 
-    Either an `expression` with six fields, seconds first, or `every_s`.
+    It has either an `expression` with six fields, seconds first, or `every_s`.
     """
 
     name: str
@@ -76,7 +76,7 @@ class CronPlan(Value, frozen=True, kw_only=True):
 
 
 class GeneratorPlan(Value, frozen=True, kw_only=True):
-    """A generator that the first user adds at the beginning; submissions with its name as `generator` feed it."""
+    """A generator that the first user adds at the start; submissions with its name as `generator` feed it."""
 
     name: str
     submit: Submission
@@ -85,9 +85,9 @@ class GeneratorPlan(Value, frozen=True, kw_only=True):
 
 
 class Sites(Value, frozen=True, kw_only=True):
-    """Executors for the sites of a trace: `total`, shared out by the work that each site has, one at least.
+    """Executors for the sites of a trace: `total` of them, in proportion to the work of each site, at least one each.
 
-    Each group is called like its site and stands at that location, or has it as its type, as the trace says.
+    Each group has the name of its site, and the site as its location or as its type, as the trace says.
     """
 
     workload: str
@@ -103,7 +103,7 @@ class Measure(Value, frozen=True, kw_only=True):
 
 
 class Report(Value, frozen=True, kw_only=True):
-    """Files to write after a run; the command line's options go before."""
+    """Files to write after a run; options of the command line take precedence."""
 
     html: str = ""
     perfetto: str = ""
@@ -179,12 +179,14 @@ class Scenario(Value, frozen=True, kw_only=True):
         self.server()
         groups: list[_Named] = [(("executors", place), one.name, one.count) for place, one in enumerate(self.executors)]
         groups += [(("programs", place), one.name, one.count) for place, one in enumerate(self.programs)]
-        _no_twins("executors and programs", groups)
+        _check_names("executors and programs", groups)
         if sum(count for _, _, count in groups) > MANY:
             raise BadValue(f"there are more than {MANY:,} executors and programs in all", ("executors",))
-        _no_twins("workload", [(("workload", place), one.name, one.users) for place, one in enumerate(self.workload)])
-        _no_twins("crons", [(("crons", place), one.name, 1) for place, one in enumerate(self.crons)])
-        _no_twins("generators", [(("generators", place), one.name, 1) for place, one in enumerate(self.generators)])
+        _check_names(
+            "workload", [(("workload", place), one.name, one.users) for place, one in enumerate(self.workload)]
+        )
+        _check_names("crons", [(("crons", place), one.name, 1) for place, one in enumerate(self.crons)])
+        _check_names("generators", [(("generators", place), one.name, 1) for place, one in enumerate(self.generators)])
         if self.faults and self.phases.storm_s is None:
             raise BadValue("faults end with the storm: give phases.storm_s, its length", ("faults",))
         self.plan()
@@ -197,7 +199,7 @@ class Scenario(Value, frozen=True, kw_only=True):
         self._check_references()
 
     def _check_ends(self) -> None:
-        """Refuse what goes on for ever in a storm that ends with the last submission. Errors: BadValue."""
+        """Refuse what never ends in a storm that ends with the last submission. Errors: BadValue."""
         if self.crons:
             raise BadValue("crons never end by themselves: give phases.storm_s, the length of the storm", ("crons",))
         for place, one in enumerate(self.workload):
@@ -206,7 +208,7 @@ class Scenario(Value, frozen=True, kw_only=True):
                 raise BadValue(text, ("workload", place))
 
     def _check_references(self) -> None:
-        """Refuse names of generators and workloads that are not there. Errors: BadValue."""
+        """Refuse unknown names of generators and workloads. Errors: BadValue."""
         generators = [generator.name for generator in self.generators]
         for place, one in enumerate(self.workload):
             for submission in one.mix:
@@ -289,8 +291,8 @@ def _time_of(text: str) -> int:
         raise BadValue(str(error), ("settings", "start")) from None
 
 
-def _no_twins(where: str, groups: Sequence[_Named]) -> None:
-    """Refuse names that two would have: `count` things of a name are called name-1, name-2 and so on.
+def _check_names(where: str, groups: Sequence[_Named]) -> None:
+    """Refuse names that are used twice: `count` things of a name are called name-1, name-2 and so on.
 
     Groups are given by path, name and count. Errors: BadValue.
     """
@@ -337,7 +339,7 @@ def _work_by_site(recording: Recording) -> dict[str, float]:
 
 
 def shares(work: dict[str, float], total: int) -> dict[str, int]:
-    """Share a number out in proportion, one at least: the whole parts first, then the largest remainders."""
+    """Share a number out in proportion, at least one each, by the method of largest remainders."""
     if len(work) >= total:
         return dict.fromkeys(work, 1)
     spare, whole = total - len(work), sum(work.values()) or 1.0

@@ -1,4 +1,4 @@
-"""What a trace holds: how many processes, over which time, how long they run, whose, and where."""
+"""Summaries of traces: number of processes, span, run times, users and sites."""
 
 from __future__ import annotations
 

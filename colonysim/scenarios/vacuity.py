@@ -1,4 +1,4 @@
-"""Finds what did nothing in a run: faults that never struck, checks that checked nothing, executors without work."""
+"""Finds parts that did nothing in a run: faults that never struck, checks never evaluated, executors without work."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(NamedTuple):
-    """What a run leaves behind that shows whether its parts did anything.
+    """The traces of a run that show whether its parts did anything.
 
     `counts` and `idle` are those of the simulation's faults; `idle_crons` never started a workflow.
     """

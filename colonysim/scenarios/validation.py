@@ -1,4 +1,4 @@
-"""Says before a run whether a scenario can be run, by beginning a run and ending it before time moves."""
+"""Checks whether a scenario can be run, by starting a run and stopping before time moves."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from colonysim.scenarios.warnings import RunWarning
 
 
 def check(scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
-    """Refuse what a run would refuse at its start; return notes for readers, and warnings of what can do nothing.
+    """Refuse what a run would refuse at its start. Return notes, and warnings of parts that can do nothing.
 
-    Recorded files that do not exist are noted and left out: traces are often not where scenarios are checked.
+    Recorded files that do not exist are noted and left out: traces are often not there where scenarios are checked.
     Errors: ValueError, as of a run: BadScenario, BadTrace, BadCode.
     """
     reduced, missing = without_missing(scenario)

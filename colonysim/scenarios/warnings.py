@@ -15,7 +15,7 @@ KINDS: Final = get_args(Kind)
 
 
 class RunWarning(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a scenario that did nothing, so that a run which holds says less than it seems to.
+    """A part of a scenario that did nothing, so that a successful run means less than it seems to.
 
     `name` is the part's own, `path` its place in the scenario, such as `faults.0`.
     """
@@ -30,7 +30,7 @@ class RunWarning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_patterns(patterns: Iterable[str]) -> None:
-    """Refuse a pattern that no warning could ever fit. Errors: ValueError."""
+    """Refuse a pattern that can match no warning. Errors: ValueError."""
     for place, pattern in enumerate(patterns):
         kind, colon, name = pattern.partition(":")
         if not colon or not name.strip() or not fnmatch.filter(KINDS, kind.strip()):

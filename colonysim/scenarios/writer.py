@@ -1,4 +1,4 @@
-"""Writes scenarios as the YAML files that they can be read from, with only what differs from the defaults."""
+"""Writes scenarios as YAML files from which they can be read again, without fields that have their defaults."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from colonysim.scenarios import yaml12
 from colonysim.scenarios.scenario import Scenario
 
 _AS_THEY_ARE: Final = ("args", "kwargs", "settings")
-"""What is not the scenario's own: 1.0 and 1 may be two things there."""
+"""Fields whose content is for others, to whom 1.0 and 1 may be two things."""
 
 
 def as_text(scenario: Scenario, folder: Path, comment: str = "") -> str:
-    """The file for a scenario, to be put into a folder; it says the same wherever that is."""
+    """Return the text of a scenario's file for a folder; paths in it start there."""
     head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
     data = as_data(rebased(scenario, folder))
     return head + yaml12.write(data)
 
 
 def as_data(scenario: Scenario) -> dict[str, Any]:
-    """A scenario as plain data, without the folder it is in."""
+    """Return a scenario as plain data, without its folder."""
     data = _plain(replace(scenario, folder=""))
     return {"version": scenario.version, **data}
 
@@ -67,20 +67,20 @@ def _is_default(field: msgspec.structs.FieldInfo, given: Any) -> bool:
 
 # ---------------------------------------------------------------- files that a scenario names
 def rebased(scenario: Scenario, folder: Path) -> Scenario:
-    """The same scenario for a file in another folder: its own files are named from there."""
+    """Return the scenario for a file in another folder: the paths of its files start there."""
     moved: Scenario = _moved(scenario, scenario.base(), folder)
     return replace(moved, folder=str(folder))
 
 
 def _renamed(file: str, base: Path, folder: Path) -> str:
-    """The path of a file, perhaps with a name in it, as it is called in another folder."""
+    """Return a path, perhaps followed by the name of code in the file, relative to another folder."""
     if not file or Path(file).is_absolute():
         return file
     return os.path.relpath((base / file).resolve(), folder.resolve())
 
 
 def _moved(value: Any, base: Path, folder: Path) -> Any:
-    """The value with the path of each file in it, wherever, as it is called in another folder."""
+    """Return the value with all paths in it relative to another folder."""
     if isinstance(value, msgspec.Struct):
         changed = {}
         for name in value.__struct_fields__:

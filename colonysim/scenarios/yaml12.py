@@ -83,7 +83,7 @@ def read(text: str) -> Document:
 
 
 def write(data: Any) -> str:
-    """Plain data as a text that `read` makes the same of."""
+    """Return plain data as a text from which `read` makes the same data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
 
 

@@ -1,7 +1,7 @@
-"""Modelled executors: they ask for work, hold it for a drawn time and close it, without code or threads.
+"""Simulated executors: they poll for processes, hold each for a random time and close it, without code or threads.
 
-Each lives on the simulation's agenda and asks by the messages that a real executor sends, so that faults,
-invariants and the journal see it. One that has nothing to do costs one parked call, and nothing until that ends.
+Each is a chain of planned steps, and sends the messages that a real executor sends, so that faults, invariants and the
+journal apply to it. An idle one costs one parked call, and nothing until that ends.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ REGISTER: Final = 2
 
 
 class Behaviour(Value, frozen=True, kw_only=True):
-    """How an executor deals with the processes of one function.
+    """How an executor serves the processes of one function.
 
-    `service` is how long it holds a process, `success` how likely it then closes it as successful rather
-    than as failed. With probability `hangs` it never closes it, and asks for other work after `hang_s`.
+    `service` is how long it holds a process, in seconds or as a distribution, and `success` the probability that it
+    then closes it as successful rather than as failed. With probability `hangs` it never closes it, and polls again
+    after `hang_s` seconds.
     """
 
     service: AnySpan = 1.0
@@ -46,12 +47,11 @@ class Behaviour(Value, frozen=True, kw_only=True):
 
 
 class ExecutorGroup(Behaviour, frozen=True):
-    """Executors that are alike: `count` of one type, at one location, called `name`-1 and so on.
+    """Equal executors: `count` of one type, at one location, called `name`-1 and so on.
 
-    `functions` are those that they deal with in another way. `starts` is when they come, counted from the
-    beginning; `rest` the time between a process and the next call for work; after a lost connection or a
-    refusal they try again after `retry_s`. `registers_again`: one that has crashed registers anew when it comes
-    back, and so gives back what it held.
+    `functions` has other behaviours for single functions. `starts` is when they start, from the start of the run;
+    `rest` is the time between a process and the next poll; after a lost connection or a refusal they try again after
+    `retry_s`. `registers_again`: one that has crashed registers again when it restarts, and so gives up what it held.
     """
 
     name: str
@@ -69,15 +69,15 @@ class ExecutorGroup(Behaviour, frozen=True):
 
 
 class NextStep(Event, frozen=True, gc=False):
-    """A modelled executor goes on. One that has been stopped since then has another `life`."""
+    """A step of an executor is due; it is dropped if the executor was stopped since, which changes its `life`."""
 
     number: int
     life: int
     step: int
 
 
-class _Conduct:
-    """A behaviour with its sources of chance."""
+class _BehaviourDraws:
+    """A behaviour with its random sources."""
 
     __slots__ = ("fails", "hang_ns", "hangs", "service")
 
@@ -92,7 +92,7 @@ class _Conduct:
 
 
 class Model:
-    """What the executors of a group have in common."""
+    """What the executors of a group share: their polls, behaviours and random sources."""
 
     def __init__(self, group: ExecutorGroup, colony: str, seed: int) -> None:
         self.group = group
@@ -100,20 +100,20 @@ class Model:
             colonyname=colony, timeout=group.poll_timeout_s, availablecpu=group.cpu, availablemem=group.memory
         )
         purpose = f"executors/{group.name}"
-        self.conduct = _Conduct(group, seed, purpose)
-        self.special = {name: _Conduct(one, seed, f"{purpose}/{name}") for name, one in group.functions.items()}
+        self.draws = _BehaviourDraws(group, seed, purpose)
+        self.special = {name: _BehaviourDraws(one, seed, f"{purpose}/{name}") for name, one in group.functions.items()}
         self.rest = (
             None if group.rest == 0.0 else randomness.drawer(group.rest, randomness.source(seed, f"{purpose}/rest"))
         )
         self.starts = randomness.drawer(group.starts, randomness.source(seed, f"{purpose}/starts"))
         self.retry_ns = randomness.to_ns(group.retry_s)
 
-    def conduct_for(self, process: Process) -> _Conduct:
-        return self.special.get(process.spec.funcname, self.conduct) if self.special else self.conduct
+    def draws_for(self, process: Process) -> _BehaviourDraws:
+        return self.special.get(process.spec.funcname, self.draws) if self.special else self.draws
 
 
-class ModelledExecutor:
-    """One executor: what it holds, what it waits for, and which of its lives it is in."""
+class SimulatedExecutor:
+    """One executor: the process it holds, the call it waits for, and the number of its life, which crashes count up."""
 
     __slots__ = (
         "asks", "busy_since_ns", "down", "due_ns", "failing", "fleet", "id", "life", "model", "name", "number",
@@ -138,86 +138,86 @@ class ModelledExecutor:
         self.asks = False  # whether it has asked for work at all
 
     # ------------------------------------------------------------ asking
-    def go_on(self, step: int | None) -> None:
-        """Do one step, and those that follow at once: each is a call and what it makes of the answer."""
+    def run_steps(self, step: int | None) -> None:
+        """Do a step, and the further ones that follow at the same time: each sends a call and handles its answer."""
         ask_inside = self.fleet.kernel.ask_inside
         while step is not None:
             self.step = step
             if step == POLL:
                 if self.busy_since_ns >= 0:
-                    self.rest()  # from a process that it never closed
+                    self.become_idle()  # from a process that it never closed
                 message: Message = self.model.poll
             elif self.failing:
                 message = CloseFailed(processid=self.process_id, errors=["modelled failure"])
             else:
                 message = CloseSuccessful(processid=self.process_id)
-            asked = ask_inside(self.id, message, self.heard)
+            asked = ask_inside(self.id, message, self.on_answer)
             if type(asked) is Pending:
                 self.pending = asked
                 return
-            step = self._take(asked, at_once=True)
+            step = self._handle(asked, at_once=True)
 
-    def heard(self) -> None:
-        """The answer has come, to a call that had to wait. Nothing is asked from here: a step is under way."""
+    def on_answer(self) -> None:
+        """Handle the answer to a call that had to wait. Plan only: the server is in the middle of a step."""
         pending = self.pending
         if pending is not None and pending.answer is not None:
             self.pending = None
             at_once = pending.call.at_ns == self.fleet.kernel.world.now_ns
-            step = self._take(pending.answer, at_once)
+            step = self._handle(pending.answer, at_once)
             if step is not None:
-                self.next(step, 0)
+                self.plan_step(step, 0)
 
-    def _take(self, answer: Answer, at_once: bool) -> int | None:
-        """Make something of an answer: the step that follows at once, or None where it is planned for later."""
+    def _handle(self, answer: Answer, at_once: bool) -> int | None:
+        """Handle an answer. Return the step that follows at once, or None if the next one is planned for later."""
         status = LOST if answer.payload_type == "garbled" else answer.status
         if self.step != POLL:
-            return self._closed(status)
+            return self._after_close(status)
         if status == 200:
-            self._begin(answer.body.process)
+            self._start(answer.body.process)
         elif status in (404, 408):  # nothing has come in all the time
-            self.next(POLL, self.model.retry_ns if at_once else 0)
+            self.plan_step(POLL, self.model.retry_ns if at_once else 0)
         else:
-            self.fleet.troubles += 1
-            self.next(REGISTER if status in (403, 500) else POLL, self.model.retry_ns)
+            self.fleet.failed_calls += 1
+            self.plan_step(REGISTER if status in (403, 500) else POLL, self.model.retry_ns)
         return None
 
-    def _begin(self, process: Process) -> None:
-        """It has got a process."""
+    def _start(self, process: Process) -> None:
+        """Start to work on a process."""
         self.process_id = process.process_id
         self.busy_since_ns = self.fleet.kernel.world.now_ns
-        conduct = self.model.conduct_for(process)
-        if conduct.hangs is not None and conduct.hangs():
+        draws = self.model.draws_for(process)
+        if draws.hangs is not None and draws.hangs():
             self.fleet.hung += 1
-            self.next(POLL, conduct.hang_ns)
+            self.plan_step(POLL, draws.hang_ns)
             return
-        self.failing = conduct.fails is not None and conduct.fails()
-        service_ns = conduct.service(process)
+        self.failing = draws.fails is not None and draws.fails()
+        service_ns = draws.service(process)
         if self.fleet.chaos:
             service_ns = round(service_ns * self.fleet.sim.faults.slowness(self.name))
-        self.next(CLOSE, service_ns)
+        self.plan_step(CLOSE, service_ns)
 
-    def _closed(self, status: int) -> int | None:
+    def _after_close(self, status: int) -> int | None:
         if status in UNKNOWN_OUTCOME:
-            self.fleet.troubles += 1
-            self.next(CLOSE, self.model.retry_ns)
+            self.fleet.failed_calls += 1
+            self.plan_step(CLOSE, self.model.retry_ns)
             return None
         if status != 200:
             self.fleet.refused_closes += 1
-        self.rest()
+        self.become_idle()
         pause = self.model.rest
         if pause is None:
             return POLL
-        self.next(POLL, pause(None))
+        self.plan_step(POLL, pause(None))
         return None
 
-    def rest(self) -> None:
-        """It has nothing to do any more."""
+    def become_idle(self) -> None:
+        """Count the time since it got its process as busy."""
         if self.busy_since_ns >= 0:
             self.fleet.busy_ns += self.fleet.kernel.world.now_ns - self.busy_since_ns
             self.busy_since_ns = -1
 
-    def next(self, step: int, after_ns: int) -> None:
-        """Go on with a step after some time."""
+    def plan_step(self, step: int, after_ns: int) -> None:
+        """Plan a step `after_ns` nanoseconds from now, or from the end of the pause."""
         kernel = self.fleet.kernel
         self.step = step
         self.due_ns = due_ns = max(kernel.world.now_ns, self.paused_until_ns) + after_ns
@@ -229,7 +229,7 @@ class ModelledExecutor:
         return self.model.group.type
 
     def crash(self, restart_after_s: float | None) -> None:
-        """It dies: whatever it waits for is given up, whatever it holds stays with the server."""
+        """Stop at once, without a word to the server: its call is hung up, and the process it holds stays assigned."""
         if self.down:
             return
         self.down = True
@@ -237,16 +237,16 @@ class ModelledExecutor:
         pending, self.pending = self.pending, None
         self.process_id = ""
         self.due_ns = self.paused_until_ns = 0
-        self.rest()
+        self.become_idle()
         self.fleet.crashes += 1
         if pending is not None:
             self.fleet.kernel.abandon_inside(pending)
         if restart_after_s is not None:
             step = REGISTER if self.step == REGISTER or self.model.group.registers_again else POLL
-            self.next(step, randomness.to_ns(restart_after_s))
+            self.plan_step(step, randomness.to_ns(restart_after_s))
 
     def pause(self, until_ns: int) -> None:
-        """It stands still, and then goes on with what it was at for as long as it had left."""
+        """Do nothing until `until_ns`; then continue the current step for the time that was left."""
         now_ns = self.fleet.kernel.world.now_ns
         if self.down:
             return
@@ -254,40 +254,40 @@ class ModelledExecutor:
             left_ns = self.due_ns - max(now_ns, self.paused_until_ns)
             self.life += 1
             self.paused_until_ns = max(until_ns, self.paused_until_ns)
-            self.next(self.step, left_ns)
+            self.plan_step(self.step, left_ns)
         self.paused_until_ns = max(until_ns, self.paused_until_ns)
 
     def resume(self) -> None:
-        """Its pause ends now: it goes on with what it was at, for as long as it had left."""
+        """End the pause now, and continue the current step for the time that was left."""
         now_ns, until_ns = self.fleet.kernel.world.now_ns, self.paused_until_ns
         self.paused_until_ns = 0
         if now_ns < until_ns <= self.due_ns and self.pending is None and not self.down:
             self.life += 1
-            self.next(self.step, self.due_ns - until_ns)
+            self.plan_step(self.step, self.due_ns - until_ns)
 
 
 class Fleet:
-    """All modelled executors of one simulation."""
+    """All simulated executors of one simulation."""
 
     def __init__(self, sim: Simulation, owner_id: str, colony: str) -> None:
         self.sim = sim
         self.kernel = sim.kernel
         self.owner_id = owner_id
         self.colony = colony
-        self.executors: list[ModelledExecutor] = []
-        self.by_id: dict[str, ModelledExecutor] = {}
-        self.by_name: dict[str, ModelledExecutor] = {}
-        self.troubles = 0
+        self.executors: list[SimulatedExecutor] = []
+        self.by_id: dict[str, SimulatedExecutor] = {}
+        self.by_name: dict[str, SimulatedExecutor] = {}
+        self.failed_calls = 0
         self.refused_closes = 0
         self.hung = 0
         self.crashes = 0
         self.busy_ns = 0
         self.returns = 0
         self.chaos = False  # whether faults may strike them
-        self.kernel.timetable.handle(NextStep, self._go_on)
+        self.kernel.timetable.handle(NextStep, self._run_step)
 
     def add(self, groups: Iterable[ExecutorGroup]) -> None:
-        """Let groups of executors come. Errors: ValueError for a name that is taken."""
+        """Add groups of executors, and plan their starts. Errors: ValueError for a name that is taken."""
         seed, now_ns = self.sim.settings.seed, self.kernel.world.now_ns
         for group in groups:
             model = Model(group, self.colony, seed)
@@ -296,24 +296,24 @@ class Fleet:
                 if name in self.by_name:
                     raise ValueError(f"there are two executors called {name!r}: give their groups other names")
                 executor_id = sha3_256(f"{seed}/modelled/{self.colony}/{name}".encode()).hexdigest()
-                executor = ModelledExecutor(self, model, len(self.executors), name, executor_id)
+                executor = SimulatedExecutor(self, model, len(self.executors), name, executor_id)
                 self.executors.append(executor)
                 self.by_id[executor_id] = self.by_name[name] = executor
                 self.kernel.timetable.plan(now_ns + model.starts(None), NextStep(executor.number, 0, REGISTER))
 
     def busy_until(self, now_ns: int) -> int:
-        """How long all of them have been busy so far, from getting a process to its close."""
+        """Nanoseconds that all of them together have been busy so far, each from an assignment to its close."""
         return self.busy_ns + sum(now_ns - one.busy_since_ns for one in self.executors if one.busy_since_ns >= 0)
 
     def enlist(self) -> None:
-        """From now on faults may strike them."""
+        """Let faults strike them from now on."""
         self.chaos = True
         with self.kernel.locked():
             for executor in self.executors:
                 self.sim.faults.enlist(executor)
 
-    def _go_on(self, due: NextStep) -> bool:
-        """An executor does its next step: False, for nobody outside is told."""
+    def _run_step(self, due: NextStep) -> bool:
+        """Let an executor do its next step. Returns False: no client outside is told of it."""
         executor = self.executors[due.number]
         if due.life != executor.life:
             return False
@@ -327,11 +327,11 @@ class Fleet:
         if due.step == REGISTER:
             self._register(executor)
         else:
-            executor.go_on(due.step)
+            executor.run_steps(due.step)
         return False
 
-    def _register(self, executor: ModelledExecutor) -> None:
-        """Its owner adds and approves it: before it asks for the first time, and when the server knows it no more."""
+    def _register(self, executor: SimulatedExecutor) -> None:
+        """Add and approve it, as the colony's owner: before its first poll, and when the server no longer knows it."""
         group, ask = executor.model.group, self.kernel.ask_inside
         self.returns += (self.colony, executor.name) in self.kernel.world.executors
         spec = ExecutorSpec(
@@ -346,7 +346,7 @@ class Fleet:
             answer = ask(self.owner_id, ApproveExecutor(colonyname=self.colony, executorname=executor.name))
         if type(answer) is Answer and answer.ok:
             executor.asks = True
-            executor.go_on(POLL)
+            executor.run_steps(POLL)
         else:
-            self.troubles += 1
-            executor.next(REGISTER, executor.model.retry_ns)
+            self.failed_calls += 1
+            executor.plan_step(REGISTER, executor.model.retry_ns)

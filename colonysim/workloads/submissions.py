@@ -27,7 +27,7 @@ Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 
 
 class Node(NamedTuple):
-    """One process of a shape: its name, whom it waits for, and what a recording says of it."""
+    """A process of a workflow: its name, its parents (`after`), and its function and run time, if recorded."""
 
     name: str
     after: tuple[str, ...] = ()
@@ -36,11 +36,11 @@ class Node(NamedTuple):
 
 
 class Shape(Value, frozen=True, tag_field="kind"):
-    """Base of the shapes of workflows."""
+    """Base class of the shapes of workflows; a subclass defines `nodes`."""
 
 
 class Chain(Shape, frozen=True, tag="chain"):
-    """One after another."""
+    """A chain: each process waits for the one before."""
 
     length: Size
 
@@ -49,7 +49,7 @@ class Chain(Shape, frozen=True, tag="chain"):
 
 
 class FanOut(Shape, frozen=True, tag="fan_out"):
-    """One, and then many beside each other."""
+    """One process, then `width` parallel ones."""
 
     width: Size
 
@@ -58,7 +58,7 @@ class FanOut(Shape, frozen=True, tag="fan_out"):
 
 
 class Diamond(Shape, frozen=True, tag="diamond"):
-    """One, then many beside each other, then one that waits for all."""
+    """One process, then `width` parallel ones, then one that waits for all of them."""
 
     width: Size = 2
 
@@ -68,7 +68,7 @@ class Diamond(Shape, frozen=True, tag="diamond"):
 
 
 class MapReduce(Shape, frozen=True, tag="map_reduce"):
-    """Many maps at once; each of the reductions waits for all of them."""
+    """`maps` parallel processes, then `reductions` parallel ones, each of which waits for all maps."""
 
     maps: Size
     reductions: Size = 1
@@ -85,7 +85,7 @@ class MapReduce(Shape, frozen=True, tag="map_reduce"):
 
 
 class Recorded(Shape, frozen=True, tag="wfformat"):
-    """A workflow as WfCommons has recorded it; a relative path starts at the scenario's folder."""
+    """A workflow recorded by WfCommons (WfFormat); a relative path starts at the scenario's folder."""
 
     file: str
 
@@ -98,11 +98,11 @@ AnyShape = Chain | FanOut | Diamond | MapReduce | Recorded
 
 
 class Submission(Value, frozen=True, kw_only=True):
-    """One kind of thing that is submitted, `weight` times as often as one with weight 1.
+    """One kind of submission, drawn `weight` times as often as one with weight 1.
 
-    Fields are those of a function spec and of its conditions. `run_s` becomes the first argument, for executors
+    The fields are those of a function spec and of its conditions. `run_s` becomes the first argument, for executors
     whose `service` is of kind `process`. With a `workflow` each of its processes is made from this spec; with a
-    `generator` the generator of that name gets one argument more.
+    `generator` each submission is one argument for the generator of that name.
     """
 
     weight: Positive = 1.0
@@ -134,7 +134,7 @@ class Submission(Value, frozen=True, kw_only=True):
         )
 
     def spec(self, colony: str) -> FunctionSpec:
-        """The function spec that all processes of this kind come from."""
+        """Return the function spec of all processes of this kind."""
         return FunctionSpec(
             funcname=self.funcname,
             args=list(self.args) or None,
@@ -148,7 +148,7 @@ class Submission(Value, frozen=True, kw_only=True):
         )
 
     def workflow_spec(self, colony: str, base: Path, run_s: Callable[[], float] | None = None) -> WorkflowSpec:
-        """The workflow, or the one process as a workflow. Errors: BadTrace for a recording that cannot be read."""
+        """Return the workflow, or the single process as a workflow. Errors: BadTrace for an unreadable recording."""
         plain = self.spec(colony)
         nodes = self.workflow.nodes(base) if self.workflow is not None else [Node("only")]
         return WorkflowSpec(colonyname=colony, functionspecs=[_node_spec(plain, node, run_s) for node in nodes])
@@ -171,7 +171,7 @@ Compose = Callable[[], Message]
 
 
 def composer(one: Submission, colony: str, base: Path, random: Random, generators: dict[str, str]) -> Compose:
-    """What makes the messages of one kind: the same one each time where nothing in it is drawn.
+    """Return a function that makes the messages of one kind: the same one each time, if nothing in it is random.
 
     `generators` are the ids of the generators by name. Errors: ValueError, BadTrace.
     """
@@ -206,7 +206,7 @@ def _packer(generator_id: str) -> Compose:
 
 
 def mixer(mix: Iterable[Submission], colony: str, base: Path, random: Random, generators: dict[str, str]) -> Compose:
-    """What makes the messages of a mix, by weight."""
+    """Return a function that makes the messages of a mix, drawn by weight."""
     listed = list(mix)
     composers = [composer(one, colony, base, random, generators) for one in listed]
     pick = randomness.weighted([one.weight for one in listed], random)

@@ -1,4 +1,4 @@
-"""Modelled clients: they submit at drawn or recorded times, without code or threads."""
+"""Simulated clients: they submit at random or recorded times, without code or threads."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ class Trace(Value, frozen=True, kw_only=True):
 class Workload(Value, frozen=True, kw_only=True):
     """One stream of submissions: `arrivals` of a `mix`, or a recorded `trace`.
 
-    It lasts from `from_s` to `until_s`, where that is given, else to the end of the storm; `count` is an upper
-    limit. `users` share it: by turns, or as the trace has it. A submission whose reply is lost is sent again
-    `resends` times, `resend_s` later each time, whether or not it took effect.
+    It lasts from `from_s` until `until_s`, or until the end of the storm; `count` is an upper limit. `users` submit in
+    turn, or as in the trace. A submission whose reply is lost is sent again up to `resends` times, `resend_s` seconds
+    later each time, whether or not it took effect.
     """
 
     name: str
@@ -106,20 +106,20 @@ class Workload(Value, frozen=True, kw_only=True):
 
 
 class Arrive(Event, frozen=True, gc=False):
-    """A stream submits what it has next."""
+    """The next submission of a stream is due."""
 
     stream: int
 
 
 class Resend(Event, frozen=True, gc=False):
-    """A stream sends something once more."""
+    """A submission of a stream is to be sent again."""
 
     stream: int
     number: int
 
 
 class _Unsure(msgspec.Struct):
-    """A submission whose reply was lost."""
+    """A submission whose reply was lost; `left` is how often it may still be sent again."""
 
     caller_id: str
     message: Message
@@ -131,7 +131,7 @@ Arrival = tuple[int, int, Message]
 
 
 class Stream:
-    """A workload under way."""
+    """A workload in progress: its submissions to come, and counts of those so far."""
 
     def __init__(self, clients: Clients, number: int, workload: Workload, arrivals: Iterator[Arrival]) -> None:
         self.clients = clients
@@ -163,18 +163,18 @@ class Stream:
         self.submitted += 1
         asked = self.clients.kernel.ask_inside(caller_id, message)
         if type(asked) is Answer:
-            self._heard(asked, caller_id, message, left)
+            self._handle(asked, caller_id, message, left)
         else:
             self.clients.busy += 1
-            asked.on_answer = partial(self._told, asked, caller_id, message, left)
+            asked.on_answer = partial(self._on_answer, asked, caller_id, message, left)
 
-    def _told(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
-        """The answer has come late, or not at all."""
+    def _on_answer(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
+        """Handle the end of a call that had to wait; it may have no answer."""
         self.clients.busy -= 1
         if pending.answer is not None:
-            self._heard(pending.answer, caller_id, message, left)
+            self._handle(pending.answer, caller_id, message, left)
 
-    def _heard(self, answer: Answer, caller_id: str, message: Message, left: int) -> None:
+    def _handle(self, answer: Answer, caller_id: str, message: Message, left: int) -> None:
         if answer.ok and answer.payload_type != "garbled":
             return
         if answer.status not in UNKNOWN_OUTCOME and answer.status != 200:
@@ -197,7 +197,7 @@ class Stream:
 
 
 class Clients:
-    """All modelled clients of one simulation. `storm_ns` is when those without an end of their own stop."""
+    """All simulated clients of one simulation. `storm_ns` is when workloads without an end of their own stop."""
 
     def __init__(
         self, sim: Simulation, owner_id: str, colony: str, base: Path, storm_ns: int | None, generators: dict[str, str]
@@ -217,7 +217,7 @@ class Clients:
         self.kernel.timetable.handle(Resend, self._resend)
 
     def add(self, workload: Workload) -> None:
-        """Begin a workload. Errors: ValueError for one that would never end, BadTrace."""
+        """Start a workload. Errors: ValueError for one that would never end, BadTrace."""
         if self.storm_ns is None and workload.never_ends:
             raise ValueError(
                 f"workload {workload.name!r} never ends: give it a count or until_s, or the storm a length"
@@ -229,11 +229,11 @@ class Clients:
         stream.plan()
 
     def all_submitted(self) -> bool:
-        """Whether nothing more is to be submitted or sent again, and all answers have come."""
+        """Whether nothing is left to submit or send again, and all answers have come."""
         return self.busy == 0
 
     def add_users(self, workload: Workload) -> list[str]:
-        """The users of a workload, who are added to the colony."""
+        """Add the users of a workload to the colony, and return their ids."""
         ids = []
         for place in range(1, workload.users + 1):
             name = workload.name if workload.users == 1 else f"{workload.name}-{place}"
@@ -252,7 +252,7 @@ class Clients:
         self.streams[event.stream].resend(event.number)
         return False
 
-    # ------------------------------------------------------------ what comes when
+    # ------------------------------------------------------------ what is submitted when
     def _drawn(self, workload: Workload) -> Iterator[Arrival]:
         seed, purpose = self.sim.settings.seed, f"workload/{workload.name}"
         compose: Compose = mixer(
@@ -276,7 +276,7 @@ class Clients:
         return self.storm_ns if workload.until_s is None else randomness.to_ns(workload.until_s)
 
     def _recorded(self, workload: Workload, trace: Trace) -> Iterator[Arrival]:
-        """A recorded process each, in the likeness of the mix's first entry."""
+        """Yield the submissions of a trace: what is not recorded is that of the mix's first entry."""
         like = workload.mix[0]
         plain, conditions = like.spec(self.colony), _Places(like.conditions(self.colony), trace.sites)
         users: dict[str, int] = {}
@@ -299,7 +299,7 @@ class Clients:
 
 
 def _checked(arrivals: Arrivals, random: Random, midnight_s: float, name: str) -> Iterator[float]:
-    """The times of users' own arrivals. Errors: BadCode where they are no times in ascending order."""
+    """Yield the times of a user's own arrivals. Errors: BadCode if they are not times in ascending order."""
     last_s = 0.0
     try:
         for time_s in arrivals.times(random, midnight_s):
@@ -315,7 +315,7 @@ def _checked(arrivals: Arrivals, random: Random, midnight_s: float, name: str) -
 
 
 class _Places:
-    """The conditions of processes by the site they were recorded at."""
+    """The conditions of recorded processes, by their site."""
 
     def __init__(self, plain: Conditions, sites: str) -> None:
         self.plain = plain
@@ -335,5 +335,5 @@ class _Places:
 
 
 def site_name(site: str) -> str:
-    """The name that a site of a trace gets: a number alone says too little."""
+    """Return the name of a site: `site7` for 7, since a number alone says too little."""
     return f"site{site}" if site.isdigit() else site

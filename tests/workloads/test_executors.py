@@ -125,7 +125,7 @@ def test_a_lost_close_is_sent_again() -> None:
     lab.sim.advance(20)
     assert process.state.name == "SUCCESS"
     assert lab.calls("closesuccessfulmsg") == 3
-    assert lab.fleet.troubles == 2
+    assert lab.fleet.failed_calls == 2
 
 
 def test_an_error_of_the_gateway_is_no_answer() -> None:
@@ -136,7 +136,7 @@ def test_an_error_of_the_gateway_is_no_answer() -> None:
     process = lab.colony.submit("f")
     lab.sim.advance(20)
     assert process.state.name == "SUCCESS"
-    assert lab.fleet.troubles == 3
+    assert lab.fleet.failed_calls == 3
 
 
 def test_one_that_crashes_leaves_its_process_behind_and_comes_back() -> None:
