@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from colonysim.core import engine
+from colonysim.core import engine, policies
 from colonysim.core.protocol import Answer, Delivery, Push, Request
 from colonysim.core.records import ProcessState
 from colonysim.core.registry import OPERATIONS
@@ -237,6 +237,13 @@ def read_header(line: bytes) -> JournalHeader:
         raise BadJournal(
             f"the journal has format {raw.get('format')}, written {made}; this version reads format {journal.FORMAT}: "
             "replay it with the version that wrote it"
+        )
+    settings = raw.get("settings")
+    policy = settings.get("policy") if isinstance(settings, dict) else None
+    if isinstance(policy, str) and ":" in policy and policies.policy_of(policy) is None:
+        raise BadJournal(
+            f"the journal was recorded with the policy {policy!r}, which this process does not know: replay it in "
+            "Python, after Simulation(policy=...) with that function, or after a run of its scenario"
         )
     try:
         return msgspec.convert(raw, JournalHeader)

@@ -12,9 +12,10 @@ import pytest
 from colonysim.core.policies import BadPolicy
 from colonysim.core.records import Process
 from colonysim.core.values import BadValue
+from colonysim.evidence.replay import replay
 from colonysim.scenarios import writer
 from colonysim.scenarios.files import located
-from colonysim.scenarios.runner import run
+from colonysim.scenarios.runner import Run, run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.validation import check as validate
 from colonysim.simulation.client import ColonyClient
@@ -187,6 +188,16 @@ def test_a_package_offers_a_policy(file: Path, monkeypatch: pytest.MonkeyPatch) 
     offered = Scenario.load(file, ("settings.policy=length",))
     assert run(offered).digest == run(Scenario.load(file)).digest
     sys.modules.pop("mypolicies", None)
+
+
+def test_a_journal_is_replayed_where_its_policy_is_known_and_refused_elsewhere(file: Path) -> None:
+    journal = file.parent / "j.log"
+    assert Run(Scenario.load(file), journal=journal).execute().ok
+    assert replay(journal).same
+    command = [sys.executable, "-m", "colonysim", "replay", str(journal)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "recorded with the policy 'mine.py:by_length', which this process does not know" in done.stderr
 
 
 def test_the_command_line_compares_policies_of_a_file(file: Path) -> None:
