@@ -162,7 +162,7 @@ def test_a_waiting_process_takes_so_much_memory() -> None:
 
 
 def test_a_simulation_that_is_dropped_leaves_nothing_in_memory() -> None:
-    """Also while processes wait: the garbage collector does not look into processes and their books."""
+    """Also while processes wait: the garbage collector does not look into processes and their records."""
 
     def run() -> None:
         stage = Stage(invariants=True, journal=True)

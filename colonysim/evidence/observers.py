@@ -142,7 +142,7 @@ class Observers(Observer):
     def story(self, process_id: str) -> str:
         """Return the timeline of a process from the records of the invariants, in lines. Under the lock."""
         if self.invariants is None:
-            return "  no timeline is kept: create the simulation with invariants=True"
+            return "  no timeline is kept: use Simulation(invariants=True)"
         return self.invariants.story(process_id)
 
 

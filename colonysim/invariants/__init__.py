@@ -1,8 +1,8 @@
-"""What must hold whatever happens: checked from the outside, after each step, on books of its own.
+"""What must hold whatever happens: checked from the outside, after each step, on records of its own.
 
 The checks read the core's trace of what has happened and what came out of it, never the indexes, ranks and counters
 it works with, and so find what those get wrong. Each costs O(1), or O(log n) where an order is kept, for each thing
-that happens. Now and then, when so much has happened as there is, all tables are compared with the books.
+that happens. Now and then, when so much has happened as there is, all tables are compared with the records.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from colonysim.invariants.executors import Executors
 from colonysim.invariants.functions import Functions
 from colonysim.invariants.graphs import Graphs
 from colonysim.invariants.invariant import Invariant
-from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.limits import TimeLimits
 from colonysim.invariants.order import Order
 from colonysim.invariants.polls import Polls
@@ -90,19 +90,19 @@ class Invariants:
                 for entry in happened:
                     kind = type(entry)
                     if kind is Transition:
-                        if (book := ledger.moved(entry)) is not None:
-                            self._limits.moved(entry, book)
-                            if book.place is not None or entry.new == WAITING:
-                                self._order.moved(entry, book)
-                            if book.special or polls.parked or world.functions or world.subscriptions.any:
-                                self._moved_besides(entry, book)
+                        if (record := ledger.moved(entry)) is not None:
+                            self._limits.moved(entry, record)
+                            if record.place is not None or entry.new == WAITING:
+                                self._order.moved(entry, record)
+                            if record.special or polls.parked or world.functions or world.subscriptions.any:
+                                self._moved_besides(entry, record)
                     elif kind is Assignment:
-                        if (book := ledger.books.get(entry.process_id)) is not None:
-                            self._order.assigned(entry, book)
+                        if (record := ledger.records.get(entry.process_id)) is not None:
+                            self._order.assigned(entry, record)
                             polls.given[entry.process_id] = entry.demand
                             self._executors.heard(entry)
-                            if book.special:
-                                self._assigned_besides(entry, book)
+                            if record.special:
+                                self._assigned_besides(entry, record)
                     elif (reading := self._readers.get(kind)) is not None:
                         for read in reading:
                             read(entry)
@@ -110,15 +110,15 @@ class Invariants:
                 look = self._known.get((request.caller_id, type(request.message)), self._access_asked)
                 if look is not None:
                     look(request, deliveries)
-            if polls.given and not polls.stirred:
+            if polls.given and not polls.checks_after_step:
                 polls.answers(deliveries)
-            if ledger.stirred or ledger.requeued:
+            if ledger.to_check_after_step or ledger.requeued:
                 self._step_over(deliveries)
             present = sum(map(len, self._tables))
             if present != len(world.processes) or present != ledger.submitted - ledger.removed:
                 self._count()
             if self.deadlines.next_ns < world.now_ns:
-                self.deadlines.pass_to(world.now_ns)
+                self.deadlines.report_missed(world.now_ns)
             if self._happened > self._look_at:
                 self._happened = 0
                 self._agree()
@@ -138,38 +138,38 @@ class Invariants:
     def _step_over(self, deliveries: Sequence[Delivery]) -> None:
         """Tell those who asked for it that a step is over. What ran and waits again shows nothing of where it ran."""
         ledger = self.ledger
-        if ledger.stirred:
-            for each in ledger.stirred:
-                each.step_over(deliveries)
-            ledger.stirred = [each for each in ledger.stirred if each.stirred]
+        if ledger.to_check_after_step:
+            for each in ledger.to_check_after_step:
+                each.after_step(deliveries)
+            ledger.to_check_after_step = [each for each in ledger.to_check_after_step if each.checks_after_step]
         requeued, ledger.requeued = ledger.requeued, []
         if not requeued:
             return
-        from colonysim.invariants.records import Records
+        from colonysim.invariants.shown_records import RecordComparison
 
-        records = Records(self.ledger, self._executors)
-        for book in requeued:
-            if book.state == WAITING:
-                records.process(book)
+        comparison = RecordComparison(self.ledger, self._executors)
+        for record in requeued:
+            if record.state == WAITING:
+                comparison.process(record)
 
-    def _moved_besides(self, entry: Transition, book: Book) -> None:
+    def _moved_besides(self, entry: Transition, record: ProcessRecord) -> None:
         """Tell the invariants that look at few processes, or while somebody is parked or subscribed."""
         if self._polls.parked:
-            self._polls.moved(entry, book)
-        if book.process.graph_id:
-            self._graphs.moved(entry, book)
-        if book.process.spec.channels:
-            self._channels.moved(entry, book)
+            self._polls.moved(entry, record)
+        if record.process.graph_id:
+            self._graphs.moved(entry, record)
+        if record.process.spec.channels:
+            self._channels.moved(entry, record)
         if self._retention.on:
-            self._retention.moved(entry, book)
+            self._retention.moved(entry, record)
         if self.world.functions and entry.new == SUCCESS:
-            self._functions.succeeded(entry, book)
+            self._functions.succeeded(entry, record)
         if self.world.subscriptions.any:
-            self._subscriptions.moved(entry, book)
+            self._subscriptions.moved(entry, record)
 
-    def _assigned_besides(self, entry: Assignment, book: Book) -> None:
-        self._graphs.assigned(entry, book)
-        self._channels.assigned(entry, book)
+    def _assigned_besides(self, entry: Assignment, record: ProcessRecord) -> None:
+        self._graphs.assigned(entry, record)
+        self._channels.assigned(entry, record)
 
     def _count(self) -> None:
         """Count the processes in all tables of states, also in those of new colonies. Errors: InvariantViolation."""
@@ -180,14 +180,14 @@ class Invariants:
             raise ledger.lost(present)
 
     def at_rest(self) -> None:
-        """Compare all tables with the books, record by record, between two steps. Errors: InvariantViolation."""
-        from colonysim.invariants.records import Records  # no simulation needs it before its end
+        """Compare all tables with the records, record by record, between two steps. Errors: InvariantViolation."""
+        from colonysim.invariants.shown_records import RecordComparison  # no simulation needs it before its end
 
         try:
             if self.world.history:  # outside of any step, as when somebody hangs up
                 self.check()
             self._agree()
-            Records(self.ledger, self._executors).compare()
+            RecordComparison(self.ledger, self._executors).compare()
         except InvariantViolation:
             raise
         except Exception as error:
@@ -207,9 +207,9 @@ class Invariants:
 
     def last_cause(self, process_id: str) -> str:
         """The cause of a process's last change of state; empty if it is not known."""
-        book = self.ledger.books.get(process_id)
-        return book.story[-1].cause if book is not None and book.story else ""
+        record = self.ledger.records.get(process_id)
+        return record.story[-1].cause if record is not None and record.story else ""
 
 
 def _unreadable(error: Exception) -> TablesUnreadable:
-    return TablesUnreadable(f"the tables cannot be compared with the books: {type(error).__name__}: {error}")
+    return TablesUnreadable(f"the tables cannot be compared with the records: {type(error).__name__}: {error}")

@@ -112,11 +112,11 @@ class Access(Invariant):
             return
         message: Any = request.message
         process_id = getattr(message, "processid", None)
-        book = self.ledger.books.get(self._process_id(message) if process_id is None else process_id)
-        if book is not None and book.process.executor_id != request.caller_id:
-            holder = book.process.executor_id or "nobody"
+        record = self.ledger.records.get(self._process_id(message) if process_id is None else process_id)
+        if record is not None and record.process.executor_id != request.caller_id:
+            holder = record.process.executor_id or "nobody"
             what = f"is assigned to {holder}, and {request.caller_id} was served by {type(request.message).__name__}"
-            raise self.ledger.violation(book.process_id, what)
+            raise self.ledger.violation(record.process_id, what)
 
     # ------------------------------------------------------------ roles
     def _may(self, caller_id: str, name: str, colony: str | None) -> bool:
@@ -151,8 +151,8 @@ class Access(Invariant):
         if getattr(message, "executorname", "") and hasattr(message, "colonyname"):
             return str(message.colonyname)  # also where it names a process
         if process_id := self._process_id(message):
-            book = self.ledger.books.get(process_id) or self.ledger.gone.get(process_id)
-            return book.process.colony if book is not None else None
+            record = self.ledger.records.get(process_id) or self.ledger.gone.get(process_id)
+            return record.process.colony if record is not None else None
         for field, table in (
             ("processgraphid", world.graphs), ("cronid", world.crons), ("generatorid", world.generators),
         ):  # fmt: skip

@@ -1,4 +1,4 @@
-"""Agreement: the core's tables, queues and agenda say what the books of all invariants say."""
+"""Agreement: the core's tables, queues and agenda say what the records of all invariants say."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Agreement(Invariant):
     # ------------------------------------------------------------ tables
     def _states(self) -> None:
         """Who waits and who runs, by the tables of states, and whom executors hold."""
-        world, books = self.world, self.ledger.books
+        world, records = self.world, self.ledger.records
         for state in (WAITING, RUNNING):
             listed = [process_id for tables in world.by_state.values() for process_id in tables[state]]
             for process_id in listed:
-                if process_id not in books or books[process_id].state != state:
+                if process_id not in records or records[process_id].state != state:
                     raise self.ledger.violation(process_id, f"is listed as {STATE_NAMES[state]}, which it is not")
         held = {holder: set(processes) for holder, processes in world.held_by.items() if processes}
         known = {holder: set(processes) for holder, processes in self.ledger.held.items() if processes}
@@ -67,7 +67,7 @@ class Agreement(Invariant):
 
     def _queues(self) -> None:
         """Each waiting process stands in its queue once, in order, or is held back."""
-        queues, books = self.world.queues, self.ledger.books
+        queues, records = self.world.queues, self.ledger.records
         found: Counter[str] = Counter(queues.unassignable.keys())
         for pool in queues.pools.values():
             for run in pool.runs.values():
@@ -75,17 +75,17 @@ class Agreement(Invariant):
                 if len(waiting) != run.live:
                     raise InvariantViolation(f"a queue counts {run.live} processes, and holds {len(waiting)}")
                 found.update(waiting)
-                places = [books[process_id].place for process_id in waiting if process_id in books]
+                places = [records[process_id].place for process_id in waiting if process_id in records]
                 for one, other in pairwise(places):
                     if one is not None and other is not None and other < one:
                         what = f"stands before {other[2]} in a queue, and should stand behind it"
                         raise self.ledger.violation(one[2], what)
         for process_id, count in found.items():
-            if count != 1 or process_id not in books or books[process_id].state != WAITING:
+            if count != 1 or process_id not in records or records[process_id].state != WAITING:
                 raise self.ledger.violation(process_id, f"stands in {count} queues, and should not")
         if len(found) != self.ledger.waiting or len(queues) != self.ledger.waiting:
-            for process_id, book in books.items():
-                if book.state == WAITING and process_id not in found:
+            for process_id, record in records.items():
+                if record.state == WAITING and process_id not in found:
                     raise self.ledger.violation(process_id, "waits, and stands in no queue")
             raise InvariantViolation(f"the queues count {len(queues)} waiting processes of {self.ledger.waiting}")
 
@@ -95,12 +95,12 @@ class Agreement(Invariant):
         planned = {
             event.second: due_ns for due_ns, event in events.get(ReleaseTick, ()) if isinstance(event, ReleaseTick)
         }
-        for second, books in self.limits.due.items():
-            for book in books.values():
+        for second, records in self.limits.due.items():
+            for record in records.values():
                 due_ns = second * _SECOND_NS + self.limits.phase_ns
                 if planned.get(second) != due_ns:
                     what = f"has a limit that must be found at {show_time(due_ns)}, which is not on the agenda"
-                    raise self.ledger.violation(book.process_id, what)
+                    raise self.ledger.violation(record.process_id, what)
 
     def _polls_on(self, events: dict[type, list[tuple[int, Event]]]) -> None:
         planned = {event.ticket: due_ns for due_ns, event in events.get(PollOver, ()) if isinstance(event, PollOver)}
@@ -116,15 +116,15 @@ class Agreement(Invariant):
         """Each cron and generator that must act stands there once, and no other."""
         crons = [(event.cron_id, due_ns) for due_ns, event in events.get(CronCheck, ()) if isinstance(event, CronCheck)]
         for cron_id, count in Counter(cron_id for cron_id, _ in crons).items():
-            if count != 1 or cron_id not in self.crons.books:
+            if count != 1 or cron_id not in self.crons.records:
                 raise InvariantViolation(f"cron {cron_id} stands on the agenda {count} times")
         planned = dict(crons)
-        for cron_id, book in self.crons.books.items():
-            if (deadline := book.deadline) is not None:
+        for cron_id, record in self.crons.records.items():
+            if (deadline := record.deadline) is not None:
                 due_ns = planned.get(cron_id)
-                if due_ns is None or not (book.due_ns or 0) < due_ns <= deadline.latest_ns:
+                if due_ns is None or not (record.due_ns or 0) < due_ns <= deadline.latest_ns:
                     raise InvariantViolation(
-                        f"cron {book.cron.name!r} ({cron_id}) does not stand on the agenda in time"
+                        f"cron {record.cron.name!r} ({cron_id}) does not stand on the agenda in time"
                     )
         generators = [
             (event.generator_id, due_ns)
@@ -132,11 +132,11 @@ class Agreement(Invariant):
             if isinstance(event, GeneratorCheck)
         ]
         for generator_id, count in Counter(generator_id for generator_id, _ in generators).items():
-            waits = (found := self.generators.books.get(generator_id)) is not None and found.deadline is not None
+            waits = (found := self.generators.records.get(generator_id)) is not None and found.deadline is not None
             if count != 1 or not waits:
                 raise InvariantViolation(f"generator {generator_id} stands on the agenda {count} times")
         planned = dict(generators)
-        for generator_id, one in self.generators.books.items():
+        for generator_id, one in self.generators.records.items():
             if (
                 one.deadline is not None
                 and not planned.get(generator_id, one.deadline.latest_ns + 1) <= one.deadline.latest_ns

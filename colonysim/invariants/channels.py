@@ -11,7 +11,7 @@ from colonysim.core.history import Assignment, EntryAppended, Transition
 from colonysim.core.protocol import Delivery, Push
 from colonysim.core.records import CANCELLED, FAILED, SUCCESS, Channel
 from colonysim.invariants.invariant import Invariant
-from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 
 _Line = tuple[str, int, int]
@@ -25,7 +25,7 @@ class ChannelOrder(Invariant):
         super().__init__(ledger)
         self.lines: dict[tuple[str, str], list[_Line]] = {}
         self.said: list[tuple[str, str]] = []  # in which channels, in this step
-        self.ended: list[Book] = []  # in this step
+        self.ended: list[ProcessRecord] = []  # in this step
         for process_id, channels in self.world.channels.items():
             for name, channel in channels.by_name.items():
                 self.lines[process_id, name] = _lines(channel)
@@ -33,18 +33,18 @@ class ChannelOrder(Invariant):
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {EntryAppended: self.appended}
 
-    def moved(self, step: Transition, book: Book) -> None:
+    def moved(self, step: Transition, record: ProcessRecord) -> None:
         """The channels of a process go with its end, unless it only falls with another of its graph."""
         if step.new in (SUCCESS, FAILED, CANCELLED) and step.cause != "cascade":
-            self.ended.append(book)
-            self.stir()
+            self.ended.append(record)
+            self.request_check()
 
-    def step_over(self, deliveries: Sequence[Delivery]) -> None:
-        self.stirred = False
+    def after_step(self, deliveries: Sequence[Delivery]) -> None:
+        self.checks_after_step = False
         ended, self.ended = self.ended, []
-        for book in ended:
-            if book.process_id in self.world.channels:
-                raise self.ledger.violation(book.process_id, "has come to its end, but its channels are still there")
+        for record in ended:
+            if record.process_id in self.world.channels:
+                raise self.ledger.violation(record.process_id, "has come to its end, but its channels are still there")
         said, self.said = self.said, []
         for process_id, name in said:
             channels = self.world.channels.get(process_id)
@@ -59,14 +59,14 @@ class ChannelOrder(Invariant):
             if told[stream] != 1:
                 raise self._violation(process_id, name, f"told stream {stream} {told[stream]} times of a message")
 
-    def assigned(self, entry: Assignment, book: Book) -> None:
+    def assigned(self, entry: Assignment, record: ProcessRecord) -> None:
         """Who runs a process is the party of its channels from then on."""
         channels = self.world.channels.get(entry.process_id)
-        if channels is None or not book.holder:
+        if channels is None or not record.holder:
             return
         for name, channel in channels.by_name.items():
-            if channel.executor_id != book.holder:
-                what = f"is held by {book.holder}, but its channel {name!r} is for {channel.executor_id or 'nobody'}"
+            if channel.executor_id != record.holder:
+                what = f"is held by {record.holder}, but its channel {name!r} is for {channel.executor_id or 'nobody'}"
                 raise self.ledger.violation(entry.process_id, what)
 
     def appended(self, step: EntryAppended) -> None:
@@ -98,7 +98,7 @@ class ChannelOrder(Invariant):
             what = f"should show message {step.sequence} of {step.sender_id} at place {place + 1}"
             raise self._violation(*key, f"{what}, and shows {entry.sequence} of {entry.sender_id} there")
         self.said.append(key)
-        self.stir()
+        self.request_check()
 
     def agree(self) -> None:
         """All messages are there, and each subscription is known by its stream and has its end on the agenda."""

@@ -50,7 +50,7 @@ class Deadlines:
             heapq.heapify(self.heap)
             self._off = 0
 
-    def pass_to(self, now_ns: int) -> None:
+    def report_missed(self, now_ns: int) -> None:
         """Tell of each deadline that has been missed by now, the earliest first."""
         while self.heap and self.heap[0][0] < now_ns:
             deadline = heapq.heappop(self.heap)[2]

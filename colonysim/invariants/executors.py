@@ -22,7 +22,7 @@ from colonysim.kernel.clock import show_time
 _Key = tuple[str, str]
 
 
-class _Record(msgspec.Struct, eq=False):
+class _ExecutorRecord(msgspec.Struct, eq=False):
     """An executor by colony and name, and when it last gave a sign of life."""
 
     key: _Key
@@ -40,8 +40,8 @@ class Executors(Invariant):
         self.period_ns: Final = settings.cleanup_interval_s * SECOND_NS
         self.stale_ns: Final = settings.stale_executor_duration_s * SECOND_NS
         self.deadlines = deadlines
-        self.records: dict[_Key, _Record] = {}
-        self.by_id: dict[str, list[_Record]] = {}
+        self.records: dict[_Key, _ExecutorRecord] = {}
+        self.by_id: dict[str, list[_ExecutorRecord]] = {}
         self.odd: dict[_Key, None] = {}  # names that cannot be read
         for executor in self.world.executors.values():
             now_ns, heard_ns = self.world.now_ns, registration.heard_ns(self.world, executor)
@@ -65,7 +65,7 @@ class Executors(Invariant):
         key = entry.colony, entry.name
         record = self.records.get(key)
         if record is None:
-            record = self.records[key] = _Record(key, entry.executor_id, ZERO_TIME_NS)
+            record = self.records[key] = _ExecutorRecord(key, entry.executor_id, ZERO_TIME_NS)
             self.by_id.setdefault(entry.executor_id, []).append(record)
             if unparsable(entry.name, entry.colony):
                 self.odd[key] = None
@@ -80,17 +80,17 @@ class Executors(Invariant):
         if record.heard_ns != ZERO_TIME_NS:
             self._expect(record, entry.now_ns)
 
-    def _expect(self, record: _Record, now_ns: int) -> None:
+    def _expect(self, record: _ExecutorRecord, now_ns: int) -> None:
         """The first look at all executors after it has become stale must find it."""
         self.deadlines.drop(record.deadline)
         record.deadline = self.deadlines.add(self._look_after(record, now_ns), self._passed, record)
 
-    def _look_after(self, record: _Record, now_ns: int) -> int:
+    def _look_after(self, record: _ExecutorRecord, now_ns: int) -> int:
         stale_ns = max(record.heard_ns + self.stale_ns, now_ns)
         looks = (stale_ns - self.world.started_ns) // self.period_ns + 1
         return self.world.started_ns + looks * self.period_ns
 
-    def _passed(self, record: _Record) -> None:
+    def _passed(self, record: _ExecutorRecord) -> None:
         """The time has come, unless it has given a sign since; one that is never met at all is no concern."""
         assert record.deadline is not None
         run_ns, record.deadline = record.deadline.latest_ns, None
@@ -122,7 +122,7 @@ class Executors(Invariant):
             if due_ns is None or due_ns > max(latest_ns, record.deadline.latest_ns):
                 raise self._violation(record, "may be found stale too late: it was last heard of at")
 
-    def _forget(self, record: _Record) -> None:
+    def _forget(self, record: _ExecutorRecord) -> None:
         del self.records[record.key]
         self.by_id[record.executor_id].remove(record)
         if not self.by_id[record.executor_id]:
@@ -138,6 +138,6 @@ class Executors(Invariant):
         for process_id in self.ledger.held.get(record.executor_id, ()):
             raise self.ledger.violation(process_id, f"still runs at {entry.name}, who is registered no more")
 
-    def _violation(self, record: _Record, what: str) -> InvariantViolation:
+    def _violation(self, record: _ExecutorRecord, what: str) -> InvariantViolation:
         colony, name = record.key
         return InvariantViolation(f"executor {name!r} of colony {colony!r} {what} {show_time(record.heard_ns)}")

@@ -11,7 +11,7 @@ from colonysim.core.records import RUNNING, SECOND_NS
 from colonysim.core.types import Function
 from colonysim.invariants.executors import Executors
 from colonysim.invariants.invariant import Invariant
-from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 
 _MICROSECOND_NS: Final = 1000
@@ -31,7 +31,7 @@ class _Times(msgspec.Struct, eq=False):
         self.average = (self.average + seconds) / 2 if self.average > 0 else seconds
 
 
-class _FunctionBook(msgspec.Struct, eq=False):
+class _FunctionRecord(msgspec.Struct, eq=False):
     """The calls of one function of one executor."""
 
     counter: int
@@ -45,53 +45,53 @@ class Functions(Invariant):
     def __init__(self, ledger: Ledger, executors: Executors) -> None:
         super().__init__(ledger)
         self.executors = executors
-        self.books: dict[str, _FunctionBook] = {}
+        self.records: dict[str, _FunctionRecord] = {}
         self.named: dict[tuple[str, str, str], list[str]] = {}  # by colony, executor and name
         for function in self.world.functions.values():
             self.added(function)
 
     def added(self, function: Function) -> None:
         """A function has been registered, with whatever statistics it was sent."""
-        self.books[function.functionid] = _book_of(function)
+        self.records[function.functionid] = _record_of(function)
         key = function.colonyname, function.executorname, function.funcname
         self.named.setdefault(key, []).append(function.functionid)
 
-    def succeeded(self, step: Transition, book: Book) -> None:
+    def succeeded(self, step: Transition, record: ProcessRecord) -> None:
         """A call has succeeded. It counts for the functions of that name which its executor has registered."""
         records = self.executors.by_id.get(step.executor_id)
         if not records:
             return
-        functions, key = self.world.functions, (book.process.colony, records[0].key[1], book.process.spec.funcname)
+        functions, key = self.world.functions, (record.process.colony, records[0].key[1], record.process.spec.funcname)
         listed = [each for each in self.named.get(key, ()) if each in functions]
         if not listed:
             return
         self.named[key] = listed
-        started_ns = next((one.now_ns for one in reversed(book.story) if one.new == RUNNING), None)
-        if started_ns is None:  # it was started before these books were opened
-            started_ns = book.process.started_ns
+        started_ns = next((one.now_ns for one in reversed(record.story) if one.new == RUNNING), None)
+        if started_ns is None:  # it was started before these records were opened
+            started_ns = record.process.started_ns
         started_ns = _stored(started_ns)
-        count = self.books[listed[0]]
+        count = self.records[listed[0]]
         count.counter += 1
-        count.waited.add((started_ns - _stored(book.submitted_ns)) / SECOND_NS)
+        count.waited.add((started_ns - _stored(record.submitted_ns)) / SECOND_NS)
         count.ran.add((step.now_ns - started_ns) / SECOND_NS)
         for function_id in listed:  # Quirk: worked out from the first, written to all
             waited, ran = msgspec.structs.replace(count.waited), msgspec.structs.replace(count.ran)
-            self.books[function_id] = _FunctionBook(count.counter, waited, ran)
+            self.records[function_id] = _FunctionRecord(count.counter, waited, ran)
             self._compare(functions[function_id])
 
     def agree(self) -> None:
         """No other call was counted."""
-        self.books = {key: book for key, book in self.books.items() if key in self.world.functions}
+        self.records = {key: record for key, record in self.records.items() if key in self.world.functions}
         for function in self.world.functions.values():
-            if function.functionid in self.books:
+            if function.functionid in self.records:
                 self._compare(function)
 
     def _compare(self, function: Function) -> None:
-        book, told = self.books[function.functionid], _book_of(function)
+        record, told = self.records[function.functionid], _record_of(function)
         for what, ours, theirs in (
-            ("calls", book.counter, told.counter),
-            ("waiting times", _shown(book.waited), _shown(told.waited)),
-            ("execution times", _shown(book.ran), _shown(told.ran)),
+            ("calls", record.counter, told.counter),
+            ("waiting times", _shown(record.waited), _shown(told.waited)),
+            ("execution times", _shown(record.ran), _shown(told.ran)),
         ):
             if ours != theirs:
                 raise InvariantViolation(
@@ -99,9 +99,9 @@ class Functions(Invariant):
                 )
 
 
-def _book_of(function: Function) -> _FunctionBook:
+def _record_of(function: Function) -> _FunctionRecord:
     waited = _Times(function.minwaittime, function.maxwaittime, function.avgwaittime)
-    return _FunctionBook(
+    return _FunctionRecord(
         function.counter, waited, _Times(function.minexectime, function.maxexectime, function.avgexectime)
     )
 

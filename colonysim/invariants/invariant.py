@@ -7,7 +7,7 @@ from typing import Any
 
 from colonysim.core.history import Assignment, Transition
 from colonysim.core.protocol import Delivery
-from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.ledger import Ledger, ProcessRecord
 
 
 class Invariant:
@@ -21,7 +21,7 @@ class Invariant:
     `Simulation(invariants=[Own])` checks a subclass of your own beside those of colonysim; so do scenarios.
     """
 
-    stirred = False
+    checks_after_step = False
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -31,23 +31,23 @@ class Invariant:
         """What to call for each kind of entry, Transition and Assignment apart: they have methods of their own."""
         return {}
 
-    def moved(self, step: Transition, book: Book) -> None:
+    def moved(self, step: Transition, record: ProcessRecord) -> None:
         """A process that the ledger knows has come into a state."""
 
-    def assigned(self, entry: Assignment, book: Book) -> None:
+    def assigned(self, entry: Assignment, record: ProcessRecord) -> None:
         """A process that the ledger knows has been given to somebody who asked for work."""
 
-    def stir(self) -> None:
-        """Have `step_over` called at the end of the step, and of each further one while it leaves `stirred` set."""
-        if not self.stirred:
-            self.stirred = True
-            self.ledger.stirred.append(self)
+    def request_check(self) -> None:
+        """Have `after_step` called after this step, and after further ones while it keeps `checks_after_step` set."""
+        if not self.checks_after_step:
+            self.checks_after_step = True
+            self.ledger.to_check_after_step.append(self)
 
-    def step_over(self, deliveries: Sequence[Delivery]) -> None:
+    def after_step(self, deliveries: Sequence[Delivery]) -> None:
         """All that one step has brought about has been read; `deliveries` are what came out of it."""
 
     def agree(self) -> None:
-        """Compare the core's tables, indexes and agenda with the books; O(what waits and runs), so called seldom."""
+        """Compare the core's tables, indexes and agenda with the records; O(what waits and runs), so called seldom."""
 
 
 OwnKinds = Sequence[type[Invariant]]

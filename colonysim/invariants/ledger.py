@@ -48,32 +48,32 @@ class Line(msgspec.Struct, eq=False):
     places: list[Place] = []
     gone: int = 0
 
-    def first(self, books: dict[str, Book]) -> Book | None:
-        """Return the process in front; None if there is none. `books` are those of the ledger."""
+    def first(self, records: dict[str, ProcessRecord]) -> ProcessRecord | None:
+        """Return the process in front; None if there is none. `records` are those of the ledger."""
         places = self.places
         while places:
             place = places[0]
-            book = books.get(place[2])
-            if book is not None and book.place is place:
-                return book
+            record = records.get(place[2])
+            if record is not None and record.place is place:
+                return record
             heapq.heappop(places)
             self.gone -= 1
         return None
 
-    def leave(self, books: dict[str, Book]) -> None:
+    def leave(self, records: dict[str, ProcessRecord]) -> None:
         """Count a process that has left, wherever it stood; rebuild the heap when most places are of such."""
         self.gone += 1
         if self.gone > len(self.places) // 2 + 32:
-            standing = ((place, books.get(place[2])) for place in self.places)
-            self.places = [place for place, book in standing if book is not None and book.place is place]
+            standing = ((place, records.get(place[2])) for place in self.places)
+            self.places = [place for place, record in standing if record is not None and record.place is place]
             heapq.heapify(self.places)
             self.gone = 0
 
 
-class Book(msgspec.Struct, eq=False, gc=False):
+class ProcessRecord(msgspec.Struct, eq=False, gc=False):
     """What the invariants know of one process. `number` is its place in the order of submission.
 
-    The garbage collector does not look into books, because there are as many as processes. So nothing that a book
+    The garbage collector does not look into records, because there are as many as processes. So nothing that a record
     holds may lead back to it.
     """
 
@@ -95,74 +95,74 @@ class Book(msgspec.Struct, eq=False, gc=False):
 
 
 class Ledger:
-    """A book for each process. What it finds itself: arrows, holders, retries, and that nothing gets lost."""
+    """A record for each process. What it finds itself: arrows, holders, retries, and that nothing gets lost."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.books: dict[str, Book] = {}
-        self.gone: dict[str, Book] = {}  # removed processes, for their stories
-        self.held: dict[str, dict[str, Book]] = {}  # who runs what
-        self.stirred: list[Any] = []  # the invariants that want to see the end of the step
-        self.requeued: list[Book] = []  # in this step: what ran and waits again
+        self.records: dict[str, ProcessRecord] = {}
+        self.gone: dict[str, ProcessRecord] = {}  # removed processes, for their stories
+        self.held: dict[str, dict[str, ProcessRecord]] = {}  # who runs what
+        self.to_check_after_step: list[Any] = []  # the invariants that want to see the end of the step
+        self.requeued: list[ProcessRecord] = []  # in this step: what ran and waits again
         self.submitted = self.removed = self.waiting = 0
         self.retains = world.settings.retention
         for process in world.processes.values():
             self.submitted += 1
-            book = Book(process.process_id, process, self.submitted, process.submitted_ns, process.state, [])
-            book.blocked, book.retries = process.wait_for_parents, process.retries
-            book.special = bool(process.graph_id or self.retains or process.spec.channels)
-            self.books[process.process_id] = book
+            record = ProcessRecord(process.process_id, process, self.submitted, process.submitted_ns, process.state, [])
+            record.blocked, record.retries = process.wait_for_parents, process.retries
+            record.special = bool(process.graph_id or self.retains or process.spec.channels)
+            self.records[process.process_id] = record
             if process.state == RUNNING:
-                book.holder = process.executor_id
-                self.held.setdefault(process.executor_id, {})[process.process_id] = book
+                record.holder = process.executor_id
+                self.held.setdefault(process.executor_id, {})[process.process_id] = record
             self.waiting += process.state == WAITING
 
-    def moved(self, step: Transition) -> Book | None:
+    def moved(self, step: Transition) -> ProcessRecord | None:
         """Write down that a process has come into a state; None if it came and went within one step."""
         process_id, old, new = step.process_id, step.old, step.new
         if old == NEW:
             return self._begun(step)
-        book = self.books.get(process_id)
-        if book is None:
+        record = self.records.get(process_id)
+        if record is None:
             return None
-        book.story.append(step)
-        if book.state != old:
-            raise self.violation(process_id, f"went from {STATE_NAMES[old]}, but was {STATE_NAMES[book.state]}")
+        record.story.append(step)
+        if record.state != old:
+            raise self.violation(process_id, f"went from {STATE_NAMES[old]}, but was {STATE_NAMES[record.state]}")
         if (old, new, step.cause) not in _LEGAL_STEPS:
             by = f" by {step.cause!r}" if new in LEGAL[old] else ""
             raise self.violation(process_id, f"must not go from {STATE_NAMES[old]} to {STATE_NAMES[new]}{by}")
-        book.state = new
+        record.state = new
         if old == WAITING:
             self.waiting -= 1
         if new == RUNNING:
-            book.holder = holder = step.executor_id
+            record.holder = holder = step.executor_id
             held = self.held.get(holder)
             if held is None:
                 held = self.held[holder] = {}
-            held[process_id] = book
-            return book
+            held[process_id] = record
+            return record
         if old == RUNNING:
-            holder = book.holder
+            holder = record.holder
             if holder != step.executor_id:
                 raise self.violation(process_id, f"left {step.executor_id}, but was held by {holder}")
             del self.held[holder][process_id]
-            book.holder = ""
+            record.holder = ""
             if new == SUCCESS:
-                return book
+                return record
         if new == WAITING:
             self.waiting += 1
             if old == WAITING:
-                self._released(book)
+                self._released(record)
             else:
-                self.requeued.append(book)
+                self.requeued.append(record)
                 if step.cause == "timeout":
-                    self._retried(book)
+                    self._retried(record)
         elif new == REMOVED:
-            self._removed(book)
-        return book
+            self._removed(record)
+        return record
 
-    def _begun(self, step: Transition) -> Book | None:
-        """Open the book of a new process; None if it has gone already."""
+    def _begun(self, step: Transition) -> ProcessRecord | None:
+        """Open the record of a new process; None if it has gone already."""
         process_id = step.process_id
         if step.cause not in _BEGINNINGS:
             raise self.violation(process_id, f"must not begin by {step.cause!r}")
@@ -171,34 +171,34 @@ class Ledger:
         if process is None:
             self.removed += 1
             return None
-        if process_id in self.books:
+        if process_id in self.records:
             raise self.violation(process_id, "was submitted twice")
-        self.books[process_id] = book = Book(process_id, process, number, step.now_ns, WAITING, [step])
+        self.records[process_id] = record = ProcessRecord(process_id, process, number, step.now_ns, WAITING, [step])
         if process.graph_id or self.retains or process.spec.channels:
-            book.special = True
+            record.special = True
             if process.parents:
-                book.blocked, book.pending = True, len(set(process.parents))
+                record.blocked, record.pending = True, len(set(process.parents))
         self.waiting += 1
-        return book
+        return record
 
-    def _released(self, book: Book) -> None:
+    def _released(self, record: ProcessRecord) -> None:
         """It waits for its parents no longer: all of them must have succeeded."""
-        book.blocked = False
-        for parent_id in book.process.parents:
-            parent = self.books.get(parent_id)
+        record.blocked = False
+        for parent_id in record.process.parents:
+            parent = self.records.get(parent_id)
             if parent is not None and parent.state != SUCCESS:
-                raise self.violation(book.process_id, f"was released before its parent {parent_id} succeeded")
+                raise self.violation(record.process_id, f"was released before its parent {parent_id} succeeded")
 
-    def _retried(self, book: Book) -> None:
-        book.retries += 1
-        limit = book.process.spec.maxretries
-        if -1 < limit < book.retries:
-            raise self.violation(book.process_id, f"has been retried {book.retries} times of {limit}")
+    def _retried(self, record: ProcessRecord) -> None:
+        record.retries += 1
+        limit = record.process.spec.maxretries
+        if -1 < limit < record.retries:
+            raise self.violation(record.process_id, f"has been retried {record.retries} times of {limit}")
 
-    def _removed(self, book: Book) -> None:
+    def _removed(self, record: ProcessRecord) -> None:
         self.removed += 1
-        del self.books[book.process_id]
-        self.gone[book.process_id] = book
+        del self.records[record.process_id]
+        self.gone[record.process_id] = record
         if len(self.gone) > GONE_KEPT:
             del self.gone[next(iter(self.gone))]
 
@@ -216,5 +216,5 @@ class Ledger:
 
     def story(self, process_id: str) -> str:
         """The life of a process in lines."""
-        book = self.books.get(process_id) or self.gone.get(process_id)
-        return UNKNOWN if book is None else describe(self.world, book.process, book.story)
+        record = self.records.get(process_id) or self.gone.get(process_id)
+        return UNKNOWN if record is None else describe(self.world, record.process, record.story)

@@ -10,7 +10,7 @@ from colonysim.core.protocol import Delivery
 from colonysim.core.records import FAILED, NEW, RUNNING, SUCCESS, WAITING
 from colonysim.invariants.deadlines import Deadline, Deadlines
 from colonysim.invariants.invariant import Invariant
-from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.kernel.clock import show_time
 
 _SECOND_NS: Final = 1_000_000_000
@@ -27,67 +27,69 @@ class TimeLimits(Invariant):
         super().__init__(ledger)
         self.deadlines = deadlines
         self.phase_ns = self.world.started_ns % _SECOND_NS
-        self.due: dict[int, dict[str, Book]] = {}  # by the second of the loop's run that must find them
+        self.due: dict[int, dict[str, ProcessRecord]] = {}  # by the second of the loop's run that must find them
         self.runs: dict[int, Deadline] = {}
-        self.hidden: dict[str, Book] = {}  # waiting, overdue, perhaps not among those that the loop looks at
+        self.hidden: dict[str, ProcessRecord] = {}  # waiting, overdue, perhaps not among those that the loop looks at
         self._most_runs = 1024
         self.crowded_ns = -1  # when so many waited the last time
-        for book in ledger.books.values():
-            limits, process = book.process.spec, book.process
-            if book.state == RUNNING and limits.maxexectime != -1:
-                self._watch(book, process.exec_deadline_ns, self.world.now_ns)
-            elif book.state == WAITING and limits.maxwaittime not in (0, -1):
-                book.wait_ns = process.wait_deadline_ns
-                self._watch(book, book.wait_ns, self.world.now_ns)
+        for record in ledger.records.values():
+            limits, process = record.process.spec, record.process
+            if record.state == RUNNING and limits.maxexectime != -1:
+                self._watch(record, process.exec_deadline_ns, self.world.now_ns)
+            elif record.state == WAITING and limits.maxwaittime not in (0, -1):
+                record.wait_ns = process.wait_deadline_ns
+                self._watch(record, record.wait_ns, self.world.now_ns)
 
-    def moved(self, step: Transition, book: Book) -> None:
+    def moved(self, step: Transition, record: ProcessRecord) -> None:
         """Its limit so far counts no longer; another may begin."""
         now_ns, new = step.now_ns, step.new
-        if second := book.watched:
-            books = self.hidden if second == _HIDDEN else self.due[second]
-            del books[step.process_id]
-            book.watched = 0
+        if second := record.watched:
+            records = self.hidden if second == _HIDDEN else self.due[second]
+            del records[step.process_id]
+            record.watched = 0
         if new == SUCCESS:
             return
         if new == RUNNING:
-            limit_s = book.process.spec.maxexectime
+            limit_s = record.process.spec.maxexectime
             if limit_s > 0:
-                self._watch(book, now_ns + limit_s * _SECOND_NS, now_ns)
+                self._watch(record, now_ns + limit_s * _SECOND_NS, now_ns)
             elif limit_s != -1:  # Quirk: any other limit has passed at once
-                self._watch(book, 0, now_ns)
+                self._watch(record, 0, now_ns)
         elif new == WAITING:
-            limit_s = book.process.spec.maxwaittime
+            limit_s = record.process.spec.maxwaittime
             if limit_s not in (0, -1):
                 if step.old == NEW or step.cause == "timeout":
-                    book.wait_ns = now_ns + limit_s * _SECOND_NS if limit_s > 0 else 0
-                self._watch(book, book.wait_ns, now_ns)
+                    record.wait_ns = now_ns + limit_s * _SECOND_NS if limit_s > 0 else 0
+                self._watch(record, record.wait_ns, now_ns)
             if step.cause == "timeout":
-                self._not_early(step, book, "maxexectime")
+                self._not_early(step, record, "maxexectime")
         elif new == FAILED:
             if step.cause == "ran too long":
-                self._not_early(step, book, "maxexectime")
-                if not -1 < book.process.spec.maxretries <= book.retries:
-                    raise self.ledger.violation(step.process_id, f"failed after {book.retries} retries, with some left")
+                self._not_early(step, record, "maxexectime")
+                if not -1 < record.process.spec.maxretries <= record.retries:
+                    raise self.ledger.violation(
+                        step.process_id, f"failed after {record.retries} retries, with some left"
+                    )
             elif step.cause == "waited too long":
-                self._not_early(step, book, "maxwaittime")
+                self._not_early(step, record, "maxwaittime")
         if self.ledger.waiting >= _SEEN:
             self.crowded_ns = now_ns
 
-    def _watch(self, book: Book, limit_ns: int, now_ns: int) -> None:
+    def _watch(self, record: ProcessRecord, limit_ns: int, now_ns: int) -> None:
         """The first run of the loop in a later whole second must find it; a limit that has passed, the next run."""
         second = (limit_ns + 500) // _SECOND_NS + 1  # limits are kept to the microsecond
         if limit_ns < now_ns:
             second = max(second, (now_ns - self.phase_ns) // _SECOND_NS + 1)
-        book.watched = second
+        record.watched = second
         due = self.due.get(second)
         if due is None:
             due = self._run(second)
-        due[book.process_id] = book
+        due[record.process_id] = record
 
-    def _run(self, second: int) -> dict[str, Book]:
+    def _run(self, second: int) -> dict[str, ProcessRecord]:
         """A run that must find something. Those that need not any more go now and then."""
         if len(self.due) >= self._most_runs:
-            for idle in [other for other, books in self.due.items() if not books]:
+            for idle in [other for other, records in self.due.items() if not records]:
                 del self.due[idle]
                 self.deadlines.drop(self.runs.pop(idle))
             self._most_runs = 2 * len(self.due) + 1024
@@ -95,18 +97,18 @@ class TimeLimits(Invariant):
         self.runs[second] = self.deadlines.add(second * _SECOND_NS + self.phase_ns, self._passed, second)
         return due
 
-    def _not_early(self, step: Transition, book: Book, name: str) -> None:
-        spec = book.process.spec
+    def _not_early(self, step: Transition, record: ProcessRecord, name: str) -> None:
+        spec = record.process.spec
         limit_s = spec.maxexectime if name == "maxexectime" else spec.maxwaittime
         none = (-1,) if name == "maxexectime" else (0, -1)
-        limit_ns = self._ran_until(book, step) if name == "maxexectime" else book.wait_ns
+        limit_ns = self._ran_until(record, step) if name == "maxexectime" else record.wait_ns
         if limit_s in none or step.now_ns // _SECOND_NS <= (limit_ns + 500) // _SECOND_NS:
             what = f"was ended by its {name} of {limit_s} s before that was over"
             raise self.ledger.violation(step.process_id, what)
 
-    def _ran_until(self, book: Book, step: Transition) -> int:
-        started_ns = next((one.now_ns for one in reversed(book.story) if one.new == RUNNING), 0)
-        return started_ns + max(book.process.spec.maxexectime, 0) * _SECOND_NS
+    def _ran_until(self, record: ProcessRecord, step: Transition) -> int:
+        started_ns = next((one.now_ns for one in reversed(record.story) if one.new == RUNNING), 0)
+        return started_ns + max(record.process.spec.maxexectime, 0) * _SECOND_NS
 
     # ------------------------------------------------------------ what has been passed
     def _passed(self, second: int) -> None:
@@ -114,16 +116,16 @@ class TimeLimits(Invariant):
         run_ns = self.runs.pop(second).latest_ns
         if self.ledger.waiting > _SEEN:
             self.crowded_ns = self.world.now_ns
-        for book in self.due.pop(second).values():
-            if book.state == RUNNING or run_ns > self.crowded_ns:
-                raise self._missed(book)
-            book.watched = _HIDDEN
-            self.hidden[book.process_id] = book
-            self.stir()
+        for record in self.due.pop(second).values():
+            if record.state == RUNNING or run_ns > self.crowded_ns:
+                raise self._missed(record)
+            record.watched = _HIDDEN
+            self.hidden[record.process_id] = record
+            self.request_check()
 
-    def step_over(self, deliveries: Sequence[Delivery]) -> None:
+    def after_step(self, deliveries: Sequence[Delivery]) -> None:
         """The loop gets as far as those that stood too far behind when fewer wait."""
-        self.stirred = bool(self.hidden)
+        self.checks_after_step = bool(self.hidden)
         if self.hidden and self.ledger.waiting <= _SEEN and self._next_run(self.crowded_ns) < self.world.now_ns:
             raise self._missed(next(iter(self.hidden.values())))
 
@@ -131,9 +133,9 @@ class TimeLimits(Invariant):
         second = (after_ns - self.phase_ns) // _SECOND_NS + 1
         return second * _SECOND_NS + self.phase_ns
 
-    def _missed(self, book: Book) -> Exception:
-        spec = book.process.spec
-        runs = book.state == RUNNING
+    def _missed(self, record: ProcessRecord) -> Exception:
+        spec = record.process.spec
+        runs = record.state == RUNNING
         limit = f"maxexectime of {spec.maxexectime}" if runs else f"maxwaittime of {spec.maxwaittime}"
         what = f"still {'runs' if runs else 'waits'} at {show_time(self.world.now_ns)}, past its {limit} s"
-        return self.ledger.violation(book.process_id, what)
+        return self.ledger.violation(record.process_id, what)

@@ -12,7 +12,7 @@ from colonysim.core.records import NO_RESOURCES, RUNNING, STATE_NAMES, WAITING, 
 from colonysim.core.scheduling import Demand
 from colonysim.invariants.fitness import is_for_nobody, unfit
 from colonysim.invariants.invariant import Invariant
-from colonysim.invariants.ledger import Book, Ledger, Line, Place
+from colonysim.invariants.ledger import Ledger, Line, Place, ProcessRecord
 from colonysim.invariants.ranking import Ranking
 from colonysim.invariants.violation import InvariantViolation
 
@@ -27,21 +27,21 @@ _EMPTIES: Final = 32
 class WaitingKinds:
     """All that may be taken in one colony by executors of one type, by kind."""
 
-    __slots__ = ("books", "kinds", "unseen")
+    __slots__ = ("kinds", "records", "unseen")
 
-    def __init__(self, books: dict[str, Book]) -> None:
-        self.books = books
+    def __init__(self, records: dict[str, ProcessRecord]) -> None:
+        self.records = records
         self.kinds: dict[Kind, Line] = {}
         self.unseen = 0  # kinds that were not looked at since the last look at all of them
 
     def line(self, kind: Kind) -> Line:
         """The line of a kind, which may be new. Empty lines go now and then."""
         if len(self.kinds) % _EMPTIES == _EMPTIES - 1:
-            self.kinds = {other: line for other, line in self.kinds.items() if line.first(self.books)}
+            self.kinds = {other: line for other, line in self.kinds.items() if line.first(self.records)}
         line = self.kinds[kind] = Line()
         return line
 
-    def firsts(self) -> Iterator[Book]:
+    def firsts(self) -> Iterator[ProcessRecord]:
         """The first of each kind; where there are many kinds, of some of them, and now and then of all."""
         lines = self.kinds.values()
         most = _LOOK_AT_KINDS
@@ -50,7 +50,7 @@ class WaitingKinds:
             if self.unseen >= len(lines):
                 self.unseen, most = 0, len(lines)
         for line in islice(lines, most):
-            if (first := line.first(self.books)) is not None:
+            if (first := line.first(self.records)) is not None:
                 yield first
 
 
@@ -59,7 +59,7 @@ class Order(Invariant):
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self.books = ledger.books
+        self.records = ledger.records
         self.exclusive = self.world.settings.exclusive_assign
         self.ranking: Final = Ranking(self.world)
         self._by_time = self.ranking.policy == "reference"
@@ -67,35 +67,39 @@ class Order(Invariant):
         self.paused = dict(self.world.paused)
         self._taken: Place | None = None
         self._many_kinds = False  # whether there has ever been more than one in a pool
-        for book in ledger.books.values():
-            if book.state == WAITING and not book.blocked:
-                self._list(book)
+        for record in ledger.records.values():
+            if record.state == WAITING and not record.blocked:
+                self._list(record)
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {AssignTried: self.tried, PauseChanged: self.pause}
 
     # ------------------------------------------------------------ who may be taken
-    def moved(self, step: Transition, book: Book) -> None:
+    def moved(self, step: Transition, record: ProcessRecord) -> None:
         """It stands in its place while it may be taken. If it was taken, it must have been the first of its kind."""
-        place, line, new = book.place, book.line, step.new
+        place, line, new = record.place, record.line, step.new
         if place is not None and line is not None:
             if new == RUNNING:
                 self._taken = place
-                if line.places[0] is not place and (first := line.first(self.books)) is not book and first is not None:
+                if (
+                    line.places[0] is not place
+                    and (first := line.first(self.records)) is not record
+                    and first is not None
+                ):
                     what = f"was taken before {first.process_id}, which stood in front of it"
                     raise self.ledger.violation(step.process_id, what)
                 heapq.heappop(line.places)
                 if not self._by_time:
                     self.ranking.taken(place[0])
-                book.place = book.line = None
+                record.place = record.line = None
                 return
-            book.place = book.line = None
-            line.leave(self.books)
-        if new == WAITING and not book.blocked:
-            self._list(book)
+            record.place = record.line = None
+            line.leave(self.records)
+        if new == WAITING and not record.blocked:
+            self._list(record)
 
-    def _list(self, book: Book) -> None:
-        process = book.process
+    def _list(self, record: ProcessRecord) -> None:
+        process = record.process
         spec = process.spec
         conditions = spec.conditions
         if (
@@ -110,41 +114,41 @@ class Order(Invariant):
         whose = (process.colony, conditions.executortype)
         pool = self.pools.get(whose)
         if pool is None:
-            pool = self.pools[whose] = WaitingKinds(self.books)
+            pool = self.pools[whose] = WaitingKinds(self.records)
         line = pool.kinds.get(kind)
         if line is None:
             line = pool.line(kind)
             self._many_kinds = self._many_kinds or len(pool.kinds) > 1
-        book.line = line
-        rank = self.ranking.rank(book) if spec.priority or not self._by_time else book.submitted_ns
-        book.place = place = (rank, book.number, book.process_id)
+        record.line = line
+        rank = self.ranking.rank(record) if spec.priority or not self._by_time else record.submitted_ns
+        record.place = place = (rank, record.number, record.process_id)
         heapq.heappush(line.places, place)
 
     # ------------------------------------------------------------ who gets what
-    def assigned(self, entry: Assignment, book: Book) -> None:
+    def assigned(self, entry: Assignment, record: ProcessRecord) -> None:
         """An executor has been given a process, which it may have and none before."""
-        process, demand = book.process, entry.demand
+        process, demand = record.process, entry.demand
         problem = unfit(process, demand, self.exclusive)
         if problem:
             raise self.ledger.violation(entry.process_id, f"was given to {demand.name}, {problem}")
-        if book.holder != demand.executor_id:
-            raise self._wrong(book, demand, f"but is {STATE_NAMES[book.state]} with {book.holder or 'nobody'}")
-        if book.blocked:
+        if record.holder != demand.executor_id:
+            raise self._wrong(record, demand, f"but is {STATE_NAMES[record.state]} with {record.holder or 'nobody'}")
+        if record.blocked:
             raise self.ledger.violation(entry.process_id, "was started before its parents succeeded")
         if self.paused and process.colony in self.paused:
-            raise self._wrong(book, demand, "although assignments are paused")
-        if self._many_kinds and (place := self._taken) is not None and place[2] == book.process_id:
-            self._nobody_before(self.pools[demand.colony, demand.executor_type], book, place, demand)
+            raise self._wrong(record, demand, "although assignments are paused")
+        if self._many_kinds and (place := self._taken) is not None and place[2] == record.process_id:
+            self._nobody_before(self.pools[demand.colony, demand.executor_type], record, place, demand)
 
-    def _wrong(self, book: Book, demand: Demand, what: str) -> Exception:
-        return self.ledger.violation(book.process_id, f"was given to {demand.name}, {what}")
+    def _wrong(self, record: ProcessRecord, demand: Demand, what: str) -> Exception:
+        return self.ledger.violation(record.process_id, f"was given to {demand.name}, {what}")
 
-    def _nobody_before(self, pool: WaitingKinds, book: Book, taken: Place, demand: Demand) -> None:
+    def _nobody_before(self, pool: WaitingKinds, record: ProcessRecord, taken: Place, demand: Demand) -> None:
         """None of the other kinds has a process in front that the executor should have had instead."""
         for other in pool.firsts():
             place = other.place
             if place is not None and place < taken and not unfit(other.process, demand, self.exclusive):
-                raise self._wrong(book, demand, f"who should have had {other.process_id} first")
+                raise self._wrong(record, demand, f"who should have had {other.process_id} first")
 
     def tried(self, entry: AssignTried) -> None:
         """An executor has asked for work and got none."""
@@ -156,10 +160,10 @@ class Order(Invariant):
         pool = self.pools.get((demand.colony, demand.executor_type))
         if paused or pool is None:
             return
-        for book in pool.firsts():
-            if not unfit(book.process, demand, self.exclusive):
+        for record in pool.firsts():
+            if not unfit(record.process, demand, self.exclusive):
                 what = f"waits and was not given to {demand.name}, who asked for work and may have it"
-                raise self.ledger.violation(book.process_id, what)
+                raise self.ledger.violation(record.process_id, what)
 
     def pause(self, entry: PauseChanged) -> None:
         if entry.on:

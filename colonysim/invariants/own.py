@@ -22,7 +22,7 @@ INVARIANTS: Final[Registry[type[Invariant]]] = Registry(
 class InvariantsWithOwn(Invariants):
     """The invariants of one world, and those of a user's own, which see each step after the others have passed it.
 
-    Their methods get the `book` of a process as it is after the step. `step_over` is called after each step, and
+    Their methods get the `record` of a process as it is after the step. `after_step` is called after each step, and
     `agree` when the simulation is checked as a whole.
     """
 
@@ -40,18 +40,18 @@ class InvariantsWithOwn(Invariants):
         for name, one, reads in self.own:
             with _told(name):
                 self._show(one, reads, happened)
-                one.step_over(deliveries)
+                one.after_step(deliveries)
 
     def _show(self, one: Invariant, reads: dict[type, Any], happened: list[Entry]) -> None:
-        books = self.ledger.books
+        records = self.ledger.records
         for entry in happened:
             if type(entry) in reads:
                 reads[type(entry)](entry)
-            if isinstance(entry, (Transition, Assignment)) and (book := books.get(entry.process_id)) is not None:
+            if isinstance(entry, (Transition, Assignment)) and (record := records.get(entry.process_id)) is not None:
                 if isinstance(entry, Transition):
-                    one.moved(entry, book)
+                    one.moved(entry, record)
                 else:
-                    one.assigned(entry, book)
+                    one.assigned(entry, record)
 
     def at_rest(self) -> None:
         happened = self.world.history or []

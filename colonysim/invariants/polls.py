@@ -15,7 +15,7 @@ from colonysim.core.scheduling import Demand
 from colonysim.invariants.deadlines import Deadline, Deadlines
 from colonysim.invariants.fitness import unfit
 from colonysim.invariants.invariant import Invariant
-from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
 
@@ -72,8 +72,8 @@ class Polls(Invariant):
         self.pools: dict[tuple[str, str], _Pool] = {}
         self.paused = dict(self.world.paused)
         self.given: dict[str, Demand] = {}  # in this step; each assignment is added to it directly
-        self.announced: dict[str, Book] = {}  # in this step
-        self._succeeded: Book | None = None  # the last one to
+        self.announced: dict[str, ProcessRecord] = {}  # in this step
+        self._succeeded: ProcessRecord | None = None  # the last one to
         self._resumed = ""
         self._turns = 0
         for poll in self.world.queues.polls.values():
@@ -101,7 +101,7 @@ class Polls(Invariant):
             poll.due_ns = due_ns
             poll.deadline = self.deadlines.add(due_ns, self._unanswered, poll)
         self.parked[ticket] = poll
-        self.stir()
+        self.request_check()
         whose = demand.colony, demand.executor_type
         if (pool := self.pools.get(whose)) is None:
             pool = self.pools[whose] = _Pool()
@@ -126,17 +126,17 @@ class Polls(Invariant):
         else:
             self.paused.pop(entry.colony, None)
             self._resumed = entry.colony
-            self.stir()
+            self.request_check()
 
-    def moved(self, step: Transition, book: Book) -> None:
+    def moved(self, step: Transition, record: ProcessRecord) -> None:
         """Note what comes to wait; this is called only while somebody is parked, who may have to hear of it."""
         if step.new == SUCCESS:
-            self._succeeded = book
-        elif step.new == WAITING and not book.blocked:
-            if step.cause in _ANNOUNCED or (step.old == WAITING and self._is_announced(book)):
-                self.announced[book.process_id] = book
+            self._succeeded = record
+        elif step.new == WAITING and not record.blocked:
+            if step.cause in _ANNOUNCED or (step.old == WAITING and self._is_announced(record)):
+                self.announced[record.process_id] = record
 
-    def _is_announced(self, child: Book) -> bool:
+    def _is_announced(self, child: ProcessRecord) -> bool:
         """Whether parked calls hear of a child whose parents have succeeded.
 
         Quirk: not if the last of them has itself a parent that has not, as one that was added in front of it.
@@ -144,23 +144,23 @@ class Polls(Invariant):
         parent = self._succeeded
         if parent is None or child.process_id not in parent.process.children:
             return False
-        grandparents = (self.ledger.books.get(each) for each in parent.process.parents)
+        grandparents = (self.ledger.records.get(each) for each in parent.process.parents)
         return all(each is None or each.state == SUCCESS for each in grandparents)
 
     # ------------------------------------------------------------ the end of a step
-    def step_over(self, deliveries: Sequence[Delivery]) -> None:
+    def after_step(self, deliveries: Sequence[Delivery]) -> None:
         if self.given or self.parked:
             self.answers(deliveries)
         if self.announced:
             announced, self.announced = self.announced, {}
             if self.world.wakeups == "all":  # and no hazard that loses them
-                for book in announced.values():
-                    if book.place is not None and book.process.colony not in self.paused:
-                        self._nobody_waits_beside(book)
+                for record in announced.values():
+                    if record.place is not None and record.process.colony not in self.paused:
+                        self._nobody_waits_beside(record)
         if self._resumed:
             self._heard_of_resumption()
         self._succeeded = None
-        self.stirred = bool(self.parked)
+        self.checks_after_step = bool(self.parked)
 
     def answers(self, deliveries: Sequence[Delivery]) -> None:
         """Who was given a process has been told so, and each parked call got the answer that is due to it."""
@@ -197,24 +197,24 @@ class Polls(Invariant):
             what = f"was answered {answer.status} at {show_time(now_ns)}, not {expected} at {show_time(poll.due_ns)}"
             raise self._violation(poll, what)
 
-    def _in_turn(self, poll: WaitingPoll, book: Book | None) -> None:
+    def _in_turn(self, poll: WaitingPoll, record: ProcessRecord | None) -> None:
         """Of those who may have a process that has come to wait the longest parked gets it.
 
         Quirk: where several are told of, as the children of a process, one that nobody may have yet wakes anybody,
         who may then take another of them.
         """
         told_of = len(self._succeeded.process.children) if self._succeeded is not None else 1
-        if book is None or self.world.wakeups != "all" or len(self.announced) > 1 or told_of > 1:
+        if record is None or self.world.wakeups != "all" or len(self.announced) > 1 or told_of > 1:
             return
-        for other in self._woken_by(book.process):
+        for other in self._woken_by(record.process):
             if other.turn < poll.turn and other.ticket < poll.ticket:
                 what = f"was given to {poll.demand.name}, although {other.demand.name} has been parked for longer"
-                raise self.ledger.violation(book.process_id, what)
+                raise self.ledger.violation(record.process_id, what)
 
-    def _nobody_waits_beside(self, book: Book) -> None:
-        for poll in self._woken_by(book.process):
+    def _nobody_waits_beside(self, record: ProcessRecord) -> None:
+        for poll in self._woken_by(record.process):
             what = f"waits, and {poll.demand.name}, who may have it, is parked and was not woken"
-            raise self.ledger.violation(book.process_id, what)
+            raise self.ledger.violation(record.process_id, what)
 
     def _woken_by(self, process: Process) -> Iterator[WaitingPoll]:
         """Of the calls that may have a process and hear of it: the longest parked of each size, or all of a name.

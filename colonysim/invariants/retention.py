@@ -11,7 +11,7 @@ from colonysim.core.protocol import Delivery
 from colonysim.core.records import REMOVED, SECOND_NS, SUCCESS
 from colonysim.invariants.deadlines import Deadline, Deadlines
 from colonysim.invariants.invariant import Invariant
-from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
 
@@ -34,25 +34,25 @@ class RetentionRule(Invariant):
         self.looked_after = -1  # the number of the last run after which the logs were looked at
         if not self.on:
             return
-        self.stir()
-        for book in ledger.books.values():
-            if book.state == SUCCESS and not book.process.graph_id:
-                self._expect(book.process_id, book.submitted_ns, self._process_stays)
+        self.request_check()
+        for record in ledger.records.values():
+            if record.state == SUCCESS and not record.process.graph_id:
+                self._expect(record.process_id, record.submitted_ns, self._process_stays)
         for graph in self.world.graphs.values():
             self.settled(GraphEvaluated(graph.graph_id, graph.state))
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {GraphEvaluated: self.settled} if self.on else {}
 
-    def moved(self, step: Transition, book: Book) -> None:
+    def moved(self, step: Transition, record: ProcessRecord) -> None:
         if step.new == REMOVED and step.cause == "retention":
-            young = book.submitted_ns + self.policy_ns >= step.now_ns
-            if young or step.old != SUCCESS or book.process.graph_id:
+            young = record.submitted_ns + self.policy_ns >= step.now_ns
+            if young or step.old != SUCCESS or record.process.graph_id:
                 what = "is too young" if young else "has not succeeded, or belongs to a graph"
                 raise self.ledger.violation(step.process_id, f"went by retention although it {what}")
         self._over(step.process_id)
-        if step.new == SUCCESS and not book.process.graph_id:
-            self._expect(step.process_id, book.submitted_ns, self._process_stays)
+        if step.new == SUCCESS and not record.process.graph_id:
+            self._expect(step.process_id, record.submitted_ns, self._process_stays)
 
     def settled(self, step: GraphEvaluated) -> None:
         self._over(step.graph_id)
@@ -85,7 +85,7 @@ class RetentionRule(Invariant):
                 f"graph {graph_id} is still there at {self._now()}, too old for the retention policy"
             )
 
-    def step_over(self, deliveries: Sequence[Delivery]) -> None:
+    def after_step(self, deliveries: Sequence[Delivery]) -> None:
         """Logs stand in order: the first is the oldest. Looks once after each minute, when a run may have left one."""
         run = (self.world.now_ns - self.world.started_ns - 1) // _PERIOD_NS
         if run == self.looked_after:

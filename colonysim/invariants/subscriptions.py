@@ -11,7 +11,7 @@ from colonysim.core.protocol import Delivery, Push
 from colonysim.core.records import CANCELLED, FAILED, RUNNING, STATE_NAMES, SUCCESS, WAITING, Process, Subscription
 from colonysim.core.replies import AssignReply
 from colonysim.invariants.invariant import Invariant
-from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 
 _TOLD: Final = frozenset({
@@ -26,35 +26,35 @@ class SubscriptionEvents(Invariant):
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self.changes: list[tuple[Book, int]] = []  # in this step
+        self.changes: list[tuple[ProcessRecord, int]] = []  # in this step
 
-    def moved(self, step: Transition, book: Book) -> None:
+    def moved(self, step: Transition, record: ProcessRecord) -> None:
         """Note a change that subscribers must be sent."""
-        if (step.cause, step.new) in _TOLD and not book.blocked:
-            if step.cause != "cancel" or not book.process.graph_id:
-                self.changes.append((book, step.new))
-                self.stir()
+        if (step.cause, step.new) in _TOLD and not record.blocked:
+            if step.cause != "cancel" or not record.process.graph_id:
+                self.changes.append((record, step.new))
+                self.request_check()
 
-    def step_over(self, deliveries: Sequence[Delivery]) -> None:
-        self.stirred = False
+    def after_step(self, deliveries: Sequence[Delivery]) -> None:
+        self.checks_after_step = False
         changes, self.changes = self.changes, []
         told = {(push.stream, *_shown(push.body)) for push in deliveries if type(push) is Push}
         every = self.world.subscriptions.all()
         general = [one for one in every if not one.process_id]
-        for book, state in changes:
-            executor_type = book.process.spec.conditions.executortype
-            for subscription in (one for one in every if one.process_id == book.process_id):
+        for record, state in changes:
+            executor_type = record.process.spec.conditions.executortype
+            for subscription in (one for one in every if one.process_id == record.process_id):
                 if (subscription.executor_type, subscription.state) == (executor_type, state):
-                    if (subscription.stream, book.process_id, state) not in told:
-                        raise self._untold(book, state, subscription)
+                    if (subscription.stream, record.process_id, state) not in told:
+                        raise self._untold(record, state, subscription)
             asking = [one for one in general if (one.executor_type, one.state) == (executor_type, state)]
-            heard = any((one.stream, book.process_id, state) in told for one in general)
+            heard = any((one.stream, record.process_id, state) in told for one in general)
             if asking and not heard:
-                raise self._untold(book, state, asking[0])
+                raise self._untold(record, state, asking[0])
 
-    def _untold(self, book: Book, state: int, subscription: Subscription) -> InvariantViolation:
+    def _untold(self, record: ProcessRecord, state: int, subscription: Subscription) -> InvariantViolation:
         what = f"came to be {STATE_NAMES[state]}, and stream {subscription.stream}, which asked for that, was not told"
-        return self.ledger.violation(book.process_id, what)
+        return self.ledger.violation(record.process_id, what)
 
     def agree(self) -> None:
         """Each subscription has its end on the agenda."""

@@ -18,6 +18,6 @@ class ServerRaised(InvariantViolation):
 
 
 class TablesUnreadable(InvariantViolation):
-    """The server's tables are so wrong that comparing them with the books raised an exception, which is the cause."""
+    """The server's tables are so wrong that comparing them with the records raised an exception, which is the cause."""
 
     name: ClassVar[str] = "tables unreadable"

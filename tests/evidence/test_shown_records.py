@@ -83,7 +83,7 @@ def test_a_scenario_tells_an_exception_of_the_server_as_a_failure(
 
 def test_tables_that_cannot_be_compared_are_a_violation(colony: ColonyClient) -> None:
     colony.sim.world.attributes = None  # type: ignore[assignment]
-    with pytest.raises(TablesUnreadable, match="the tables cannot be compared with the books: AttributeError"):
+    with pytest.raises(TablesUnreadable, match="the tables cannot be compared with the records: AttributeError"):
         colony.sim.check()
 
 

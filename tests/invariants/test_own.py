@@ -17,7 +17,7 @@ from colonysim.core.records import SUCCESS
 from colonysim.core.values import BadValue
 from colonysim.extensions import BadCode
 from colonysim.invariants import Invariant, InvariantViolation
-from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.scenarios import writer
 from colonysim.scenarios.files import located
 from colonysim.scenarios.runner import run
@@ -41,18 +41,18 @@ class Watching(Invariant):
         super().__init__(ledger)
         self.steps = 0
 
-    def moved(self, step: Transition, book: Book) -> None:
-        assert book.state == step.new
+    def moved(self, step: Transition, record: ProcessRecord) -> None:
+        assert record.state == step.new
         seen.append(f"{step.old}→{step.new}")
 
-    def assigned(self, entry: Assignment, book: Book) -> None:
-        assert book.holder == entry.demand.executor_id
+    def assigned(self, entry: Assignment, record: ProcessRecord) -> None:
+        assert record.holder == entry.demand.executor_id
         seen.append("assigned")
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {PauseChanged: lambda entry: seen.append(f"paused {entry.on}")}
 
-    def step_over(self, deliveries: Sequence[Delivery]) -> None:
+    def after_step(self, deliveries: Sequence[Delivery]) -> None:
         self.steps += 1
 
     def agree(self) -> None:
@@ -62,7 +62,7 @@ class Watching(Invariant):
 class NoSuccess(Invariant):
     """Nothing may succeed."""
 
-    def moved(self, step: Transition, book: Book) -> None:
+    def moved(self, step: Transition, record: ProcessRecord) -> None:
         if step.new == SUCCESS:
             raise self.ledger.violation(step.process_id, "succeeded, which nothing may")
 
@@ -115,7 +115,7 @@ def test_a_violation_has_the_timeline_of_its_process_and_stops_the_simulation() 
         sim.check()
 
 
-@pytest.mark.parametrize("method", ["", "moved", "assigned", "reads", "step_over", "agree"])
+@pytest.mark.parametrize("method", ["", "moved", "assigned", "reads", "after_step", "agree"])
 def test_what_goes_wrong_in_it_is_told_by_its_name(method: str) -> None:
     kind = type("Odd", (Breaks,), {"method": method})
     with pytest.raises(BadCode, match=r"invariant .*test_own.*Odd raises KeyError: 'x' \(test_own.py, line \d+\)"):
@@ -142,8 +142,8 @@ from colonysim import Invariant, InvariantViolation
 class AtMostTwo(Invariant):
     most = 2
 
-    def moved(self, step, book):
-        running = sum(one.state == 1 for one in self.ledger.books.values())
+    def moved(self, step, record):
+        running = sum(one.state == 1 for one in self.ledger.records.values())
         if running > self.most:
             raise self.ledger.violation(step.process_id, f"is one of {running} that run")
 

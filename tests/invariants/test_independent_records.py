@@ -1,4 +1,4 @@
-"""Bugs planted in the core's own bookkeeping: the invariants see them, since they keep books of their own."""
+"""Bugs planted in the core's own bookkeeping: the invariants see them, since they keep records of their own."""
 
 from __future__ import annotations
 

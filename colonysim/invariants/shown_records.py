@@ -1,4 +1,4 @@
-"""Records: at rest each process, executor and index of a table shows what has happened to it, field by field."""
+"""RecordComparison: at rest each process, executor and index of a table shows what has happened to it, field by field."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from colonysim.core.tables import IndexedTable
 from colonysim.core.types import ZERO_TIME_NS
 from colonysim.invariants.executors import Executors
 from colonysim.invariants.invariant import Invariant
-from colonysim.invariants.ledger import Book, Ledger
+from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
 
 _ERRORS: Final = {"ran too long": [RAN_TOO_LONG], "waited too long": [WAITED_TOO_LONG]}
 
 
-class Records(Invariant):
+class RecordComparison(Invariant):
     """Reads all there is, so it looks only when the whole server is checked, and never during a run."""
 
     def __init__(self, ledger: Ledger, executors: Executors) -> None:
@@ -40,10 +40,10 @@ class Records(Invariant):
         self.executors = executors
 
     def compare(self) -> None:
-        """Compare every record with the books. Errors: InvariantViolation."""
+        """Compare every record with the records. Errors: InvariantViolation."""
         self._attributes()
-        for book in self.ledger.books.values():
-            self.process(book)
+        for record in self.ledger.records.values():
+            self.process(record)
         self._tables_of_states()
         for graph in self.world.graphs.values():
             self._graph(graph)
@@ -51,42 +51,42 @@ class Records(Invariant):
         self._indexes()
 
     # ------------------------------------------------------------ processes
-    def process(self, book: Book) -> None:
+    def process(self, record: ProcessRecord) -> None:
         """Compare the record of one process with what has happened to it."""
-        process, story = book.process, book.story
-        self._same(book, "state", process.state, book.state)
-        self._same(book, "waitforparents", process.wait_for_parents, book.blocked)
-        if self.world.processes.get(book.process_id) is not process:
-            raise self.ledger.violation(book.process_id, "is another record than the one that was submitted")
-        self._same(book, "retries", process.retries, book.retries)
+        process, story = record.process, record.story
+        self._same(record, "state", process.state, record.state)
+        self._same(record, "waitforparents", process.wait_for_parents, record.blocked)
+        if self.world.processes.get(record.process_id) is not process:
+            raise self.ledger.violation(record.process_id, "is another record than the one that was submitted")
+        self._same(record, "retries", process.retries, record.retries)
         if process.state in (WAITING, RUNNING):
-            self._same(book, "executor", process.executor_id, book.holder)
+            self._same(record, "executor", process.executor_id, record.holder)
         if story and story[0].old == NEW:
-            self._fields(book, _told(process, story))
-        self._attributes_of(book)
+            self._fields(record, _told(process, story))
+        self._attributes_of(record)
 
-    def _fields(self, book: Book, told: dict[str, Any]) -> None:
+    def _fields(self, record: ProcessRecord, told: dict[str, Any]) -> None:
         for field, expected in told.items():
-            shown = getattr(book.process, field)
-            self._same(book, field, list(shown or ()) if field == "errors" else shown, expected)
+            shown = getattr(record.process, field)
+            self._same(record, field, list(shown or ()) if field == "errors" else shown, expected)
 
-    def _same(self, book: Book, field: str, shown: Any, expected: Any) -> None:
+    def _same(self, record: ProcessRecord, field: str, shown: Any, expected: Any) -> None:
         if shown != expected:
             if field.endswith("_ns"):
                 shown, expected = show_time(shown), show_time(expected)
-            raise self.ledger.violation(book.process_id, f"shows {field} {shown!r}, not {expected!r}")
+            raise self.ledger.violation(record.process_id, f"shows {field} {shown!r}, not {expected!r}")
 
-    def _attributes_of(self, book: Book) -> None:
+    def _attributes_of(self, record: ProcessRecord) -> None:
         """Those that were there at the last change took its state. Quirk: not when the executor was removed."""
-        last = next((one for one in reversed(book.story) if one.cause != "parents succeeded"), None)
+        last = next((one for one in reversed(record.story) if one.cause != "parents succeeded"), None)
         takes = last is not None and last.old != NEW and last.cause != "executor removed"
-        for attribute in book.process.attributes:
+        for attribute in record.process.attributes:
             key = attribute.attributeid
             if self.world.attributes.get(key) is not attribute:
                 what = f"has an attribute {attribute.key!r} that is not the one in the table of attributes"
-                raise self.ledger.violation(book.process_id, what)
+                raise self.ledger.violation(record.process_id, what)
             if takes and last is not None and self.world.attribute_times[key] < last.now_ns:
-                self._same(book, f"the state of its attribute {attribute.key!r}", attribute.state, book.state)
+                self._same(record, f"the state of its attribute {attribute.key!r}", attribute.state, record.state)
 
     def _tables_of_states(self) -> None:
         """Each process stands in the table of its colony and its state, in the order in which they came into it."""
@@ -94,10 +94,12 @@ class Records(Invariant):
             for state, table in enumerate(tables):
                 latest_ns = ZERO_TIME_NS
                 for process_id in table:
-                    book = self.ledger.books.get(process_id)
-                    if book is None or book.state != state or book.process.colony != colony:
+                    record = self.ledger.records.get(process_id)
+                    if record is None or record.state != state or record.process.colony != colony:
                         raise self.ledger.violation(process_id, f"is listed among those of {colony!r} in state {state}")
-                    came_ns = next((one.now_ns for one in reversed(book.story) if one.cause != "parents succeeded"), 0)
+                    came_ns = next(
+                        (one.now_ns for one in reversed(record.story) if one.cause != "parents succeeded"), 0
+                    )
                     if came_ns and came_ns < latest_ns:
                         raise self.ledger.violation(process_id, "is listed behind one that came into its state later")
                     latest_ns = max(latest_ns, came_ns)
@@ -105,16 +107,16 @@ class Records(Invariant):
     # ------------------------------------------------------------ graphs
     def _graph(self, graph: ProcessGraph) -> None:
         """Parents and children know each other, and the times are those of what has happened."""
-        books = self.ledger.books
-        members = {process_id: books[process_id] for process_id in graph.members if process_id in books}
-        for book in members.values():
-            process = book.process
+        records = self.ledger.records
+        members = {process_id: records[process_id] for process_id in graph.members if process_id in records}
+        for record in members.values():
+            process = record.process
             for child_id in process.children:
-                child = books.get(child_id)
+                child = records.get(child_id)
                 if child is not None and process.process_id not in child.process.parents:
                     raise self.ledger.violation(child_id, f"does not know its parent {process.process_id}")
             for parent_id in process.parents:
-                parent = books.get(parent_id)
+                parent = records.get(parent_id)
                 if parent is not None and process.process_id not in parent.process.children:
                     raise self.ledger.violation(parent_id, f"does not know its child {process.process_id}")
         if not _has_grown(members):
@@ -125,15 +127,17 @@ class Records(Invariant):
             raise InvariantViolation(f"graph {graph.graph_id} was found to be one that {word}, and is not")
         self._times_of(graph, list(members.values()))
 
-    def _parents_by_name(self, members: dict[str, Book]) -> None:
+    def _parents_by_name(self, members: dict[str, ProcessRecord]) -> None:
         """The parents of a node are those it names."""
-        for book in members.values():
-            process = book.process
+        for record in members.values():
+            process = record.process
             parents = [members[each].process.spec.nodename for each in process.parents if each in members]
             if sorted(parents) != sorted(process.spec.conditions.dependencies or ()):
-                raise self.ledger.violation(book.process_id, f"has the parents {parents}, which its spec does not name")
+                raise self.ledger.violation(
+                    record.process_id, f"has the parents {parents}, which its spec does not name"
+                )
 
-    def _reached(self, graph: ProcessGraph, members: dict[str, Book]) -> set[str]:
+    def _reached(self, graph: ProcessGraph, members: dict[str, ProcessRecord]) -> set[str]:
         reached: set[str] = set()
         ahead = [each for each in graph.roots if each in members]
         while ahead:
@@ -143,10 +147,10 @@ class Records(Invariant):
                 ahead += [each for each in members[process_id].process.children if each in members]
         return reached
 
-    def _times_of(self, graph: ProcessGraph, members: list[Book]) -> None:
+    def _times_of(self, graph: ProcessGraph, members: list[ProcessRecord]) -> None:
         """It starts when the first of its processes does, and ends no earlier than it began."""
-        moves = [step for book in members for step in book.story]
-        if not moves or any(not book.story or book.story[0].old != NEW for book in members):
+        moves = [step for record in members for step in record.story]
+        if not moves or any(not record.story or record.story[0].old != NEW for record in members):
             return
         starts = [step.now_ns for step in moves if step.new == RUNNING]
         ended = graph.state in (SUCCESS, FAILED, CANCELLED)
@@ -214,9 +218,9 @@ class Records(Invariant):
                 _alike_all(what, table)
 
 
-def _has_grown(members: dict[str, Book]) -> bool:
+def _has_grown(members: dict[str, ProcessRecord]) -> bool:
     """Whether a child was added, which may lead to nodes that no root led to before."""
-    return any(not book.story or book.story[0].cause == "add child" for book in members.values())
+    return any(not record.story or record.story[0].cause == "add child" for record in members.values())
 
 
 def _told(process: Process, story: list[Transition]) -> dict[str, Any]:
