@@ -1,8 +1,8 @@
-"""What must hold whatever happens: checked from the outside, after each step, on records of its own.
+"""The invariants: properties that hold in every run, checked after each step against records of their own.
 
-The checks read the core's trace of what has happened and what came out of it, never the indexes, ranks and counters
-it works with, and so find what those get wrong. Each costs O(1), or O(log n) where an order is kept, for each thing
-that happens. Now and then, when so much has happened as there is, all tables are compared with the records.
+They read the core's history and its deliveries, never the indexes, ranks and counters that the core works with, so they
+find errors in those. Each costs O(1) for each entry of the history, or O(log n) to keep an order. All tables are
+compared with the records each time the number of entries has exceeded a multiple of the size of the tables.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from colonysim.invariants.violation import InvariantViolation, ServerRaised, Tab
 __all__ = ["Invariant", "InvariantViolation", "Invariants", "ServerRaised", "TablesUnreadable"]
 
 _HOLDERS_ONLY: Final[frozenset[type[Message]]] = frozenset({CloseSuccessful, CloseFailed, SetOutput, AddAttribute})
-_LOOK_AT_LEAST_EVERY: Final = 1000  # things that happened
+_LOOK_AT_LEAST_EVERY: Final = 1000  # entries of the history
 
 
 class Invariants:
-    """All invariants of one world, and the one pass over what has happened."""
+    """All invariants of one world. One pass over the history serves them all."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -77,9 +77,9 @@ class Invariants:
         world.history = []
 
     def check(self, deliveries: Sequence[Delivery] = (), request: Request | None = None) -> None:
-        """Look at what has happened since the last time, and at what came out of it. Errors: InvariantViolation.
+        """Check a step: the history since the last check, and its deliveries. Raises InvariantViolation.
 
-        `request` is what was asked in this step, where somebody asked something.
+        `request` is the request that caused the step, if any.
         """
         world, ledger, polls = self.world, self.ledger, self._polls
         try:
@@ -128,7 +128,7 @@ class Invariants:
             raise _unreadable(error) from error
 
     def _added(self, request: Request, deliveries: Sequence[Delivery]) -> None:
-        """Somebody has asked to add a function, or a child to a process."""
+        """Check a request to add a function, or a child to a process."""
         message, body = request.message, getattr(deliveries[0], "body", None) if deliveries else None
         if isinstance(body, Function):
             self._functions.added(body)
@@ -136,7 +136,7 @@ class Invariants:
             self._graphs.grown(message, body.process_id)
 
     def _step_over(self, deliveries: Sequence[Delivery]) -> None:
-        """Tell those who asked for it that a step is over. What ran and waits again shows nothing of where it ran."""
+        """Call `after_step` of the invariants that requested it, and check what requeued processes show."""
         ledger = self.ledger
         if ledger.to_check_after_step:
             for each in ledger.to_check_after_step:
@@ -153,7 +153,7 @@ class Invariants:
                 comparison.process(record)
 
     def _moved_besides(self, entry: Transition, record: ProcessRecord) -> None:
-        """Tell the invariants that look at few processes, or while somebody is parked or subscribed."""
+        """Pass a transition to invariants that concern few processes, or only parked calls and subscribers."""
         if self._polls.parked:
             self._polls.moved(entry, record)
         if record.process.graph_id:
@@ -180,11 +180,11 @@ class Invariants:
             raise ledger.lost(present)
 
     def at_rest(self) -> None:
-        """Compare all tables with the records, record by record, between two steps. Errors: InvariantViolation."""
-        from colonysim.invariants.shown_records import RecordComparison  # no simulation needs it before its end
+        """Compare all tables with the records, between two steps. Raises InvariantViolation."""
+        from colonysim.invariants.shown_records import RecordComparison  # not needed before the end
 
         try:
-            if self.world.history:  # outside of any step, as when somebody hangs up
+            if self.world.history:  # outside of a step, as when a client disconnects
                 self.check()
             self._agree()
             RecordComparison(self.ledger, self._executors).compare()
@@ -202,11 +202,11 @@ class Invariants:
             each.agree()
 
     def story(self, process_id: str) -> str:
-        """The life of a process in lines."""
+        """Return the timeline of a process, in lines."""
         return self.ledger.story(process_id)
 
     def last_cause(self, process_id: str) -> str:
-        """The cause of a process's last change of state; empty if it is not known."""
+        """Return the cause of a process's last change of state; "" if it is not known."""
         record = self.ledger.records.get(process_id)
         return record.story[-1].cause if record is not None and record.story else ""
 

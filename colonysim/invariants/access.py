@@ -1,4 +1,7 @@
-"""Access: who is served has the role that it takes, and who is denied has not (docs/protocol/a-foundation.md 4)."""
+"""Access: callers that are served have the required role, and callers that are denied do not.
+
+Source: docs/protocol/a-foundation.md 4.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ _CHANGES_ROLES: Final = frozenset({
     "addusermsg", "removeusermsg", "addcolonymsg",
 })  # fmt: skip
 _GIVES_UP_OWN: Final = frozenset({"changeuseridmsg", "changeexecutoridmsg", "changecolonyidmsg", "changeserveridmsg"})
-"""After these the caller may no longer have the role by which it was served."""
+"""After these requests the caller may no longer have the role by which it was served."""
 _DENIED: Final = "Access denied, "
 _NAMED: Final = "Colony with name <"
 
@@ -50,10 +53,10 @@ Look = Callable[[Request, Sequence[Delivery]], None]
 
 
 class Access(Invariant):
-    """Looks roles up in the tables of users, executors and colonies, one by one; the core has indexes of its own.
+    """Determines roles from the tables of users, executors and colonies; the core has its own indexes.
 
-    While there is one colony, a caller whose role has been found is not looked up again until roles change. `known`
-    are the callers and types of messages for which it was found, `looks` says what else is looked at after a message.
+    While there is one colony, a caller whose role was found is not looked up again until roles change. `known`: callers
+    and message types for which it was found. `looks`: what else is checked after a message type.
     """
 
     def __init__(self, ledger: Ledger, executors: Executors) -> None:
@@ -69,13 +72,13 @@ class Access(Invariant):
         self.known.clear()
 
     def asked(self, request: Request, deliveries: Sequence[Delivery]) -> None:
-        """Look at a request of somebody who is not known, and at what else is looked at after it."""
+        """Check a request whose caller is not in `known`, and what else is checked after it."""
         self._answered(request, deliveries)
         if (look := self.looks.get(type(request.message))) is not None:
             look(request, deliveries)
 
     def _answered(self, request: Request, deliveries: Sequence[Delivery]) -> None:
-        """A request has been served, refused or parked; its answer comes first."""
+        """Check the answer of a request, which is the first delivery unless it is parked."""
         first = deliveries[0] if deliveries else None
         answer = first if type(first) is Answer and first.ticket == request.ticket else None
         name = BY_MESSAGE[type(request.message)].name
@@ -107,7 +110,7 @@ class Access(Invariant):
             raise InvariantViolation(f"{name} of {request.caller_id} was refused ({text}), although it may ask that")
 
     def held(self, request: Request, deliveries: Sequence[Delivery]) -> None:
-        """Who was served what only the executor of a process may ask is that executor."""
+        """Check that only the executor of a process is served what only it may ask."""
         if not deliveries or type(answer := deliveries[0]) is not Answer or answer.status != 200:
             return
         message: Any = request.message
@@ -120,7 +123,7 @@ class Access(Invariant):
 
     # ------------------------------------------------------------ roles
     def _may(self, caller_id: str, name: str, colony: str | None) -> bool:
-        """Whether somebody has the role that a request about a colony takes; about any colony where it is None."""
+        """Whether a caller has the role that a request about a colony requires; None stands for any colony."""
         world = self.world
         if name in _SERVER_OWNER:
             return caller_id == world.server_id
@@ -134,7 +137,7 @@ class Access(Invariant):
         return self._is_member(caller_id, colony, approved=name not in _MEMBER_IN_ANY_STATE)
 
     def _is_member(self, caller_id: str, colony: str | None, approved: bool) -> bool:
-        """A user, or an executor. Quirk: an executor's id that stands in two colonies counts in the first one."""
+        """Whether a caller is a user or an executor. Quirk: an executor id in two colonies counts in the first one."""
         if records := self.executors.by_id.get(caller_id):
             executor = self.world.executors.get(records[0].key)
             if executor is not None and colony in (None, executor.colony):
@@ -144,7 +147,7 @@ class Access(Invariant):
         return any(user.userid == caller_id and colony in (None, user.colonyname) for user in users)
 
     def _colony_of(self, message: Any) -> str | None:
-        """The colony that a message is about: its target's, or the one it names; None where the target has gone."""
+        """Return the colony that a message concerns: that of its target, or the one it names; None if it has none."""
         world = self.world
         if hasattr(message, "spec"):
             return _colony_named(message)
@@ -169,7 +172,7 @@ class Access(Invariant):
         return _colony_named(message)
 
     def _process_id(self, message: Any) -> str:
-        """The process that a message is about, perhaps by one of its attributes; "" for none."""
+        """Return the process that a message concerns, directly or by an attribute; "" for none."""
         attribute = getattr(message, "attribute", None) or self.world.attributes.get(
             getattr(message, "attributeid", "")
         )
@@ -177,7 +180,7 @@ class Access(Invariant):
 
 
 def _colony_named(record: Any) -> str | None:
-    """The name of a colony in a message, or in what it carries."""
+    """Return the name of a colony in a message, or in a struct in it."""
     for field in ("colonyname", "namespace"):
         if hasattr(record, field):
             return str(getattr(record, field))
@@ -189,7 +192,7 @@ def _colony_named(record: Any) -> str | None:
 
 
 def _takes(name: str) -> str:
-    """Whom a request is for."""
+    """Describe who may send a request."""
     if name in _SERVER_OWNER:
         return "only the owner of the server may ask that"
     if name in _COLONY_OWNER:

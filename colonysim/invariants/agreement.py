@@ -1,4 +1,4 @@
-"""Agreement: the core's tables, queues and agenda say what the records of all invariants say."""
+"""Agreement: the core's tables, queues and agenda agree with the records of all invariants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECOND_NS: Final = 1_000_000_000
 
 
 class Agreement(Invariant):
-    """A look at everything that waits, runs or is planned, made when nothing else happens."""
+    """Compares everything that waits, runs or is planned, between two steps."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Agreement(Invariant):
 
     # ------------------------------------------------------------ tables
     def _states(self) -> None:
-        """Who waits and who runs, by the tables of states, and whom executors hold."""
+        """Compare the tables of states, and the processes that executors hold."""
         world, records = self.world, self.ledger.records
         for state in (WAITING, RUNNING):
             listed = [process_id for tables in world.by_state.values() for process_id in tables[state]]
@@ -66,7 +66,7 @@ class Agreement(Invariant):
                 raise self.ledger.violation(min(wrong), f"is not rightly listed with those that {holder} runs")
 
     def _queues(self) -> None:
-        """Each waiting process stands in its queue once, in order, or is held back."""
+        """Check that each waiting process is in its queue once, in order, or cannot be assigned."""
         queues, records = self.world.queues, self.ledger.records
         found: Counter[str] = Counter(queues.unassignable.keys())
         for pool in queues.pools.values():
@@ -91,7 +91,7 @@ class Agreement(Invariant):
 
     # ------------------------------------------------------------ the agenda
     def _limits_on(self, events: dict[type, list[tuple[int, Event]]]) -> None:
-        """The loop that enforces limits runs in each second in which one must be found."""
+        """Check that the release loop runs in each second in which it must find a limit."""
         planned = {
             event.second: due_ns for due_ns, event in events.get(ReleaseTick, ()) if isinstance(event, ReleaseTick)
         }
@@ -113,7 +113,7 @@ class Agreement(Invariant):
             raise InvariantViolation(f"the queues list other assign calls than those that are parked: {others}")
 
     def _recurring_on(self, events: dict[type, list[tuple[int, Event]]]) -> None:
-        """Each cron and generator that must act stands there once, and no other."""
+        """Check that each cron and generator that must act is on the agenda once, and no other."""
         crons = [(event.cron_id, due_ns) for due_ns, event in events.get(CronCheck, ()) if isinstance(event, CronCheck)]
         for cron_id, count in Counter(cron_id for cron_id, _ in crons).items():
             if count != 1 or cron_id not in self.crons.records:

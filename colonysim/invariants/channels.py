@@ -1,4 +1,4 @@
-"""Channels: each message stands in its place, and all subscribers are told of it."""
+"""Channels: messages are in order, and all subscribers get them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 
 _Line = tuple[str, int, int]
-"""Who has said something, its number, and when it came."""
+"""Sender, sequence number and arrival time of a message."""
 
 
 class ChannelOrder(Invariant):
-    """Keeps the lines of each channel in their order, who has to be told of them, and who has come to an end."""
+    """Keeps the messages of each channel in order, the subscribers to notify, and the processes that have ended."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self.lines: dict[tuple[str, str], list[_Line]] = {}
-        self.said: list[tuple[str, str]] = []  # in which channels, in this step
+        self.said: list[tuple[str, str]] = []  # channels that got messages in this step
         self.ended: list[ProcessRecord] = []  # in this step
         for process_id, channels in self.world.channels.items():
             for name, channel in channels.by_name.items():
@@ -34,7 +34,7 @@ class ChannelOrder(Invariant):
         return {EntryAppended: self.appended}
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
-        """The channels of a process go with its end, unless it only falls with another of its graph."""
+        """Expect the channels of an ended process to be dropped, unless it failed with another of its graph."""
         if step.new in (SUCCESS, FAILED, CANCELLED) and step.cause != "cascade":
             self.ended.append(record)
             self.request_check()
@@ -44,7 +44,7 @@ class ChannelOrder(Invariant):
         ended, self.ended = self.ended, []
         for record in ended:
             if record.process_id in self.world.channels:
-                raise self.ledger.violation(record.process_id, "has come to its end, but its channels are still there")
+                raise self.ledger.violation(record.process_id, "has ended, but its channels still exist")
         said, self.said = self.said, []
         for process_id, name in said:
             channels = self.world.channels.get(process_id)
@@ -53,14 +53,14 @@ class ChannelOrder(Invariant):
                 self._told(process_id, name, channel, deliveries)
 
     def _told(self, process_id: str, name: str, channel: Channel, deliveries: Sequence[Delivery]) -> None:
-        """Each subscriber is told of what was said, once."""
+        """Check that each subscriber was sent each message once."""
         told = Counter(each.stream for each in deliveries if type(each) is Push)
         for stream in channel.listeners:
             if told[stream] != 1:
                 raise self._violation(process_id, name, f"told stream {stream} {told[stream]} times of a message")
 
     def assigned(self, entry: Assignment, record: ProcessRecord) -> None:
-        """Who runs a process is the party of its channels from then on."""
+        """Check that the executor of a process has become a party of its channels."""
         channels = self.world.channels.get(entry.process_id)
         if channels is None or not record.holder:
             return
@@ -70,9 +70,9 @@ class ChannelOrder(Invariant):
                 raise self.ledger.violation(entry.process_id, what)
 
     def appended(self, step: EntryAppended) -> None:
-        """A message stands behind all that were there, except those of its sender with a higher number.
+        """Insert a message behind all others, except those of its sender with a higher sequence number.
 
-        Quirk: it moves forward past a message at a time, and a message of somebody else that came earlier stops it.
+        Quirk: it moves forward past one message at a time, until one of another sender that came earlier.
         """
         key = step.process_id, step.channel
         channels = self.world.channels.get(step.process_id)
@@ -82,7 +82,7 @@ class ChannelOrder(Invariant):
             return
         lines = self.lines.setdefault(key, [])
         if len(channel.log) == 1:
-            lines.clear()  # a channel of that name that was there before has gone
+            lines.clear()  # a previous channel of that name was dropped
         place = len(lines)
         while place and (
             step.sequence < lines[place - 1][1]
@@ -101,7 +101,7 @@ class ChannelOrder(Invariant):
         self.request_check()
 
     def agree(self) -> None:
-        """All messages are there, and each subscription is known by its stream and has its end on the agenda."""
+        """Check that no message is missing, and that each subscription has a stream and an end on the agenda."""
         world = self.world
         streams = {}
         for process_id, channels in world.channels.items():

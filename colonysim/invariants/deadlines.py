@@ -1,4 +1,4 @@
-"""Times by which something must have happened."""
+"""Deadlines: times by which something must have happened."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NEVER: Final = 2**80
 
 
 class Deadline(msgspec.Struct, eq=False):
-    """`missed` is called with `key` when the time has passed, unless the deadline is off by then."""
+    """`missed` is called with `key` when the time has passed, unless the deadline was dropped before."""
 
     latest_ns: int
     missed: Callable[[Any], None]
@@ -21,7 +21,7 @@ class Deadline(msgspec.Struct, eq=False):
 
 
 class Deadlines:
-    """A heap of deadlines. Those that are off stay behind until they surface or outnumber the others.
+    """A heap of deadlines. A dropped one stays in it until it reaches the top, or such ones outnumber the others.
 
     No deadline is earlier than `next_ns`.
     """
@@ -32,7 +32,7 @@ class Deadlines:
         self._made = self._off = 0
 
     def add(self, latest_ns: int, missed: Callable[[Any], None], key: Any) -> Deadline:
-        """Have something be over by a time: what happens at that very instant is still in time."""
+        """Add a deadline. What happens at that very instant is still in time."""
         self._made += 1
         deadline = Deadline(latest_ns, missed, key)
         heapq.heappush(self.heap, (latest_ns, self._made, deadline))
@@ -40,7 +40,7 @@ class Deadlines:
         return deadline
 
     def drop(self, deadline: Deadline | None) -> None:
-        """It is over in time, or matters no more."""
+        """Drop a deadline that has been met, or that no longer matters."""
         if deadline is None or deadline.off:
             return
         deadline.off = True
@@ -51,7 +51,7 @@ class Deadlines:
             self._off = 0
 
     def report_missed(self, now_ns: int) -> None:
-        """Tell of each deadline that has been missed by now, the earliest first."""
+        """Call `missed` of each deadline before `now_ns`, the earliest first."""
         while self.heap and self.heap[0][0] < now_ns:
             deadline = heapq.heappop(self.heap)[2]
             if deadline.off:

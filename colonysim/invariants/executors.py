@@ -1,4 +1,4 @@
-"""Executors: whoever gives no sign for too long is unregistered in time, none before, and none keeps what it ran."""
+"""Executors: those silent for too long are unregistered in time, none too early, and none keeps its processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Key = tuple[str, str]
 
 
 class _ExecutorRecord(msgspec.Struct, eq=False):
-    """An executor by colony and name, and when it last gave a sign of life."""
+    """An executor, by colony and name, and when it last gave a sign of life."""
 
     key: _Key
     executor_id: str
@@ -32,7 +32,10 @@ class _ExecutorRecord(msgspec.Struct, eq=False):
 
 
 class Executors(Invariant):
-    """Signs of life are the assign calls, whatever comes of them (docs/protocol/b-processes.md 4.6, 5.7)."""
+    """Checks the clean-up of stale executors. Any assign call is a sign of life.
+
+    Source: docs/protocol/b-processes.md 4.6, 5.7.
+    """
 
     def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
         super().__init__(ledger)
@@ -42,7 +45,7 @@ class Executors(Invariant):
         self.deadlines = deadlines
         self.records: dict[_Key, _ExecutorRecord] = {}
         self.by_id: dict[str, list[_ExecutorRecord]] = {}
-        self.odd: dict[_Key, None] = {}  # names that cannot be read
+        self.odd: dict[_Key, None] = {}  # executors with unreadable names
         for executor in self.world.executors.values():
             now_ns, heard_ns = self.world.now_ns, registration.heard_ns(self.world, executor)
             self.enrolled(Enrolled(now_ns, executor.colony, executor.name, executor.executor_id, heard_ns))
@@ -55,7 +58,7 @@ class Executors(Invariant):
         }
 
     def heard(self, entry: Assignment | AssignTried) -> None:
-        """It is alive, under whatever names it is known."""
+        """Note a sign of life, for all names of the executor's id."""
         for record in self.by_id.get(entry.demand.executor_id, ()):
             record.heard_ns = entry.now_ns
             if record.deadline is None:
@@ -81,7 +84,7 @@ class Executors(Invariant):
             self._expect(record, entry.now_ns)
 
     def _expect(self, record: _ExecutorRecord, now_ns: int) -> None:
-        """The first look at all executors after it has become stale must find it."""
+        """Return when the first clean-up after it has become stale must find it."""
         self.deadlines.drop(record.deadline)
         record.deadline = self.deadlines.add(self._look_after(record, now_ns), self._passed, record)
 
@@ -91,24 +94,24 @@ class Executors(Invariant):
         return self.world.started_ns + looks * self.period_ns
 
     def _passed(self, record: _ExecutorRecord) -> None:
-        """The time has come, unless it has given a sign since; one that is never met at all is no concern."""
+        """Check an executor that must be stale now, unless it has given a sign of life since."""
         assert record.deadline is not None
         run_ns, record.deadline = record.deadline.latest_ns, None
         executor = self.world.executors.get(record.key)
-        if executor is None:  # its colony has gone
+        if executor is None:  # its colony was removed
             self._forget(record)
         elif executor.state == UNREGISTERED or record.heard_ns == ZERO_TIME_NS:
             return
         elif record.heard_ns + self.stale_ns >= run_ns:
             self._expect(record, run_ns)
-        elif self.odd:  # Quirk: one such name stops the clean-up of the whole server, until its colony is removed
+        elif self.odd:  # Quirk: one such name stops the clean-up of all executors until its colony is removed
             self.odd = {key: None for key in self.odd if key in self.world.executors}
             self._expect(record, self.world.now_ns)
         else:
             raise self._violation(record, f"is registered at {show_time(self.world.now_ns)}, last heard of at")
 
     def agree(self) -> None:
-        """One look at all executors stands on the agenda, in time for the first of them that may be stale."""
+        """Check that one clean-up is on the agenda, in time for the first executor that may become stale."""
         world = self.world
         planned = [due_ns for due_ns, _, event in world.agenda.entries() if isinstance(event, Cleanup)]
         due_ns = None if world.cleanup is None else world.cleanup[1]
@@ -129,7 +132,7 @@ class Executors(Invariant):
             del self.by_id[record.executor_id]
 
     def unregistered(self, entry: Unregistered) -> None:
-        """None is unregistered as stale before it is, and none runs anything afterwards."""
+        """Check that an executor was not unregistered as stale too early, and runs nothing any more."""
         record = self.records.get((entry.colony, entry.name))
         if record is None:
             return

@@ -1,4 +1,4 @@
-"""Which executor may have which process: docs/protocol/b-processes.md 4.3, word for word."""
+"""The conditions under which an executor may have a process: docs/protocol/b-processes.md 4.3."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_COUNT: Final = 127
 
 
 def unfit(process: Process, demand: Demand, exclusive: bool = True) -> str | None:
-    """Why this executor may not have this process; None where it may."""
+    """Return why an executor may not have a process; None if it may."""
     conditions = process.spec.conditions
     if process.colony != demand.colony:
         return f"which asked for work in {demand.colony!r}, not in {process.colony!r}"
@@ -28,12 +28,12 @@ def unfit(process: Process, demand: Demand, exclusive: bool = True) -> str | Non
     if process.resources is NO_RESOURCES and not (
         conditions.nodes or conditions.processes or conditions.processespernode
     ):
-        return None  # for speed: the usual case
+        return None  # the usual case, for speed
     return _for_nobody(process, exclusive)
 
 
 def is_for_nobody(process: Process, exclusive: bool) -> bool:
-    """Whether no executor whatever may have it."""
+    """Whether no executor at all may have a process."""
     return _for_nobody(process, exclusive) is not None
 
 

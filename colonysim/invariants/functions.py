@@ -1,4 +1,4 @@
-"""Functions: their statistics are what the calls that succeeded make them (docs/protocol/b-processes.md 5.2)."""
+"""Functions: their statistics follow from the successful calls (docs/protocol/b-processes.md 5.2)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Times(msgspec.Struct, eq=False):
     average: float = 0.0
 
     def add(self, seconds: float) -> None:
-        """Quirk: each call counts as much as all before it together, and a time of 0 as none."""
+        """Add a call. Quirk: it weighs as much as all before it together, and a time of 0 counts as none."""
         self.least = min(self.least, seconds) if self.least > 0 else seconds
         self.most = max(self.most, seconds) if self.most > 0 else seconds
         self.average = (self.average + seconds) / 2 if self.average > 0 else seconds
@@ -40,7 +40,7 @@ class _FunctionRecord(msgspec.Struct, eq=False):
 
 
 class Functions(Invariant):
-    """Counts the calls of registered functions. Where a name is registered twice, the first record decides."""
+    """Counts the calls of registered functions. If a name is registered twice, the first function decides."""
 
     def __init__(self, ledger: Ledger, executors: Executors) -> None:
         super().__init__(ledger)
@@ -51,13 +51,13 @@ class Functions(Invariant):
             self.added(function)
 
     def added(self, function: Function) -> None:
-        """A function has been registered, with whatever statistics it was sent."""
+        """Note a registered function, with the statistics that the client sent."""
         self.records[function.functionid] = _record_of(function)
         key = function.colonyname, function.executorname, function.funcname
         self.named.setdefault(key, []).append(function.functionid)
 
     def succeeded(self, step: Transition, record: ProcessRecord) -> None:
-        """A call has succeeded. It counts for the functions of that name which its executor has registered."""
+        """Count a successful call, for the functions of that name that its executor has registered."""
         records = self.executors.by_id.get(step.executor_id)
         if not records:
             return
@@ -67,20 +67,20 @@ class Functions(Invariant):
             return
         self.named[key] = listed
         started_ns = next((one.now_ns for one in reversed(record.story) if one.new == RUNNING), None)
-        if started_ns is None:  # it was started before these records were opened
+        if started_ns is None:  # it started before these records
             started_ns = record.process.started_ns
         started_ns = _stored(started_ns)
         count = self.records[listed[0]]
         count.counter += 1
         count.waited.add((started_ns - _stored(record.submitted_ns)) / SECOND_NS)
         count.ran.add((step.now_ns - started_ns) / SECOND_NS)
-        for function_id in listed:  # Quirk: worked out from the first, written to all
+        for function_id in listed:  # Quirk: computed from the first, written to all
             waited, ran = msgspec.structs.replace(count.waited), msgspec.structs.replace(count.ran)
             self.records[function_id] = _FunctionRecord(count.counter, waited, ran)
             self._compare(functions[function_id])
 
     def agree(self) -> None:
-        """No other call was counted."""
+        """Check that no other call was counted."""
         self.records = {key: record for key, record in self.records.items() if key in self.world.functions}
         for function in self.world.functions.values():
             if function.functionid in self.records:
@@ -111,5 +111,5 @@ def _shown(times: _Times) -> tuple[float, float, float]:
 
 
 def _stored(time_ns: int) -> int:
-    """A time as it is stored: to the nearest microsecond."""
+    """Round a time as the database does: to the nearest microsecond."""
     return (time_ns + _MICROSECOND_NS // 2) // _MICROSECOND_NS * _MICROSECOND_NS

@@ -1,4 +1,4 @@
-"""Graphs: their processes stay, are counted right, follow their parents, and share what becomes of one of them."""
+"""Graphs: their processes are complete and counted correctly, follow their parents, and fail together."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 
 _LOOKED_AT: Final = {RUNNING: "assign", SUCCESS: "close"}
-"""After these the graph is looked at; after a failure too, unless it is one that follows from another."""
+"""After these changes a graph is evaluated; also after a failure that does not follow from another one."""
 
 
 class _GraphRecord(msgspec.Struct, eq=False):
-    """Which processes a graph has, and how many of them are in which state."""
+    """The processes of a graph, and their number in each state."""
 
     graph_id: str
     members: dict[str, ProcessRecord]
     counts: list[int]
     touched: bool = False
-    unsettled: bool = False  # something has happened after which it must be looked at
+    unsettled: bool = False  # it must be evaluated
     falls: bool = False  # a process that has children failed
     lost: str = ""  # a process that was removed
-    colony_gone: bool = False  # the one of some of its processes
+    colony_gone: bool = False  # the colony of some of its processes was removed
     state: int = WAITING
     started_ns: int = ZERO_TIME_NS
     ended_ns: int = ZERO_TIME_NS
 
 
 class Graphs(Invariant):
-    """Counts the processes of each graph by state from what happens to them."""
+    """Counts the processes of each graph by state."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
@@ -74,7 +74,7 @@ class Graphs(Invariant):
         return graph
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
-        """Only what belongs to a graph is told of."""
+        """Read a change of state of a process in a graph."""
         old, new = step.old, step.new
         graph = self._record_of(record.process.graph_id)
         if old == NEW:
@@ -119,7 +119,7 @@ class Graphs(Invariant):
         return sum(1 for parent in parents if parent is not None and parent.state != SUCCESS)
 
     def _grown(self, child: ProcessRecord) -> None:
-        """A child has come between others: those behind it may have got one more to wait for."""
+        """Note a child that was added in front of others, which may have one more parent to wait for."""
         for behind_id in child.process.children:
             if (behind := self.ledger.records.get(behind_id)) is not None:
                 behind.pending = self._pending(behind)
@@ -133,7 +133,7 @@ class Graphs(Invariant):
                     self.free[child_id] = child
 
     def assigned(self, entry: Assignment, record: ProcessRecord) -> None:
-        """A child gets what its parents have put out."""
+        """Check that a child gets the outputs of its parents."""
         if not record.process.parents:
             return
         processes, process = self.world.processes, record.process
@@ -143,7 +143,7 @@ class Graphs(Invariant):
             raise self.ledger.violation(entry.process_id, f"got {process.input}, where its parents put out {expected}")
 
     def grown(self, message: AddChild, child_id: str) -> None:
-        """A child was added where its parent's executor wanted it."""
+        """Check that a child was added where the request says."""
         parent, child = self.ledger.records.get(message.parentprocessid), self.ledger.records.get(child_id)
         if parent is None or child is None:
             return
@@ -157,7 +157,7 @@ class Graphs(Invariant):
 
     # ------------------------------------------------------------ the graph as a whole
     def settled(self, step: GraphEvaluated) -> None:
-        """A graph has been looked at: its state is what its processes make it, or it has been cancelled."""
+        """Check the state of a graph that was evaluated: it follows from its processes, or it was cancelled."""
         record, graph = self.records.get(step.graph_id), self.world.graphs.get(step.graph_id)
         if record is None or graph is None:
             return
@@ -176,7 +176,7 @@ class Graphs(Invariant):
         self._touch(record)
 
     def after_step(self, deliveries: Sequence[Delivery]) -> None:
-        """Every graph that something has happened to is what its processes make it."""
+        """Check every graph that has changed against its processes."""
         self.checks_after_step = False
         if self.free:
             free, self.free = self.free, {}
@@ -186,7 +186,7 @@ class Graphs(Invariant):
                         raise self.ledger.violation(
                             child.process_id, "still waits for its parents, which all have succeeded"
                         )
-                    child.blocked = False  # released after it had ended: only the field tells
+                    child.blocked = False  # released after it had ended, which no entry of the history shows
         touched, self.touched = self.touched, []
         for record in touched:
             record.touched = False
@@ -197,9 +197,9 @@ class Graphs(Invariant):
                 self._consistent(record, graph)
 
     def _gone(self, record: _GraphRecord) -> None:
-        """The graph has been removed, and all its processes with it."""
+        """Check that all processes of a removed graph were removed."""
         for process_id in record.members:
-            if not record.colony_gone:  # else those stay that are in another colony
+            if not record.colony_gone:  # else processes in other colonies stay
                 raise self.ledger.violation(process_id, f"is still there, but its graph {record.graph_id} is not")
 
     def _consistent(self, record: _GraphRecord, graph: ProcessGraph) -> None:
@@ -231,7 +231,7 @@ class Graphs(Invariant):
 
 
 def _state_of(counts: list[int]) -> int:
-    """docs/protocol/c-workflows.md 3.2."""
+    """Return the state that follows from the states of the processes: docs/protocol/c-workflows.md 3.2."""
     waiting, running, success, failed, cancelled = counts
     if failed:
         return FAILED

@@ -1,4 +1,4 @@
-"""What all invariants have in common."""
+"""The base class of invariants."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from colonysim.invariants.ledger import Ledger, ProcessRecord
 class Invariant:
     """A property that must hold in every run, with records of its own.
 
-    It reads what has happened, entry by entry. Records that begin in the middle of a history take over the tables
-    of the world as they are, but none of the core's indexes and counters. Each entry may cost O(1), or O(log n)
-    where an order is kept. All methods raise InvariantViolation for what must not be; `self.ledger.violation` makes one
-    with the timeline of a process.
+    It reads the history, entry by entry. Records that start in the middle of a history are filled from the tables of
+    the world, but from none of the core's indexes and counters. Each entry may cost O(1), or O(log n) to keep an order.
+    All methods raise InvariantViolation if the property does not hold; `self.ledger.violation` creates one with the
+    timeline of a process.
 
     `Simulation(invariants=[Own])` checks a subclass of your own beside those of colonysim; so do scenarios.
     """
@@ -28,14 +28,14 @@ class Invariant:
         self.world = ledger.world
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        """What to call for each kind of entry, Transition and Assignment apart: they have methods of their own."""
+        """Return what to call for each kind of entry, except Transition and Assignment, which have own methods."""
         return {}
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
-        """A process that the ledger knows has come into a state."""
+        """Read a change of state of a process; `record` is that of the ledger."""
 
     def assigned(self, entry: Assignment, record: ProcessRecord) -> None:
-        """A process that the ledger knows has been given to somebody who asked for work."""
+        """Read an assignment of a process; `record` is that of the ledger."""
 
     def request_check(self) -> None:
         """Have `after_step` called after this step, and after further ones while it keeps `checks_after_step` set."""
@@ -44,10 +44,10 @@ class Invariant:
             self.ledger.to_check_after_step.append(self)
 
     def after_step(self, deliveries: Sequence[Delivery]) -> None:
-        """All that one step has brought about has been read; `deliveries` are what came out of it."""
+        """Check a step whose history has been read completely; `deliveries` are its results."""
 
     def agree(self) -> None:
-        """Compare the core's tables, indexes and agenda with the records; O(what waits and runs), so called seldom."""
+        """Compare tables, indexes and agenda with the records. Linear in what waits and runs, so called rarely."""
 
 
 OwnKinds = Sequence[type[Invariant]]
@@ -59,7 +59,7 @@ def is_invariant(thing: Any) -> bool:
 
 
 def own_kinds(invariants: bool | OwnKinds) -> OwnKinds:
-    """Return the classes among what was given for `invariants`. Errors: ValueError for anything else."""
+    """Return the classes among what was given for `invariants`. Raises ValueError for anything else."""
     if isinstance(invariants, bool):
         return ()
     if not isinstance(invariants, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The ledger: what has happened to each process, from the trace alone."""
+"""The ledger: a record of what has happened to each process, from the history alone."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _LEGAL_STEPS: Final = frozenset(
 GONE_KEPT: Final = 1000
 
 Place = tuple[int, int, str]
-"""Where a waiting process stands: its rank, its number and its id. No two have the same number."""
+"""The place of a waiting process: its rank, its number and its id. Numbers are unique."""
 
 
 class Line(msgspec.Struct, eq=False):
-    """Waiting processes that are alike: a heap of places, `gone` of which are left behind by processes that went."""
+    """Waiting processes with equal conditions: a heap of places, `gone` of which belong to processes that have left."""
 
     places: list[Place] = []
     gone: int = 0
@@ -61,7 +61,7 @@ class Line(msgspec.Struct, eq=False):
         return None
 
     def leave(self, records: dict[str, ProcessRecord]) -> None:
-        """Count a process that has left, wherever it stood; rebuild the heap when most places are of such."""
+        """Count a process that has left; rebuilds the heap once most places belong to such processes."""
         self.gone += 1
         if self.gone > len(self.places) // 2 + 32:
             standing = ((place, records.get(place[2])) for place in self.places)
@@ -71,10 +71,10 @@ class Line(msgspec.Struct, eq=False):
 
 
 class ProcessRecord(msgspec.Struct, eq=False, gc=False):
-    """What the invariants know of one process. `number` is its place in the order of submission.
+    """What the invariants know of one process. `number`: its position in the order of submission.
 
-    The garbage collector does not look into records, because there are as many as processes. So nothing that a record
-    holds may lead back to it.
+    The garbage collector does not examine records, because there are as many as processes. So nothing in a record may
+    refer back to it.
     """
 
     process_id: str
@@ -85,25 +85,25 @@ class ProcessRecord(msgspec.Struct, eq=False, gc=False):
     story: list[Transition]
     holder: str = ""
     retries: int = 0
-    blocked: bool = False  # by parents that have not succeeded
-    pending: int = 0  # so many parents
-    place: Place | None = None  # where it stands while an executor may have it
-    line: Line | None = None  # in which line
-    wait_ns: int = 0  # when its waiting time is over
-    watched: int = 0  # under which second its limit is written down
-    special: bool = False  # it belongs to a graph, has channels, or goes when it is old
+    blocked: bool = False  # by unfinished parents
+    pending: int = 0  # number of those parents
+    place: Place | None = None  # its place while it can be assigned
+    line: Line | None = None  # the line of that place
+    wait_ns: int = 0  # the end of its waiting time
+    watched: int = 0  # the second under which its limit is listed
+    special: bool = False  # is in a graph, has channels, or is subject to retention
 
 
 class Ledger:
-    """A record for each process. What it finds itself: arrows, holders, retries, and that nothing gets lost."""
+    """A record for each process. It checks changes of state, holders, retries, and that no process is lost."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.records: dict[str, ProcessRecord] = {}
-        self.gone: dict[str, ProcessRecord] = {}  # removed processes, for their stories
-        self.held: dict[str, dict[str, ProcessRecord]] = {}  # who runs what
-        self.to_check_after_step: list[Any] = []  # the invariants that want to see the end of the step
-        self.requeued: list[ProcessRecord] = []  # in this step: what ran and waits again
+        self.gone: dict[str, ProcessRecord] = {}  # removed processes, for their timelines
+        self.held: dict[str, dict[str, ProcessRecord]] = {}  # by the executor that runs them
+        self.to_check_after_step: list[Any] = []  # invariants whose `after_step` is due
+        self.requeued: list[ProcessRecord] = []  # in this step
         self.submitted = self.removed = self.waiting = 0
         self.retains = world.settings.retention
         for process in world.processes.values():
@@ -118,7 +118,7 @@ class Ledger:
             self.waiting += process.state == WAITING
 
     def moved(self, step: Transition) -> ProcessRecord | None:
-        """Write down that a process has come into a state; None if it came and went within one step."""
+        """Record a change of state. Returns the record; None if the process was added and removed in one step."""
         process_id, old, new = step.process_id, step.old, step.new
         if old == NEW:
             return self._begun(step)
@@ -162,7 +162,7 @@ class Ledger:
         return record
 
     def _begun(self, step: Transition) -> ProcessRecord | None:
-        """Open the record of a new process; None if it has gone already."""
+        """Create the record of a new process; None if it has been removed already."""
         process_id = step.process_id
         if step.cause not in _BEGINNINGS:
             raise self.violation(process_id, f"must not begin by {step.cause!r}")
@@ -182,7 +182,7 @@ class Ledger:
         return record
 
     def _released(self, record: ProcessRecord) -> None:
-        """It waits for its parents no longer: all of them must have succeeded."""
+        """Check that all parents of a released process have succeeded."""
         record.blocked = False
         for parent_id in record.process.parents:
             parent = self.records.get(parent_id)
@@ -203,18 +203,18 @@ class Ledger:
             del self.gone[next(iter(self.gone))]
 
     def lost(self, present: int) -> InvariantViolation:
-        """What to raise where submitted = present + removed does not hold in all tables."""
+        """Return the error for tables in which submitted = present + removed does not hold."""
         return InvariantViolation(
             f"processes are lost or doubled: {self.submitted} submitted, {self.removed} removed, "
             f"{present} in the tables of states, {len(self.world.processes)} known by id"
         )
 
-    # ------------------------------------------------------------ telling
+    # ------------------------------------------------------------ reporting
     def violation(self, process_id: str, what: str) -> InvariantViolation:
-        """What to raise for a process: what is wrong with it, and its life."""
+        """Return the error for a process: what is wrong with it, and its timeline."""
         return InvariantViolation(f"process {process_id} {what}\n{self.story(process_id)}")
 
     def story(self, process_id: str) -> str:
-        """The life of a process in lines."""
+        """Return the timeline of a process, in lines."""
         record = self.records.get(process_id) or self.gone.get(process_id)
         return UNKNOWN if record is None else describe(self.world, record.process, record.story)

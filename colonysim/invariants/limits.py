@@ -1,4 +1,4 @@
-"""Limits: what may run or wait for so long is taken or ended in time, and never before."""
+"""Limits: each limit on running or waiting takes effect in time, and not too early."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from colonysim.kernel.clock import show_time
 
 _SECOND_NS: Final = 1_000_000_000
 _SEEN: Final = 1000
-"""Quirk: the loop looks at so many waiting processes only, and may pass over the others for as long as they stand
-behind those (docs/protocol/b-processes.md 5.5)."""
+"""Quirk: the release loop examines only this many waiting processes, the first in order, and may miss the others
+(docs/protocol/b-processes.md 5.5)."""
 _HIDDEN: Final = -1
 
 
 class TimeLimits(Invariant):
-    """Execution and waiting limits. The loop that enforces them runs once a second, and looks at whole seconds."""
+    """Limits on execution and waiting. The release loop enforces them once a second, and compares whole seconds."""
 
     def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
         super().__init__(ledger)
         self.deadlines = deadlines
         self.phase_ns = self.world.started_ns % _SECOND_NS
-        self.due: dict[int, dict[str, ProcessRecord]] = {}  # by the second of the loop's run that must find them
+        self.due: dict[int, dict[str, ProcessRecord]] = {}  # by the second of the run that must find them
         self.runs: dict[int, Deadline] = {}
-        self.hidden: dict[str, ProcessRecord] = {}  # waiting, overdue, perhaps not among those that the loop looks at
+        self.hidden: dict[str, ProcessRecord] = {}  # overdue, but perhaps not examined by the loop
         self._most_runs = 1024
-        self.crowded_ns = -1  # when so many waited the last time
+        self.crowded_ns = -1  # when too many waited last
         for record in ledger.records.values():
             limits, process = record.process.spec, record.process
             if record.state == RUNNING and limits.maxexectime != -1:
@@ -41,7 +41,7 @@ class TimeLimits(Invariant):
                 self._watch(record, record.wait_ns, self.world.now_ns)
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
-        """Its limit so far counts no longer; another may begin."""
+        """Drop the limit of the previous state, and watch that of the new one."""
         now_ns, new = step.now_ns, step.new
         if second := record.watched:
             records = self.hidden if second == _HIDDEN else self.due[second]
@@ -53,7 +53,7 @@ class TimeLimits(Invariant):
             limit_s = record.process.spec.maxexectime
             if limit_s > 0:
                 self._watch(record, now_ns + limit_s * _SECOND_NS, now_ns)
-            elif limit_s != -1:  # Quirk: any other limit has passed at once
+            elif limit_s != -1:  # Quirk: any other limit has passed immediately
                 self._watch(record, 0, now_ns)
         elif new == WAITING:
             limit_s = record.process.spec.maxwaittime
@@ -76,7 +76,7 @@ class TimeLimits(Invariant):
             self.crowded_ns = now_ns
 
     def _watch(self, record: ProcessRecord, limit_ns: int, now_ns: int) -> None:
-        """The first run of the loop in a later whole second must find it; a limit that has passed, the next run."""
+        """Expect the first run in a later whole second to find it, or the next run if the limit has passed."""
         second = (limit_ns + 500) // _SECOND_NS + 1  # limits are kept to the microsecond
         if limit_ns < now_ns:
             second = max(second, (now_ns - self.phase_ns) // _SECOND_NS + 1)
@@ -87,7 +87,7 @@ class TimeLimits(Invariant):
         due[record.process_id] = record
 
     def _run(self, second: int) -> dict[str, ProcessRecord]:
-        """A run that must find something. Those that need not any more go now and then."""
+        """Expect a run of the loop that must find something. Runs that need not are dropped from time to time."""
         if len(self.due) >= self._most_runs:
             for idle in [other for other, records in self.due.items() if not records]:
                 del self.due[idle]
@@ -110,9 +110,9 @@ class TimeLimits(Invariant):
         started_ns = next((one.now_ns for one in reversed(record.story) if one.new == RUNNING), 0)
         return started_ns + max(record.process.spec.maxexectime, 0) * _SECOND_NS
 
-    # ------------------------------------------------------------ what has been passed
+    # ------------------------------------------------------------ missed limits
     def _passed(self, second: int) -> None:
-        """A run of the loop is over, and should have found all these."""
+        """Check that a run of the loop has found all that it should."""
         run_ns = self.runs.pop(second).latest_ns
         if self.ledger.waiting > _SEEN:
             self.crowded_ns = self.world.now_ns
@@ -124,7 +124,7 @@ class TimeLimits(Invariant):
             self.request_check()
 
     def after_step(self, deliveries: Sequence[Delivery]) -> None:
-        """The loop gets as far as those that stood too far behind when fewer wait."""
+        """Check the processes that the loop could not reach, once fewer wait."""
         self.checks_after_step = bool(self.hidden)
         if self.hidden and self.ledger.waiting <= _SEEN and self._next_run(self.crowded_ns) < self.world.now_ns:
             raise self._missed(next(iter(self.hidden.values())))

@@ -1,4 +1,4 @@
-"""Order: each executor gets the first of the processes that it may have, and goes away empty only if there is none."""
+"""Order: each executor gets the first process that it may have, and none only if there is none."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from colonysim.invariants.ranking import Ranking
 from colonysim.invariants.violation import InvariantViolation
 
 Kind = tuple[tuple[str, ...], str, int, int, int, int]
-"""Names, location, CPU, memory, storage and the largest count: processes alike in these are interchangeable."""
+"""Names, location, CPU, memory, storage and the largest count: processes that agree in these are interchangeable."""
 
 _PLAIN: Final[Kind] = ((), "", 0, 0, 0, 0)
-_LOOK_AT_KINDS: Final = 32  # so many are compared at each assignment, and now and then all
+_LOOK_AT_KINDS: Final = 32  # up to this number, all are compared at each assignment
 _EMPTIES: Final = 32
 
 
 class WaitingKinds:
-    """All that may be taken in one colony by executors of one type, by kind."""
+    """The processes of one colony that executors of one type may take, by kind."""
 
     __slots__ = ("kinds", "records", "unseen")
 
     def __init__(self, records: dict[str, ProcessRecord]) -> None:
         self.records = records
         self.kinds: dict[Kind, Line] = {}
-        self.unseen = 0  # kinds that were not looked at since the last look at all of them
+        self.unseen = 0  # kinds skipped since all of them were last compared
 
     def line(self, kind: Kind) -> Line:
-        """The line of a kind, which may be new. Empty lines go now and then."""
+        """Return the line of a kind, which may be new. Drops empty lines from time to time."""
         if len(self.kinds) % _EMPTIES == _EMPTIES - 1:
             self.kinds = {other: line for other, line in self.kinds.items() if line.first(self.records)}
         line = self.kinds[kind] = Line()
         return line
 
     def firsts(self) -> Iterator[ProcessRecord]:
-        """The first of each kind; where there are many kinds, of some of them, and now and then of all."""
+        """Return the first process of each kind; if there are many kinds, usually of some of them only."""
         lines = self.kinds.values()
         most = _LOOK_AT_KINDS
         if len(lines) > most:
@@ -55,7 +55,7 @@ class WaitingKinds:
 
 
 class Order(Invariant):
-    """Who may be taken, in the order of what they have submitted."""
+    """The processes that can be assigned, in the order of the policy."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
@@ -74,9 +74,9 @@ class Order(Invariant):
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {AssignTried: self.tried, PauseChanged: self.pause}
 
-    # ------------------------------------------------------------ who may be taken
+    # ------------------------------------------------------------ waiting processes
     def moved(self, step: Transition, record: ProcessRecord) -> None:
-        """It stands in its place while it may be taken. If it was taken, it must have been the first of its kind."""
+        """Keep the place of a process while it can be assigned; only the first of its kind may be assigned."""
         place, line, new = record.place, record.line, step.new
         if place is not None and line is not None:
             if new == RUNNING:
@@ -124,9 +124,9 @@ class Order(Invariant):
         record.place = place = (rank, record.number, record.process_id)
         heapq.heappush(line.places, place)
 
-    # ------------------------------------------------------------ who gets what
+    # ------------------------------------------------------------ assignments
     def assigned(self, entry: Assignment, record: ProcessRecord) -> None:
-        """An executor has been given a process, which it may have and none before."""
+        """Check that an executor may have the process that it got, and none that comes before it."""
         process, demand = record.process, entry.demand
         problem = unfit(process, demand, self.exclusive)
         if problem:
@@ -144,14 +144,14 @@ class Order(Invariant):
         return self.ledger.violation(record.process_id, f"was given to {demand.name}, {what}")
 
     def _nobody_before(self, pool: WaitingKinds, record: ProcessRecord, taken: Place, demand: Demand) -> None:
-        """None of the other kinds has a process in front that the executor should have had instead."""
+        """Check that no process of another kind should have been assigned instead."""
         for other in pool.firsts():
             place = other.place
             if place is not None and place < taken and not unfit(other.process, demand, self.exclusive):
                 raise self._wrong(record, demand, f"who should have had {other.process_id} first")
 
     def tried(self, entry: AssignTried) -> None:
-        """An executor has asked for work and got none."""
+        """Check that there was no process for an executor that got none."""
         demand = entry.demand
         paused = demand.colony in self.paused
         if entry.paused != paused:

@@ -1,4 +1,4 @@
-"""Invariants of users' own: subclasses of `Invariant` that are checked after each step, beside those of colonysim."""
+"""Users' own invariants: subclasses of `Invariant`, checked after each step beside those of colonysim."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from colonysim.invariants.invariant import OwnKinds, is_invariant
 INVARIANTS: Final[Registry[type[Invariant]]] = Registry(
     "invariants", "subclass of Invariant", "invariants", is_invariant
 )
-"""Invariants of users' own by name: those that installed packages offer, and code that is named."""
+"""Users' own invariants by name: those of installed packages, and code named in a scenario."""
 
 
 class InvariantsWithOwn(Invariants):
-    """The invariants of one world, and those of a user's own, which see each step after the others have passed it.
+    """The invariants of one world, and a user's own, which see each step after the others have passed it.
 
     Their methods get the `record` of a process as it is after the step. `after_step` is called after each step, and
     `agree` when the simulation is checked as a whole.
@@ -64,7 +64,7 @@ class InvariantsWithOwn(Invariants):
 
 @contextmanager
 def _told(name: str) -> Iterator[None]:
-    """Tell what goes wrong in a user's invariant, but for a violation. Errors: BadCode, InvariantViolation."""
+    """Name the invariant of a user that raises an exception. Raises BadCode, or the InvariantViolation itself."""
     try:
         yield
     except InvariantViolation:

@@ -1,4 +1,4 @@
-"""Polls: nobody stays parked beside a process that has come to wait, the longest parked is served first."""
+"""Polls: no assign call stays parked beside a new process that it may have; the longest parked is served first."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from colonysim.kernel.clock import show_time
 
 _SECOND_NS: Final = 1_000_000_000
 _ANNOUNCED: Final = ("submit", "timeout")
-"""Why a process comes to wait so that parked calls hear of it. Quirk: nobody hears when an executor was removed."""
+"""Causes of waiting that are signalled to parked calls. Quirk: the removal of an executor is not."""
 
 Size = tuple[str, int | None, int | None]
 """Location, CPU and memory."""
 
 
 class WaitingPoll(msgspec.Struct, eq=False):
-    """A parked assign call; `turn` is its place in the order of parking, `found_paused`: its last try met a pause."""
+    """A parked assign call. `turn`: its position by time of parking. `found_paused`: its last attempt met a pause."""
 
     ticket: int
     demand: Demand
@@ -39,7 +39,7 @@ class WaitingPoll(msgspec.Struct, eq=False):
 
 
 class _Pool:
-    """The calls parked in one colony by executors of one type, the longest parked first."""
+    """The calls parked in one colony by executors of one type, the oldest first."""
 
     def __init__(self) -> None:
         self.by_size: dict[Size, dict[int, WaitingPoll]] = {}
@@ -62,7 +62,7 @@ def _size(demand: Demand) -> Size:
 
 
 class Polls(Invariant):
-    """All parked calls, from when they park to their answer."""
+    """All parked calls, from parking to their answers."""
 
     def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
         super().__init__(ledger)
@@ -82,9 +82,9 @@ class Polls(Invariant):
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {CallParked: self.park, CallAbandoned: self.abandoned, PauseChanged: self.pause}
 
-    # ------------------------------------------------------------ coming and going
+    # ------------------------------------------------------------ parking
     def park(self, entry: CallParked) -> None:
-        """A call waits, or goes on waiting where a pause has begun or ended for it."""
+        """Add a call that is parked, or stays parked after a pause has started or ended."""
         known = self.parked.get(entry.ticket)
         if known is not None:
             self._forget(known)
@@ -129,7 +129,7 @@ class Polls(Invariant):
             self.request_check()
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
-        """Note what comes to wait; this is called only while somebody is parked, who may have to hear of it."""
+        """Note a process that waits and must be signalled. Called only while calls are parked."""
         if step.new == SUCCESS:
             self._succeeded = record
         elif step.new == WAITING and not record.blocked:
@@ -137,9 +137,9 @@ class Polls(Invariant):
                 self.announced[record.process_id] = record
 
     def _is_announced(self, child: ProcessRecord) -> bool:
-        """Whether parked calls hear of a child whose parents have succeeded.
+        """Whether a child whose parents have succeeded is signalled to parked calls.
 
-        Quirk: not if the last of them has itself a parent that has not, as one that was added in front of it.
+        Quirk: not if its last parent has itself a parent that has not succeeded (one added in front of it).
         """
         parent = self._succeeded
         if parent is None or child.process_id not in parent.process.children:
@@ -147,13 +147,13 @@ class Polls(Invariant):
         grandparents = (self.ledger.records.get(each) for each in parent.process.parents)
         return all(each is None or each.state == SUCCESS for each in grandparents)
 
-    # ------------------------------------------------------------ the end of a step
+    # ------------------------------------------------------------ after a step
     def after_step(self, deliveries: Sequence[Delivery]) -> None:
         if self.given or self.parked:
             self.answers(deliveries)
         if self.announced:
             announced, self.announced = self.announced, {}
-            if self.world.wakeups == "all":  # and no hazard that loses them
+            if self.world.wakeups == "all":  # there is no hazard that loses them
                 for record in announced.values():
                     if record.place is not None and record.process.colony not in self.paused:
                         self._nobody_waits_beside(record)
@@ -163,7 +163,7 @@ class Polls(Invariant):
         self.checks_after_step = bool(self.parked)
 
     def answers(self, deliveries: Sequence[Delivery]) -> None:
-        """Who was given a process has been told so, and each parked call got the answer that is due to it."""
+        """Check that executors were told of their assignments, and that parked calls got the answers due to them."""
         given = self.given
         for answer in deliveries:
             if type(answer) is not Answer:
@@ -190,7 +190,7 @@ class Polls(Invariant):
             raise self.ledger.violation(process_id, f"was given to {demand.name}, who was not told")
 
     def _ended(self, poll: WaitingPoll, answer: Answer) -> None:
-        """Its time is over, and no other try is made: it hears how its last try ended."""
+        """Check the answer of a call that has timed out: the outcome of its last attempt."""
         now_ns = self.world.now_ns
         expected = 408 if poll.found_paused else 404
         if answer.status != expected or now_ns < poll.due_ns:
@@ -198,10 +198,10 @@ class Polls(Invariant):
             raise self._violation(poll, what)
 
     def _in_turn(self, poll: WaitingPoll, record: ProcessRecord | None) -> None:
-        """Of those who may have a process that has come to wait the longest parked gets it.
+        """Check that a new process went to the longest parked of the calls that may have it.
 
-        Quirk: where several are told of, as the children of a process, one that nobody may have yet wakes anybody,
-        who may then take another of them.
+        Quirk: if several processes are signalled, as the children of one, a process that no call may have yet wakes a
+        call all the same, which may then take another of them.
         """
         told_of = len(self._succeeded.process.children) if self._succeeded is not None else 1
         if record is None or self.world.wakeups != "all" or len(self.announced) > 1 or told_of > 1:
@@ -217,9 +217,9 @@ class Polls(Invariant):
             raise self.ledger.violation(record.process_id, what)
 
     def _woken_by(self, process: Process) -> Iterator[WaitingPoll]:
-        """Of the calls that may have a process and hear of it: the longest parked of each size, or all of a name.
+        """Iterate over the calls that are signalled for a process: the oldest of each size, or all of a name.
 
-        Quirk: where the process has a location, those hear of it that spell it in the same way.
+        Quirk: for a process with a location, only calls whose location is spelled in the same case.
         """
         conditions = process.spec.conditions
         pool = self.pools.get((process.colony, conditions.executortype))

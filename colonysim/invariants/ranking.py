@@ -1,7 +1,7 @@
-"""In which order processes are given out, worked out from what was submitted and when.
+"""The order of assignment, computed from what was submitted and when.
 
-The policies are those of colonysim.core.policies, written once more: what the core has worked out is not looked at.
-A user's own is asked once more.
+The policies are those of colonysim.core.policies, implemented again, because the ranks of the core may be wrong. A
+user's own policy is called again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LAST: Final = 2**62
 
 
 class Ranking:
-    """The rank of each process that begins to wait, by the policy of the settings; the lowest goes first."""
+    """Computes the rank of each process that starts to wait, by the policy of the settings; the lowest goes first."""
 
     def __init__(self, world: World) -> None:
         self.policy = world.settings.policy
@@ -27,13 +27,13 @@ class Ranking:
         self._turn = 0
         self._last_turns: dict[tuple[str, str], int] = {}
         self._given: dict[str, int] = {}
-        if self.policy == "fair":  # whose turn it is follows from history alone, which these records did not see
+        if self.policy == "fair":  # turns depend on a history that these records have not seen
             self._turn = world.queues.shares.turn
             self._last_turns.update(world.queues.shares.last_turns)
             self._given = {p.process_id: p.rank for p in world.processes.values() if p.state == WAITING}
 
     def rank(self, record: ProcessRecord) -> int:
-        """The rank of a process that begins to wait now."""
+        """Return the rank of a process that starts to wait now."""
         spec = record.process.spec
         rank = record.submitted_ns
         if spec.priority:  # a step of priority is worth a day, in 64 bits
@@ -44,7 +44,7 @@ class Ranking:
             return rank
         if self.policy == "fair":
             return self._next_turn(record)
-        if self._own is not None:  # a function of the process alone, which gives the same as for the core
+        if self._own is not None:  # it depends on the process alone, so it gives the same rank as in the core
             return self._own(record.process, Shares())
         value_ns = self._deadline(record) if self.policy == "deadline" else _length(record)
         return _LAST + rank if value_ns is None else value_ns
@@ -60,12 +60,12 @@ class Ranking:
         return record.wait_ns if record.process.spec.maxwaittime > 0 else None
 
     def taken(self, rank: int) -> None:
-        """Somebody has been given a process."""
+        """Note an assignment, which advances the turns of the policy `fair`."""
         self._turn = rank
 
 
 def _length(record: ProcessRecord) -> int | None:
-    """How long it says it will run, ns."""
+    """Return how long a process states that it will run, in nanoseconds."""
     spec = record.process.spec
     expected: Any = (spec.kwargs or {}).get("expected_s")
     if isinstance(expected, (int, float)) and not isinstance(expected, bool) and 0 <= expected < _LAST / 1e9:

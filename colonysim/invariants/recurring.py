@@ -122,7 +122,7 @@ class Crons(Invariant):
 
     @staticmethod
     def _looked(record: _CronRecord) -> None:
-        """The first look at a cron has forgotten the workflow that its client named.
+        """Forget the previous workflow that the client named, as the first check of a cron does.
 
         Source: docs/protocol/c-workflows.md 6.6.
         """
@@ -143,7 +143,7 @@ class Crons(Invariant):
 
 
 class _GeneratorRecord(msgspec.Struct, eq=False):
-    """The arguments that wait, and when something must have been started; no deadline while there is nothing."""
+    """The queued arguments of a generator, and the deadline for starting a workflow, if there is one."""
 
     generator: Generator
     waiting: list[str]
@@ -153,7 +153,7 @@ class _GeneratorRecord(msgspec.Struct, eq=False):
 
 
 class Generators(Invariant):
-    """Keeps the arguments of generators, and works out when they must be used."""
+    """Keeps the arguments of generators, and computes when they must be used."""
 
     def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
         super().__init__(ledger)
@@ -192,7 +192,7 @@ class Generators(Invariant):
         self._expect(record, step.now_ns)
 
     def fired(self, step: GeneratorFired) -> None:
-        """A full batch, or all that waits when the time is up, in the order in which it came."""
+        """Check a started workflow: for a full batch, or for all arguments after the timeout, in their order."""
         record = self.records.get(step.generator_id)
         if record is None:
             return
@@ -212,7 +212,7 @@ class Generators(Invariant):
         self._expect(record, step.now_ns)
 
     def _got(self, record: _GeneratorRecord, step: GeneratorFired, batch: list[str]) -> None:
-        """The roots of the workflow have the arguments."""
+        """Check that the roots of the workflow got the arguments."""
         graph, nodes = self.world.graphs.get(step.graph_id), record.generator.workflow.functionspecs or ()
         if graph is not None and len(graph.members) != len(nodes):
             raise self._violation(record, f"started {len(graph.members)} processes for {len(nodes)} nodes")
@@ -223,7 +223,7 @@ class Generators(Invariant):
                 raise self._violation(record, what)
 
     def _time_up(self, record: _GeneratorRecord) -> int | None:
-        """When fewer arguments than a batch are used. Quirk: after a whole second, from the last run."""
+        """Return when arguments too few for a batch are used. Quirk: after a whole second, and from the last run."""
         timeout_s = record.generator.timeout_s
         if timeout_s <= 0 or record.generator.trigger <= 0:
             return None
@@ -234,7 +234,7 @@ class Generators(Invariant):
         generator = record.generator
         if record.waiting and 0 < generator.trigger <= len(record.waiting):
             if record.deadline is not None and record.deadline.latest_ns <= now_ns + self.slack_ns:
-                return  # it must have acted by then anyway
+                return  # the present deadline is early enough
             latest_ns = now_ns + self.slack_ns
         elif record.waiting and (up_ns := self._time_up(record)) is not None:
             latest_ns = max(up_ns, now_ns) + self.slack_ns
@@ -257,7 +257,7 @@ class Generators(Invariant):
             self._forget(record)
 
     def after_step(self, deliveries: Sequence[Delivery]) -> None:
-        """No argument is lost or doubled: looked at by turns."""
+        """Check that no argument of one generator, each in turn, is lost or doubled."""
         self.checks_after_step = bool(self.records)
         if self.records:
             generator_id = next(self._turns, "")

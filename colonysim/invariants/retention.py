@@ -1,4 +1,4 @@
-"""Retention: what is older than the policy allows goes in time, and nothing else goes."""
+"""Retention: records older than the policy allows are removed in time, and no others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PERIOD_NS: Final = 60 * SECOND_NS
 
 
 class RetentionRule(Invariant):
-    """Successful processes and graphs go by their age since submission, logs by theirs.
+    """Successful processes and graphs are removed by their age since submission, logs by their own.
 
     Source: docs/protocol/b-processes.md 7.
     """
@@ -31,7 +31,7 @@ class RetentionRule(Invariant):
         self.policy_ns: Final = settings.retention_policy_s * SECOND_NS
         self.deadlines = deadlines
         self.due: dict[str, Deadline] = {}  # by the id of a process or graph
-        self.looked_after = -1  # the number of the last run after which the logs were looked at
+        self.looked_after = -1  # the last run after which logs were checked
         if not self.on:
             return
         self.request_check()
@@ -67,7 +67,7 @@ class RetentionRule(Invariant):
         self.due[source_id] = self.deadlines.add(self._run_after(made_ns + self.policy_ns), missed, source_id)
 
     def _run_after(self, old_ns: int) -> int:
-        """The first run, once a minute, that finds something too old; in the past there is none."""
+        """Return when the first run, once a minute, finds something too old."""
         return self._run_of(max(old_ns, self.world.now_ns))
 
     def _run_of(self, old_ns: int) -> int:
@@ -86,7 +86,7 @@ class RetentionRule(Invariant):
             )
 
     def after_step(self, deliveries: Sequence[Delivery]) -> None:
-        """Logs stand in order: the first is the oldest. Looks once after each minute, when a run may have left one."""
+        """Check the first log, which is the oldest, once after each run."""
         run = (self.world.now_ns - self.world.started_ns - 1) // _PERIOD_NS
         if run == self.looked_after:
             return
@@ -96,7 +96,7 @@ class RetentionRule(Invariant):
                 raise InvariantViolation(f"a log is still there at {self._now()}, too old for the retention policy")
 
     def agree(self) -> None:
-        """The next run stands on the agenda once, in time for the first that will be too old, or for its log."""
+        """Check that one run is on the agenda, in time for the first record or log that will be too old."""
         world = self.world
         if not self.on:
             return

@@ -1,4 +1,4 @@
-"""RecordComparison: at rest each process, executor and index of a table shows what has happened to it, field by field."""
+"""Shown records: at rest, each field of a process, executor or index follows from the history."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _ERRORS: Final = {"ran too long": [RAN_TOO_LONG], "waited too long": [WAITED_TOO
 
 
 class RecordComparison(Invariant):
-    """Reads all there is, so it looks only when the whole server is checked, and never during a run."""
+    """Reads all tables, so it runs only when the whole server is checked, never during a run."""
 
     def __init__(self, ledger: Ledger, executors: Executors) -> None:
         super().__init__(ledger)
         self.executors = executors
 
     def compare(self) -> None:
-        """Compare every record with the records. Errors: InvariantViolation."""
+        """Compare every record of the server with those of the ledger. Raises InvariantViolation."""
         self._attributes()
         for record in self.ledger.records.values():
             self.process(record)
@@ -52,7 +52,7 @@ class RecordComparison(Invariant):
 
     # ------------------------------------------------------------ processes
     def process(self, record: ProcessRecord) -> None:
-        """Compare the record of one process with what has happened to it."""
+        """Compare one process with what has happened to it. Raises InvariantViolation."""
         process, story = record.process, record.story
         self._same(record, "state", process.state, record.state)
         self._same(record, "waitforparents", process.wait_for_parents, record.blocked)
@@ -77,7 +77,7 @@ class RecordComparison(Invariant):
             raise self.ledger.violation(record.process_id, f"shows {field} {shown!r}, not {expected!r}")
 
     def _attributes_of(self, record: ProcessRecord) -> None:
-        """Those that were there at the last change took its state. Quirk: not when the executor was removed."""
+        """Check that attributes took the state at the last change. Quirk: not if the executor was removed."""
         last = next((one for one in reversed(record.story) if one.cause != "parents succeeded"), None)
         takes = last is not None and last.old != NEW and last.cause != "executor removed"
         for attribute in record.process.attributes:
@@ -89,7 +89,7 @@ class RecordComparison(Invariant):
                 self._same(record, f"the state of its attribute {attribute.key!r}", attribute.state, record.state)
 
     def _tables_of_states(self) -> None:
-        """Each process stands in the table of its colony and its state, in the order in which they came into it."""
+        """Check that each process is in the table of its colony and state, in the order of entering it."""
         for colony, tables in self.world.by_state.items():
             for state, table in enumerate(tables):
                 latest_ns = ZERO_TIME_NS
@@ -106,7 +106,7 @@ class RecordComparison(Invariant):
 
     # ------------------------------------------------------------ graphs
     def _graph(self, graph: ProcessGraph) -> None:
-        """Parents and children know each other, and the times are those of what has happened."""
+        """Check the references between parents and children, and the times of graphs."""
         records = self.ledger.records
         members = {process_id: records[process_id] for process_id in graph.members if process_id in records}
         for record in members.values():
@@ -128,7 +128,7 @@ class RecordComparison(Invariant):
         self._times_of(graph, list(members.values()))
 
     def _parents_by_name(self, members: dict[str, ProcessRecord]) -> None:
-        """The parents of a node are those it names."""
+        """Check that the parents of a node are those that its spec names."""
         for record in members.values():
             process = record.process
             parents = [members[each].process.spec.nodename for each in process.parents if each in members]
@@ -148,7 +148,7 @@ class RecordComparison(Invariant):
         return reached
 
     def _times_of(self, graph: ProcessGraph, members: list[ProcessRecord]) -> None:
-        """It starts when the first of its processes does, and ends no earlier than it began."""
+        """Check that a graph started with the first of its processes, and ended with a change of one."""
         moves = [step for record in members for step in record.story]
         if not moves or any(not record.story or record.story[0].old != NEW for record in members):
             return
@@ -190,7 +190,7 @@ class RecordComparison(Invariant):
 
     # ------------------------------------------------------------ indexes
     def _indexes(self) -> None:
-        """Each index of a table lists what the table has, and nothing else."""
+        """Check that each index of a table lists exactly what the table holds."""
         world = self.world
         _alike(
             "executors by id", world.executors_by_id, ((e.executor_id, e.name) for e in world.executors.values()), _name
@@ -224,7 +224,7 @@ def _has_grown(members: dict[str, ProcessRecord]) -> bool:
 
 
 def _told(process: Process, story: list[Transition]) -> dict[str, Any]:
-    """What a process must show after all that has happened to it (docs/protocol/b-processes.md 5)."""
+    """Return the fields that a process must show after its history (docs/protocol/b-processes.md 5)."""
     spec = process.spec
     started_ns = ended_ns = exec_ns = ZERO_TIME_NS
     submitted_ns = story[0].now_ns
@@ -266,13 +266,13 @@ def _itself(record: Any) -> Any:
 
 
 def _alike_all(what: str, table: IndexedTable[Any, Any]) -> None:
-    """Each index of a table lists what the table has."""
+    """Check the indexes of a table."""
     for name, (value_of, keys) in table.indexes.items():
         _alike(f"{what} by {name}", keys, ((value_of(item), key) for key, item in table.items()), _itself)
 
 
 def _alike(what: str, index: dict[Any, Any], table: Iterable[tuple[Hashable, Any]], named: Any) -> None:
-    """An index lists the same as its table."""
+    """Check that an index lists the same as its table."""
     expected: dict[Any, list[Any]] = {}
     for key, name in table:
         expected.setdefault(key, []).append(name)

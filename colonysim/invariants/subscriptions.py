@@ -1,4 +1,7 @@
-"""Subscriptions: who asked hears when a process comes into a state (docs/protocol/d-realtime-and-data.md 2)."""
+"""Subscriptions: subscribers are notified when a process enters a state.
+
+Source: docs/protocol/d-realtime-and-data.md 2.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,18 @@ _TOLD: Final = frozenset({
     ("submit", WAITING), ("timeout", WAITING), ("assign", RUNNING), ("close", SUCCESS), ("close", FAILED),
     ("ran too long", FAILED), ("waited too long", FAILED), ("cancel", CANCELLED),
 })  # fmt: skip
-"""The changes that subscribers are sent. Quirk: not those that follow from another process of the graph."""
+"""The changes that are sent to subscribers. Quirk: not those that follow from another process of the graph."""
 
 
 class SubscriptionEvents(Invariant):
-    """Looks only while somebody is subscribed to processes."""
+    """Checks pushes, while there are subscriptions to processes."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self.changes: list[tuple[ProcessRecord, int]] = []  # in this step
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
-        """Note a change that subscribers must be sent."""
+        """Note a change that must be sent to subscribers."""
         if (step.cause, step.new) in _TOLD and not record.blocked:
             if step.cause != "cancel" or not record.process.graph_id:
                 self.changes.append((record, step.new))
@@ -57,13 +60,13 @@ class SubscriptionEvents(Invariant):
         return self.ledger.violation(record.process_id, what)
 
     def agree(self) -> None:
-        """Each subscription has its end on the agenda."""
+        """Check that each subscription has its end on the agenda."""
         for subscription in self.world.subscriptions.all():
             if self.world.agenda.event(subscription.timer) != StreamOver(subscription.stream):
                 raise InvariantViolation(f"stream {subscription.stream} is subscribed to processes without an end")
 
 
 def _shown(body: object) -> tuple[str, int]:
-    """Which process a message shows, in which state."""
+    """Return the process that a push shows, and its state."""
     process = body.process if isinstance(body, AssignReply) else body
     return (process.process_id, process.state) if isinstance(process, Process) else ("", -1)

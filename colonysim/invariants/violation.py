@@ -6,18 +6,18 @@ from typing import ClassVar
 
 
 class InvariantViolation(AssertionError):
-    """The simulation did what it must never do. The text tells the story of what it happened to."""
+    """An invariant does not hold. The text has the timeline of the process concerned."""
 
     name: ClassVar[str] = "invariant"
 
 
 class ServerRaised(InvariantViolation):
-    """The simulated server raised an exception, which is the cause. It must answer whatever it is sent."""
+    """The simulated server raised an exception (`__cause__`), although it must answer every request."""
 
     name: ClassVar[str] = "server raised"
 
 
 class TablesUnreadable(InvariantViolation):
-    """The server's tables are so wrong that comparing them with the records raised an exception, which is the cause."""
+    """The server's tables are so wrong that comparing them raised an exception (`__cause__`)."""
 
     name: ClassVar[str] = "tables unreadable"

@@ -429,7 +429,7 @@ def test_a_graph_that_is_not_looked_at(colony: ColonyClient, monkeypatch: pytest
 def test_channels_that_stay_after_the_end(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "drop", nothing)
     process = colony.submit("f", executortype="t", channels=["chat"])
-    expect("has come to its end, but its channels are still there", process.cancel)
+    expect("has ended, but its channels still exist", process.cancel)
 
 
 def test_channels_that_do_not_know_who_runs_the_process(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
