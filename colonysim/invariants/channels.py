@@ -24,7 +24,7 @@ class ChannelOrder(Invariant):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self.lines: dict[tuple[str, str], list[_Line]] = {}
-        self.said: list[tuple[str, str]] = []  # channels that got messages in this step
+        self.got_messages: list[tuple[str, str]] = []  # channels that got messages in this step
         self.ended: list[ProcessRecord] = []  # in this step
         for process_id, channels in self.world.channels.items():
             for name, channel in channels.by_name.items():
@@ -45,14 +45,14 @@ class ChannelOrder(Invariant):
         for record in ended:
             if record.process_id in self.world.channels:
                 raise self.ledger.violation(record.process_id, "has ended, but its channels still exist")
-        said, self.said = self.said, []
-        for process_id, name in said:
+        got_messages, self.got_messages = self.got_messages, []
+        for process_id, name in got_messages:
             channels = self.world.channels.get(process_id)
             channel = channels.by_name.get(name) if channels is not None else None
             if channel is not None:
-                self._told(process_id, name, channel, deliveries)
+                self._check_pushes(process_id, name, channel, deliveries)
 
-    def _told(self, process_id: str, name: str, channel: Channel, deliveries: Sequence[Delivery]) -> None:
+    def _check_pushes(self, process_id: str, name: str, channel: Channel, deliveries: Sequence[Delivery]) -> None:
         """Check that each subscriber was sent each message once."""
         told = Counter(each.stream for each in deliveries if type(each) is Push)
         for stream in channel.listeners:
@@ -97,7 +97,7 @@ class ChannelOrder(Invariant):
         if (entry.sender_id, entry.sequence, entry.timestamp_ns) != lines[place]:
             what = f"should show message {step.sequence} of {step.sender_id} at place {place + 1}"
             raise self._violation(*key, f"{what}, and shows {entry.sequence} of {entry.sender_id} there")
-        self.said.append(key)
+        self.got_messages.append(key)
         self.request_check()
 
     def agree(self) -> None:

@@ -45,7 +45,7 @@ class Executors(Invariant):
         self.deadlines = deadlines
         self.records: dict[_Key, _ExecutorRecord] = {}
         self.by_id: dict[str, list[_ExecutorRecord]] = {}
-        self.odd: dict[_Key, None] = {}  # executors with unreadable names
+        self.unreadable: dict[_Key, None] = {}  # executors with unreadable names
         for executor in self.world.executors.values():
             now_ns, heard_ns = self.world.now_ns, registration.heard_ns(self.world, executor)
             self.enrolled(Enrolled(now_ns, executor.colony, executor.name, executor.executor_id, heard_ns))
@@ -71,7 +71,7 @@ class Executors(Invariant):
             record = self.records[key] = _ExecutorRecord(key, entry.executor_id, ZERO_TIME_NS)
             self.by_id.setdefault(entry.executor_id, []).append(record)
             if unparsable(entry.name, entry.colony):
-                self.odd[key] = None
+                self.unreadable[key] = None
         elif record.executor_id != entry.executor_id:
             self.by_id[record.executor_id].remove(record)
             if not self.by_id[record.executor_id]:
@@ -104,8 +104,8 @@ class Executors(Invariant):
             return
         elif record.heard_ns + self.stale_ns >= run_ns:
             self._expect(record, run_ns)
-        elif self.odd:  # Quirk: one such name stops the clean-up of all executors until its colony is removed
-            self.odd = {key: None for key in self.odd if key in self.world.executors}
+        elif self.unreadable:  # Quirk: one such name stops the clean-up of all executors until its colony is removed
+            self.unreadable = {key: None for key in self.unreadable if key in self.world.executors}
             self._expect(record, self.world.now_ns)
         else:
             raise self._violation(record, f"is registered at {show_time(self.world.now_ns)}, last heard of at")
@@ -117,7 +117,7 @@ class Executors(Invariant):
         due_ns = None if world.cleanup is None else world.cleanup[1]
         if planned != ([] if due_ns is None else [due_ns]):
             raise InvariantViolation(f"looks at all executors stand on the agenda for {planned}, not for {due_ns}")
-        for record in () if self.odd else self.records.values():
+        for record in () if self.unreadable else self.records.values():
             executor = world.executors.get(record.key)
             if executor is None or executor.state == UNREGISTERED or record.deadline is None:
                 continue

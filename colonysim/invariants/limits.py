@@ -14,10 +14,10 @@ from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.kernel.clock import show_time
 
 _SECOND_NS: Final = 1_000_000_000
-_SEEN: Final = 1000
+_SCAN_LIMIT: Final = 1000
 """Quirk: the release loop examines only this many waiting processes, the first in order, and may miss the others
 (docs/protocol/b-processes.md 5.5)."""
-_HIDDEN: Final = -1
+_BEYOND_SCAN_LIMIT: Final = -1
 
 
 class TimeLimits(Invariant):
@@ -29,7 +29,7 @@ class TimeLimits(Invariant):
         self.phase_ns = self.world.started_ns % _SECOND_NS
         self.due: dict[int, dict[str, ProcessRecord]] = {}  # by the second of the run that must find them
         self.runs: dict[int, Deadline] = {}
-        self.hidden: dict[str, ProcessRecord] = {}  # overdue, but perhaps not examined by the loop
+        self.beyond_scan_limit: dict[str, ProcessRecord] = {}  # overdue, but perhaps not examined by the loop
         self._most_runs = 1024
         self.crowded_ns = -1  # when too many waited last
         for record in ledger.records.values():
@@ -44,7 +44,7 @@ class TimeLimits(Invariant):
         """Drop the limit of the previous state, and watch that of the new one."""
         now_ns, new = step.now_ns, step.new
         if second := record.watched:
-            records = self.hidden if second == _HIDDEN else self.due[second]
+            records = self.beyond_scan_limit if second == _BEYOND_SCAN_LIMIT else self.due[second]
             del records[step.process_id]
             record.watched = 0
         if new == SUCCESS:
@@ -72,7 +72,7 @@ class TimeLimits(Invariant):
                     )
             elif step.cause == "waited too long":
                 self._not_early(step, record, "maxwaittime")
-        if self.ledger.waiting >= _SEEN:
+        if self.ledger.waiting >= _SCAN_LIMIT:
             self.crowded_ns = now_ns
 
     def _watch(self, record: ProcessRecord, limit_ns: int, now_ns: int) -> None:
@@ -114,20 +114,24 @@ class TimeLimits(Invariant):
     def _passed(self, second: int) -> None:
         """Check that a run of the loop has found all that it should."""
         run_ns = self.runs.pop(second).latest_ns
-        if self.ledger.waiting > _SEEN:
+        if self.ledger.waiting > _SCAN_LIMIT:
             self.crowded_ns = self.world.now_ns
         for record in self.due.pop(second).values():
             if record.state == RUNNING or run_ns > self.crowded_ns:
                 raise self._missed(record)
-            record.watched = _HIDDEN
-            self.hidden[record.process_id] = record
+            record.watched = _BEYOND_SCAN_LIMIT
+            self.beyond_scan_limit[record.process_id] = record
             self.request_check()
 
     def after_step(self, deliveries: Sequence[Delivery]) -> None:
         """Check the processes that the loop could not reach, once fewer wait."""
-        self.checks_after_step = bool(self.hidden)
-        if self.hidden and self.ledger.waiting <= _SEEN and self._next_run(self.crowded_ns) < self.world.now_ns:
-            raise self._missed(next(iter(self.hidden.values())))
+        self.checks_after_step = bool(self.beyond_scan_limit)
+        if (
+            self.beyond_scan_limit
+            and self.ledger.waiting <= _SCAN_LIMIT
+            and self._next_run(self.crowded_ns) < self.world.now_ns
+        ):
+            raise self._missed(next(iter(self.beyond_scan_limit.values())))
 
     def _next_run(self, after_ns: int) -> int:
         second = (after_ns - self.phase_ns) // _SECOND_NS + 1

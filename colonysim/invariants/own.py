@@ -30,7 +30,7 @@ class InvariantsWithOwn(Invariants):
         super().__init__(world)
         self.own: list[tuple[str, Invariant, dict[type, Callable[[Any], None]]]] = []
         for kind in kinds:
-            with _told(reference(kind)):
+            with _naming(reference(kind)):
                 one = kind(self.ledger)
                 self.own.append((reference(kind), one, one.reads()))
 
@@ -38,7 +38,7 @@ class InvariantsWithOwn(Invariants):
         happened = self.world.history or []
         super().check(deliveries, request)
         for name, one, reads in self.own:
-            with _told(name):
+            with _naming(name):
                 self._show(one, reads, happened)
                 one.after_step(deliveries)
 
@@ -57,13 +57,13 @@ class InvariantsWithOwn(Invariants):
         happened = self.world.history or []
         super().at_rest()
         for name, one, reads in self.own:
-            with _told(name):
+            with _naming(name):
                 self._show(one, reads, happened)
                 one.agree()
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _naming(name: str) -> Iterator[None]:
     """Name the invariant of a user that raises an exception. Raises BadCode, or the InvariantViolation itself."""
     try:
         yield

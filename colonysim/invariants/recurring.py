@@ -30,7 +30,7 @@ _MILLISECOND_NS: Final = 1_000_000
 
 
 class _CronRecord(msgspec.Struct, eq=False):
-    """When a cron should run next; None while it is held or has nothing to wait for."""
+    """When a cron should run next; None while it is stalled or has nothing to wait for."""
 
     cron: Cron
     due_ns: int | None = None
@@ -58,7 +58,7 @@ class Crons(Invariant):
             CronArmed: self.armed,
             CronIdle: self.idle,
             CronRan: self.ran,
-            SourceStalled: self.held,
+            SourceStalled: self.stalled,
             SourceRemoved: self.gone,
         }
 
@@ -82,7 +82,7 @@ class Crons(Invariant):
                 latest_ns = step.now_ns + self.slack_ns
                 record.deadline = self.deadlines.add(latest_ns, self._missed, step.cron_id)
             return
-        self._looked(record)
+        self._first_check_done(record)
         record.due_ns = step.next_run_ns
         latest_ns = max(step.next_run_ns, step.now_ns) + self.slack_ns
         record.deadline = self.deadlines.add(latest_ns, self._missed, step.cron_id)
@@ -110,7 +110,7 @@ class Crons(Invariant):
         self._disarm(record)
         record.ran_ns, record.graph_id, record.first_look = step.now_ns, step.graph_id, False
 
-    def held(self, step: SourceStalled) -> None:
+    def stalled(self, step: SourceStalled) -> None:
         if (record := self.records.get(step.source_id)) is not None:
             self._disarm(record)
 
@@ -118,10 +118,10 @@ class Crons(Invariant):
         if (record := self.records.get(step.cron_id)) is not None:
             if record.cron.interval_s > 0:
                 raise self._violation(step.cron_id, "has an interval, and was found to have no time at which it runs")
-            self._looked(record)
+            self._first_check_done(record)
 
     @staticmethod
-    def _looked(record: _CronRecord) -> None:
+    def _first_check_done(record: _CronRecord) -> None:
         """Forget the previous workflow that the client named, as the first check of a cron does.
 
         Source: docs/protocol/c-workflows.md 6.6.
@@ -173,7 +173,7 @@ class Generators(Invariant):
         return {
             ArgumentsPacked: self.packed,
             GeneratorFired: self.fired,
-            SourceStalled: self.held,
+            SourceStalled: self.stalled,
             SourceRemoved: self.gone,
         }
 
@@ -207,11 +207,11 @@ class Generators(Invariant):
                 raise self._violation(record, what)
         batch = record.waiting[: step.count]
         del record.waiting[: step.count]
-        self._got(record, step, batch)
+        self._check_arguments(record, step, batch)
         record.ran_ns = step.now_ns
         self._expect(record, step.now_ns)
 
-    def _got(self, record: _GeneratorRecord, step: GeneratorFired, batch: list[str]) -> None:
+    def _check_arguments(self, record: _GeneratorRecord, step: GeneratorFired, batch: list[str]) -> None:
         """Check that the roots of the workflow got the arguments."""
         graph, nodes = self.world.graphs.get(step.graph_id), record.generator.workflow.functionspecs or ()
         if graph is not None and len(graph.members) != len(nodes):
@@ -248,7 +248,7 @@ class Generators(Invariant):
         self.deadlines.drop(record.deadline)
         record.deadline = None
 
-    def held(self, step: SourceStalled) -> None:
+    def stalled(self, step: SourceStalled) -> None:
         if (record := self.records.get(step.source_id)) is not None:
             self._forget(record)
 

@@ -62,7 +62,7 @@ class RecordComparison(Invariant):
         if process.state in (WAITING, RUNNING):
             self._same(record, "executor", process.executor_id, record.holder)
         if story and story[0].old == NEW:
-            self._fields(record, _told(process, story))
+            self._fields(record, _expected_fields(process, story))
         self._attributes_of(record)
 
     def _fields(self, record: ProcessRecord, told: dict[str, Any]) -> None:
@@ -223,7 +223,7 @@ def _has_grown(members: dict[str, ProcessRecord]) -> bool:
     return any(not record.story or record.story[0].cause == "add child" for record in members.values())
 
 
-def _told(process: Process, story: list[Transition]) -> dict[str, Any]:
+def _expected_fields(process: Process, story: list[Transition]) -> dict[str, Any]:
     """Return the fields that a process must show after its history (docs/protocol/b-processes.md 5)."""
     spec = process.spec
     started_ns = ended_ns = exec_ns = ZERO_TIME_NS

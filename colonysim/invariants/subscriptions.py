@@ -49,13 +49,13 @@ class SubscriptionEvents(Invariant):
             for subscription in (one for one in every if one.process_id == record.process_id):
                 if (subscription.executor_type, subscription.state) == (executor_type, state):
                     if (subscription.stream, record.process_id, state) not in told:
-                        raise self._untold(record, state, subscription)
+                        raise self._not_notified(record, state, subscription)
             asking = [one for one in general if (one.executor_type, one.state) == (executor_type, state)]
             heard = any((one.stream, record.process_id, state) in told for one in general)
             if asking and not heard:
-                raise self._untold(record, state, asking[0])
+                raise self._not_notified(record, state, asking[0])
 
-    def _untold(self, record: ProcessRecord, state: int, subscription: Subscription) -> InvariantViolation:
+    def _not_notified(self, record: ProcessRecord, state: int, subscription: Subscription) -> InvariantViolation:
         what = f"came to be {STATE_NAMES[state]}, and stream {subscription.stream}, which asked for that, was not told"
         return self.ledger.violation(record.process_id, what)
 

@@ -1,8 +1,8 @@
-"""Messages that Python code makes, held to what can come over the wire.
+"""Vets messages that Python code creates: only what can be sent over the wire is accepted.
 
-A message is written as JSON and read back, as a client's would be. Where that fails, or gives something else,
-each field is looked at in turn: what JSON writes in another way (a tuple, an IntEnum) is taken, all else is an
-error that names the field.
+A message is encoded as JSON and decoded again, as that of a client would be. If that fails, or gives another message,
+each field is examined: values that JSON encodes in another form (a tuple, an IntEnum) are converted, all others raise
+an error that names the field.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from colonysim.core.protocol import Message
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.types import UNSET_TIME, Timestamp
 
-_VOUCHED_CALLERS: Final = 10_000
+_MOST_CALLERS: Final = 10_000
 _INT64: Final = range(-(2**63), 2**63)
-_LATEST_NS: Final = 400_000_000_000 * 10**9  # well past year 9999, and as far the other way
+_LATEST_NS: Final = 400_000_000_000 * 10**9  # far beyond the year 9999; the same distance before 1970
 _LONGEST_OFFSET_S: Final = 25 * 3600
-_LONG: Final = 309  # so many digits are beyond a double
+_LONG: Final = 309  # numbers of this many digits exceed a double
 _DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"000000000")
-_UNFOLLOWED: Final = "its fields lie deeper in each other than Python's stack has room for"
+_TOO_DEEP: Final = "its fields are nested too deeply for Python's stack"
 
 
 def revive(kind: type, value: Any) -> Any:
-    """A time as the journal writes it."""
+    """Convert a time from the form in which the journal writes it. Raises ValueError."""
     if kind is Timestamp and isinstance(value, list) and len(value) == 2 and all(type(part) is int for part in value):
         ns, offset_s = value
         if abs(ns) <= _LATEST_NS and abs(offset_s) <= _LONGEST_OFFSET_S:
@@ -42,7 +42,7 @@ def revive(kind: type, value: Any) -> Any:
 
 @cache
 def decoder_of(kind: Any) -> msgspec.json.Decoder[Any]:
-    """What reads a message that the journal has written."""
+    """Return a decoder for messages of a kind, as the journal writes them."""
     return msgspec.json.Decoder(kind, dec_hook=revive)
 
 
@@ -58,28 +58,28 @@ _encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
 class Vetting:
     """Vets the messages of one simulation.
 
-    `vouched` holds, for each caller, a small message that he sends again and again and that cannot change: it need
-    not be looked at once more. `on_large` is told how long a large message is.
+    `unchanging`: for each caller, a small message that it sends repeatedly and that cannot change, so that it need not
+    be vetted again. `on_large` is called with the length of each message that is not small.
     """
 
     def __init__(self, on_large: Callable[[int], None]) -> None:
-        self.vouched: dict[str, Message] = {}
+        self.unchanging: dict[str, Message] = {}
         self._latest: dict[type[Message], Message] = {}
         self._small_checks: dict[type[Message], Callable[[Any], bool]] = {}
         self._on_large = on_large
 
     def read(self, caller_id: str, message: Message) -> tuple[Message, bool]:
-        """A copy of a message, or the message itself where nobody can change it; whether a text may hold U+0000.
+        """Vet a message. Returns a copy, or the message itself if it cannot change, and whether it may contain U+0000.
 
-        Errors: TypeError and ValueError, which name the field and what it takes.
+        Raises TypeError or ValueError that names the field and what it takes.
         """
         kind = type(message)
         is_small = self._small_checks.get(kind)
         if is_small is not None and is_small(message) and type(caller_id) is str and caller_id.isascii():
             if self._latest.get(kind) is not message:
                 self._latest[kind] = message
-            elif len(self.vouched) < _VOUCHED_CALLERS:
-                self.vouched[caller_id] = message
+            elif len(self.unchanging) < _MOST_CALLERS:
+                self.unchanging[caller_id] = message
             return message, False
         if kind not in BY_MESSAGE:
             raise _wrong(("message",), "a request such as AssignProcess(...)", message)
@@ -101,10 +101,10 @@ class Vetting:
             try:
                 read = _ValueReader().struct(message, kind, (name,))
             except RecursionError:
-                raise ValueError(f"{name}: {_UNFOLLOWED}") from None
+                raise ValueError(f"{name}: {_TOO_DEEP}") from None
             text = _encode(read)
         if not has_room(levels(text)):
-            raise ValueError(f"{name}: {_UNFOLLOWED}")
+            raise ValueError(f"{name}: {_TOO_DEEP}")
         if read.msgtype not in ("", name):
             raise ValueError(f"{name}: msgtype must be {name!r} or empty, got {_shown(read.msgtype)}")
         self._on_large(len(text))
@@ -112,15 +112,15 @@ class Vetting:
 
 
 def _is_plain(text: bytes) -> bool:
-    """Whether nothing in a message's JSON is nested too deep or too large a number; shorter than _LONG, none is."""
+    """Whether the JSON of a message has no excessive nesting and no number too large for a double."""
     return levels(text) <= MAX_DEPTH and b"0" * _LONG not in text.translate(_DIGITS_ALIKE)
 
 
 # ---------------------------------------------------------------- small messages
-# Most messages hold short texts and numbers alone. For each kind of message one expression is compiled that looks at
-# all its fields: a loop over them, or JSON, would take as long as to serve the message.
+# Most messages contain only short texts and numbers. For each kind of message, one expression is compiled that checks
+# all fields: a loop over them, or JSON, would take as long as serving the message.
 _LONGEST_TEXT: Final = 200
-_DEEPEST: Final = 4  # structs in structs; what lies deeper must be None
+_DEEPEST: Final = 4  # nested structs; deeper fields must be None
 
 _SMALL: Final = {
     "string": "type({v} := {of}) is str and (not {v} or len({v}) <= longest and {v}.isascii() and '\\0' not in {v})",
@@ -129,12 +129,12 @@ _SMALL: Final = {
     "bool": "type({of}) is bool",
     "time": "{of} is unset_time",
 }
-"""What holds of fields by their kinds. All others must be None."""
+"""The check of a field by its kind. Fields of other kinds must be None."""
 
 
 @cache
 def small_check(kind: Any) -> Callable[[Any], bool]:
-    """Whether a message of a kind is small and constant, and could have come over the wire without U+0000."""
+    """Return a check whether a message is small and unchanging, and could be sent over the wire without U+0000."""
     names: dict[str, Any] = {"longest": _LONGEST_TEXT, "unset_time": UNSET_TIME}
     numbers = count()
     fields = _fields("message", kind, names, numbers, 0)
@@ -163,27 +163,27 @@ def _one(of: str, shape: GoShape, names: dict[str, Any], numbers: count[int], de
 
 # ---------------------------------------------------------------- arguments of the typed client
 def listed(value: Any, name: str) -> list[Any]:
-    """The items of an argument that is a list, a tuple or another sequence but a text. Errors: TypeError."""
+    """Return the items of a list, a tuple or another sequence except a text. Raises TypeError."""
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
         return list(value)
     raise _wrong((name,), "a list", value)
 
 
 def mapping(value: Any, name: str) -> dict[str, Any]:
-    """A copy of an argument that is a dict with texts as keys. Errors: TypeError, ValueError."""
+    """Return a copy of a dict with texts as keys. Raises TypeError or ValueError."""
     if not isinstance(value, dict):
         raise _wrong((name,), "a dict", value)
     return {_text(key, ((name,), " (a key)")): item for key, item in value.items()}
 
 
 def text(value: Any, name: str) -> str:
-    """An argument that is a text. Errors: TypeError; ValueError where it holds half of a surrogate pair."""
+    """Return a text. Raises TypeError; ValueError if it contains half of a surrogate pair."""
     return _text(value, (name,))
 
 
 # ---------------------------------------------------------------- field by field
 Path = tuple[Any, ...]
-"""Where a value stands: the path of what it stands in, and a step; at the root the name alone."""
+"""The path of a value: that of its container, and a step; at the root only a name."""
 
 
 def _shown(value: Any) -> str:
@@ -237,9 +237,9 @@ def _may_be_none(kind: Any) -> frozenset[str]:
 
 
 class _ValueReader:
-    """Makes the value of each field what the wire would give, or raises an error that names the field.
+    """Converts each field to what decoding would give, or raises an error that names the field.
 
-    `open` holds the ids of the values that the one looked at lies in.
+    `open`: the ids of the containers of the present value.
     """
 
     def __init__(self) -> None:
@@ -261,14 +261,14 @@ class _ValueReader:
         return kind(**fields)
 
     def make(self, value: Any, shape: GoShape, path: Path) -> Any:
-        """The value of a field, or of an item in it."""
+        """Convert a field, or an item in it."""
         return getattr(self, f"_{shape.kind}")(value, shape, path)
 
     def _enter(self, value: Any, path: Path) -> None:
         if id(value) in self.open:
             raise ValueError(f"{_name(path)} must not contain itself")
         if len(self.open) >= MAX_DEPTH:
-            raise ValueError(f"{_name(path)} lies deeper than the {MAX_DEPTH} levels that are kept")
+            raise ValueError(f"{_name(path)} is nested deeper than the limit of {MAX_DEPTH} levels")
         self.open.add(id(value))
 
     def _struct(self, value: Any, shape: GoShape, path: Path) -> Any:
@@ -335,7 +335,7 @@ class _ValueReader:
         return self._json(value, path)
 
     def _json(self, value: Any, path: Path) -> Any:
-        """Free JSON; one call for each level, so that what is kept is not too deep for Python."""
+        """Convert free JSON, with one call for each level, so that accepted values are not too deep for Python."""
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str):

@@ -79,7 +79,7 @@ class Simulation:
         self.driver = Driver(kernel)
         self.faults = Faults(kernel)
         self._vetting = Vetting(kernel.calls.expect)
-        self._vouched = self._vetting.vouched
+        self._unchanging = self._vetting.unchanging
         self._programs: Programs | None = None
         self._initial: bytes | None = None
         self.observers.replace_world(kernel.world)
@@ -135,7 +135,7 @@ class Simulation:
         a message that was decoded from bytes, whether it may contain U+0000.
         Raises TypeError or ValueError for what no client could send; Stuck, InvariantViolation, JournalFailed.
         """
-        if has_nul is None and (type(caller_id) is not str or self._vouched.get(caller_id) is not message):
+        if has_nul is None and (type(caller_id) is not str or self._unchanging.get(caller_id) is not message):
             message, has_nul = self._vetting.read(caller_id, message)
         kernel = self.kernel
         kernel.actors.acts()

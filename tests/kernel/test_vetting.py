@@ -115,8 +115,8 @@ def test_a_field_of_the_wrong_kind_is_named(
     ("args", "kind", "text"),
     [
         (_cycle(), ValueError, "spec.args[0]['again'][0] must not contain itself"),
-        (_nested(300), ValueError, "lies deeper than the 200 levels that are kept"),
-        (_nested(100_000), ValueError, "lies deeper than the 200 levels that are kept"),
+        (_nested(300), ValueError, "is nested deeper than the limit of 200 levels"),
+        (_nested(100_000), ValueError, "is nested deeper than the limit of 200 levels"),
         ([math.inf], ValueError, "spec.args[0] must be a finite number, got inf"),
         ([10**309], ValueError, "spec.args[0] must be within the range of a double"),
         ([10**9999], ValueError, "spec.args[0] must be within the range of a double"),
