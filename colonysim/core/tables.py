@@ -195,10 +195,10 @@ class FileTable(dict[str, FileSpec]):
 
 
 class Subscriptions:
-    """All process subscriptions: those to one process, and general ones, of which one is told in turn.
+    """All process subscriptions: to single processes, and general ones, of which one in rotation is notified.
 
-    General ones are found by their keys, a type with a state behind it, or by a text that keys begin with. A queue
-    is made for each such text that is asked for and found, and kept in the order of turns until it is empty.
+    General ones are found by their keys, an executor type followed by a state, or by a prefix of keys. A queue, in the
+    order of the rotation, is created for each prefix that is searched and found, and kept until it is empty.
     """
 
     def __init__(self) -> None:
@@ -231,11 +231,11 @@ class Subscriptions:
         self._put_last(self._made, subscription)
 
     def of_process(self, process_id: str, executor_type: str, state: int) -> Iterable[Subscription]:
-        """Those to one process that match, oldest first."""
+        """Return the matching subscriptions to one process, oldest first."""
         return self._of_process.get(process_id, {}).get((executor_type, state), {}).values()
 
     def take_turn(self, key: str, exact: bool) -> Subscription | None:
-        """The general one whose turn it is among those with the key, or with a key that begins so."""
+        """Return the next general subscription with a key, or unless `exact` with a key that starts with it."""
         queue = self._by_key.get(key) if exact else self._by_beginning.get(key) or self._gather(key)
         if not queue:
             return None
@@ -244,7 +244,7 @@ class Subscriptions:
         return subscription
 
     def forget_stream(self, stream: int) -> list[Subscription]:
-        """Take out all subscriptions of a stream."""
+        """Remove and return all subscriptions of a stream."""
         gone = self._of_stream.pop(stream, {})
         for number, subscription in gone.items():
             if subscription.process_id:
@@ -255,7 +255,7 @@ class Subscriptions:
         return list(gone.values())
 
     def all(self) -> list[Subscription]:
-        """General ones in the order of their turn, then those to processes, by process."""
+        """Return the general ones in order of rotation, then those to single processes."""
         general = {number: each for queue in self._by_key.values() for number, each in queue.items()}
         found = [general[number] for number in sorted(general, key=self._turn_of.__getitem__)]
         for of_process in self._of_process.values():
@@ -296,7 +296,7 @@ class Subscriptions:
             queue[number] = subscription
 
     def _queues_of(self, key: str) -> Iterator[tuple[str, dict[int, Subscription]]]:
-        """The beginnings of a key that have queues."""
+        """Iterate over the prefixes of a key that have queues."""
         for length in self._lengths:
             if length <= len(key) and (queue := self._by_beginning.get(key[:length])) is not None:
                 yield key[:length], queue

@@ -1,13 +1,13 @@
-"""Values with limits: structs that check their fields whenever they are made, in Python code or from plain data.
+"""Values with limits: structs that check their fields when they are created, in Python code or from plain data.
 
-The limits of a field are its annotation, such as `Annotated[int, Meta(ge=1)]`; rules between fields stand in `check`.
-`read_value` makes a value from plain data, as YAML and JSON give it, by the same checks: the texts are the same.
-Three keys of `Meta(extra=...)` have a meaning here: `fix` is added to an error's text, `check` is a function that
-takes the field's value and returns what is wrong with it, or "", and `opaque` says that the value is a Python object,
-such as a function, which no file can hold.
+The limits of a field are in its annotation, such as `Annotated[int, Meta(ge=1)]`; rules between fields are in `check`.
+`read_value` creates a value from plain data, such as parsed YAML or JSON, with the same checks and error texts.
+Three keys of `Meta(extra=...)` have a meaning here: `fix` is added to the text of an error; `check` is a function that
+returns what is wrong with the value of the field, or ""; `opaque` marks a Python object, such as a function, which no
+file can contain.
 
-A family of values has one base class and several kinds, told apart by `kind` in a mapping. A field may be of a union of
-kinds, or of the base class if that has a `kind_registry`, as colonysim.extensions.Kinds gives it.
+A family of values has one base class and several kinds, which a mapping distinguishes by `kind`. The type of a field
+may be a union of kinds, or the base class if it has a `kind_registry`, as colonysim.extensions.Kinds provides.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ V = TypeVar("V")
 
 
 class BadValue(ValueError):
-    """A value that is refused. `text` says what is wrong and what to do, `path` leads to it from the outermost value.
+    """An invalid value. `text`: what is wrong, and the fix. `path`: where it is in the outermost value.
 
     The text itself names the last `named` steps of the path, as in `invalid count=-5: must be at least 1`.
     """
@@ -57,7 +57,7 @@ class BadValue(ValueError):
         self.named = named
 
     def within(self, path: Path) -> BadValue:
-        """The same error, seen from a value that has this one at a path."""
+        """Return the same error for an outer value, which contains this one at a path."""
         return BadValue(self.text, (*path, *self.path), self.named) if path else self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -65,13 +65,13 @@ class BadValue(ValueError):
 
 
 def invalid(path: Path, given: Any, why: str) -> BadValue:
-    """The error for what was given at a path within a value."""
+    """Return the error for an input at a path within a value."""
     name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
     return BadValue(f"invalid {name}={shortened(repr(given))}: {why}", path, named=len(path))
 
 
 class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all values with limits. Making one that breaks them raises BadValue.
+    """Base class of values with limits. Creating one that violates them raises BadValue.
 
     A list is accepted where a tuple is wanted, a mapping where a struct is, and a whole float where an int is.
     """
@@ -90,15 +90,15 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise BadValue(str(error)) from error
 
     def check(self) -> None:
-        """Check the rules between fields, whose own limits hold. Errors: BadValue, ValueError."""
+        """Check the rules between fields; the limits of each field hold already. Raises BadValue or ValueError."""
 
     def refused(self, field: str, why: str) -> BadValue:
-        """The error for the value of a field; `why` says what must hold, or what to write instead."""
+        """Return the error for the value of a field; `why` says what must hold, or what to write instead."""
         return invalid((field,), getattr(self, field), why)
 
 
 def read_value(kind: type[V] | Any, data: Any) -> V:
-    """Make a value of a type, such as a struct or a union of structs, from plain data. Errors: BadValue."""
+    """Create a value of a type, such as a struct or a union of structs, from plain data. Raises BadValue."""
     reader: _Reader = _reader_of(kind)  # type: ignore[arg-type]
     made: V = reader.read(data, ())
     return made
@@ -111,7 +111,7 @@ def make_value(kind: type[V], fields: Mapping[str, Any]) -> V:
 
 
 def read_texts(kind: type[V], texts: Mapping[str, str], base: V | None = None) -> V:
-    """A value of texts, as an environment or a command line has them; `base` has the other fields. Errors: BadValue."""
+    """Create a value from texts, as in an environment or command line; `base` has the other fields. Raises BadValue."""
     assert issubclass(kind, Value)
     fields = {field.name: field for field in _fields_of(kind)}
     given = {}
@@ -124,21 +124,21 @@ def read_texts(kind: type[V], texts: Mapping[str, str], base: V | None = None) -
 
 
 def unknown_field(name: str, known: list[str]) -> BadValue:
-    """The error for a field that there is not."""
+    """Return the error for an unknown field."""
     close = difflib.get_close_matches(name[:_LONGEST_SHOWN], known, 1)
     hint = f"did you mean `{close[0]}`? " if close else ""
     return BadValue(f"there is no `{shortened(name)}` here; {hint}what can be is {', '.join(known)}", (name,), named=1)
 
 
 def family_of(kind: type) -> type:
-    """The base class of a struct's family: of all kinds that may stand where it may."""
+    """Return the base class of the family of a struct: all kinds that are allowed wherever it is."""
     bases = [base for base in kind.__mro__ if issubclass(base, Value) and base is not Value]
     return bases[-1] if bases[-1].__struct_config__.tag_field else kind
 
 
 # ---------------------------------------------------------------- fields
 class _Reader(NamedTuple):
-    """Reads what is given for a type: `deep` where structs may stand in it."""
+    """Reads the input for a type. `deep`: it may contain structs."""
 
     read: Callable[[Any, Path], Any]
     deep: bool
@@ -157,7 +157,7 @@ class _Field(NamedTuple):
 
 
 class _Text(str):
-    """A text that stands for a value, shown without quotation marks."""
+    """A text to read a value from, shown without quotation marks."""
 
     def __repr__(self) -> str:
         return str(self)
@@ -186,12 +186,12 @@ def _read_fields(kind: type) -> tuple[_Field, ...]:
 
 
 def field_types(kind: type) -> dict[str, Any]:
-    """The fields of a value's class with their annotated types."""
+    """Return the fields of a class of values, with their annotated types."""
     return {field.name: field.hint for field in _fields_of(kind)}
 
 
 def _build(kind: type, data: Mapping[str, Any], path: Path) -> Any:
-    """A struct from a mapping. Errors: BadValue."""
+    """Create a struct from a mapping. Raises BadValue."""
     fields = _fields_of(kind)
     names = [field.name for field in fields]
     tag_field = kind.__struct_config__.tag_field  # type: ignore[attr-defined]
@@ -231,7 +231,7 @@ def _with_metas(hint: Any, metas: tuple[Meta, ...]) -> Any:
 
 
 def _unwrapped(hint: Any) -> tuple[tuple[Meta, ...], Any]:
-    """What is annotated on a type, and the type."""
+    """Return the annotations of a type, and the bare type."""
     if get_origin(hint) is Annotated:
         bare, *metas = get_args(hint)
         return tuple(metas), bare
@@ -322,7 +322,7 @@ def _container(hint: Any, metas: tuple[Meta, ...], optional: bool) -> _Reader:
 
 # ---------------------------------------------------------------- numbers, texts and lists of them
 def _leaf(hint: Any, strict: bool = True) -> _Reader:
-    """Reads what msgspec can check alone, with its limits."""
+    """Return a reader for a type that msgspec can check alone, with its limits."""
     twin = msgspec.defstruct("Twin", [("value", hint)])
     extras = list(_extras(hint))
     checks = [extra["check"] for extra in extras if "check" in extra]
@@ -358,7 +358,7 @@ def _leaf(hint: Any, strict: bool = True) -> _Reader:
 
 
 def _all_members(hint: Any) -> Iterator[Any]:
-    """The type and all types in it."""
+    """Iterate over a type and all types in it."""
     bare = _unwrapped(hint)[1]
     yield bare
     if get_origin(bare) is not Literal:
@@ -375,7 +375,7 @@ def _extras(hint: Any) -> Iterator[dict[str, Any]]:
 
 
 def unusable(data: Any, path: Path) -> Iterator[tuple[Path, Any, str]]:
-    """Where values stand that no message and no file can hold: the path, the value, and what must hold."""
+    """Find values that no message and no file can contain: the path, the value, and what must hold."""
     if isinstance(data, float):
         if not math.isfinite(data):
             yield path, data, "must be a finite number; leave out what has no limit"
@@ -397,7 +397,7 @@ def unusable(data: Any, path: Path) -> Iterator[tuple[Path, Any, str]]:
 
 
 def _foreign(data: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """What JSON cannot hold, with its path."""
+    """Find values that JSON cannot represent, with their paths."""
     if isinstance(data, (list, tuple)):
         for place, below in enumerate(data):
             yield from _foreign(below, (*path, place))
@@ -412,7 +412,7 @@ def _foreign(data: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 # ---------------------------------------------------------------- texts
 def _divided(text: str) -> tuple[str, Path]:
-    """What msgspec says, and where within the value. A key that it leaves out as `[...]` is not known."""
+    """Split an error text of msgspec into what is wrong, and where in the value. A key shown as `[...]` is unknown."""
     found = _AT.search(text)
     if found is None:
         return text, ()
@@ -425,7 +425,7 @@ def _divided(text: str) -> tuple[str, Path]:
 
 
 def _limit_told(what: str, literals: list[Any]) -> str:
-    """What must hold, from what msgspec says."""
+    """Return what must hold, according to an error text of msgspec."""
     if found := _LENGTH.search(what):
         noun = "character" if found[1] == "str" else "entry"
         count = int(found[3])
@@ -444,7 +444,7 @@ def _limit_told(what: str, literals: list[Any]) -> str:
 
 
 def instead(what: str, given: Any) -> str:
-    """What to write in place of a value that is of the wrong type, where that can be told; `what` says which it is."""
+    """Suggest what to write in place of a value of the wrong type, if possible; `what` is the error text."""
     wanted = what.partition(", got")[0]
     if isinstance(given, str):
         word = given.strip().lower()
@@ -461,7 +461,7 @@ def instead(what: str, given: Any) -> str:
 
 
 def shortened(text: str) -> str:
-    """A text, cut where it is too long for a message."""
+    """Return a text, shortened if it is too long for a message."""
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
 
 
@@ -476,7 +476,7 @@ def _at(data: Any, path: Path) -> Any:
 
 
 def _with(data: Any, path: Path, new: Any) -> Any:
-    """A copy of plain data with something else at a path."""
+    """Return a copy of plain data with another value at a path."""
     if not path:
         return new
     copy: Any = dict(data) if isinstance(data, dict) else list(data)
