@@ -59,8 +59,8 @@ class FewBackups(Invariant):
         super().__init__(ledger)
         self.running = set()
 
-    def moved(self, step, book):
-        if book.process.spec.funcname == "backup":
+    def moved(self, step, record):
+        if record.process.spec.funcname == "backup":
             if step.new == ProcessState.RUNNING:
                 self.running.add(step.process_id)
             else:

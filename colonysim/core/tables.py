@@ -216,6 +216,7 @@ class Subscriptions:
         return sum(map(len, self._of_stream.values()))
 
     def add(self, subscription: Subscription) -> None:
+        """Add a subscription."""
         self.any = True
         self._made += 1
         self._of_stream.setdefault(subscription.stream, {})[self._made] = subscription

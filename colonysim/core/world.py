@@ -231,6 +231,7 @@ class World:
         return [self.functions[each] for each in self.function_ids.get((colony, executor_name, name), ())]
 
     def add_function(self, function: Function) -> None:
+        """Add a registered function to the tables."""
         executor = function.colonyname, function.executorname
         self.functions[function.functionid] = function
         self.functions_in.setdefault(function.colonyname, {})[function.functionid] = None

@@ -322,6 +322,7 @@ class AsyncioLoop:
         self.call_soon(self._pump)
 
     def run(self) -> None:
+        """Serve until `stop` is called."""
         self._thread = threading.get_ident()
         with self.app.sim.driver.as_mover(self):
             try:
@@ -334,6 +335,7 @@ class AsyncioLoop:
         self.loop.close()
 
     def stop(self) -> None:
+        """Close every connection and make `run` return, from any thread."""
         self.call_soon(lambda: self._stopped.set())
 
     async def _serve(self) -> None:

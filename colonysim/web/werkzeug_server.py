@@ -328,6 +328,7 @@ class ThreadedLoop:
         self._stopping = False
 
     def run(self) -> None:
+        """Serve until `stop` is called."""
         self._server.watch = DisconnectWatch()
         driver = threading.Thread(target=self._drive, name=f"{OWN_THREAD_PREFIX}driver", daemon=True)
         driver.start()
@@ -365,6 +366,7 @@ class ThreadedLoop:
         self._woken.close()
 
     def stop(self) -> None:
+        """Close every connection and make `run` return, from any thread."""
         self._stopping = True
         self._wakeup.set()
         try:
