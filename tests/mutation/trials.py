@@ -127,7 +127,7 @@ class Scenarios:
 
     `seen` collects what a mutant causes: the kinds of failures, "crash", "loop", and "end" where the comparison at the
     end of a run has found an invariant broken. A broken invariant is called "server raised" or "tables unreadable"
-    where an exception told it, and "invariant" where the books did.
+    where an exception told it, and "invariant" where the records did.
     """
 
     def __init__(self) -> None:
@@ -146,9 +146,9 @@ class Scenarios:
 
         at_rest = Invariants.at_rest
 
-        def noted_at_rest(books: Invariants) -> None:
+        def noted_at_rest(invariants: Invariants) -> None:
             try:
-                at_rest(books)
+                at_rest(invariants)
             except InvariantViolation:
                 self.seen.add("end")
                 raise
