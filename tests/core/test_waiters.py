@@ -47,6 +47,37 @@ def test_the_call_parked_longest_is_found_among_many_sizes_names_and_places(
         if index := queues.pools["c", "t"].waiters.indexes.get((None, None)) if parked else None:
             trees = max(trees, len(index.trees))
     assert trees > 1
+    kept = queues.pools["c", "t"].waiters
+    for ticket in list(parked):
+        assert queues.unpark(ticket)
+    assert (kept.groups, kept.indexes) == ({}, {})  # calls that have gone leave no group, tree or index behind
+
+
+def test_a_call_that_parks_again_is_found_when_those_before_it_in_its_group_have_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It parks again with its old ticket after a pause, behind younger ones that need the same; trees must hear of it."""
+    monkeypatch.setattr(waiters, "_MOST_FRESH", 1)
+    queues = Queues()
+
+    def park(ticket: int, cpu: int) -> None:
+        queues.park(Poll(ticket, Demand("c", "e", "t", "n", "", cpu, None), 0))
+
+    for ticket, cpu in ((5, 10), (7, 10), (6, 20), (8, 30), (9, 40)):
+        park(ticket, cpu)
+    queues.unpark(5)
+    park(5, 10)
+
+    def found() -> int:
+        poll = queues.waiter(_process(1, cpu=10))
+        assert poll is not None
+        return poll.ticket
+
+    assert found() == 6
+    queues.unpark(7)
+    assert found() == 5
+    queues.unpark(5)
+    assert found() == 6
 
 
 def _cost_of_a_submit(count: int, sizes: int, names: int, places: int) -> float:

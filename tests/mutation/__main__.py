@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import random
 import subprocess
 import sys
 import time
@@ -43,6 +44,9 @@ def arguments() -> argparse.Namespace:
         default=60.0,
         help="try each mutant with the likeliest trials that take so many seconds in all",
     )
+    parser.add_argument(
+        "--tests", action="append", type=Path, help="only the tests in this file or folder; may be repeated"
+    )
     parser.add_argument("--trust", action="store_true", help="take it that what is listed in survivors.json survives")
     parser.add_argument("--only", default="", help="only mutants whose key holds this text")
     parser.add_argument(
@@ -51,6 +55,8 @@ def arguments() -> argparse.Namespace:
         default=1,
         help="a sample: only every mutant whose number is a multiple of this of each module",
     )
+    parser.add_argument("--sample", type=int, help="so many mutants of all modules, drawn with --seed")
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--list", action="store_true", help="print the mutants and do nothing else")
     parser.add_argument("--alone", type=int, help=argparse.SUPPRESS)  # one mutant, imported; trials come on stdin
     return parser.parse_args()
@@ -68,7 +74,7 @@ def main() -> None:
         alone(sources[0], options)
     else:
         campaign = Campaign(sources, options)
-        BY[options.by](campaign.run)
+        BY[options.by](campaign.run, options.tests)
         sys.exit(campaign.report())
 
 
@@ -88,6 +94,10 @@ class Campaign:
             ]
             for source in sources
         }
+        if options.sample is not None:
+            drawn = [mutant.key for mutants in self.mutants.values() for mutant in mutants]
+            drawn = random.Random(options.seed).sample(drawn, min(options.sample, len(drawn)))
+            self.mutants = {name: [each for each in found if each.key in drawn] for name, found in self.mutants.items()}
         self.verdicts: dict[str, dict[str, Any]] = {}
         if options.json is not None and options.json.exists():
             known = json.loads(options.json.read_text())["verdicts"]
@@ -250,6 +260,7 @@ def _try(
         say({"trial": "imported anew", "usual_s": usual_s})
         command = [sys.executable, "-m", "tests.mutation", "--by", options.by, "--module", mutant.module]
         command += ["--alone", str(mutant.number)]
+        command += [f"--tests={path}" for path in options.tests or ()]
         asked = json.dumps([asdict(Trial(trial.name, trial.usual_s)) for trial in trials])
         ended = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=ROOT, check=False)
         answer = ended.stdout.strip().splitlines()[-1:]
@@ -268,7 +279,7 @@ def alone(source: Source, options: argparse.Namespace) -> None:
     def then(judge: Judge) -> None:
         print("\n" + json.dumps(verdict(judge, trials, lambda trial: None)), flush=True)
 
-    BY[options.by](then)
+    BY[options.by](then, options.tests)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,10 @@ OWN: dict[str, tuple[str, ...]] = {
     "lifecycle": ("test_life_cycle.py", "test_release_loop.py", "test_polls.py", "test_model.py"),
     "graphs": ("test_life_cycle.py", "test_workflows.py", "test_graphs.py"),
     "recurring": ("test_recurring.py", "test_loops.py"),
-    "registration": ("test_executors.py", "test_loops.py"),
-    "retention": ("test_data.py", "test_loops.py"),
+    "registration": ("test_executors.py", "test_loops.py", "test_touched.py"),
+    "retention": ("test_data.py", "test_loops.py", "test_touched.py"),
+    "removal": ("test_data.py", "test_loops.py", "test_touched.py"),
+    "waiters": ("test_waiters.py", "test_polls.py", "test_many_sizes.py"),
     "access": ("test_access.py", "test_access_matrix.py"),
     "channels": ("test_channels.py", "test_websocket.py"),
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -98,8 +99,8 @@ class Tests:
         return not self._failed
 
 
-def with_tests(then: Callable[[Judge], None]) -> None:
-    """Collect the tests and hand them over."""
+def with_tests(then: Callable[[Judge], None], paths: Sequence[Path] | None = None) -> None:
+    """Collect the tests, by default those of PATHS, and hand them over."""
     plugins = ("randomly", "xdist", "cacheprovider", "terminal", "benchmark")
     options = [
         "-o",
@@ -113,7 +114,7 @@ def with_tests(then: Callable[[Judge], None]) -> None:
     ]
     options += [part for name in plugins for part in ("-p", f"no:{name}")]
     options += [f"--ignore={ROOT / path}" for path in LEFT_OUT]
-    code = pytest.main([*options, *(str(ROOT / path) for path in PATHS)], plugins=[Tests(then)])
+    code = pytest.main([*options, *(str(ROOT / path) for path in paths or PATHS)], plugins=[Tests(then)])
     if code not in (0, 1):
         sys.exit(f"the tests could not be collected: pytest ends with {code}")
 
@@ -168,12 +169,15 @@ class Scenarios:
         return not kinds & {"invariant", "server raised", "tables unreadable"}
 
 
-def with_scenarios(then: Callable[[Judge], None]) -> None:
-    """Load the shipped scenarios and hand them over."""
+def with_scenarios(then: Callable[[Judge], None], paths: Sequence[Path] | None = None) -> None:
+    """Load the shipped scenarios and hand them over; no `paths` of tests are used."""
     then(Scenarios())
 
 
-BY: dict[str, Callable[[Callable[[Judge], None]], None]] = {"tests": with_tests, "invariants": with_scenarios}
+BY: dict[str, Callable[[Callable[[Judge], None], Sequence[Path] | None], None]] = {
+    "tests": with_tests,
+    "invariants": with_scenarios,
+}
 
 
 def verdict(judge: Judge, trials: Iterable[Trial], tell: Callable[[Trial], None]) -> dict[str, Any]:
