@@ -1,4 +1,4 @@
-"""What programs do as processes: they end with a status, and wait for child processes."""
+"""What programs do as processes: they end with a status."""
 
 from __future__ import annotations
 
@@ -22,18 +22,6 @@ def _exit(real: Any) -> Callable[[int], None]:
     return exit_now
 
 
-def _waitpid(real: Any) -> Callable[[int, int], tuple[int, int]]:
-    """Virtual time stands still while a child process runs: whoever looks whether it has ended sees that it has."""
-
-    def waitpid(pid: int, options: int, /) -> tuple[int, int]:
-        return real(pid, options if here.thread is None else options & ~os.WNOHANG)  # type: ignore[no-any-return]
-
-    return waitpid
-
-
 def patch() -> list[inplace.Undo]:
     """Replace the functions and methods; what is returned puts them back."""
-    undo = [inplace.replace_function(os._exit, _exit)]
-    if hasattr(os, "waitpid") and hasattr(os, "WNOHANG"):
-        undo.append(inplace.replace_function(os.waitpid, _waitpid))
-    return undo
+    return [inplace.replace_function(os._exit, _exit)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
-from types import CoroutineType
+from types import CoroutineType, ModuleType
 from typing import Any
 
 from colonysim.core.records import SECOND_NS
@@ -13,10 +14,12 @@ from colonysim.faults.injector import Faults
 from colonysim.kernel import randomness
 from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel
+from colonysim.programs.children import Child, end_all
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
 from colonysim.programs.program_thread import FIRST_TURN, ProgramThread
 from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
+from colonysim.programs.surroundings import Script, Surroundings
 from colonysim.programs.turns import Turns
 
 
@@ -45,6 +48,10 @@ class Program:
         self.has_run = False  # its code has had a turn
         self.restart_timer = 0  # of its next life, if that has been planned
         self.pid = 0
+        self.child_s: dict[str, float] = {}
+        self.env: dict[str, str] = {}
+        self.argv: list[str] | None = None
+        self.cwd: str | os.PathLike[str] | None = None
         self.all: dict[str, Program] = {}
         self.begin_life()
 
@@ -62,6 +69,10 @@ class Program:
         self._comes_back_after_s: float | None = None  # once it has ended because it was told to
         self._grace_timer = 0
         self.signals = Signals(self._kernel, self)
+        self.children: dict[int, Child] = {}
+        self.variables: dict[Any, Any] | None = None  # of its environment, once it has looked
+        self.main_module: ModuleType | None = None
+        self.surroundings: Surroundings | None = None
         seed = self._kernel.world.settings.seed
         self.random = randomness.source(seed, f"program/{self.name}/{self.lives}")
 
@@ -73,6 +84,11 @@ class Program:
     def waits_for(self) -> str:
         """What its main thread waits for, "" while that acts."""
         return self.threads[0].waits_for if self.threads else FIRST_TURN
+
+    @property
+    def now_ns(self) -> int:
+        """Virtual time, whatever its clock says."""
+        return self._kernel.world.now_ns
 
     def __repr__(self) -> str:
         return f"<program {self.name}, {self.state}>"
@@ -170,6 +186,7 @@ class Program:
         self.state, self.error = self._outcome
         self._turns.lives += 1
         self.signals.stop()
+        end_all(self.children)
         self._kernel.timetable.cancel(self._grace_timer)
 
     # ------------------------------------------------------------ its threads
@@ -177,6 +194,9 @@ class Program:
         """Give it a main thread and its first turn. Under the lock."""
         self._kernel.observer.note({"program": self.name, "does": "starts", "life": self.lives})
         self._turns.lives += 1
+        self.main_module = self.code.module() if isinstance(self.code, Script) else None
+        if self.argv is not None or self.cwd is not None or self.main_module is not None:
+            self.surroundings = Surroundings(self.argv, self.cwd, self.main_module)
         main = ProgramThread(self, self._kernel, self._faults, self._turns)
         self.threads.append(main)
         self.main_thread = threading.Thread(target=main.live, args=(self._run,), daemon=True)
@@ -238,6 +258,15 @@ class Program:
         while waited := next((one for one in others if one in self.threads and not one.daemon), None):
             waited.end.acquire()
             others = [thread for thread in self.threads if thread is not main]
+
+    def changed_folder(self, before: str) -> None:
+        """Its code, which has the turn, has left this folder for another one: that is its own."""
+        if self.surroundings is None:
+            self.surroundings = Surroundings()
+            for thread in self.threads:
+                thread.surroundings = self.surroundings
+            self._turns.begin_turn(here.thread)
+        self.surroundings.changed_folder(before)
 
     def exit(self, status: int, where: str) -> None:
         """End at once with a status, as `os._exit` does. Errors: Crashed, always."""

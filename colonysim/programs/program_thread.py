@@ -18,7 +18,8 @@ from colonysim.programs.host import Crashed, ProgramActor, Wakeup
 from colonysim.programs.raw_locks import acquire, new_lock, release
 from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
-from colonysim.programs.turns import Turns, refuse_to_wait
+from colonysim.programs.surroundings import Surroundings
+from colonysim.programs.turns import Polled, Turns, refuse_to_wait
 
 _READS_AT_ONCE: Final = 10_000
 """So often may a thread read the clock without doing anything else before that takes time."""
@@ -39,6 +40,7 @@ class OwnProgram(Protocol):
     interrupted: bool
     paused_until_ns: int
     signals: Signals
+    surroundings: Surroundings | None
     sockets: list[Connection]
 
     def resume(self) -> None: ...
@@ -62,6 +64,7 @@ class ProgramThread:
         self._faults = faults
         self._turns = turns
         self.random = program.random
+        self.surroundings = program.surroundings
         self.gate = new_lock()
         acquire(self.gate)
         self.ready = self._gone = False
@@ -188,9 +191,14 @@ class ProgramThread:
                     kernel.timetable.cancel(timer)
 
     @contextmanager
-    def polling(self, is_there: Callable[[], bool]) -> Iterator[None]:
-        """Have it looked at before each turn whether what it waits for is there: nobody calls `wake` for that."""
-        self._turns.polls[self] = is_there
+    def polling(
+        self, is_there: Callable[[], bool], holds: Callable[[], bool] | None = None, what: str = ""
+    ) -> Iterator[None]:
+        """Have it looked at before each turn whether what it waits for is there: nobody calls `wake` for that.
+
+        `holds` says whether time stands still until then, because it is something real, namely `what`.
+        """
+        self._turns.polls[self] = Polled(is_there, holds, what)
         try:
             yield
         finally:
@@ -304,7 +312,7 @@ class ProgramThread:
         acquire(self.gate)
         self._kernel.actors.adopt(ProgramActor(self.name, program=self, step=self.step))
         self.waits_for = ""
-        self._turns.acting = here.thread = self
+        self._turns.begin_turn(self)
         try:
             if not self.program.doomed:
                 code()

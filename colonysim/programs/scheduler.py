@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from os.path import isdir
 from typing import Any, Final
 
 from colonysim.faults.injector import Faults
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
-from colonysim.programs import locks, processes, selects, signals, stdlib_patches, threads
+from colonysim.programs import children, locks, processes, selects, signals, stdlib_patches, surroundings, threads
 from colonysim.programs.host import ProgramFailed, place
 from colonysim.programs.program import Program
+from colonysim.programs.surroundings import Script, variables
 from colonysim.programs.turns import TakesTurns, Turns, look
 
 _PATCHES: Final = (
@@ -21,6 +23,8 @@ _PATCHES: Final = (
     threads.patch,
     selects.patch,
     signals.patch,
+    children.patch,
+    surroundings.patch,
     processes.patch,
 )
 _FIRST_PID: Final = 4_200_001
@@ -74,24 +78,33 @@ class Programs:
 
     def add(
         self,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
+        code: Callable[[], Any],
         name: str,
         *,
         executor_type: str = "",
         forever: bool = False,
         restart_after_s: float | None = None,
         starts_after_s: float = 0.0,
+        env: Mapping[str, str] | None = None,
+        argv: Sequence[str] | None = None,
+        cwd: str | PathLike[str] | None = None,
+        child_s: Mapping[str, float] | None = None,
     ) -> Program:
         """A new program, ready for its first turn. Errors: ValueError for a name that is taken."""
         if name in self.by_name:
             raise ValueError(f"there is a program named {name!r} already: give it another name")
+        own_variables, spans = variables(env), dict(child_s or {})
+        if wrong := [pattern for pattern, seconds in spans.items() if not seconds >= 0]:
+            raise ValueError(f"child_s: {wrong[0]!r}: give seconds, 0 or more, or math.inf for a child that stays")
+        if cwd is not None and not isdir(cwd):
+            raise ValueError(f"cwd: there is no folder {str(cwd)!r}")
         if not self._installed:
             self._installed = True
             stdlib_patches.install(*_PATCHES)
-        code = partial(fn, *args)
         program = self.by_name[name] = Program(self._kernel, self._faults, self._turns, name, code)
         program.pid, program.all = _FIRST_PID + len(self.by_name) - 1, self.by_name
+        program.env, program.cwd, program.child_s = own_variables, cwd, spans
+        program.argv = None if argv is None else [str(code.path) if isinstance(code, Script) else name, *argv]
         program.executor_type, program.forever = executor_type, forever
         program.restart_after_s = restart_after_s
         with self._kernel.lock:

@@ -6,11 +6,13 @@ a sleep, and an event loop of asyncio, which waits by `select` alone, runs in vi
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Callable
+from stat import S_ISREG
 from typing import Any, Final
 
-from colonysim.programs import inplace
+from colonysim.programs import children, inplace
 from colonysim.programs.stdlib_patches import here
 
 READY_FILES: Final = "a file or socket to become ready"
@@ -30,7 +32,7 @@ def _wait(look: Callable[[], Any], is_ready: Callable[[], bool], seconds: float 
         found = look()
         return _has_any(found)
 
-    with who.polling(is_ready):
+    with children.polling(who, is_ready):
         who.wait_until(attempt, READY_FILES, seconds)
     return found
 
@@ -73,9 +75,20 @@ def _epoll(real: Any) -> Callable[..., Any]:
     return poll
 
 
+def _read(real: Any) -> Callable[[int, int], bytes]:
+    """Read from a pipe or socket once it is ready."""
+
+    def read(descriptor: int, size: int, /) -> bytes:
+        if here.thread is not None and os.get_blocking(descriptor) and not S_ISREG(os.fstat(descriptor).st_mode):
+            select.select([descriptor], [], [])
+        return real(descriptor, size)  # type: ignore[no-any-return]
+
+    return read
+
+
 def patch() -> list[inplace.Undo]:
     """Replace the functions and methods; what is returned puts them back."""
-    undo = [inplace.replace_function(select.select, _select)]
+    undo = [inplace.replace_function(select.select, _select), inplace.replace_function(os.read, _read)]
     if hasattr(select, "poll"):
         undo.append(inplace.replace_method(type(select.poll()), "poll", _poll))
     if hasattr(select, "epoll"):

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from colonysim.core.records import SECOND_NS
 from colonysim.kernel.kernel import Kernel
-from colonysim.programs import inplace
+from colonysim.programs import children, inplace
 from colonysim.programs.stdlib_patches import here
 
 _IGNORED: Final = tuple(
@@ -193,6 +193,8 @@ def _kill(real: Any) -> Callable[[int, int], None]:
         program = None if who is None else who.program.process_of(pid)
         if program is None:
             real(pid, number)
+            if who is not None and number:
+                children.killed(who, pid)
         elif number:
             who.send_signal(program, number)
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Final, Protocol
+from time import monotonic, sleep  # of this machine, where no thread of a program acts
+from typing import Final, NamedTuple, Protocol
 
 from colonysim.core.records import SECOND_NS
 from colonysim.kernel import randomness
@@ -22,12 +23,18 @@ from colonysim.kernel.kernel import STUCK_AFTER_S, Kernel, Stuck
 from colonysim.programs import stdlib_patches
 from colonysim.programs.host import stack
 from colonysim.programs.raw_locks import acquire, release
+from colonysim.programs.surroundings import Surroundings
 
 _COMPUTES: Final = 0.05
 """A program that computes, or wants a processor, for less of the time is blocked by something real, or polls it."""
 _COURTESY: Final = 0.25
 """How likely a program lets others that are ready go first at a step of its own. A turn costs a switch of threads."""
 _GRACE_S: Final = 0.2
+CHILD_PATIENCE_S = 300.0
+"""How long in real time a child process is waited for before that is told as an error."""
+_FIRST_COUNTS_S: Final = 1.0
+"""So long only the first of several threads counts that wait for child processes, then the second as well."""
+_SLICE_S: Final = 0.001
 
 
 class TakesTurns(stdlib_patches.InVirtualTime, Protocol):
@@ -38,8 +45,17 @@ class TakesTurns(stdlib_patches.InVirtualTime, Protocol):
     ready: bool
     ident: int
     native_id: int | None
+    surroundings: Surroundings | None
 
     def make_ready(self) -> None: ...
+
+
+class Polled(NamedTuple):
+    """Tells whether what a thread waits for is there. `holds`: it is real, and time stands still while that is true."""
+
+    is_there: Callable[[], bool]
+    holds: Callable[[], bool] | None = None
+    what: str = ""
 
 
 class Turns:
@@ -58,7 +74,7 @@ class Turns:
         self.failures: list[BaseException] = []
         self.lives = 0
         self._chance = randomness.source(kernel.world.settings.seed, "turns")
-        self.polls: dict[TakesTurns, Callable[[], bool]] = {}
+        self.polls: dict[TakesTurns, Polled] = {}
         self._gate = threading.Lock()  # of whoever runs the programs
         self._gate.acquire()
         self._runner: object | None = None  # who runs the programs, if anybody; changed under the lock
@@ -70,6 +86,7 @@ class Turns:
         self._goes_on = False
         self._taken = 0
         self._broken = ""
+        self._surroundings: Surroundings | None = None  # that are set just now
         self._stopped: Callable[[], bool] | None = None
 
     @property
@@ -92,10 +109,23 @@ class Turns:
         self.acting = stdlib_patches.here.thread = None
         chosen = self._next()
         if chosen is not program:
-            self._pass_to(chosen)
+            release(self._gate if chosen is None else chosen.gate)
             acquire(program.gate)
-        self.acting = program
-        stdlib_patches.here.thread = program
+        self.begin_turn(program)
+
+    def begin_turn(self, program: TakesTurns) -> None:
+        """The calling thread is the one that acts from now on."""
+        if program.surroundings is not self._surroundings:
+            self._enter(program.surroundings)
+        self.acting = stdlib_patches.here.thread = program
+
+    def _enter(self, surroundings: Surroundings | None) -> None:
+        """Set the arguments, folder and main module of the program that acts, None for those of the process."""
+        if self._surroundings is not None:
+            self._surroundings.leave()
+        self._surroundings = surroundings
+        if surroundings is not None:
+            surroundings.enter()
 
     def hand_on(self) -> None:
         """Hand over for good: the calling thread has nothing more to do."""
@@ -125,9 +155,35 @@ class Turns:
         return None
 
     def _poll(self) -> None:
-        for program, is_there in list(self.polls.items()):
-            if is_there():
-                program.make_ready()
+        """Have those go on that wait for what wakes nobody. Under the lock, which is released while time stands still.
+
+        What is real is looked at only once nobody is ready, and for one thread after the other, so that the order does
+        not depend on the speed of the machine; the next one only counts a while later.
+        """
+        begun_s = monotonic()
+        while True:
+            real = [(thread, poll) for thread, poll in self.polls.items() if poll.holds is not None]
+            for thread, poll in list(self.polls.items()):
+                if poll.holds is None and poll.is_there():
+                    thread.make_ready()
+            if self.ready or not real:
+                return
+            waited_s = monotonic() - begun_s
+            holds = any(poll.holds() for _, poll in real if poll.holds is not None)
+            counted = real[: 1 + int(waited_s / _FIRST_COUNTS_S)] if holds else real
+            found = next((thread for thread, poll in counted if poll.is_there()), None)
+            if found is not None:
+                found.make_ready()
+            if found is not None or not holds:
+                return
+            if waited_s > CHILD_PATIENCE_S:
+                thread, poll = real[0]
+                raise Stuck(f"{_blocked(thread, poll.what, waited_s)}\n{self._kernel.why()}")
+            self._kernel.lock.release()
+            try:
+                sleep(_SLICE_S)
+            finally:
+                self._kernel.lock.acquire()
 
     def _stop(self) -> bool:
         """Whether time does not go on: a program is ready, or the run is over, and `_goes_on` False. Under the lock."""
@@ -169,6 +225,8 @@ class Turns:
             if self.failures:
                 raise self.failures.pop(0)
         finally:
+            if self._surroundings is not None and self._runner is runner:
+                self._enter(None)
             with self._kernel.lock:  # not `with self._free`, which is entered in Python
                 if self._runner is runner:
                     self._runner = None
@@ -212,7 +270,7 @@ class Turns:
                 was_busy = busy_ns - busy_before_ns > _COMPUTES * STUCK_AFTER_S * SECOND_NS
                 if acting is not None and taken == taken_before and not was_busy:
                     with self._kernel.lock:
-                        raise Stuck(f"{_blocked(acting)}\n{self._kernel.why()}")
+                        raise Stuck(f"{_blocked(acting, 'something real', STUCK_AFTER_S)}\n{self._kernel.why()}")
         except BaseException as error:
             self._broken = f"the programs of this simulation cannot go on: {error}"
             raise
@@ -222,10 +280,9 @@ class Turns:
         return busy_time_ns(acting) if acting is not None else -1
 
 
-def _blocked(program: TakesTurns) -> str:
+def _blocked(program: TakesTurns, what: str, for_s: float) -> str:
     """Where a program stands that neither acts nor computes."""
-    for_s = f"{STUCK_AFTER_S:.0f} s"
-    return f"program {program.name!r} is blocked by something real for {for_s}\n{stack(program)}"
+    return f"program {program.name!r} is blocked by {what} for {for_s:.0f} s\n{stack(program)}"
 
 
 def look(done: Callable[[], bool]) -> bool:

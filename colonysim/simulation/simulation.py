@@ -12,9 +12,10 @@ request first moves the world to the present.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -283,15 +284,47 @@ class Simulation:
         forever: bool = False,
         restart_after_s: float | None = None,
         starts_after_s: float = 0.0,
+        env: Mapping[str, str] | None = None,
+        argv: Sequence[str] | None = None,
+        cwd: str | PathLike[str] | None = None,
+        child_s: Mapping[str, float] | None = None,
+        **kwargs: Any,
     ) -> Program:
         """Add a program: ordinary blocking code that runs in virtual time and in turn with all other programs.
 
-        `run` calls `fn` with `args`, at once or after `starts_after_s` seconds. `name`: by default the function's.
-        `forever`: `run` does not wait for its end. `restart_after_s`: after how many seconds to start it again if it
-        ends with an error, as a supervisor does; without it, `run` raises ProgramFailed. `executor_type`: for faults
-        that match a type.
+        `run` calls `fn` with `args` and `kwargs`, at once or after `starts_after_s` seconds; `fn` may be `async def`.
+        `name`: by default the function's. `forever`: `run` does not wait for its end. `restart_after_s`: after how many
+        seconds to start it again if it ends with an error, as a supervisor does; without it, `run` raises
+        ProgramFailed. `executor_type`: for faults that match a type. `env`: environment variables besides those of this
+        process. `argv`: its arguments, in `sys.argv` after its name. `cwd`: its working directory. `child_s`: how many
+        virtual seconds child processes take, by patterns of their commands; by default none.
         Raises ValueError if the name is in use, or while the clock follows real time.
         """
+        given = name or str(getattr(fn, "__name__", "program"))
+        options = {"executor_type": executor_type, "forever": forever, "restart_after_s": restart_after_s}
+        own = {"starts_after_s": starts_after_s, "env": env, "argv": argv, "cwd": cwd, "child_s": child_s}
+        return self._add_program(partial(fn, *args, **kwargs), given, name is None, **options, **own)
+
+    def script(
+        self,
+        path: str | PathLike[str],
+        argv: Sequence[str] = (),
+        *,
+        name: str | None = None,
+        **options: Any,
+    ) -> Program:
+        """Have the file `path` of Python code act as a program: it runs as `__main__`, as published.
+
+        `argv` are its arguments, and `name` is the file's own, without `.py`, if none is given. Further `options` are
+        those of `program`. Errors: OSError, SyntaxError, and those of `program`.
+        """
+        from colonysim.programs.surroundings import Script
+
+        script = Script(path)
+        return self._add_program(script, name or script.path.stem, name is None, argv=argv, **options)
+
+    def _add_program(self, code: Callable[[], Any], name: str, may_differ: bool, **options: Any) -> Program:
+        """Add a program under a name, or if that may differ under one with a number where it is taken."""
         clock = self.kernel.clock
         if clock.follows_real_time:
             raise ValueError(f"the clock is {clock.mode.value}: set it to manual or auto for programs")
@@ -300,19 +333,10 @@ class Simulation:
             from colonysim.programs.scheduler import Programs
 
             programs = self._programs = self.kernel.programs = Programs(self.kernel, self.faults, self.driver)
-        given = name or str(getattr(fn, "__name__", "program"))
-        if name is None:
-            numbers = (given if n == 1 else f"{given}-{n}" for n in range(1, 1_000_000))
-            given = next(one for one in numbers if one not in programs.by_name)
-        return programs.add(
-            fn,
-            args,
-            given,
-            executor_type=executor_type,
-            forever=forever,
-            restart_after_s=restart_after_s,
-            starts_after_s=starts_after_s,
-        )
+        if may_differ:
+            numbers = (name if n == 1 else f"{name}-{n}" for n in range(1, 1_000_000))
+            name = next(one for one in numbers if one not in programs.by_name)
+        return programs.add(code, name, **options)
 
     def run(self, for_s: float | None = None, *, until: Callable[[], bool] | None = None) -> None:
         """Run the programs and move time: for `for_s` seconds, until `until` is true, or until all programs have ended.

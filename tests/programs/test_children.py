@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import multiprocessing
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from colonysim import ColonyClient, ProcessState, Simulation
+from colonysim import ColonyClient, ProcessState, Simulation, Stuck
 from tests.programs.running import ran
 from tests.programs.serving import START
 
@@ -20,6 +24,19 @@ def _polls() -> None:
     child = subprocess.Popen(QUICK)
     while child.poll() is None:
         time.sleep(1)
+
+
+def _answer(queue: Any) -> None:
+    queue.put("answer")
+
+
+def _process_with_a_queue() -> None:
+    queue = multiprocessing.get_context("fork").Queue()
+    process = multiprocessing.get_context("fork").Process(target=_answer, args=(queue,))
+    process.start()
+    assert queue.get(timeout=30) == "answer"
+    process.join(timeout=30)
+    assert process.exitcode == 0
 
 
 def _waits(timeout: float | None) -> Callable[[], None]:
@@ -35,8 +52,13 @@ def _waits(timeout: float | None) -> Callable[[], None]:
         _waits(5),
         _waits(30),
         _polls,
+        lambda: subprocess.check_output(QUICK, timeout=0.01),
+        lambda: subprocess.Popen(QUICK, stdout=-1, stderr=-1).communicate(timeout=5),
+        lambda: os.system("true"),
+        _process_with_a_queue,
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*fork")
 def test_a_child_process_takes_no_virtual_time(code: Callable[[], object]) -> None:
     def program() -> float:
         code()
@@ -57,3 +79,56 @@ def test_an_executor_that_runs_a_command_closes_in_time(sim: Simulation, colony:
     sim.program(work)
     sim.run()
     assert (process.state, process.retries, sim.now_ns) == (ProcessState.SUCCESS, 0, START.timestamp() * 10**9)
+
+
+# ---------------------------------------------------------------- children that take virtual time
+def _now() -> float:
+    return time.time() - START.timestamp()
+
+
+def test_a_child_takes_as_long_as_is_said_for_its_command() -> None:
+    def program() -> list[Any]:
+        subprocess.run(QUICK, timeout=30, check=True)
+        seen: list[Any] = [_now()]
+        with pytest.raises(subprocess.TimeoutExpired):
+            subprocess.run(["sleep", "0"], timeout=7)
+        seen.append(_now())
+        child = subprocess.Popen(["sleep", "0.01"])
+        while child.poll() is None:
+            time.sleep(4)
+        return [*seen, _now(), child.returncode]
+
+    assert ran(program, child_s={"sleep *": 10, "*python*": 20}).result == pytest.approx([20, 27, 39, 0], abs=0.06)
+
+
+def test_a_child_that_stays_ends_when_it_is_killed() -> None:
+    def program() -> list[Any]:
+        child = subprocess.Popen(["sleep", "1000"])
+        time.sleep(60)
+        seen: list[Any] = [child.poll()]
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(timeout=30)
+        child.terminate()
+        return [*seen, child.wait(), _now()]
+
+    assert ran(program, child_s={"sleep *": math.inf}).result == [None, -15, 90]
+
+
+def test_a_child_that_never_ends_is_told(sim: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("colonysim.programs.turns.CHILD_PATIENCE_S", 0.1)
+    children: list[Any] = []
+
+    def program() -> None:
+        children.append(subprocess.Popen(["sleep", "1000"]))
+        children[0].wait()
+
+    sim.program(program, name="p")
+    with pytest.raises(Stuck, match=r"'p' is blocked by a child process \(sleep 1000\)"):
+        sim.run()
+    sim.stop_programs()
+    assert children[0].wait() == -9
+
+
+def test_wrong_spans_are_refused(sim: Simulation) -> None:
+    with pytest.raises(ValueError, match="child_s: 'sleep': give seconds, 0 or more"):
+        sim.program(print, child_s={"sleep": -1})
