@@ -395,3 +395,24 @@ def test_a_parent_with_many_children_still_ends_and_frees_them() -> None:
     many.ask(executor.id, CloseSuccessful(processid=assigned.id))
     assert len(many.sim.world.queues) == 50
     many.sim.check()
+
+
+def test_an_assignment_shows_the_children_of_that_moment() -> None:
+    """A parent that ran out of time has children when it is assigned again; what was answered then must not grow."""
+    many = Colonies()
+    colony = many.colony("c")
+    executor = colony.add_executor("t")
+    graph = colony.submit_workflow({"a": {"executortype": "t", "maxexectime": 10, "maxretries": 3}})
+    parent = graph.processes["a"].id
+    spec = FunctionSpec(funcname="f", nodename="n", conditions=Conditions(colonyname="c", executortype="other"))
+
+    def take_and_add() -> Any:
+        assigned = many.ask(executor.id, AssignProcess(colonyname="c", timeout=-1)).process
+        many.ask(executor.id, AddChild(processgraphid=graph.id, parentprocessid=parent, spec=spec))
+        return assigned
+
+    first = take_and_add()
+    many.sim.advance(20)
+    second = take_and_add()
+    assert [len(assigned.children) for assigned in (first, second)] == [0, 1]
+    assert len(many.sim.world.processes[parent].children) == 2
