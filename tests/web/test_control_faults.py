@@ -75,7 +75,7 @@ def test_a_plan_is_added_as_a_whole(control: Any, sim: Simulation) -> None:
         ("POST", "faults", {"kind": "fire"}, "the kinds are lose_request"),
         ("POST", "faults", {"faults": [{"kind": "delay"}]}, "missing required field `by_s`"),
         ("POST", "faults", '{"kind": "reorder", "past": 1, "past": 2}', "the key 'past' is given twice"),
-        ("POST", "faults", '{"kind": "reorder", "past": NaN}', "NaN is no number of JSON"),
+        ("POST", "faults", '{"kind": "reorder", "past": NaN}', "NaN is not a JSON number"),
         ("POST", "faults", "[" * 100_000, "nested 100000 deep, beyond the limit control_depth=32"),
         ("POST", "faults", "{", "Expecting property name"),
         ("DELETE", "faults?name=x", None, "there is no fault 'x'"),

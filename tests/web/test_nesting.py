@@ -106,7 +106,7 @@ def test_a_deep_caller_gets_an_answer_or_a_clear_error_and_nothing_changes(frame
             refused.append(str(error))
 
     _below(frames, submit)
-    assert all("stack has room for" in text for text in refused)
+    assert all("nested too deeply for" in text for text in refused)
     assert len(sim.world.processes) == before + (not refused)
 
 
