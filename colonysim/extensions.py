@@ -143,7 +143,7 @@ def _instead(module: ModuleType, what: str, fits: Callable[[Any], bool]) -> str:
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__ and fits(value)
     ]
     listed = ", ".join(own[:_MOST_NAMED]) + (f" and {len(own) - _MOST_NAMED} more" if len(own) > _MOST_NAMED else "")
-    return f"there are {listed}" if own else f"the file has none: define a {what} and name it"
+    return f"there are {listed}" if own else f"it has none: define a {what} there and name it"
 
 
 def _run(path: Path) -> ModuleType:

@@ -52,7 +52,7 @@ def test_a_name_leads_to_what_a_file_or_a_module_defines(tmp_path: Path) -> None
         ("raise ValueError('a\\nb')", "mine.py:f", ["ValueError: a (mine.py, line 1)"]),
         ("x = '\\0'.join(", "mine.py:f", ["mine.py:1: SyntaxError"]),
         ("def g(): pass\ndef _h(): pass", "mine.py:f", ["mine.py:f: there is no function 'f'; there are g"]),
-        ("from os.path import basename", "mine.py:f", ["no function 'f'; the file has none: define a function"]),
+        ("from os.path import basename", "mine.py:f", ["no function 'f'; it has none: define a function there"]),
         ("f = [1]", "mine.py:f", ["mine.py:f: 'f' is a list, not a function"]),
         ("f = None", "mine.py:f", ["there is no function 'f'"]),
         ("", "no_such_package.parts:f", ["'no_such_package.parts' cannot be imported", "write file.py:function"]),

@@ -34,8 +34,9 @@ STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _PACKAGE: Final = Path(__file__).parents[2]
 _HASH_SEEDS: Final = ("0", "4711")
 
-out = Console(soft_wrap=True, highlight=False, markup=False, width=None if sys.stdout and sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, markup=False)
+_width = None if sys.stdout and sys.stdout.isatty() else 160
+out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False, width=_width)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 OnJournalErrors = Annotated[

@@ -445,6 +445,9 @@ def test_the_command_line_runs_checks_and_explores_them(file: Path, package: str
     assert "workload w: mine.py:Pairs" in done("run", file, "--dry-run").stdout
     explored = done("explore", file.parent / "offered.yaml", "--seeds", 3, "--workers", 2)
     assert (explored.returncode, "3 seeds" in explored.stdout) == (0, True), explored.stderr
+    names = {"workload.0.arrivals.kind='mine.py:star:x'", "checks=[{kind: 'mine.py:smile:'}]"}
+    for name in names:  # not little pictures
+        assert name.partition("mine.py")[2].partition("'")[0] in done("run", file, "--set", name).stderr
     for command in ("validate", "run", "explore"):
         refused = done(command, file, *(() if command == "validate" else ("--set", "name=x")))
         assert refused.returncode == 0, refused.stderr
