@@ -22,7 +22,7 @@ from colonysim.experiments.exploration import run_seed
 from colonysim.experiments.shrinker import shrink
 from colonysim.extensions import BadCode
 from colonysim.invariants import Invariant, InvariantViolation
-from colonysim.invariants.ledger import Book
+from colonysim.invariants.ledger import ProcessRecord
 from colonysim.scenarios import writer
 from colonysim.scenarios.checks import Check, Checks, Watch
 from colonysim.scenarios.files import BadScenario, located
@@ -414,7 +414,7 @@ def test_classes_of_files_do_not_pile_up_with_the_runs(file: Path) -> None:
 
 def test_a_check_that_breaks_does_not_hide_why_a_run_was_broken_off(file: Path) -> None:
     class NoProcess(Invariant):
-        def moved(self, step: Transition, book: Book) -> None:
+        def moved(self, step: Transition, record: ProcessRecord) -> None:
             raise InvariantViolation("there must be none")
 
     (file.parent / "mine.py").write_text(f"{MINE}\ndef breaks(summary):\n    return summary.nothing\n")
