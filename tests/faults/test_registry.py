@@ -1,0 +1,84 @@
+"""Faults as data: read, written and refused as in Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from colonysim.faults.model import (
+    BadFault,
+    Delay,
+    Match,
+    Plan,
+    When,
+    read_faults,
+)
+
+
+def test_faults_are_the_same_in_python_and_as_data() -> None:
+    data = {"kind": "delay", "by_s": [1, 2], "match": {"types": "close*"}, "when": {"probability": 0.5, "until_s": 9}}
+    fault = Delay(by_s=(1, 2), match=Match(types="close*"), when=When(probability=0.5, until_s=9))
+    assert read_faults([data]) == (fault,)
+    assert msgspec.json.decode(msgspec.json.encode(Plan(faults=(fault,))), type=Plan) == Plan(faults=(fault,))
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({"kind": "loose_reply"}, r"fault 0: .*there is no kind `loose_reply` here; the kinds are lose_request"),
+        ({"kind": "delay", "name": "x"}, "fault 'x': `by_s` is missing"),
+        ({"kind": "delay", "by_s": -1}, r"invalid by_s=-1: must be at least 0"),
+        ({"kind": "delay", "by_s": [2, 1]}, r"invalid by_s=\[2, 1\]: the least comes before the most"),
+        (
+            {"kind": "lose_reply", "when": {"probability": 5}},
+            "when: invalid probability=5: must be at most 1; write 0.05 for 5 %",
+        ),
+        ({"kind": "lose_reply", "when": {"from_s": 5, "until_s": 5}}, "until_s=5.*later than from_s=5"),
+        ({"kind": "lose_reply", "when": {"nth": 2, "first": 3}}, "leave out first and every"),
+        ({"kind": "lose_reply", "match": {"types": "closesucessfulmsg"}}, "perhaps 'closesuccessfulmsg' is meant"),
+        ({"kind": "lose_reply", "match": {"type": "x"}}, "there is no `type` here; did you mean `types`"),
+        ({"kind": "crash"}, "either `when`"),
+        ({"kind": "restart", "times": {}}, "times need one of at_s, every_s and mean_every_s"),
+        ({"kind": "answer", "status": 200, "text": ""}, "invalid status=200: must be at least 400"),
+        ({"kind": "hazard", "hazard": "fire"}, "invalid hazard='fire': must be lossy_wakeup or"),
+        (5, "expected a Fault, or a mapping whose kind is lose_request.*, got int: 5"),
+        *(
+            (
+                {"kind": "crash", "times": {"at_s": 1, "until_s": 9} | times},
+                rf"invalid {name}.*=.*must be (at most 1,000,000,000|a finite number)",
+            )
+            for number in (1e300, float("inf"), float("nan"))
+            for name, times in [("at_s", {"at_s": number}), ("at_s", {"at_s": [1, number]})]
+        ),
+        ({"kind": "crash", "times": {"at_s": 1, "from_s": float("inf")}}, "from_s=inf: must be a finite number"),
+        ({"kind": "crash", "times": {"mean_every_s": 1e300}}, "mean_every_s=1e.300: must be at most 1,000,000,000"),
+        ({"kind": "crash", "times": {"every_s": float("nan")}}, "every_s=nan: must be a finite number"),
+        ({"kind": "lose_reply", "when": {"until_s": float("inf")}}, "until_s=inf: must be a finite number"),
+        (
+            {"kind": "lose_reply", "when": {"after": {"type": "versionmsg", "wait_s": 1e300}}},
+            "wait_s=1e.300: must be at most 1,000,000,000",
+        ),
+        ({"kind": "lose_reply", "notice_s": [1, float("inf")]}, r"notice_s\[1\]=inf: must be a finite number"),
+        ({"kind": "reorder", "within_s": float("inf")}, "within_s=inf: must be a finite number"),
+        ({"kind": "slow_down", "when": {}, "for_s": 1, "factor": float("inf")}, "factor=inf: must be a finite number"),
+        ({"kind": "clock_skew", "when": {}, "for_s": 1, "by_s": float("nan")}, "by_s=nan: must be a finite number"),
+        (
+            {"kind": "clock_skew", "when": {}, "for_s": 1, "by_s": -1e300},
+            "by_s=-1e.300: must be at least -1,000,000,000",
+        ),
+        ({"kind": "clock_skew", "when": {}, "for_s": 1, "drift": float("inf")}, "drift=inf: must be a finite number"),
+        ({"kind": "hazard", "hazard": "lost_signal", "until_s": float("inf")}, "until_s=inf: must be a finite number"),
+    ],
+)
+def test_what_is_wrong_with_a_fault_is_told_with_the_fix(data: Any, text: str) -> None:
+    with pytest.raises(BadFault, match=text):
+        read_faults(data)
+
+
+def test_python_code_may_write_lists() -> None:
+    fault = Delay(by_s=[1, 2], match=Match(types=["close*"]))  # type: ignore[arg-type]
+    assert fault == Delay(by_s=(1, 2), match=Match(types=("close*",)))
+    with pytest.raises(BadFault, match=r"by_s='soon': expected .*give seconds"):
+        Delay(by_s="soon")  # type: ignore[arg-type]
