@@ -29,10 +29,15 @@ class _UntilItsEnd(ProgramLock):
         self.owner = thread
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Wait for the end of the thread. The thread itself need not, nor the interpreter when it is to end."""
+        """Wait for the end of the thread.
+
+        The thread itself need not, nor need others outside of the program once the program is over: a thread of a pool
+        that nobody shut down never ends, and the interpreter joins it when it exits.
+        """
         if here.thread is self.thread:
             return True
-        if here.thread is None and not threading.main_thread().is_alive():
+        if here.thread is None and (self.thread.program.over or not threading.main_thread().is_alive()):
+            super().acquire(blocking=False)  # so that it can be released, whether it was free or not
             return True
         return super().acquire(blocking, timeout)
 

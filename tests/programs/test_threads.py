@@ -275,21 +275,23 @@ def test_a_lock_that_a_module_has_made_before_is_waited_for_as_well(lock: Any) -
     lock.release()
 
 
-def test_wrong_arguments_are_refused_as_ever() -> None:
-    def program() -> list[str]:
-        texts = []
-        for lock in (threading.Lock(), LOCKS_MADE_BEFORE[0]):
-            for args in ((False, 3), (True, -2)):
-                with pytest.raises(ValueError) as e:
-                    lock.acquire(*args)
-                texts.append(str(e.value))
-            with pytest.raises(RuntimeError):
-                lock.release()
-        return texts
+def refusals(lock: Any) -> list[str]:
+    """The texts with which a lock refuses wrong arguments; they differ between versions of Python."""
+    texts = []
+    for args in ((False, 3), (True, -2)):
+        with pytest.raises(ValueError) as e:
+            lock.acquire(*args)
+        texts.append(str(e.value))
+    with pytest.raises(RuntimeError):
+        lock.release()
+    return texts
 
-    assert (
-        ran(program).result == ["can't specify a timeout for a non-blocking call", "timeout value must be positive"] * 2
-    )
+
+def test_wrong_arguments_are_refused_as_ever() -> None:
+    def program() -> list[list[str]]:
+        return [refusals(lock) for lock in (threading.Lock(), LOCKS_MADE_BEFORE[0])]
+
+    assert ran(program).result == [refusals(threading.Lock())] * 2
 
 
 # ---------------------------------------------------------------- what a program sees of its threads
