@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
+
+from msgspec.structs import fields
 
 from colonysim.core.records import APPROVED, RUNNING, WAITING, ProcessState
 from colonysim.core.types import FunctionSpec
+from colonysim.core.values import field_types
 from colonysim.extras import needed_for
-from colonysim.faults.model import AnyFault, Delay, Duplicate, LoseReply, LoseRequest, Partition, Plan, Restart
-from colonysim.faults.triggers import Match, Times, When
+from colonysim.faults.fault import Fault
+from colonysim.faults.messages import MessageFault
+from colonysim.faults.plan import Plan
+from colonysim.faults.registry import KINDS, AnyFault
+from colonysim.faults.server import ServerFault
+from colonysim.faults.triggers import Match, Span, Times, When
 from colonysim.simulation.client import (
     AssignedProcess,
     ColonyClient,
@@ -135,27 +142,42 @@ def workflows(
 
 
 def message_faults(types: Sequence[str] = ()) -> SearchStrategy[AnyFault]:
-    """Message faults, for messages of the given types or of any type; they shrink to a lost request."""
+    """Message faults of all kinds, for messages of the given types or of all types; they shrink to few fields."""
     given: dict[str, SearchStrategy[Any]] = {
         "match": st.just(Match(types=tuple(types))),
         "when": st.builds(When, probability=st.sampled_from([1.0, 0.5, 0.1])) | st.builds(When, nth=st.integers(1, 5)),
     }
-    spans_s = st.sampled_from([0.5, 2.0, 10.0])
-    return st.one_of(
-        st.builds(LoseRequest, notice_s=spans_s, **given),
-        st.builds(LoseReply, notice_s=spans_s, **given),
-        st.builds(Duplicate, after_s=spans_s, **given),
-        st.builds(Delay, by_s=spans_s, what=st.sampled_from(["request", "reply", "both"]), **given),
-    )
+    return _faults_of(MessageFault, given)
 
 
 def server_faults() -> SearchStrategy[AnyFault]:
-    """Server restarts, and partitions between the server and all actors; they shrink to one short restart."""
+    """Server faults of all kinds, such as restarts and partitions; they shrink to one short restart."""
     times = st.builds(Times, at_s=st.integers(0, 120).map(float), count=st.just(1))
-    return st.one_of(
-        st.builds(Restart, times=times, down_s=st.sampled_from([0.0, 1.0, 20.0])),
-        st.builds(Partition, times=times, for_s=st.sampled_from([1.0, 20.0])),
-    )
+    return _faults_of(ServerFault, {"times": times, "actors": st.just(())})
+
+
+def _faults_of(family: type[Fault], given: Mapping[str, SearchStrategy[Any]]) -> SearchStrategy[AnyFault]:
+    """Return a strategy for all kinds of a family; fields that are not given are drawn by their types."""
+    return st.one_of([_fault(kind, given) for kind in KINDS.values() if issubclass(kind, family)])
+
+
+def _fault(kind: type[Fault], given: Mapping[str, SearchStrategy[Any]]) -> SearchStrategy[AnyFault]:
+    hints = field_types(kind)
+    drawn = {name: given[name] for name in hints if name in given}
+    drawn |= {name: values for name, hint in hints.items() if name not in given for values in _values_of(hint)}
+    drawn |= {field.name: _texts(8) for field in fields(kind) if field.required and hints[field.name] is str}
+    return st.builds(kind, **drawn)
+
+
+def _values_of(hint: Any) -> Iterator[SearchStrategy[Any]]:
+    """Yield a strategy for a field of a fault, nothing for one that keeps its default."""
+    bare, *metas = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if hint == Span:
+        yield st.sampled_from([0.5, 2.0, 10.0])
+    elif get_origin(bare) is Literal:
+        yield st.sampled_from(get_args(bare))
+    elif bare is int and metas:
+        yield st.sampled_from([metas[0].ge, metas[0].ge + 3])
 
 
 def fault_plans(

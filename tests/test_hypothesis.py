@@ -21,8 +21,17 @@ from colonysim import (
 )
 from colonysim.core import lifecycle, transitions
 from colonysim.core.types import FunctionSpec
-from colonysim.faults.model import LoseReply, Plan
-from colonysim.hypothesis import ColonyStateMachine, Nodes, fault_plans, function_specs, workflows
+from colonysim.faults import LoseReply, MessageFault, Plan, ServerFault
+from colonysim.faults.registry import KINDS
+from colonysim.hypothesis import (
+    ColonyStateMachine,
+    Nodes,
+    fault_plans,
+    function_specs,
+    message_faults,
+    server_faults,
+    workflows,
+)
 from colonysim.kernel.pending import Lost
 
 QUICK = settings(max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
@@ -66,6 +75,18 @@ def test_what_is_drawn_shrinks_to_the_plainest() -> None:
         "n0": {"executortype": "cli", "after": []},
         "n1": {"executortype": "cli", "after": ["n0"]},
     }
+
+
+def test_faults_of_all_kinds_of_their_family_are_drawn() -> None:
+    drawn: set[str] = set()
+
+    @settings(QUICK, max_examples=300, derandomize=True, database=None)
+    @given(fault=message_faults() | server_faults())
+    def draw(fault: Any) -> None:
+        drawn.add(fault.kind)
+
+    draw()
+    assert drawn == {name for name, kind in KINDS.items() if issubclass(kind, (MessageFault, ServerFault))}
 
 
 @settings(QUICK)

@@ -14,11 +14,11 @@ import msgspec
 from msgspec.structs import replace
 
 from colonysim.core.records import SECOND_NS
-from colonysim.core.values import read_value
-from colonysim.experiments.determinise import Strike, determinised, read_strike
+from colonysim.experiments.determinise import read_strike
 from colonysim.experiments.minimise import Where, at, fewest, least, most, paths, put
-from colonysim.faults.model import AnyFault, MessageFault, named
-from colonysim.scenarios import writer
+from colonysim.faults.fault import Strike
+from colonysim.faults.registry import AnyFault, named
+from colonysim.scenarios import files, writer
 from colonysim.scenarios.runner import Failure, Run
 from colonysim.scenarios.scenario import Scenario
 
@@ -206,7 +206,7 @@ class Shrinker:
             raise _LimitReached
         held = False
         try:
-            read_value(Scenario, {**data, "folder": candidate.folder})  # the written file must be valid
+            files.from_data(Scenario, {**data, "folder": candidate.folder})  # the written file must be valid
             self.runs += 1
             trial = try_out(candidate, self.seed, self.wanted)
         except ValueError:
@@ -341,7 +341,7 @@ class Shrinker:
         """Narrow the time windows of message faults, in whole seconds."""
         for place, fault in enumerate(self.best.faults):
             struck = self.trial.strikes.get(fault.name)
-            if not isinstance(fault, MessageFault) or not struck:
+            if not struck or fault.window is None or not hasattr(fault, "when"):
                 continue
             last = struck[-1].at_ns // SECOND_NS + 1
             first = struck[0].at_ns // SECOND_NS
@@ -355,7 +355,7 @@ class Shrinker:
         for fault in self.best.faults:
             struck = self.trial.strikes.get(fault.name, [])
             if len(struck) <= _MOST_STRIKES:
-                once = determinised(fault, struck)
+                once = fault.at_fixed_times(struck)
                 if once is not None and self._tries(("faults",), self._instead(fault, once)):
                     any_replaced = True
                     fewest(once, lambda rest, each=once: self._tries(("faults",), self._without(each, rest)))  # type: ignore[misc]

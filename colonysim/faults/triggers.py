@@ -1,4 +1,4 @@
-"""Which requests a fault is about, and when it strikes: the parts that faults are made of (see faults.py)."""
+"""Which requests a fault is about, and when it strikes: the parts that all faults are made of."""
 
 from __future__ import annotations
 
@@ -11,29 +11,32 @@ from msgspec.structs import force_setattr
 
 from colonysim.core.engine import OPERATIONS
 from colonysim.core.values import BadValue, Value
-from colonysim.kernel.randomness import NotNegative, Positive, Probability
+from colonysim.kernel.randomness import AnySpan, NotNegative, Positive, Probability
 
 Names = str | tuple[str, ...]
 """One name or several; `*` and `?` stand for any text and any character."""
 
 Role = Literal["", "executor", "user", "colony_owner", "server_owner", "unknown"]
+"""What a caller is to the server; "" fits everybody."""
 
+Span = AnySpan
+"""Seconds: a number, `[least, most]`, or a distribution."""
 
 BadFault = BadValue
-"""What a fault that makes no sense raises, as any other value with limits does."""
+"""The error of an invalid fault: the same as of any other value with limits."""
 
 FaultNumber = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 """A count in a fault."""
 
 
 def check_window(value: Any) -> None:
-    """Errors: BadValue for a time that ends before it begins."""
+    """Refuse a window that ends before it begins: fields `from_s` and `until_s`. Errors: BadValue."""
     if value.until_s is not None and value.until_s <= value.from_s:
         raise value.refused("until_s", f"must be later than from_s={value.from_s:g}")
 
 
 def as_names(value: Value, *fields: str) -> None:
-    """Make one name a list of one."""
+    """Replace a single name in each of these fields by a tuple of one, and "" by none."""
     for field in fields:
         if isinstance(given := getattr(value, field), str):
             force_setattr(value, field, (given,) if given else ())
@@ -41,7 +44,7 @@ def as_names(value: Value, *fields: str) -> None:
 
 # ---------------------------------------------------------------- match
 class Match(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """Which requests a fault is about; what is left out fits everything. See Names for wild cards.
+    """Which requests a fault is about; a field that is left out fits everything. In names, `*` and `?` are wild cards.
 
     `types` are names on the wire, `callers` names of executors, users and programs, or ids; `role` is what the
     caller is to the server, `executor_type` its type where it is an executor.
@@ -60,21 +63,21 @@ class Match(Value, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def check_type(value: Value, field: str, pattern: str) -> None:
-    """Errors: BadValue for the name of a message that there is not."""
+    """Refuse a name or pattern that no message type has. Errors: BadValue."""
     if not fnmatch.filter(OPERATIONS, pattern):
         near = difflib.get_close_matches(pattern, OPERATIONS, 1) or ["assignprocessmsg"]
         raise value.refused(field, f"there is no message type {pattern!r}; perhaps {near[0]!r} is meant")
 
 
 def fits(patterns: Names, *texts: str) -> bool:
-    """Whether one of the texts fits one of the patterns; no patterns fit everything."""
+    """Return whether one of the texts fits one of the patterns; no patterns fit everything."""
     wanted = (patterns,) if isinstance(patterns, str) else patterns
     return not wanted or any(text == p or fnmatch.fnmatchcase(text, p) for p in wanted for text in texts if text)
 
 
 # ---------------------------------------------------------------- trigger
 class After(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """Once so many requests of a type have been answered with a status, and `wait_s` has passed."""
+    """A moment: `wait_s` after `count` requests of a type have been answered with a status."""
 
     type: str
     status: int = 200
@@ -107,14 +110,20 @@ class When(Value, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def ends(self) -> bool:
+        """Whether there is a last strike."""
         return self.until_s is not None or self.first is not None or self.nth is not None
+
+    @property
+    def earliest_s(self) -> float:
+        """When it may strike first, in seconds since the start of the run."""
+        return max(self.from_s, _wait_s(self.after))
 
 
 class Times(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """When something happens by itself: at given times, every so often, or by chance so often on average.
+    """When a fault strikes by itself: at given times, in fixed intervals, or in random ones with a mean.
 
-    Counted from the start of the run, or from `after` on; what was before a fault came does not happen. `count` is
-    how often at most.
+    All in seconds from the start of the run, or from `after` on. Times before the fault was added are left out.
+    `count` is the largest number of strikes.
     """
 
     at_s: NotNegative | tuple[NotNegative, ...] = ()
@@ -134,4 +143,20 @@ class Times(Value, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def ends(self) -> bool:
+        """Whether there is a last strike."""
         return bool(self.at_s) or self.count is not None or self.until_s is not None
+
+    @property
+    def earliest_s(self) -> float:
+        """When it may strike first, in seconds since the start of the run."""
+        first_s = self.from_s
+        if self.every_s is not None:
+            first_s += self.every_s
+        elif self.at_s:
+            assert isinstance(self.at_s, tuple)
+            first_s = min(self.at_s)
+        return max(first_s, _wait_s(self.after))
+
+
+def _wait_s(after: After | None) -> float:
+    return 0.0 if after is None else after.wait_s

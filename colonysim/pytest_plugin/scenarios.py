@@ -20,7 +20,9 @@ def add_faults(simulation: Simulation, given: Any) -> list[str]:
 
     `given` is one fault or several, as structs or plain data, or a plan. Raises UsageError for an invalid fault.
     """
-    from colonysim.faults.model import BadFault, Plan, read_faults
+    from colonysim.faults.plan import Plan
+    from colonysim.faults.registry import read_faults
+    from colonysim.faults.triggers import BadFault
 
     try:
         added = simulation.faults.add(*([given] if isinstance(given, Plan) else read_faults(given)))
@@ -34,7 +36,8 @@ def scenario_of(given: Any, faults: Any, request: pytest.FixtureRequest | pytest
 
     Raises UsageError if the scenario or a fault is invalid.
     """
-    from colonysim.faults.model import Plan, read_faults
+    from colonysim.faults.plan import Plan
+    from colonysim.faults.registry import read_faults
     from colonysim.scenarios.scenario import Scenario
 
     path = None

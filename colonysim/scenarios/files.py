@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import inspect
+import os
 import re
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -74,11 +75,25 @@ def read(kind: type[T], text: str, name: str = "scenario", overrides: tuple[str,
         raise BadScenario(f"{name}:1", "is missing; write `version: 1`", ("version",))
     for override in overrides:
         _set(data, override)
-    data.setdefault("folder", folder)
     try:
-        return read_value(kind, data)
+        return from_data(kind, {"folder": folder, **data})
     except BadValue as error:
         raise _placed(error, name, root) from error.__cause__
+
+
+def from_data(kind: type[T], data: dict[str, Any]) -> T:
+    """Make a scenario from plain data, in which relative paths start at its `folder`. Errors: BadValue."""
+    faults, folder = data.get("faults"), data.get("folder")
+    if isinstance(faults, list) and isinstance(folder, str):
+        data = {**data, "faults": [_with_path_from(folder, one) for one in faults]}
+    return read_value(kind, data)
+
+
+def _with_path_from(folder: str, fault: Any) -> Any:
+    """Return the data of a fault; the file that has its class, if a file has it, is named by a path from here."""
+    if isinstance(fault, dict) and isinstance(kind := fault.get("kind"), str) and ".py:" in kind:
+        return {**fault, "kind": os.path.join(folder, kind)}
+    return fault
 
 
 def located(error: BadValue, path: Path) -> BadScenario:

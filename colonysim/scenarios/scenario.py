@@ -18,7 +18,8 @@ from colonysim.core.settings import Settings
 from colonysim.core.values import BadValue, Value, instead, invalid
 from colonysim.core.values import Path as Steps
 from colonysim.extensions import BadCode, Loader, Registry, reference
-from colonysim.faults.model import AnyFault, Plan, Swarm
+from colonysim.faults.plan import Plan, Swarm
+from colonysim.faults.registry import AnyFault
 from colonysim.invariants.invariant import is_invariant
 from colonysim.invariants.own import INVARIANTS
 from colonysim.kernel import clock

@@ -10,7 +10,6 @@ import msgspec
 from colonysim.core.policies import policy_of
 from colonysim.core.types import ZERO_TIME_NS
 from colonysim.core.world import World
-from colonysim.faults.model import kind_of
 from colonysim.scenarios import lint
 from colonysim.scenarios.checks import Finding
 from colonysim.scenarios.metrics import Metrics
@@ -53,7 +52,7 @@ class Evidence(NamedTuple):
 def fault_counts(scenario: Scenario, counts: dict[str, int]) -> tuple[FaultCount, ...]:
     """How often each fault of a scenario struck that is not turned off."""
     return tuple(
-        FaultCount(name=fault.name, kind=kind_of(fault), count=counts.get(fault.name, 0), drawn=fault.name in counts)
+        FaultCount(name=fault.name, kind=fault.kind, count=counts.get(fault.name, 0), drawn=fault.name in counts)
         for fault in scenario.plan().faults
         if fault.enabled
     )

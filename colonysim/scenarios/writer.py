@@ -11,6 +11,7 @@ from msgspec import NODEFAULT
 from msgspec.structs import fields, replace
 
 from colonysim.extensions import reference
+from colonysim.faults.fault import Fault
 from colonysim.scenarios import yaml12
 from colonysim.scenarios.scenario import Scenario
 
@@ -27,17 +28,17 @@ def as_text(scenario: Scenario, folder: Path, comment: str = "") -> str:
 
 def as_data(scenario: Scenario) -> dict[str, Any]:
     """Return a scenario as plain data, without its folder."""
-    data = _plain(replace(scenario, folder=""))
+    data = _plain(replace(scenario, folder=""), str(scenario.base()))
     return {"version": scenario.version, **data}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, folder: str) -> Any:
     if isinstance(value, msgspec.Struct):
-        return _fields(value)
+        return _fields(value, folder)
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(one, folder) for one in value]
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(one, folder) for key, one in value.items()}
     if callable(value):
         return reference(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -45,17 +46,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _fields(value: msgspec.Struct) -> dict[str, Any]:
+def _fields(value: msgspec.Struct, folder: str) -> dict[str, Any]:
     """The fields of a struct that differ from their defaults, and its kind."""
     config, registry = value.__struct_config__, getattr(type(value), "kind_registry", None)
     data: dict[str, Any] = {} if config.tag is None else {str(config.tag_field): config.tag}
     others, left_out = {}, ()
     if registry is not None:
-        data["kind"], others, left_out = registry.written(value)
+        kind, others, left_out = registry.written(value)
+        data["kind"] = os.path.relpath(kind, folder) if isinstance(value, Fault) and os.path.isabs(kind) else kind
     for field in fields(value):
         given = getattr(value, field.name)
         if field.name not in left_out and not _is_default(field, given):
-            data[field.encode_name] = given if field.name in _AS_THEY_ARE else _plain(given)
+            data[field.encode_name] = given if field.name in _AS_THEY_ARE else _plain(given, folder)
     return data | others
 
 

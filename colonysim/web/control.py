@@ -11,8 +11,10 @@ import msgspec
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.golang.times import format_time
 from colonysim.core.registry import OPERATIONS
+from colonysim.core.values import read_value
 from colonysim.evidence.journal import JournalFailed
-from colonysim.faults.model import Plan, read_faults
+from colonysim.faults.plan import Plan
+from colonysim.faults.registry import as_data, check_loaded, read_faults
 from colonysim.invariants.timeline import UNKNOWN
 from colonysim.kernel import unique_json
 from colonysim.kernel.clock import Mode
@@ -277,7 +279,7 @@ class Control:
         """All faults, each with how often it struck since it was added, or the reason if it never did."""
         faults, counts, idle = self.sim.faults.all, self.sim.faults.counts, self.sim.faults.idle
         return [
-            msgspec.to_builtins(fault)
+            as_data(fault)
             | {"strikes": counts[fault.name]}
             | ({"never_struck": idle[fault.name]} if fault.name in idle else {})
             for fault in faults
@@ -285,17 +287,19 @@ class Control:
 
     def _add_faults(self, body: Any, query: dict[str, str]) -> Any:
         """Add one fault, a list of faults, or a plan."""
-        plan = msgspec.convert(body, Plan) if isinstance(body, dict) and "faults" in body else None
+        is_plan = isinstance(body, dict) and "faults" in body
+        check_loaded(body["faults"] if is_plan else body)
+        plan = read_value(Plan, body) if is_plan else None
         faults = read_faults(body) if plan is None else plan.faults
         present = self.sim.faults.added
         if present + len(faults) > MOST_FAULTS:
             text = f"{present} faults and {len(faults)} more are too many: at most {MOST_FAULTS} can be added"
             raise ControlError(409, f"{text}; remove some first with DELETE /colonysim/faults")
-        return self.sim.faults.add(*(faults if plan is None else [plan]))
+        return [as_data(fault) for fault in self.sim.faults.add(*(faults if plan is None else [plan]))]
 
     def _enable_fault(self, body: EnableFault, query: dict[str, str]) -> Any:
         self.sim.faults.enable(body.name, body.enabled)
-        return self.sim.faults.all
+        return [as_data(fault) for fault in self.sim.faults.all]
 
     def _remove_faults(self, body: None, query: dict[str, str]) -> Any:
         """Remove the fault that the query names, or all of them."""
@@ -303,7 +307,7 @@ class Control:
             self.sim.faults.remove(query["name"])
         else:
             self.sim.faults.clear()
-        return self.sim.faults.all
+        return [as_data(fault) for fault in self.sim.faults.all]
 
     # ------------------------------------------------------------ inspection
     def _health(self, body: None, query: dict[str, str]) -> Any:

@@ -35,7 +35,7 @@ from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.types import FunctionSpec
 from colonysim.core.world import World
-from colonysim.faults.model import (
+from colonysim.faults import (
     AnswerWith,
     Crash,
     Delay,

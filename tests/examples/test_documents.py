@@ -41,7 +41,7 @@ def test_examples_run(document: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for line, block in blocks(document):
         if not IS_TEST.search(block):
-            exec(compile("\n" * line + block, str(document), "exec"), namespace)
+            exec(compile("\n" * line + block, str(document), "exec", dont_inherit=True), namespace)
 
 
 UNHURRIED = "from hypothesis import settings\nsettings.register_profile('x', deadline=None, derandomize=True)\nsettings.load_profile('x')\n"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from colonysim.experiments.exploration import run_seed
 from colonysim.experiments.minimise import at, fewest, least, most, paths, put
 from colonysim.experiments.shrinker import CannotShrink, Shrunk, Size, Wanted, shrink
-from colonysim.faults.model import Crash, LoseReply, Partition
+from colonysim.faults import Crash, LoseReply, Partition
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.writer import as_data, as_text
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import msgspec
 
 from colonysim import ColonyClient, Lost, ProcessState, Refused, Simulation
-from colonysim.faults.model import AnyFault, Plan
+from colonysim.core.values import read_value
+from colonysim.faults import AnyFault, Plan
 from colonysim.simulation.client import ExecutorClient
 
 
@@ -69,4 +70,4 @@ def digest_of(seed: int, faults: Sequence[AnyFault]) -> str:
 
 def main(plan: str) -> None:
     """Print the digest of the storm that a plan makes."""
-    print(digest_of(7, msgspec.json.decode(plan, type=Plan).faults))
+    print(digest_of(7, read_value(Plan, msgspec.json.decode(plan)).faults))

@@ -10,7 +10,7 @@ from colonysim import AssignedProcess, ColonyClient, ExecutorClient, Lost, Proce
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.operations.executors import ChangeExecutorId
-from colonysim.faults.model import (
+from colonysim.faults import (
     Hazard,
     Restart,
     Times,

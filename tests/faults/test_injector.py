@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import force_setattr
 
 from colonysim import ColonyClient, Lost, Simulation
-from colonysim.faults.model import (
+from colonysim.faults import (
     BadFault,
     Delay,
     Hazard,

@@ -12,8 +12,7 @@ from colonysim import ColonyClient, ExecutorClient, Simulation
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.server import Version
-from colonysim.faults import tally
-from colonysim.faults.model import AnyFault, ClockSkew, Crash, Hazard, Partition, Pause, Restart, SlowDown, Times
+from colonysim.faults import AnyFault, ClockSkew, Crash, Hazard, Partition, Pause, Restart, SlowDown, Times, tally
 from colonysim.workloads.executors import ExecutorGroup, Fleet
 
 DAY_S = 86_400.0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Lost, ProcessState, Refused, Simulation
-from colonysim.faults.model import (
+from colonysim.faults import (
     AnswerWith,
     Delay,
     Disconnect,

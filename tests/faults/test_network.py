@@ -12,7 +12,7 @@ from colonysim import ColonyClient, Lost, Simulation, WebServer
 from colonysim.core.operations.executors import ChangeExecutorId
 from colonysim.core.operations.pubsub import SubscribeProcess
 from colonysim.core.protocol import Answer, Hangup, Push
-from colonysim.faults.model import (
+from colonysim.faults import (
     AnswerWith,
     AnyFault,
     Delay,

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import find
 
-from colonysim.faults.model import (
+from colonysim.core.values import read_value
+from colonysim.faults import (
     BadFault,
     Delay,
+    Hit,
     Match,
+    MessageFault,
     Plan,
+    Repeat,
+    RequestInfo,
+    RequestVerdict,
     When,
     read_faults,
 )
+from colonysim.faults.fault import FAULTS
+from colonysim.faults.registry import KINDS
+from colonysim.faults.triggers import FaultNumber
+from colonysim.hypothesis import message_faults
+from colonysim.scenarios import Scenario
+from colonysim.scenarios.writer import as_data
 
 
 def test_faults_are_the_same_in_python_and_as_data() -> None:
     data = {"kind": "delay", "by_s": [1, 2], "match": {"types": "close*"}, "when": {"probability": 0.5, "until_s": 9}}
     fault = Delay(by_s=(1, 2), match=Match(types="close*"), when=When(probability=0.5, until_s=9))
     assert read_faults([data]) == (fault,)
-    assert msgspec.json.decode(msgspec.json.encode(Plan(faults=(fault,))), type=Plan) == Plan(faults=(fault,))
+    assert read_value(Plan, msgspec.json.decode(msgspec.json.encode(Plan(faults=(fault,))))) == Plan(faults=(fault,))
 
 
 @pytest.mark.parametrize(
@@ -82,3 +97,33 @@ def test_python_code_may_write_lists() -> None:
     assert fault == Delay(by_s=(1, 2), match=Match(types=("close*",)))
     with pytest.raises(BadFault, match=r"by_s='soon': expected .*give seconds"):
         Delay(by_s="soon")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("first", ["Restart", "Crash", "Hazard", "LoseReply"])
+def test_kinds_are_listed_in_one_order_whichever_is_imported_first(first: str) -> None:
+    program = f"from colonysim.faults import {first}; from colonysim.faults.registry import KINDS; print(*KINDS)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == list(KINDS)
+
+
+def test_a_registered_class_is_a_kind_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Flood(MessageFault, tag="flood"):
+        """Each request arrives `times` times more."""
+
+        times: FaultNumber = 2
+
+        def on_request(self, request: RequestInfo, hit: Hit) -> RequestVerdict:
+            return Repeat(self.times)
+
+    with pytest.raises(BadFault, match="there is no kind `flood`"):
+        read_faults({"kind": "flood"})
+    monkeypatch.setitem(FAULTS.known, "flood", Flood)
+    assert read_faults({"kind": "flood", "times": 3}) == (Flood(times=3),)
+    text = "version: 1\nphases: {storm_s: 60}\nfaults: [{kind: flood}]\n"
+    scenario = Scenario.read(text)
+    assert scenario.faults == (Flood(),)
+    assert as_data(scenario)["faults"] == [{"kind": "flood"}]
+    definitions = Scenario.schema()["$defs"]
+    assert {"$ref": "#/$defs/Flood"} in definitions["Fault"]["anyOf"]
+    assert "flood" in definitions["Flood"]["properties"]["kind"]["enum"]
+    assert find(message_faults(), lambda fault: fault.kind == "flood")

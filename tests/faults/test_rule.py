@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from colonysim import ColonyClient, Lost, Simulation
-from colonysim.faults.model import (
+from colonysim.faults import (
     After,
     AnyFault,
     Delay,

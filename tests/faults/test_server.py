@@ -7,7 +7,7 @@ import pytest
 
 from colonysim import ColonyClient, Lost, ProcessState, Simulation
 from colonysim.core.operations.assignment import AssignProcess
-from colonysim.faults.model import (
+from colonysim.faults import (
     Partition,
     Restart,
     Times,

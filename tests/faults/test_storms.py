@@ -9,8 +9,7 @@ import sys
 import msgspec
 import pytest
 
-from colonysim.faults.model import (
-    KINDS,
+from colonysim.faults import (
     AnswerWith,
     AnyFault,
     ClockSkew,
@@ -31,6 +30,7 @@ from colonysim.faults.model import (
     Times,
     When,
 )
+from colonysim.faults.registry import KINDS
 from tests.faults.storm import digest_of
 
 TODAY = Times(mean_every_s=600, until_s=7200)

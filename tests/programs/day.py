@@ -6,7 +6,7 @@ import random
 import time
 
 from colonysim import Simulation, intercept
-from colonysim.faults.model import Crash, LoseReply, LoseRequest, Partition, Plan, Restart, Times, When
+from colonysim.faults import Crash, LoseReply, LoseRequest, Partition, Plan, Restart, Times, When
 from colonysim.simulation import stock
 
 OWNER_KEY = stock.COLONY_OWNER.private_key

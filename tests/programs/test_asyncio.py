@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Simulation, Stuck
-from colonysim.faults.model import Crash, Times
+from colonysim.faults import Crash, Times
 from tests.programs.running import ran
 from tests.programs.serving import START, serve
 

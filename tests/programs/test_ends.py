@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Crashed, ProcessState, ProgramFailed, Simulation, Stuck
-from colonysim.faults.model import Crash, Times, When
+from colonysim.faults import Crash, Times, When
 from colonysim.kernel import actors
 from colonysim.programs import program_thread
 from colonysim.programs import turns as turns_module

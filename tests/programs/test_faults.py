@@ -9,7 +9,7 @@ from time import sleep
 import pytest
 
 from colonysim import ColonyClient, Lost, ProcessState, ProgramFailed, Refused, Simulation
-from colonysim.faults.model import ClockSkew, Crash, LoseReply, Match, Pause, SlowDown, Times, When
+from colonysim.faults import ClockSkew, Crash, LoseReply, Match, Pause, SlowDown, Times, When
 from colonysim.programs.scheduler import Programs
 from tests.programs.serving import START, serve
 

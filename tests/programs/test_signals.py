@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, ProcessState, ProgramFailed, Simulation
-from colonysim.faults.model import Pause, Times
+from colonysim.faults import Pause, Times
 from colonysim.programs.program import Program
 from tests.programs.running import ran
 from tests.programs.serving import START, serve

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Simulation, Stuck
-from colonysim.faults.model import Crash, Pause, SlowDown, Times, When
+from colonysim.faults import Crash, Pause, SlowDown, Times, When
 from tests.programs.running import ran
 from tests.programs.serving import START
 

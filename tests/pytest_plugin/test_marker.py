@@ -11,7 +11,7 @@ from tests.cli.test_explore import ENVIRONMENT, TWICE
 
 FAULTS = """
 import pytest
-from colonysim.faults.model import LoseReply, Match, Plan, When
+from colonysim.faults import LoseReply, Match, Plan, When
 
 PLAIN = {"kind": "lose_reply", "match": {"types": "submitfuncspecmsg"}, "when": {"first": 1}}
 STRUCT = LoseReply(match=Match(types="submitfuncspecmsg"), when=When(first=1))

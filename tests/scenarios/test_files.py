@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from colonysim.faults.model import Crash, Times
+from colonysim.faults import Crash, Times
 from colonysim.kernel.clock import parse_time
 from colonysim.kernel.randomness import Constant, Lognormal
 from colonysim.scenarios.checks import Probe

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from colonysim.core import lifecycle
-from colonysim.faults.model import Crash, Delay, Duplicate, LoseReply, Match, Partition, Restart, Times, When
+from colonysim.faults import Crash, Delay, Duplicate, LoseReply, Match, Partition, Restart, Times, When
 from colonysim.kernel.randomness import Exponential
 from colonysim.scenarios.checks import Eventually, Probe
 from colonysim.scenarios.runner import Run, run

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from colonysim import ColonyClient, Lost, Simulation
 from colonysim.experiments.exploration import Outcome, explore, overview, run_seed
 from colonysim.experiments.parallel import Processes
-from colonysim.faults.model import (
+from colonysim.faults import (
     AnswerWith,
     ClockSkew,
     Crash,

@@ -12,7 +12,7 @@ import pytest
 
 from colonysim import BadSnapshot, ColonyClient, Mode, ProcessState, Refused, Simulation, Stuck
 from colonysim.core.operations.assignment import AssignProcess
-from colonysim.faults.model import Restart, Times
+from colonysim.faults import Restart, Times
 from colonysim.kernel import snapshots
 from colonysim.kernel.clock import LAST_NS, Clock
 from colonysim.kernel.pending import LOST

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from colonysim import ColonyClient, ProcessState, Simulation, WebServer
-from colonysim.faults.model import Restart, Times
+from colonysim.faults import Restart, Times
 from colonysim.web.control import Control
 from colonysim.web.control_access import ControlAccess
 from colonysim.web.http1 import HttpRequest

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from colonysim import ColonyClient, Simulation, WebServer
-from colonysim.faults.model import Delay, LoseReply, Malformed, Match, When
+from colonysim.faults import Delay, LoseReply, Malformed, Match, When
 from colonysim.simulation import stock
 from tests.serving import Wire, opened, signed
 
@@ -73,7 +73,7 @@ def test_a_plan_is_added_as_a_whole(control: Any, sim: Simulation) -> None:
         ("POST", "faults", {"kind": "delay", "by_s": -1}, "by_s=-1"),
         ("POST", "faults", {"kind": "restart", "times": {"every_s": 1}}, "has no end: give it until_s"),
         ("POST", "faults", {"kind": "fire"}, "the kinds are lose_request"),
-        ("POST", "faults", {"faults": [{"kind": "delay"}]}, "missing required field `by_s`"),
+        ("POST", "faults", {"faults": [{"kind": "delay"}]}, "faults.0: `by_s` is missing"),
         ("POST", "faults", '{"kind": "reorder", "past": 1, "past": 2}', "the key 'past' is given twice"),
         ("POST", "faults", '{"kind": "reorder", "past": NaN}', "NaN is not a JSON number"),
         ("POST", "faults", "[" * 100_000, "nested 100000 deep, beyond the limit control_depth=32"),

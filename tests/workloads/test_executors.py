@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, ProcessState, Simulation
-from colonysim.faults.model import AnswerWith, Crash, LoseReply, Match, Pause, SlowDown, Times, When
+from colonysim.faults import AnswerWith, Crash, LoseReply, Match, Pause, SlowDown, Times, When
 from colonysim.kernel.randomness import OfProcess
 from colonysim.workloads.executors import Behaviour, ExecutorGroup, Fleet
 

@@ -10,7 +10,7 @@ import pytest
 
 from colonysim import ColonyClient, Simulation
 from colonysim.core.operations.processes import SubmitFuncSpec
-from colonysim.faults.model import Delay, LoseReply, LoseRequest, Match, When
+from colonysim.faults import Delay, LoseReply, LoseRequest, Match, When
 from colonysim.kernel.randomness import Exponential, source
 from colonysim.workloads.arrivals import At, Bursts, Diurnal, Every, Once, Poisson
 from colonysim.workloads.executors import ExecutorGroup, Fleet

@@ -1,0 +1,204 @@
+"""Faults of actors: what may happen to programs and to simulated executors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from colonysim.core.records import SECOND_NS
+from colonysim.faults.fault import FAULTS, Fault, Hit, KnownParts, Strike, is_zero, no_such_actor, why_no_chance
+from colonysim.faults.triggers import BadFault, FaultNumber, Names, Span, Times, When, as_names, fits
+from colonysim.kernel.randomness import MOST, Positive
+
+
+class Victim(Protocol):
+    """An actor that faults strike: a program, a simulated executor. Enlisted with `sim.faults.enlist(victim)`.
+
+    All is called under the simulation's lock and must not wait. A victim tells `sim.faults.step(name)` of each of
+    its steps, and asks `sim.faults.slowness(name)` and `sim.faults.skew_ns(name)` when it needs them.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def executor_type(self) -> str:
+        """ "" where it is no executor."""
+
+    def crash(self, restart_after_s: float | None) -> None:
+        """Die at once, and start anew after so many seconds; None: never."""
+
+    def pause(self, until_ns: int) -> None:
+        """Stand still until a virtual time, in nanoseconds since 1970."""
+
+    def resume(self) -> None:
+        """Go on, if it stands still."""
+
+
+class Effect(msgspec.Struct):
+    """What a fault has begun with one actor, from `since_ns` to `until_ns` (virtual time in nanoseconds since 1970).
+
+    `hit` is the strike that began or prolonged it. `span_ns` is how long that lasts, as drawn from the fault's field
+    `lasts`; None if the field is None, or if there is none.
+    """
+
+    fault: ActorFault
+    hit: Hit
+    since_ns: int
+    until_ns: int
+    span_ns: int | None
+
+    @property
+    def span_s(self) -> float | None:
+        """How long it lasts, in seconds."""
+        return None if self.span_ns is None else self.span_ns / SECOND_NS
+
+
+class ActorFault(Fault, frozen=True, kw_only=True):
+    """Base of the faults of actors. It strikes at their steps (`when`) or by itself (`times`).
+
+    `actors` (names) and `executor_type` say which actors it is about. A step is a request or a sleep; the fault then
+    strikes who takes it. At `times`, `pick` of the actors that it is about are drawn (None: all).
+
+    A fault overrides `begin`, which does something to the actor, and `end`, which undoes it; or `slowness` or
+    `skew_ns`, which the actor asks for while the effect lasts: for the span in the field that `lasts` names.
+    """
+
+    actors: Names = ()
+    executor_type: str = ""
+    when: When | None = None
+    times: Times | None = None
+    pick: FaultNumber | None = 1
+
+    lasts: ClassVar[str] = "for_s"
+    ends_with_process: ClassVar[bool] = False
+    """Whether its effect ends when the actor's process dies: that of the process, not that of its machine."""
+    kills: ClassVar[bool] = False
+    """Whether the actor's process dies of it."""
+
+    def begin(self, actor: Victim, effect: Effect) -> None:
+        """Do to an actor what the fault does, at once. Called under the simulation's lock."""
+
+    def end(self, actor: Victim, others: Sequence[Effect]) -> None:
+        """Undo it, for the fault was taken back; `others` are effects of the same class that still last."""
+
+    def slowness(self, effect: Effect) -> float | None:
+        """Return how many times as long an actor takes for what it does by itself; None: this fault says nothing."""
+        return None
+
+    def skew_ns(self, effect: Effect, now_ns: int) -> int | None:
+        """Return how far the actor's clock is ahead of `now_ns`, in nanoseconds; None: this fault says nothing."""
+        return None
+
+    # ------------------------------------------------------------ which actors, and when
+    def check(self) -> None:
+        as_names(self, "actors")
+        if (self.when is None) is (self.times is None):
+            raise BadFault("a fault of an actor needs either `when` (at which of its steps) or `times`")
+
+    def concerns(self, actor: Victim) -> bool:
+        """Return whether it is about an actor."""
+        if self.executor_type and self.executor_type != actor.executor_type:
+            return False
+        return not self.actors or fits(self.actors, actor.name)
+
+    @property
+    def trigger(self) -> When | Times | None:
+        return self.when or self.times
+
+    @property
+    def strikes_by_itself(self) -> bool:
+        return self.times is not None
+
+    def why_idle(self, seen: int, struck: int) -> str:
+        if self.when is not None:
+            return why_no_chance(self.when, seen, struck, "step", "was taken by an actor that it is about")
+        return "its time came, and no actor that it is about was there" if struck else "its time did not come"
+
+    def concerns_nobody(self, known: KnownParts) -> str:
+        actors = [*known.executors, *known.programs]
+        return no_such_actor(self.actors, self.executor_type, actors, "executor or program")
+
+    def changes_nothing(self, known: KnownParts) -> str:
+        span = getattr(self, self.lasts, None)
+        return f"{self.lasts} is 0" if self.lasts == "for_s" and span is not None and is_zero(span) else ""
+
+    def at_fixed_times(self, strikes: Sequence[Strike]) -> tuple[Fault, ...]:
+        return tuple(
+            self.with_spans_of(
+                strike, when=None, times=Times(at_s=(strike.at_s,)), actors=(strike.actor,), executor_type="", pick=1
+            )
+            for strike in strikes
+        )
+
+
+@FAULTS.kind
+class Crash(ActorFault, frozen=True, kw_only=True, tag="crash"):
+    """The actor dies where it stands, and is started anew `restart_after_s` seconds later (None: never)."""
+
+    restart_after_s: Span | None = None
+
+    lasts: ClassVar[str] = "restart_after_s"
+    is_on_while_it_lasts: ClassVar[bool] = False
+    kills: ClassVar[bool] = True
+
+    def begin(self, actor: Victim, effect: Effect) -> None:
+        actor.crash(effect.span_s)
+
+
+@FAULTS.kind
+class Pause(ActorFault, frozen=True, kw_only=True, tag="pause"):
+    """The actor stands still for `for_s` seconds, as under SIGSTOP; it does not notice."""
+
+    for_s: Span
+
+    ends_with_process: ClassVar[bool] = True
+
+    def begin(self, actor: Victim, effect: Effect) -> None:
+        actor.pause(effect.until_ns)
+
+    def end(self, actor: Victim, others: Sequence[Effect]) -> None:
+        actor.resume()
+        for other in others:
+            actor.pause(other.until_ns)
+
+
+@FAULTS.kind
+class SlowDown(ActorFault, frozen=True, kw_only=True, tag="slow_down"):
+    """All that the actor does by itself (sleeps, service times) takes `factor` times as long, for `for_s` seconds."""
+
+    factor: Positive
+    for_s: Span
+
+    def slowness(self, effect: Effect) -> float:
+        return self.factor
+
+    def changes_nothing(self, known: KnownParts) -> str:
+        return super().changes_nothing(known) or ("factor is 1" if self.factor == 1 else "")
+
+
+@FAULTS.kind
+class ClockSkew(ActorFault, frozen=True, kw_only=True, tag="clock_skew"):
+    """The actor's clock is `by_s` seconds fast and gains `drift` seconds a second, for `for_s` seconds.
+
+    Below 0, the clock is slow, or loses time.
+    """
+
+    by_s: Annotated[float, Meta(ge=-MOST, le=MOST)] = 0.0
+    drift: Annotated[float, Meta(gt=-1, le=1000)] = 0.0
+    for_s: Span
+
+    def skew_ns(self, effect: Effect, now_ns: int) -> int:
+        return round(self.by_s * SECOND_NS + self.drift * (now_ns - effect.since_ns))
+
+    def changes_nothing(self, known: KnownParts) -> str:
+        if nothing := super().changes_nothing(known):
+            return nothing
+        if self.by_s == self.drift == 0:
+            return "by_s and drift are 0"
+        if not any(fits(self.actors, name) for name, _ in known.programs):
+            return "modelled executors never look at a clock, only programs do"
+        return ""

@@ -1,0 +1,270 @@
+"""The base of all faults: what each has, what it is asked, and one strike of it.
+
+A fault is a struct: validated when it is made, and the same in Python, JSON and YAML. Its family says what else it is
+asked: `messages.py`, `actors.py`, `server.py` and `hazards.py`. A new fault is one class in one of these files, or in
+a file of a user's own (see docs/faults.md).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from random import Random
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
+
+from msgspec.structs import replace
+
+from colonysim.core.records import SECOND_NS
+from colonysim.core.values import BadValue, Value
+from colonysim.extensions import BadCode, told
+from colonysim.faults.own import LoadedKinds
+from colonysim.faults.requests import RequestInfo
+from colonysim.faults.triggers import Span, Times, When, fits
+from colonysim.kernel import randomness
+
+_MOST_LISTED: Final = 6
+_ID_LIKE: Final = re.compile(r"[0-9a-f*?\[\]!]+\Z")
+
+
+class Hit:
+    """One strike of a fault: the chance that belongs to it, and when it is.
+
+    `now_ns` is the virtual time of the server in nanoseconds since 1970. What is drawn depends on the seed, the fault's
+    name and how often it has struck, and on nothing else.
+    """
+
+    def __init__(self, seed: int, fault: str, number: int, now_ns: int) -> None:
+        self._seed = seed
+        self._strike = f"fault/{fault}/strike/{number}"
+        self.now_ns = now_ns
+
+    def span_ns(self, span: Span) -> int:
+        """Draw a span, in nanoseconds: the same however often it is asked for during one strike."""
+        if isinstance(span, (int, float)):
+            return round(span * SECOND_NS)
+        return randomness.drawer(span, randomness.source(self._seed, self._strike))(None)
+
+    @cached_property
+    def random(self) -> Random:
+        """The random numbers for everything else that a fault decides in this strike."""
+        return randomness.source(self._seed, f"{self._strike}/random")
+
+
+class Strike(NamedTuple):
+    """One strike as it was logged, `at_ns` nanoseconds after the start of the run.
+
+    `actor`: the actor hit, or the caller of the request hit, which has type `type_name`. `spans_ns`: what was drawn, by
+    the name of the fault's field without its unit (`for`, `down`), in nanoseconds.
+    """
+
+    fault: str
+    at_ns: int
+    actor: str
+    type_name: str = ""
+    spans_ns: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def at_s(self) -> float:
+        """Seconds after the start of the run."""
+        return self.at_ns / SECOND_NS
+
+    @property
+    def spans_s(self) -> dict[str, float]:
+        """What was drawn, in seconds, by the name of the fault's field."""
+        return {f"{name}_s": span_ns / SECOND_NS for name, span_ns in self.spans_ns}
+
+
+class KnownParts(Protocol):
+    """What is known of a scenario before it is run. Executors and programs are pairs of a name and an executor type."""
+
+    @property
+    def colony(self) -> str: ...
+
+    @property
+    def executors(self) -> Sequence[tuple[str, str]]: ...
+
+    @property
+    def programs(self) -> Sequence[tuple[str, str]]:
+        """Programs may send any request."""
+
+    @property
+    def users(self) -> Sequence[str]: ...
+
+    @property
+    def requests(self) -> Sequence[RequestInfo]:
+        """One request of each kind that executors and users send."""
+
+
+class Fault(Value, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """Base of all faults. `name` is unique among those of a run and the source of the fault's chance.
+
+    A fault without a name is called by its kind. `enabled=False` keeps it from striking.
+    """
+
+    name: str = ""
+    enabled: bool = True
+
+    lasts: ClassVar[str] = ""
+    """The name of the field that says how long what a strike begins lasts, if there is one."""
+    is_on_while_it_lasts: ClassVar[bool] = True
+    """Whether reports and checks take it as on for the span in that field."""
+    counts_messages: ClassVar[bool] = False
+    """Whether each message that it takes counts as a strike, instead of each time that it begins."""
+
+    @property
+    def kind(self) -> str:
+        """The kind as logs and reports call it: the tag of its class, or the name of a class without one of its own."""
+        kind = type(self)
+        tag = kind.__struct_config__.tag
+        inherits = any(base.__struct_config__.tag == tag for base in kind.__bases__ if issubclass(base, Fault))
+        return kind.__name__ if inherits else str(tag)
+
+    @property
+    def trigger(self) -> When | Times | None:
+        """What says when it strikes."""
+        return None
+
+    @property
+    def window(self) -> When | None:
+        """The time in which it is on, if it strikes whatever comes in a window."""
+        return None
+
+    @property
+    def strikes_by_itself(self) -> bool:
+        """Whether it strikes without anybody asking for anything; it needs an end then."""
+        return True
+
+    @property
+    def ends(self) -> bool:
+        """Whether it comes to an end by itself."""
+        return self.trigger is not None and self.trigger.ends
+
+    # ------------------------------------------------------------ what warnings need
+    def never_strikes(self, known: KnownParts, storm_s: float) -> str:
+        """Return why it can never strike in a storm of so many seconds, "" where it may."""
+        return _never_in_time(self.trigger, storm_s) or self.concerns_nobody(known)
+
+    def concerns_nobody(self, known: KnownParts) -> str:
+        """Return why nobody and no request in a scenario is what it is about, "" where somebody may be."""
+        return ""
+
+    def changes_nothing(self, known: KnownParts) -> str:
+        """Return why it makes no difference when it strikes, such as "for_s is 0"; "" where it may make one."""
+        return ""
+
+    def why_idle(self, seen: int, struck: int) -> str:
+        """Return why it has had no effect so far: it has met `seen` chances, and was to strike `struck` times."""
+        return "its time did not come, or nothing that it could harm happened then"
+
+    # ------------------------------------------------------------ what shrinking needs
+    def at_fixed_times(self, strikes: Sequence[Strike]) -> tuple[Fault, ...] | None:
+        """Return faults without chance that strike as this one did; None if its kind does not allow that."""
+        return None
+
+    def named_after(self, strike: Strike) -> str:
+        """Return a name for a fault that repeats one strike, unique among the strikes of a run."""
+        words = [self.name, "at", f"{strike.at_s:.9g}", strike.type_name, strike.actor]
+        return " ".join(word for word in words if word)
+
+    def __reduce__(self) -> Any:
+        """Pickle a fault whose class stands in a file of a user's own by the name of the file."""
+        if FAULTS.is_from_file(type(self)):
+            return _unpickled, (FAULTS.name_of(self), {name: getattr(self, name) for name in self.__struct_fields__})
+        return super().__reduce__()
+
+    def with_spans_of(self, strike: Strike, **changed: object) -> Fault:
+        """Return this fault with the spans that a strike has drawn, and with other changes."""
+        drawn = {name: span_s for name, span_s in strike.spans_s.items() if name in self.__struct_fields__}
+        return replace(self, name=self.named_after(strike), **drawn, **changed)
+
+
+FAULTS: Final = LoadedKinds(Fault, "faults", "faults")
+"""The one registry of faults: a class that stands in a file of a family is registered by `@FAULTS.kind`."""
+
+
+@contextmanager
+def asking(fault: Fault, method: str) -> Iterator[None]:
+    """Tell what goes wrong in a method of a user's own fault in one line. Errors: BadCode."""
+    try:
+        yield
+    except BadCode:
+        raise
+    except Exception as error:
+        if FAULTS.has(fault):
+            raise
+        raise BadCode(f"fault {fault.name!r}: {fault.kind}.{method} raises {told(error)}") from error
+
+
+def _unpickled(kind: str, fields: dict[str, Any]) -> Fault:
+    return FAULTS.class_of(kind)(**fields)
+
+
+def check_end(fault: Fault) -> None:
+    """Refuse a fault that strikes again and again by itself and has no end. Errors: BadValue."""
+    if fault.strikes_by_itself and not fault.ends:
+        raise BadValue(f"fault {fault.name or fault.kind!r} has no end: give it until_s or count, or the plan until_s")
+
+
+# ---------------------------------------------------------------- texts of warnings
+def _never_in_time(trigger: When | Times | None, storm_s: float) -> str:
+    """Return why the time of a fault never comes, "" where it may."""
+    if trigger is None:
+        return ""
+    if isinstance(trigger, When) and trigger.probability == 0:
+        return "its probability is 0"
+    first_s = trigger.earliest_s
+    end_s = storm_s if trigger.until_s is None else min(storm_s, trigger.until_s)
+    if first_s < end_s:
+        return ""
+    over = f"the storm is over after {storm_s:g} s" if end_s == storm_s else f"until_s is {end_s:g}"
+    return f"it would strike after {first_s:g} s at the earliest, and {over}"
+
+
+def no_such_actor(
+    patterns: str | tuple[str, ...], executor_type: str, known: Sequence[tuple[str, str]], what: str
+) -> str:
+    """Return why none of the known (name, executor type) is one that a fault is about; `what` they are is told."""
+    called = [one for one in known if fits(patterns, one[0])]
+    if not called:
+        return f"no {what} is called {one_of(patterns)}; there are {some(name for name, _ in known)}"
+    if executor_type and all(one[1] != executor_type for one in called):
+        types = some(dict.fromkeys(one[1] or "none" for one in called))
+        return f"no {what} that it is about is of type {executor_type!r}; their types are {types}"
+    return ""
+
+
+def why_no_chance(when: When, seen: int, struck: int, what: str, missing: str) -> str:
+    """Return why a fault with this trigger has not struck; `what` it counts, and what is `missing` where none came."""
+    if not seen:
+        return f"no {what} {missing} in its time"
+    if struck:
+        return f"another fault decided each of the {struck} times that it would have struck"
+    if when.probability < 1:
+        return f"of {seen} {what}s that it is about none was drawn, at a probability of {when.probability:g}"
+    return f"only {seen} {what}s that it is about came, too few for its nth or every"
+
+
+def may_be_ids(patterns: str | tuple[str, ...]) -> bool:
+    """Return whether a pattern may be one of ids, which follow from the seed: only the run can tell whom it fits."""
+    listed = (patterns,) if isinstance(patterns, str) else patterns
+    return any(_ID_LIKE.match(pattern) for pattern in listed)
+
+
+def one_of(patterns: str | tuple[str, ...]) -> str:
+    """Return patterns as a warning lists them: `'a' or 'b'`."""
+    listed = (patterns,) if isinstance(patterns, str) else patterns
+    return " or ".join(map(repr, listed)) or "so"
+
+
+def some(names: Iterable[str]) -> str:
+    """Return the first names of many as a warning lists them: `a, b and 3 more`."""
+    listed = list(names)
+    more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
+    return ", ".join(listed[:_MOST_LISTED]) + more or "none"
+
+
+def is_zero(span: Span) -> bool:
+    """Return whether all that a span draws is 0."""
+    return randomness.distribution(span).is_zero
