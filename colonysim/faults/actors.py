@@ -11,7 +11,7 @@ from msgspec import Meta
 from colonysim.core.records import SECOND_NS
 from colonysim.faults.fault import FAULTS, Fault, Hit, KnownParts, Strike, is_zero, no_such_actor, why_no_chance
 from colonysim.faults.triggers import BadFault, FaultNumber, Names, Span, Times, When, as_names, fits
-from colonysim.kernel.randomness import MOST, Positive
+from colonysim.kernel.randomness import AnyOffset, Positive, is_no_offset
 
 
 class Victim(Protocol):
@@ -92,6 +92,10 @@ class ActorFault(Fault, frozen=True, kw_only=True):
     def skew_ns(self, effect: Effect, now_ns: int) -> int | None:
         """Return how far the actor's clock is ahead of `now_ns`, in nanoseconds; None: this fault says nothing."""
         return None
+
+    def offsets_ns(self, hit: Hit) -> dict[str, int]:
+        """Return what else than its span is drawn in a strike, by the name of the field without `_s`, for the log."""
+        return {}
 
     # ------------------------------------------------------------ which actors, and when
     def check(self) -> None:
@@ -187,17 +191,23 @@ class ClockSkew(ActorFault, frozen=True, kw_only=True, tag="clock_skew"):
     Below 0, the clock is slow, or loses time.
     """
 
-    by_s: Annotated[float, Meta(ge=-MOST, le=MOST)] = 0.0
+    by_s: AnyOffset = 0.0
     drift: Annotated[float, Meta(gt=-1, le=1000)] = 0.0
     for_s: Span
 
     def skew_ns(self, effect: Effect, now_ns: int) -> int:
-        return round(self.by_s * SECOND_NS + self.drift * (now_ns - effect.since_ns))
+        by_s, since_ns = self.by_s, now_ns - effect.since_ns
+        if isinstance(by_s, (int, float)):
+            return round(by_s * SECOND_NS + self.drift * since_ns)
+        return effect.hit.offset_ns(by_s, "by_s") + round(self.drift * since_ns)
+
+    def offsets_ns(self, hit: Hit) -> dict[str, int]:
+        return {} if isinstance(self.by_s, (int, float)) else {"by": hit.offset_ns(self.by_s, "by_s")}
 
     def changes_nothing(self, known: KnownParts) -> str:
         if nothing := super().changes_nothing(known):
             return nothing
-        if self.by_s == self.drift == 0:
+        if is_no_offset(self.by_s) and self.drift == 0:
             return "by_s and drift are 0"
         if not any(fits(self.actors, name) for name, _ in known.programs):
             return "modelled executors never look at a clock, only programs do"

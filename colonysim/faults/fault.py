@@ -23,6 +23,7 @@ from colonysim.faults.own import LoadedKinds
 from colonysim.faults.requests import RequestInfo
 from colonysim.faults.triggers import Span, Times, When, fits
 from colonysim.kernel import randomness
+from colonysim.kernel.randomness import AnyOffset
 
 _MOST_LISTED: Final = 6
 _ID_LIKE: Final = re.compile(r"[0-9a-f*?\[\]!]+\Z")
@@ -45,6 +46,12 @@ class Hit:
         if isinstance(span, (int, float)):
             return round(span * SECOND_NS)
         return randomness.drawer(span, randomness.source(self._seed, self._strike))(None)
+
+    def offset_ns(self, offset: AnyOffset, field: str) -> int:
+        """Draw an offset, in nanoseconds, below 0 for behind; `field` is the name of the fault's field that has it."""
+        if isinstance(offset, (int, float)):
+            return round(offset * SECOND_NS)
+        return randomness.draw_offset(offset, randomness.source(self._seed, f"{self._strike}/{field}"))
 
     @cached_property
     def random(self) -> Random:

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
-from colonysim.core.records import SECOND_NS
 from colonysim.faults.fault import (
     FAULTS,
     Fault,
@@ -36,7 +35,6 @@ from colonysim.faults.verdicts import (
     ReplyVerdict,
     RequestVerdict,
 )
-from colonysim.kernel.randomness import Positive
 
 
 class MessageFault(Fault, frozen=True, kw_only=True):
@@ -173,10 +171,14 @@ class Reorder(MessageFault, frozen=True, kw_only=True, tag="reorder"):
     """The request is held back until `past` later ones that match have overtaken it, `within_s` seconds at most."""
 
     past: FaultNumber = 1
-    within_s: Positive = 1.0
+    within_s: Span = 1.0
+
+    def check(self) -> None:
+        if is_zero(self.within_s):
+            raise self.refused("within_s", "must be greater than 0")
 
     def on_request(self, request: RequestInfo, hit: Hit) -> RequestVerdict:
-        return HoldBack(self.past, round(self.within_s * SECOND_NS))
+        return HoldBack(self.past, hit.span_ns(self.within_s))
 
 
 @FAULTS.kind

@@ -45,7 +45,8 @@ class Rule:
         self.heard += 1
         if self.heard < after.count:
             return False
-        self.armed_ns = now_ns + round(after.wait_s * SECOND_NS)
+        wait = randomness.drawer(after.wait_s, randomness.source(self.seed, f"fault/{self.name}/wait"))
+        self.armed_ns = now_ns + wait(None)
         return True
 
     def strikes(self, when: When, now_ns: int) -> bool:

@@ -266,6 +266,8 @@ class RunningFaults:
         if hasattr(fault, fault.lasts):
             span = getattr(fault, fault.lasts)
             span_ns = drawn[_in_log(fault.lasts)] = None if span is None else hit.span_ns(span)
+        with asking(fault, "offsets_ns"):
+            drawn |= {f"{name}_ns": offset_ns for name, offset_ns in fault.offsets_ns(hit).items()}
         self._write(rule, actor=victim.name, **drawn)
         effects = self._effects.setdefault(victim.name, {})
         if fault.kills:

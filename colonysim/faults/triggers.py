@@ -11,7 +11,7 @@ from msgspec.structs import force_setattr
 
 from colonysim.core.engine import OPERATIONS
 from colonysim.core.values import BadValue, Value
-from colonysim.kernel.randomness import AnySpan, NotNegative, Positive, Probability
+from colonysim.kernel.randomness import AnySpan, NotNegative, Positive, Probability, distribution
 
 Names = str | tuple[str, ...]
 """One name or several; `*` and `?` stand for any text and any character."""
@@ -77,12 +77,12 @@ def fits(patterns: Names, *texts: str) -> bool:
 
 # ---------------------------------------------------------------- trigger
 class After(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """A moment: `wait_s` after `count` requests of a type have been answered with a status."""
+    """A moment: `wait_s` after `count` requests of a type have been answered with a status. `wait_s` is drawn once."""
 
     type: str
     status: int = 200
     count: FaultNumber = 1
-    wait_s: NotNegative = 0.0
+    wait_s: Span = 0.0
 
     def check(self) -> None:
         check_type(self, "type", self.type)
@@ -159,4 +159,4 @@ class Times(Value, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def _wait_s(after: After | None) -> float:
-    return 0.0 if after is None else after.wait_s
+    return 0.0 if after is None else distribution(after.wait_s).least_s

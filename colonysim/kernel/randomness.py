@@ -48,6 +48,11 @@ class Span(Value, frozen=True, tag_field="kind"):
         """Whether it draws only 0."""
         return False
 
+    @property
+    def least_s(self) -> float:
+        """The least that it may draw, in seconds."""
+        return 0.0
+
 
 class Constant(Span, frozen=True, tag="constant"):
     """Always the same span."""
@@ -57,6 +62,10 @@ class Constant(Span, frozen=True, tag="constant"):
     @property
     def is_zero(self) -> bool:
         return self.value_s == 0
+
+    @property
+    def least_s(self) -> float:
+        return self.value_s
 
     def draw(self, random: Random) -> Draw:
         span_ns = to_ns(self.value_s)
@@ -76,6 +85,10 @@ class Uniform(Span, frozen=True, tag="uniform"):
     @property
     def is_zero(self) -> bool:
         return self.high_s == 0
+
+    @property
+    def least_s(self) -> float:
+        return self.low_s
 
     def draw(self, random: Random) -> Draw:
         low_s, width_s, uniform = self.low_s, self.high_s - self.low_s, random.random
@@ -112,6 +125,10 @@ class Empirical(Span, frozen=True, tag="empirical"):
     def is_zero(self) -> bool:
         return not any(self.values_s)
 
+    @property
+    def least_s(self) -> float:
+        return min(self.values_s)
+
     def draw(self, random: Random) -> Draw:
         values, choice = [to_ns(value_s) for value_s in self.values_s], random.choice
         return lambda _: choice(values)
@@ -132,6 +149,10 @@ class Mixed(Span, frozen=True, tag="mixed"):
     @property
     def is_zero(self) -> bool:
         return all(distribution(part.span).is_zero for part in self.parts)
+
+    @property
+    def least_s(self) -> float:
+        return min(distribution(part.span).least_s for part in self.parts)
 
     def draw(self, random: Random) -> Draw:
         draws = [drawer(part.span, random) for part in self.parts]
@@ -172,6 +193,13 @@ AnySpan = Annotated[
 ]
 """Seconds: a number, `[least, most]`, or a distribution."""
 
+_Signed = Annotated[float, Meta(ge=-MOST, le=MOST)]
+_SignedBetween = Annotated[tuple[_Signed, ...], Meta(min_length=2, max_length=2)]
+AnyOffset = Annotated[
+    _Signed | _SignedBetween | Constant | Uniform | Exponential | Lognormal | Empirical | Mixed | OfProcess, _SPAN
+]
+"""Seconds ahead, or behind below 0: a number, `[least, most]`, or a distribution, which is never below 0."""
+
 
 def drawer(span: AnySpan, random: Random) -> Draw:
     """Return a function that draws from a distribution."""
@@ -183,6 +211,21 @@ def distribution(span: AnySpan) -> Span:
     if isinstance(span, Span):
         return span
     return Uniform(span[0], span[1]) if isinstance(span, (tuple, list)) else Constant(span)
+
+
+def draw_offset(offset: AnyOffset, random: Random) -> int:
+    """Draw an offset in nanoseconds; a number leaves the source alone."""
+    if isinstance(offset, (tuple, list)):
+        least_s, most_s = offset
+        return to_ns(least_s + (most_s - least_s) * random.random())
+    return drawer(offset, random)(None) if isinstance(offset, Span) else to_ns(offset)
+
+
+def is_no_offset(offset: AnyOffset) -> bool:
+    """Return whether all that `draw_offset` draws is 0."""
+    if isinstance(offset, (tuple, list)):
+        return not any(offset)
+    return offset.is_zero if isinstance(offset, Span) else offset == 0
 
 
 def weighted(weights: list[float], random: Random) -> Callable[[], int]:

@@ -9,6 +9,7 @@ import pytest
 from colonysim import ColonyClient, Lost, ProcessState, Refused, Simulation
 from colonysim.faults import (
     AnswerWith,
+    BadFault,
     Delay,
     Disconnect,
     Duplicate,
@@ -158,3 +159,20 @@ def test_calls_tell_what_was_done_to_them(sim: Simulation, colony: ColonyClient)
     )  # fmt: skip
     assert sim.journal is not None
     assert any(b'"fault":"bad line"' in line for line in sim.journal.lines)
+
+
+def test_how_long_a_request_is_held_back_at_most_is_drawn(sim: Simulation, colony: ColonyClient) -> None:
+    sim.faults.add(Reorder(match=SUBMITS, when=When(first=20), past=5, within_s=(2, 9)))
+    spans = []
+    for _ in range(20):
+        before = sim.now_ns
+        submit(colony)
+        spans.append((sim.now_ns - before) / 1e9)
+    assert all(2 <= span <= 9 for span in spans)
+    assert len(set(spans)) > 10
+
+
+@pytest.mark.parametrize("within_s", [0, (0, 0), -1])
+def test_a_request_must_be_held_back_for_some_time(within_s: Any) -> None:
+    with pytest.raises(BadFault, match="invalid within_s="):
+        Reorder(within_s=within_s)

@@ -107,3 +107,22 @@ def test_a_partition_does_not_change_what_others_draw() -> None:
     first = LoseReply(name="first", when=When(probability=0.2))
     partition = Partition(times=Times(at_s=50), for_s=50)
     assert strikes(first) == strikes(first, partition)
+
+
+def test_the_wait_after_an_answer_is_drawn_once_for_a_seed() -> None:
+    def first_lost(seed: int) -> int:
+        sim = Simulation(seed=seed)
+        colony = ColonyClient.create(sim, "c")
+        sim.faults.add(LoseRequest(match=SUBMITS, when=When(after=After(type="submitfuncspecmsg", wait_s=(2, 30)))))
+        for number in range(40):
+            try:
+                submit(colony)
+            except Lost:
+                return number
+            sim.advance(1)
+        return -1
+
+    firsts = [first_lost(seed) for seed in range(8)]
+    assert all(2 <= first <= 31 for first in firsts)
+    assert len(set(firsts)) > 2
+    assert firsts[0] == first_lost(0)
