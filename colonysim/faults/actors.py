@@ -73,6 +73,7 @@ class ActorFault(Fault, frozen=True, kw_only=True):
     times: Times | None = None
     pick: FaultNumber | None = 1
 
+    decides: ClassVar[tuple[str, ...]] = ("begin", "slowness", "skew_ns")
     lasts: ClassVar[str] = "for_s"
     ends_with_process: ClassVar[bool] = False
     """Whether its effect ends when the actor's process dies: that of the process, not that of its machine."""

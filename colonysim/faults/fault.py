@@ -113,6 +113,8 @@ class Fault(Value, frozen=True, kw_only=True, omit_defaults=True, tag_field="kin
     name: str = ""
     enabled: bool = True
 
+    decides: ClassVar[tuple[str, ...]] = ()
+    """The methods of a family of which each kind has to override one."""
     lasts: ClassVar[str] = ""
     """The name of the field that says how long what a strike begins lasts, if there is one."""
     is_on_while_it_lasts: ClassVar[bool] = True
@@ -206,6 +208,19 @@ def asking(fault: Fault, method: str) -> Iterator[None]:
 
 def _unpickled(kind: str, fields: dict[str, Any]) -> Fault:
     return FAULTS.class_of(kind)(**fields)
+
+
+def check_kind(fault: Fault) -> None:
+    """Refuse a fault of a user's own that could do nothing. Errors: BadValue."""
+    kind = type(fault)
+    if FAULTS.has(fault):
+        return
+    family: Any = next((base for base in kind.__mro__ if vars(base).get("decides")), None)
+    if family is None:
+        raise BadValue(f"{kind.__name__} is of no family: derive it from MessageFault, ActorFault or ServerFault")
+    methods = family.decides
+    if all(getattr(kind, method) is getattr(family, method) for method in methods):
+        raise BadValue(f"{kind.__name__} does nothing: override {' or '.join(methods)}")
 
 
 def check_end(fault: Fault) -> None:

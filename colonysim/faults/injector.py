@@ -70,10 +70,10 @@ class Faults:
                     new += (_Given(fault, one.until_s) for fault in one.active(self._seed))
                 else:
                     new += (_Given(fault, one.until_s, one) for fault in one.faults if fault.enabled)
+            known = named((given.fault for given in new), self._given)
             for given in new:
                 if given.until_s is None:
                     check_end(given.fault)
-            known = named((given.fault for given in new), self._given)
             added = {fault.name: given._replace(fault=fault) for fault, given in zip(known, new, strict=True)}
             drawn = self._drawn_of(added)
             for given in drawn.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -46,6 +46,8 @@ class MessageFault(Fault, frozen=True, kw_only=True):
 
     match: Match = Match()
     when: When = When()
+
+    decides: ClassVar[tuple[str, ...]] = ("on_request", "on_reply")
 
     def on_request(self, request: RequestInfo, hit: Hit) -> RequestVerdict:
         """Decide what happens to a request that was just sent. Called under the simulation's lock."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from colonysim.core.values import BadValue, read_value
 from colonysim.faults import actors, hazards, messages, server
-from colonysim.faults.fault import FAULTS, Fault
+from colonysim.faults.fault import FAULTS, Fault, check_kind
 from colonysim.faults.triggers import BadFault
 
 FAMILIES: Final = tuple(module.__name__ for module in (messages, actors, server, hazards))
@@ -31,11 +31,12 @@ AnyFault: TypeAlias = Fault
 def named(faults: Iterable[AnyFault], taken: Iterable[str] = ()) -> tuple[AnyFault, ...]:
     """Return the faults, each with a name of its own; those without one are called by their kind.
 
-    Errors: BadValue where a name is given twice, or is among those `taken`.
+    Errors: BadValue where a name is given twice, or is among those `taken`, and for a fault that could do nothing.
     """
     names = dict.fromkeys(taken)
     result = []
     for fault in faults:
+        check_kind(fault)
         name = fault.name
         if not name:
             kind = fault.kind

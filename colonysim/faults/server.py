@@ -28,6 +28,7 @@ class ServerFault(Fault, frozen=True, kw_only=True):
 
     times: Times
 
+    decides: ClassVar[tuple[str, ...]] = ("strike",)
     lasts: ClassVar[str] = "for_s"
 
     def strike(self, hit: Hit) -> ServerVerdict:

@@ -13,62 +13,77 @@ import msgspec
 from colonysim.extensions import BadCode
 
 
-class Pass(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True):
+    """Base of the verdicts. Errors: ValueError for a number that is not whole or is below 0, and for no text."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if name == "text":
+                if not isinstance(value, str):
+                    raise ValueError(f"invalid text={value!r}: expected a text")
+            elif type(value) is not int or value < 0:
+                raise ValueError(f"invalid {name}={value!r}: expected a whole number, at least 0")
+            elif name == "status" and not 400 <= value <= 599:
+                raise ValueError(f"invalid status={value}: errors have a status of 400 to 599")
+
+
+class Pass(Verdict, frozen=True):
     """The message goes on as if there were no fault."""
 
 
-class Lose(msgspec.Struct, frozen=True):
+class Lose(Verdict, frozen=True):
     """The message does not arrive; the client notices `notice_ns` later. Nobody notices that a push is lost."""
 
     notice_ns: int = 0
 
 
-class Late(msgspec.Struct, frozen=True):
+class Late(Verdict, frozen=True):
     """The message arrives `by_ns` later."""
 
     by_ns: int
 
 
-class Refuse(msgspec.Struct, frozen=True):
+class Refuse(Verdict, frozen=True):
     """The client gets an error with this status and text instead. A request so refused never reaches the server."""
 
     status: int
     text: str
 
 
-class Corrupt(msgspec.Struct, frozen=True):
+class Corrupt(Verdict, frozen=True):
     """The client gets `text` instead of the JSON of a reply or push."""
 
     text: str
 
 
-class HoldBack(msgspec.Struct, frozen=True):
+class HoldBack(Verdict, frozen=True):
     """The request waits until `past` later ones that the fault is about have overtaken it, `within_ns` at most."""
 
     past: int
     within_ns: int
 
 
-class Repeat(msgspec.Struct, frozen=True):
+class Repeat(Verdict, frozen=True):
     """The request arrives, and `copies` times more, each `after_ns` after the one before; the first is answered."""
 
     copies: int
     after_ns: int = 0
 
 
-class Break(msgspec.Struct, frozen=True):
+class Break(Verdict, frozen=True):
     """The request arrives, and the connection breaks `after_ns` later: what is parked by then is given up."""
 
     after_ns: int = 0
 
 
-class GoDown(msgspec.Struct, frozen=True):
+class GoDown(Verdict, frozen=True):
     """The server restarts: all connections break, what it keeps in memory is lost, and it is back after `for_ns`."""
 
     for_ns: int
 
 
-class CutOff(msgspec.Struct, frozen=True):
+class CutOff(Verdict, frozen=True):
     """For `for_ns`, those callers whom the fault cuts off (`ServerFault.cuts_off`) cannot reach the server."""
 
     for_ns: int

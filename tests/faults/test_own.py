@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from colonysim import ColonyClient, Lost, Simulation, WebServer
 from colonysim.cli.main import app
 from colonysim.experiments import Processes, explore, shrink
+from colonysim.extensions import BadCode
 from colonysim.faults import (
     PASS,
     ActorFault,
@@ -29,13 +30,17 @@ from colonysim.faults import (
     Corrupt,
     CutOff,
     Effect,
+    Fault,
     GoDown,
     Hit,
     HoldBack,
+    Late,
     LoseReply,
     Match,
     MessageFault,
     Plan,
+    Refuse,
+    Repeat,
     ReplyInfo,
     ReplyVerdict,
     RequestInfo,
@@ -349,6 +354,52 @@ def test_what_cannot_be_done_with_a_reply_is_an_error(sim: Simulation, colony: C
     sim.kernel.problems.clear()
 
 
+@pytest.mark.parametrize(
+    ("verdict", "text"),
+    [
+        (lambda: Late(1.5), "invalid by_ns=1.5: expected a whole number, at least 0"),
+        (lambda: Late(True), "invalid by_ns=True"),
+        (lambda: Late(-1), "invalid by_ns=-1"),
+        (lambda: Repeat("2"), "invalid copies='2'"),
+        (lambda: Refuse(200, "x"), "invalid status=200: errors have a status of 400 to 599"),
+        (lambda: Refuse(500, None), "invalid text=None: expected a text"),
+    ],
+)
+def test_a_verdict_is_validated_when_it_is_made(
+    sim: Simulation, colony: ColonyClient, verdict: Callable[[], Any], text: str
+) -> None:
+    sim.faults.add(_fault(verdict))
+    with pytest.raises(BadCode, match=f"fault 'mine': Given.on_request raises ValueError: {text}"):
+        submit(colony)
+    sim.kernel.problems.clear()
+
+
+class NoFamily(Fault):
+    """A fault that nothing would ask."""
+
+
+class NoMethod(ActorFault):
+    """A fault that nothing would ask either."""
+
+    for_s: Span = 1.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (NoFamily(), "NoFamily is of no family: derive it from MessageFault, ActorFault or ServerFault"),
+        (NoMethod(times=Times(at_s=1)), "NoMethod does nothing: override begin or slowness or skew_ns"),
+        (MessageFault(), "MessageFault does nothing: override on_request or on_reply"),
+        (ServerFault(times=Times(at_s=1)), "ServerFault does nothing: override strike"),
+    ],
+)
+def test_a_class_that_could_do_nothing_is_refused(sim: Simulation, fault: Fault, text: str) -> None:
+    with pytest.raises(BadFault, match=text):
+        sim.faults.add(fault)
+    with pytest.raises(BadFault, match=text):
+        Plan(faults=(fault,), until_s=5)
+
+
 def test_a_fault_of_the_server_decides_each_time_anew(sim: Simulation, colony: ColonyClient) -> None:
     class Flaky(ServerFault):
         def strike(self, hit: Hit) -> Any:
@@ -387,7 +438,7 @@ def test_a_plan_has_faults_of_both_sorts(sim: Simulation) -> None:
 
 
 RAISES = """
-from colonysim.faults import ActorFault, MessageFault, ServerFault, Span
+from colonysim.faults import ActorFault, LoseReply, MessageFault, ServerFault, Span
 
 
 class OnReply(MessageFault):
@@ -395,7 +446,7 @@ class OnReply(MessageFault):
         return 1 / 0
 
 
-class Concerns(MessageFault):
+class Concerns(LoseReply):
     def concerns(self, request):
         return request.message.no_such_field
 
@@ -412,7 +463,7 @@ class Strike(ServerFault):
         raise KeyError("x")
 
 
-class Warns(MessageFault):
+class Warns(LoseReply):
     def changes_nothing(self, known):
         return known["nothing"]
 """
