@@ -25,8 +25,8 @@ def add(world: World, executor: Executor) -> None:
 def take_seat(world: World, executor: Executor) -> None:
     """Have the clean-up look at an executor that is new in the tables."""
     world.unreadable_names += storage.unparsable(executor.name, executor.colony)
-    world.seats_taken += 1
-    world.seats[executor.colony, executor.name] = world.seats_taken
+    world.places_given += 1
+    world.executor_places[executor.colony, executor.name] = world.places_given
     _watch(world, executor)
 
 
@@ -45,7 +45,7 @@ def register_anew(world: World, known: Executor, new: Executor) -> None:
     for field in known.__struct_fields__:
         if field != "require_func_reg":
             setattr(known, field, getattr(new, field))
-    world.strays.setdefault(known.executor_id, {})[known.colony, known.name] = known
+    world.heard_apart.setdefault(known.executor_id, {})[known.colony, known.name] = known
     _watch(world, known)
     expect_cleanup(world, known.last_heard_ns)
     _note(world, known, known.last_heard_ns)
@@ -79,7 +79,7 @@ def join_id(world: World, executor: Executor) -> None:
     world.ids_given += 1
     world.id_given[executor.colony, executor.name] = world.ids_given
     world.executors_by_id.setdefault(executor.executor_id, []).append(executor)
-    world.strays.setdefault(executor.executor_id, {})[executor.colony, executor.name] = executor
+    world.heard_apart.setdefault(executor.executor_id, {})[executor.colony, executor.name] = executor
 
 
 def unregister(world: World, executor: Executor, stale: bool = False) -> None:
@@ -95,8 +95,8 @@ def heard_from(world: World, executor_id: str) -> None:
     """Record a sign of life, an assign call, for every record with an id. It is written into none of them."""
     if executor_id not in world.executors_by_id:
         return
-    world.heard[executor_id] = now_ns = world.now_ns
-    if strays := world.strays.pop(executor_id, None):
+    world.last_heard_ns[executor_id] = now_ns = world.now_ns
+    if strays := world.heard_apart.pop(executor_id, None):
         for executor in strays.values():
             if not ZERO_TIME_NS < executor.last_heard_ns <= now_ns:
                 expect_cleanup(world, now_ns)  # what was planned for another time of the client's may be too late
@@ -108,8 +108,10 @@ def heard_from(world: World, executor_id: str) -> None:
 def heard_ns(world: World, executor: Executor) -> int:
     """Return when an executor last gave a sign of life."""
     executor_id = executor.executor_id
-    if executor_id in world.heard and (executor.colony, executor.name) not in world.strays.get(executor_id, ()):
-        return world.heard[executor_id]
+    if executor_id in world.last_heard_ns and (executor.colony, executor.name) not in world.heard_apart.get(
+        executor_id, ()
+    ):
+        return world.last_heard_ns[executor_id]
     return executor.last_heard_ns
 
 
@@ -148,28 +150,28 @@ def _watch(world: World, executor: Executor) -> None:
     with its name are left over.
     """
     key, heard = (executor.colony, executor.name), heard_ns(world, executor)
-    known = world.watched.get(key)
+    known = world.cleanup_entries.get(key)
     if executor.state == UNREGISTERED or heard == ZERO_TIME_NS or (known is not None and known[0] <= heard):
         return
-    world.watched[key] = heard, world.seats[key]
-    heapq.heappush(world.silent, (*world.watched[key], key))
-    if len(world.silent) > 2 * len(world.watched) + 64:
-        world.silent = [entry for entry in world.silent if world.watched.get(entry[2]) == entry[:2]]
-        heapq.heapify(world.silent)
+    world.cleanup_entries[key] = heard, world.executor_places[key]
+    heapq.heappush(world.cleanup_heap, (*world.cleanup_entries[key], key))
+    if len(world.cleanup_heap) > 2 * len(world.cleanup_entries) + 64:
+        world.cleanup_heap = [entry for entry in world.cleanup_heap if world.cleanup_entries.get(entry[2]) == entry[:2]]
+        heapq.heapify(world.cleanup_heap)
 
 
 def _most_silent(world: World) -> Executor | None:
     """Return the registered executor that has been silent the longest; it stands first in the heap."""
-    while world.silent:
-        heard, seat, key = world.silent[0]
+    while world.cleanup_heap:
+        heard, seat, key = world.cleanup_heap[0]
         executor = world.executors.get(key)
-        if executor is None or world.watched.get(key) != (heard, seat):
-            heapq.heappop(world.silent)  # left over
+        if executor is None or world.cleanup_entries.get(key) != (heard, seat):
+            heapq.heappop(world.cleanup_heap)  # left over
             continue
         if executor.state != UNREGISTERED and heard_ns(world, executor) == heard:
             return executor
-        heapq.heappop(world.silent)
-        del world.watched[key]
+        heapq.heappop(world.cleanup_heap)
+        del world.cleanup_entries[key]
         _watch(world, executor)
     return None
 
@@ -182,8 +184,8 @@ def cleanup(world: World, event: Cleanup) -> None:
     limit_ns = world.now_ns - world.settings.stale_executor_duration_s * SECOND_NS
     stale = []
     while (executor := _most_silent(world)) is not None and heard_ns(world, executor) < limit_ns:
-        _, seat, key = heapq.heappop(world.silent)
-        del world.watched[key]
+        _, seat, key = heapq.heappop(world.cleanup_heap)
+        del world.cleanup_entries[key]
         stale.append((seat, executor))
     for _, silent in sorted(stale, key=itemgetter(0)):
         unregister(world, silent, stale=True)

@@ -68,13 +68,13 @@ class World:
         self.unreadable_names = 0  # number of users and executors with unreadable names, see storage.unparsable
         self.executors: IndexedTable[tuple[str, str], Executor] = IndexedTable(colony=("colony",))
         self.executors_by_id: dict[str, list[Executor]] = {}
-        self.heard: dict[str, int] = {}  # by executor id, when it last gave a sign of life, see registration
-        self.strays: dict[str, dict[tuple[str, str], Executor]] = {}  # by id, those that did not give that sign
-        self.silent: list[tuple[int, int, tuple[str, str]]] = []  # a heap of what the clean-up looks at
-        self.watched: dict[tuple[str, str], tuple[int, int]] = {}  # how executors stand in it: time and seat
-        self.seats: dict[tuple[str, str], int] = {}  # the order in which executors were registered
+        self.last_heard_ns: dict[str, int] = {}  # by executor id, when it last gave a sign of life, see registration
+        self.heard_apart: dict[str, dict[tuple[str, str], Executor]] = {}  # by id, those that did not give that sign
+        self.cleanup_heap: list[tuple[int, int, tuple[str, str]]] = []  # a heap of what the clean-up looks at
+        self.cleanup_entries: dict[tuple[str, str], tuple[int, int]] = {}  # how executors stand in it: time and place
+        self.executor_places: dict[tuple[str, str], int] = {}  # the order in which executors were registered
         self.id_given: dict[tuple[str, str], int] = {}  # the order in which they got their ids
-        self.seats_taken = self.ids_given = 0
+        self.places_given = self.ids_given = 0
         self.functions: dict[str, Function] = {}
         self.functions_in: dict[str, dict[str, None]] = {}  # by colony
         self.functions_of: dict[tuple[str, str], dict[str, None]] = {}  # by colony and executor
@@ -208,22 +208,22 @@ class World:
     def drop_executor(self, executor: Executor) -> None:
         """Remove an executor's record from the tables."""
         key = executor.colony, executor.name
-        del self.executors[key], self.seats[key]
-        self.watched.pop(key, None)
+        del self.executors[key], self.executor_places[key]
+        self.cleanup_entries.pop(key, None)
         self.unreadable_names -= unparsable(executor.name, executor.colony)
         self.forget_id(executor)
 
     def forget_id(self, executor: Executor) -> None:
         """Take an executor's record out of those with its id."""
         executor_id, key = executor.executor_id, (executor.colony, executor.name)
-        strays, same_id = self.strays.get(executor_id, {}), self.executors_by_id[executor_id]
+        strays, same_id = self.heard_apart.get(executor_id, {}), self.executors_by_id[executor_id]
         del same_id[bisect_left(same_id, self.id_given[key], key=lambda each: self.id_given[each.colony, each.name])]
         del self.id_given[key]
         if strays.pop(key, None) is not None and not strays:
-            del self.strays[executor_id]
+            del self.heard_apart[executor_id]
         if not same_id:
             del self.executors_by_id[executor_id]
-            self.heard.pop(executor_id, None)
+            self.last_heard_ns.pop(executor_id, None)
 
     # ------------------------------------------------------------ functions
     def functions_named(self, colony: str, executor_name: str, name: str) -> list[Function]:

@@ -192,7 +192,9 @@ def test_bad_input_is_exit_code_2_without_a_traceback(arguments: list[str], word
 
 
 def test_a_program_that_takes_its_process_with_it_costs_its_seed_alone(tmp_path: Path) -> None:
-    (tmp_path / "code.py").write_text("import os\ndef main(seed):\n    if seed in '35':\n        os._exit(1)\n")
+    (tmp_path / "code.py").write_text(
+        "import ctypes\ndef main(seed):\n    if seed in '35':\n        ctypes.string_at(0)\n"
+    )
     text = "version: 1\nprograms: [{name: one, code: 'code.py:main', args: [$seed]}]\n"
     (tmp_path / "scenario.yaml").write_text(text)
     done = run("explore", str(tmp_path / "scenario.yaml"), "--seeds", "8", "--workers", "2", "--no-shrink", "--json")

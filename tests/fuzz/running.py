@@ -73,7 +73,7 @@ _UNPRINTABLE: Final = b"year outside of range [0,9999]"
 
 Source: docs/protocol/a-foundation.md 2.7.
 """
-_POLLED: Final = re.compile(r"\.(executors|agenda|cleanup|queues)")
+_POLLED: Final = re.compile(r"\.(executors|last_heard_ns|heard_apart|cleanup\w*|agenda|queues)")
 _REFUSALS_THAT_CHANGE: Final = {
     # A call for a process that gets none was served: the executor has been heard from, which moves its deadline, and
     # what the queues have kept of processes that are gone is dropped.
@@ -86,7 +86,9 @@ _REFUSALS_THAT_CHANGE: Final = {
     b"Blueprint has no handler": re.compile(r"\.blueprints\[.*\.metadata\.generation"),
     # Quirk: what has a colon in its name is stored, and cannot be read for the reply
     # (docs/protocol/a-foundation.md 7.5).
-    b"Failed to parse Executor name": re.compile(r"\.(unreadable_names|executors|agenda|cleanup)"),
+    b"Failed to parse Executor name": re.compile(
+        r"\.(unreadable_names|executors|last_heard_ns|heard_apart|cleanup\w*|agenda)"
+    ),
     b"addedUser is nil": re.compile(r"\.(unreadable_names|users)"),
     b"addedLocation is nil": re.compile(r"\.locations"),
     b"rate limit exceeded": re.compile(r"\.channels\[.*\.credit"),
