@@ -65,6 +65,7 @@ class Program:
         self.threads: list[ProgramThread] = []
         self._outcome: tuple[str, BaseException | None] = ("over", None)
         self._where = ""
+        self._count = 0
         self._told_to_end = False
         self._comes_back_after_s: float | None = None  # once it has ended because it was told to
         self._grace_timer = 0
@@ -214,6 +215,11 @@ class Program:
         with self._kernel.lock:
             self.threads.append(thread)
         return thread
+
+    def count(self) -> int:
+        """The next number of what this life has begun."""
+        self._count += 1
+        return self._count
 
     def forget_thread(self, thread: ProgramThread) -> None:
         """It could not be started."""

@@ -150,6 +150,8 @@ class ProgramThread:
         with kernel.lock:
             self.since_ns = now_ns = kernel.world.now_ns
             due_ns = now_ns + round(seconds * SECOND_NS * self._faults.slowness(self.name))
+            if due_ns == now_ns and seconds > 0:
+                due_ns += 1  # whoever sleeps until a time that a float cannot hit comes closer to it each time
             self.timer = timer = kernel.timetable.add(due_ns, self.make_ready, f"{self.name} wakes up")
         try:
             while True:
@@ -176,6 +178,7 @@ class ProgramThread:
             self.since_ns = now_ns = kernel.world.now_ns
             if seconds is not None:
                 due_ns = now_ns + round(max(seconds, 0.0) * SECOND_NS * self._faults.slowness(self.name))
+                due_ns += due_ns == now_ns and seconds > 0
                 self.timer = kernel.timetable.add(due_ns, self.make_ready, f"{self.name} stops waiting for {what}")
         timer = self.timer
         try:

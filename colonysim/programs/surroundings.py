@@ -30,6 +30,9 @@ class Surroundings:
         self._cwd = None if cwd is None else os.fspath(cwd)
         self._main = main
         self._path = [str(Path(main.__file__).parent), *sys.path] if main is not None and main.__file__ else None
+        self._folder = self._path[0] if self._path else ""
+        self._modules: dict[str, ModuleType] = {}  # that lie beside its main module, which it has imported
+        self._known = 0  # so many modules were there when it got the turn
         self._outer: tuple[Any, ...] = ()
 
     def enter(self) -> None:
@@ -43,6 +46,8 @@ class Surroundings:
             sys.modules["__main__"] = self._main
         if self._path is not None:
             sys.path = self._path
+            sys.modules.update(self._modules)
+            self._known = len(sys.modules)
 
     def leave(self) -> None:
         """The program hands over: what it has changed is its own."""
@@ -56,6 +61,17 @@ class Surroundings:
             sys.modules["__main__"] = main
         if self._path is not None:
             self._path, sys.path = sys.path, path
+            if len(sys.modules) != self._known:
+                self._modules.update(self._beside())
+            for name in self._modules:
+                sys.modules.pop(name, None)
+
+    def _beside(self) -> Iterator[tuple[str, ModuleType]]:
+        """The modules that lie in the folder of its main module."""
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file and name != "__main__" and os.path.dirname(file) == self._folder:
+                yield name, module
 
     def changed_folder(self, before: str) -> None:
         """The program, which has the turn, has left this folder of the process for another one."""

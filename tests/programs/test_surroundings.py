@@ -155,7 +155,18 @@ def test_a_script_runs_as_main(sim: Simulation, tmp_path: Path) -> None:
     sim.script(path, ["--seconds", "5"], name="late")
     with pytest.raises(ProgramFailed, match="program 'late' ended with status 3"):
         sim.run()
-    del sys.modules["beside"]
+    assert "beside" not in sys.modules
+
+
+def test_modules_beside_a_script_are_its_own(sim: Simulation, tmp_path: Path) -> None:
+    (tmp_path / "counter_beside.py").write_text("import os\nNAME = os.environ['NAME']\ncount = 0\n")
+    code = "import os, time, counter_beside as c\nfor _ in range(3):\n    c.count += 1\n    time.sleep(1)\n"
+    (tmp_path / "counts.py").write_text(
+        f"{code}import counter_beside\nos._exit(c.count + (counter_beside.NAME == 'b'))\n"
+    )
+    made = [sim.script(tmp_path / "counts.py", name=name, env={"NAME": name}, restart_after_s=1e6) for name in "ab"]
+    sim.run(for_s=100)
+    assert [program.status for program in made] == [3, 4]
 
 
 def test_each_life_of_a_script_begins_with_an_empty_memory(sim: Simulation, tmp_path: Path) -> None:
