@@ -6,6 +6,7 @@ from colonysim.faults.actors import Crash as Crash
 from colonysim.faults.actors import Effect as Effect
 from colonysim.faults.actors import Pause as Pause
 from colonysim.faults.actors import SlowDown as SlowDown
+from colonysim.faults.actors import Terminate as Terminate
 from colonysim.faults.actors import Victim as Victim
 from colonysim.faults.fault import Fault as Fault
 from colonysim.faults.fault import Hit as Hit

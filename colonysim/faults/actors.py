@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Protocol
+from signal import Signals
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +12,9 @@ from msgspec import Meta
 from colonysim.core.records import SECOND_NS
 from colonysim.faults.fault import FAULTS, Fault, Hit, KnownParts, Strike, is_zero, no_such_actor, why_no_chance
 from colonysim.faults.triggers import BadFault, FaultNumber, Names, Span, Times, When, as_names, fits
-from colonysim.kernel.randomness import AnyOffset, Positive, is_no_offset
+from colonysim.kernel.randomness import AnyOffset, NotNegative, Positive, is_no_offset
+
+TerminatingSignal = Literal["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"]
 
 
 class Victim(Protocol):
@@ -30,6 +33,9 @@ class Victim(Protocol):
 
     def crash(self, restart_after_s: float | None) -> None:
         """Die at once, and start anew after so many seconds; None: never."""
+
+    def terminate(self, number: int, grace_s: float, restart_after_s: float | None) -> None:
+        """End because of a signal with this number; what is left after so many seconds dies. Start anew: as `crash`."""
 
     def pause(self, until_ns: int) -> None:
         """Stand still until a virtual time, in nanoseconds since 1970."""
@@ -152,6 +158,25 @@ class Crash(ActorFault, frozen=True, kw_only=True, tag="crash"):
 
     def begin(self, actor: Victim, effect: Effect) -> None:
         actor.crash(effect.span_s)
+
+
+@FAULTS.kind
+class Terminate(ActorFault, frozen=True, kw_only=True, tag="terminate"):
+    """The actor is told to end by a signal; what is left of it `grace_s` seconds later dies as in a crash.
+
+    A program handles the signal in its main thread, at its next step or while it waits; without a handler it dies at
+    once, as simulated executors do. It is started anew `restart_after_s` seconds after its end (None: never).
+    """
+
+    signal: TerminatingSignal = "SIGTERM"
+    grace_s: NotNegative = 10.0
+    restart_after_s: Span | None = None
+
+    lasts: ClassVar[str] = "restart_after_s"
+    is_on_while_it_lasts: ClassVar[bool] = False
+
+    def begin(self, actor: Victim, effect: Effect) -> None:
+        actor.terminate(Signals[self.signal], self.grace_s, effect.span_s)
 
 
 @FAULTS.kind

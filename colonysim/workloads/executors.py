@@ -228,6 +228,10 @@ class SimulatedExecutor:
     def executor_type(self) -> str:
         return self.model.group.type
 
+    def terminate(self, number: int, grace_s: float, restart_after_s: float | None) -> None:
+        """Die at once: it has no handler for any signal."""
+        self.crash(restart_after_s)
+
     def crash(self, restart_after_s: float | None) -> None:
         """Stop at once, without a word to the server: its call is hung up, and the process it holds stays assigned."""
         if self.down:

@@ -27,6 +27,7 @@ from colonysim.faults import (
     Reorder,
     Restart,
     SlowDown,
+    Terminate,
     Times,
     When,
 )
@@ -45,6 +46,7 @@ STORM: dict[str, AnyFault] = {
     "disconnect": Disconnect(when=OFTEN),
     "malformed": Malformed(when=OFTEN),
     "crash": Crash(times=TODAY, restart_after_s=(1, 20)),
+    "terminate": Terminate(times=TODAY, grace_s=5, restart_after_s=(1, 20)),
     "pause": Pause(times=TODAY, for_s=30),
     "slow_down": SlowDown(times=TODAY, factor=3, for_s=600),
     "clock_skew": ClockSkew(times=TODAY, by_s=-5, for_s=600),

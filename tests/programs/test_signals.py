@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, ProcessState, ProgramFailed, Simulation
-from colonysim.faults import Pause, Times
+from colonysim.faults import Pause, Terminate, Times
 from colonysim.programs.program import Program
 from tests.programs.running import ran
 from tests.programs.serving import START, serve
@@ -342,6 +342,22 @@ def test_a_program_that_stands_still_handles_its_signal_later(sim: Simulation) -
     tell(sim, made, 3, grace_s=100)
     sim.run()
     assert seen == [32]
+
+
+@pytest.mark.parametrize("given", ["SIGTERM", "SIGINT"])
+def test_the_fault_terminate_sends_a_signal_and_starts_the_program_anew(sim: Simulation, given: Any) -> None:
+    seen: list[tuple[str, float]] = []
+
+    def program() -> None:
+        seen.append(("begins", now()))
+        signal.signal(getattr(signal, given), lambda *_: seen.append(("is told", now())))
+        time.sleep(100)
+
+    made = sim.program(program, name="p")
+    sim.faults.add(Terminate(actors="p", signal=given, times=Times(at_s=5), grace_s=3, restart_after_s=20))
+    sim.run()
+    assert seen == [("begins", 0), ("is told", 5), ("begins", 28)]
+    assert (made.state, sim.faults.counts) == ("over", {"terminate": 1})
 
 
 def test_an_executor_that_finishes_its_process_first_loses_nothing(sim: Simulation, colony: ColonyClient) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Lost, ProcessState, Simulation, WebServer, intercept
-from colonysim.faults import Crash, LoseReply, LoseRequest, Pause, Plan, Restart, Times, When
+from colonysim.faults import Crash, LoseReply, LoseRequest, Pause, Plan, Restart, Terminate, Times, When
 from colonysim.kernel.pending import Waiter
 from colonysim.programs.program import Program
 from colonysim.simulation import stock
@@ -96,6 +96,8 @@ def test_as_a_program_in_virtual_time(script: Path) -> None:
 STORM_S = 900
 STORM = (
     Crash(times=Times(mean_every_s=120), restart_after_s=(1, 20)),
+    Terminate(times=Times(mean_every_s=100), grace_s=20, restart_after_s=(1, 20)),
+    Terminate(signal="SIGINT", times=Times(mean_every_s=150), grace_s=20, restart_after_s=5),
     Pause(times=Times(mean_every_s=200), for_s=(1, 90)),
     LoseReply(when=When(probability=0.05)),
     LoseRequest(when=When(probability=0.05)),
@@ -104,7 +106,7 @@ STORM = (
 
 
 def _storm(script: Path, seed: int) -> tuple[str, Program]:
-    """A quarter of an hour of storm with a signal now and then, and a calm: the digest, once all processes have ended."""
+    """A quarter of an hour of storm, and a calm: the digest, once all processes have ended."""
     sim = Simulation(seed=seed, journal=True)
     stock.install(sim)
     with intercept(sim, "127.0.0.1"):
@@ -112,13 +114,11 @@ def _storm(script: Path, seed: int) -> tuple[str, Program]:
         colony = ColonyClient.stock(sim)
         sim.faults.add(Plan(faults=STORM, until_s=STORM_S))
         processes: list[ProcessHandle] = []
-        for number in range(9):
+        for _ in range(9):
             for _ in range(4):
                 with suppress(Lost):  # by a fault, or the server is down
                     processes += _submit(colony, 1)
             sim.run(for_s=STORM_S / 9)
-            with sim.kernel.lock:
-                program.terminate((signal.SIGTERM, signal.SIGINT)[number % 2], grace_s=20, restart_after_s=10)
         sim.faults.clear()
         sim.run(for_s=1800)
         sim.stop_programs()
