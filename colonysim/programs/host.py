@@ -28,11 +28,12 @@ class ProgramFailed(Exception):
     `error` is what it raised, SystemExit where it ended with a status.
     """
 
-    def __init__(self, name: str, error: BaseException, where: str = "") -> None:
+    def __init__(self, name: str, error: BaseException, where: str = "", output: str = "") -> None:
         status = exit_status(error)
         what = f"failed: {error!r}" if status is None else f"ended with status {status}"
         where = where or "".join(traceback.format_exception(error)).rstrip()
-        super().__init__(f"program {name!r} {what}\n{where}")
+        said = f"\nits last output:\n{output}" if output else ""
+        super().__init__(f"program {name!r} {what}\n{where}{said}")
         self.name = name
         self.error = error
         self.status = 1 if status is None else status

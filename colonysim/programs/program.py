@@ -16,6 +16,7 @@ from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel
 from colonysim.programs.children import Child, end_all
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
+from colonysim.programs.output import Output
 from colonysim.programs.program_thread import FIRST_TURN, ProgramThread
 from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
@@ -28,7 +29,8 @@ class Program:
 
     `forever`: it is not expected to end. `restart_after_s`: it is started anew when it ends with an error. `asked`
     counts its requests, sleeps and waits. `status` is that of a process, once it has ended by itself.
-    `interrupted`: its threads must not simply go on with what they do, for instance because it is `doomed`.
+    `output` has the latest lines that it has written. `interrupted`: its threads must not simply go on with what they
+    do, for instance because it is `doomed`.
     """
 
     def __init__(self, kernel: Kernel, faults: Faults, turns: Turns, name: str, code: Callable[[], Any]) -> None:
@@ -45,6 +47,7 @@ class Program:
         self.result: Any = None
         self.error: BaseException | None = None
         self.status: int | None = None
+        self.output = Output()
         self.has_run = False  # its code has had a turn
         self.restart_timer = 0  # of its next life, if that has been planned
         self.pid = 0
@@ -313,7 +316,7 @@ class Program:
             if self.restart_after_s is not None:
                 self.plan_restart(self.restart_after_s)
             else:
-                self._turns.failures.append(ProgramFailed(self.name, error, self._where))
+                self._turns.failures.append(ProgramFailed(self.name, error, self._where, str(self.output)))
         if self.comes_back:
             self.plan_restart(0)
         if self._told_to_end and state == "over" and self._comes_back_after_s is not None:

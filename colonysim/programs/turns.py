@@ -22,6 +22,7 @@ from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import STUCK_AFTER_S, Kernel, Stuck
 from colonysim.programs import stdlib_patches
 from colonysim.programs.host import stack
+from colonysim.programs.output import Standard
 from colonysim.programs.raw_locks import acquire, release
 from colonysim.programs.surroundings import Surroundings
 
@@ -86,6 +87,7 @@ class Turns:
         self._goes_on = False
         self._taken = 0
         self._broken = ""
+        self._standard = Standard()
         self._surroundings: Surroundings | None = None  # that are set just now
         self._stopped: Callable[[], bool] | None = None
 
@@ -218,6 +220,7 @@ class Turns:
                 raise Stuck(self._broken)
             self._limit_ns = LAST_NS if limit_ns is None else limit_ns
             self._done, self._gives_way = self._kernel.unlocked(done), gives_way
+            self._standard.begin()
             chosen = self._next()
             if chosen is not None:
                 self._pass_to(chosen)
@@ -225,8 +228,10 @@ class Turns:
             if self.failures:
                 raise self.failures.pop(0)
         finally:
-            if self._surroundings is not None and self._runner is runner:
-                self._enter(None)
+            if self._runner is runner:
+                self._standard.end()
+                if self._surroundings is not None:
+                    self._enter(None)
             with self._kernel.lock:  # not `with self._free`, which is entered in Python
                 if self._runner is runner:
                     self._runner = None
