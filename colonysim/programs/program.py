@@ -69,6 +69,7 @@ class Program:
         self._outcome: tuple[str, BaseException | None] = ("over", None)
         self._where = ""
         self._count = 0
+        self.numpy_is_seeded = False
         self._told_to_end = False
         self._comes_back_after_s: float | None = None  # once it has ended because it was told to
         self._grace_timer = 0
@@ -224,6 +225,15 @@ class Program:
         self._count += 1
         return self._count
 
+    def seed_numpy(self) -> None:
+        """Seed the numbers of `numpy.random` for this life, once that is loaded."""
+        numpy_random: Any = sys.modules.get("numpy.random")
+        if not self.numpy_is_seeded and hasattr(numpy_random, "default_rng"):
+            self.numpy_is_seeded = True
+            seed = self._kernel.world.settings.seed
+            purpose = f"program/{self.name}/{self.lives}/numpy"
+            numpy_random.seed(randomness.source(seed, purpose).getrandbits(32))
+
     def forget_thread(self, thread: ProgramThread) -> None:
         """It could not be started."""
         with self._kernel.lock:
@@ -236,6 +246,7 @@ class Program:
     def _run(self) -> None:
         """Run its code in its main thread, and end as a process does."""
         self.has_run = True
+        self.seed_numpy()
         outcome: tuple[str, BaseException | None] = ("over", None)
         try:
             try:

@@ -12,6 +12,7 @@ import builtins
 import datetime as datetime_module
 import os
 import random
+import sys
 import threading
 import time
 import uuid
@@ -111,7 +112,7 @@ def patch() -> list[inplace.Undo]:
     undo += [inplace.replace_method(owner, name, wrapper) for owner, name, wrapper in _METHODS]
     undo += inplace.replace_saved((datetime_module.datetime, datetime_module.date), ("now", "utcnow", "today"))
     undo.append(replace_attribute(builtins, "__import__", _import(builtins.__import__)))
-    return undo + _patch_hidden_random()
+    return undo + _patch_hidden_random() + _keep_numpy()
 
 
 def _functions() -> list[tuple[Any, Wrapper]]:
@@ -232,8 +233,19 @@ def _import(real: Callable[..., Any]) -> Callable[..., Any]:
             return real(name, *args, **kwargs)
         finally:
             who.random = chance
+            if not who.program.numpy_is_seeded:
+                who.program.seed_numpy()
 
     return load
+
+
+def _keep_numpy() -> list[inplace.Undo]:
+    """Put the numbers of `numpy.random` back afterwards to where they were, if it is loaded by now."""
+    numpy_random: Any = sys.modules.get("numpy.random")
+    if not hasattr(numpy_random, "set_state"):
+        return []
+    state = numpy_random.get_state()
+    return [lambda: numpy_random.set_state(state)]
 
 
 # ---------------------------------------------------------------- the random module's own source

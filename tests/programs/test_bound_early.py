@@ -122,6 +122,19 @@ def test_a_program_may_seed_its_own_chance_only() -> None:
     assert random.Random(1).random() == one[0]
 
 
+def test_numpy_draws_from_the_seed_where_it_is_there() -> None:
+    numpy = pytest.importorskip("numpy")
+
+    def program() -> list[float]:
+        return [numpy.random.random(), numpy.random.default_rng().random()]
+
+    before = numpy.random.get_state()[1].tolist()
+    first = ran(program, name="p").result
+    assert ran(program, name="p").result == first
+    assert all(a != b for a, b in zip(first, ran(program, name="p", seed=4).result, strict=True))
+    assert numpy.random.get_state()[1].tolist() == before
+
+
 # ---------------------------------------------------------------- the functions stay what they are
 def test_functions_can_be_pickled_in_a_program() -> None:
     def program() -> bool:
