@@ -61,6 +61,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+CLOCK_HELP: Final = (
+    "How virtual time advances: auto leaps when every client waits, and follows real time while one holds a process or "
+    "has an open subscription; manual only when it is told to; scaled and real with real time."
+)
 Timezone = Annotated[
     str | None, typer.Option(help="IANA zone of printed times and cron expressions.", envvar="COLONYSIM_TIMEZONE")
 ]
@@ -249,7 +253,7 @@ def dev(
 def serve(
     host: Host = LOCALHOST,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.", envvar="COLONYSIM_PORT")] = 0,
-    clock: Annotated[Mode, typer.Option(help="How virtual time advances.", envvar="COLONYSIM_CLOCK")] = Mode.AUTO,
+    clock: Annotated[Mode, typer.Option(help=CLOCK_HELP, envvar="COLONYSIM_CLOCK")] = Mode.AUTO,
     rate: Annotated[
         float | None, typer.Option(help="Virtual seconds for each real second, with --clock scaled; by default 1.")
     ] = None,
@@ -294,6 +298,7 @@ def serve(
             if token := endpoint.generated_token(web):
                 line["control_token"] = token
             print(msgspec.json.encode(line).decode(), flush=True)
+            print(f"clock {clock.value}: {serving.CLOCK_RULES[clock]}", file=sys.stderr, flush=True)
             stopped.wait()
 
 

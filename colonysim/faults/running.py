@@ -156,6 +156,8 @@ class RunningFaults:
         kernel = self.kernel
         world = kernel.world
         self._network.server.restart()
+        for pending in kernel.pending.values():
+            pending.call.fault, pending.call.verdict = rule.name, rule.fault.kind
         kernel.disconnect_all()
         for ticket in list(world.queues.polls):  # copies of requests, which are nobody's
             engine.abandon(world, ticket)

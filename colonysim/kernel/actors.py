@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic  # of this machine, also in a program's thread
@@ -36,6 +37,7 @@ class Actor(msgspec.Struct):
     program: Any = None  # set if it is a program
     outside: bool = False  # registered by a client in another process
     cpu_ns: int = -1
+    assigned_as: set[str] = set()  # the executors as which it has requested processes
 
     @property
     def has_ended(self) -> bool:
@@ -94,9 +96,10 @@ def busy_time_ns(thread: HasNativeId) -> int:
 
 
 class _CurrentActor(threading.local):
-    """The actor of each thread that has called the simulation."""
+    """The actor of each thread that has called the simulation, and the executors as which it requested processes."""
 
     actor: Actor | None = None
+    assigned_as: set[str]
 
 
 class Actors:
@@ -113,25 +116,28 @@ class Actors:
         self.registered: dict[str, Actor] = {}
         self.threads: dict[int, Actor] = {}
         self.outside_active_at: float | None = None
-        self._current = _CurrentActor()
+        self.outside_assignees: set[str] = set()  # executors as which other processes have requested processes
+        self.callers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        self.current = _CurrentActor()
         self._adopted: set[int] = set()  # the threads whose actor time does not wait for
         self._earlier_threads = {id(thread): thread for thread in threading.enumerate()}
 
     # ------------------------------------------------------------ who acts
     def this_thread(self) -> Actor:
         """Return the actor of the calling thread."""
-        actor = self._current.actor
+        actor = self.current.actor
         if actor is None:
             thread = threading.current_thread()
+            self.callers.add(thread)
             actor = self.threads.get(threading.get_ident())
             if actor is None or actor.thread is not thread:
                 actor = self.threads[threading.get_ident()] = Actor(thread.name, thread)
-            self._current.actor = actor
+            self.current.actor, self.current.assigned_as = actor, actor.assigned_as
         return actor
 
     def adopt(self, actor: Actor) -> None:
         """Make an actor that of the calling thread. Time does not wait for it."""
-        self._current.actor = actor
+        self.current.actor, self.current.assigned_as = actor, actor.assigned_as
         self._adopted.add(threading.get_ident())
 
     def disown(self) -> None:
@@ -152,7 +158,7 @@ class Actors:
 
     def acts(self) -> None:
         """Mark the calling thread as acting."""
-        actor = self._current.actor or self.this_thread()
+        actor = self.current.actor or self.this_thread()
         if actor.program is not None:
             actor.acts()
             return
@@ -168,6 +174,7 @@ class Actors:
 
     def unregister_outside(self) -> None:
         """Remove the actors of clients in other processes, which may have ended without reporting it."""
+        self.outside_assignees.clear()
         self.registered = {name: actor for name, actor in self.registered.items() if not actor.outside}
 
     def unregister(self, name: str) -> None:

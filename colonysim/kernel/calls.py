@@ -63,6 +63,10 @@ class Calls(deque[Call]):
             self.small = frozenset()
             self._weigh_left = max(self._weigh_left, CALLS_KEPT if size <= HUGE_BYTES else sys.maxsize)
 
+    def __getitem__(self, place: Any) -> Any:
+        """Return the call at an index, or the list of those in a slice, such as `calls[-2:]`."""
+        return list(self)[place] if isinstance(place, slice) else super().__getitem__(place)
+
     def clear(self) -> None:
         """Drop all calls."""
         super().clear()

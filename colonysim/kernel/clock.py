@@ -55,11 +55,22 @@ class Clock:
             raise ValueError(f"the clock's rate must be greater than 0, {bounds}, not {rate}")
         self.mode = mode
         self.follows_real_time: bool = mode in (Mode.REAL, Mode.SCALED)
+        self.runs = self.follows_real_time  # in mode auto for a while
         self.rate = rate
         self._base_virtual_ns, self._base_real_ns = now_ns, self._read_ns()
 
+    def run(self, now_ns: int) -> None:
+        """Let time pass as real time does from now on, until `rest`."""
+        if not self.runs:
+            self._base_virtual_ns, self._base_real_ns = now_ns, self._read_ns()
+            self.runs = True
+
+    def rest(self) -> None:
+        """Let time stand still until it is moved, unless the mode follows real time."""
+        self.runs = self.follows_real_time
+
     def virtual_now(self) -> int:
-        """Return the virtual time now, in nanoseconds; only for modes that follow real time."""
+        """Return the virtual time now, in nanoseconds; only while the clock runs."""
         passed_ns = self._read_ns() - self._base_real_ns
         if self.rate != 1.0:
             passed_ns = int(passed_ns * self.rate)

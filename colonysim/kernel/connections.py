@@ -6,6 +6,7 @@ Source: docs/protocol/d-realtime-and-data.md 2.2.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -75,6 +76,9 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._by_stream)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._by_stream.values())
 
     def serve(self, connection: Connection) -> None:
         """Serve the requests of a connection until none is left, or a channel subscription blocks the next one."""

@@ -21,7 +21,7 @@ While a thread runs the programs of a simulation, no other may move time, becaus
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from time import monotonic
@@ -58,8 +58,9 @@ _YIELD_TO_OTHERS: Final = Retry(0.0)
 class Driver:
     """Moves time for all waiting threads. Methods take the kernel's lock unless their docstring says otherwise."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, spare_s: Callable[[], float] = float) -> None:
         self._kernel = kernel
+        self._spare_s = spare_s  # real seconds until the next event may happen although all are silent
         self._waiters: dict[int, Waiter] = {}
         self._servers: list[Settable] = []  # those that are within `as_mover`, the latest last
 
@@ -121,7 +122,10 @@ class Driver:
                 return True
             idle_s = kernel.actors.seconds_until_idle()
             if idle_s is None:
+                kernel.clock.rest()
                 return True  # a registered actor acts; it reports when it stops
+            if idle_s <= 0.0:
+                idle_s = self._spare_s()
             if idle_s > 0.0:
                 outcome = Retry(idle_s)
                 return True

@@ -246,7 +246,7 @@ class Kernel:
         if program is not None and connection not in program.sockets:
             program.sockets = [one for one in program.sockets if not one.closed] + [connection]
         with self.lock:
-            if self.clock.follows_real_time:
+            if self.clock.runs:
                 self.catch_up()
             self.connections.serve(connection)
             self.run_due()
@@ -392,7 +392,7 @@ class Kernel:
         mover, clock = self.mover, self.clock
         if mover.event is None or clock.mode is Mode.MANUAL:
             return
-        if mover.misses(self.due()) if clock.follows_real_time else mover.asleep:
+        if mover.misses(self.due()) if clock.runs else mover.asleep:
             mover.wake()
 
     def settle(self, but: Actor) -> None:

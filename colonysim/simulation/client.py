@@ -40,6 +40,7 @@ from colonysim.core.types import (
 from colonysim.kernel.pending import LOST, CorruptedBody, Lost
 from colonysim.kernel.vetting import listed, mapping, text
 from colonysim.simulation import stock
+from colonysim.simulation.losses import loss_of
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 from colonysim.wire.identity import Identity
@@ -95,7 +96,7 @@ class Caller:
         answer = self.sim.call(self.id, message)
         body = answer.body
         if answer.status == LOST:
-            raise Lost("the connection was lost")
+            raise Lost(loss_of(self.sim.calls, answer.ticket))
         if isinstance(body, CorruptedBody):
             raise Lost(f"the reply cannot be read: {body.text!r}")
         if answer.status == 200 and answer.payload_type:
@@ -267,10 +268,16 @@ class Member(Caller):
         """Return a handle for a process by its id."""
         return ProcessHandle(self, process_id)
 
-    def processes(self, state: ProcessState = ProcessState.WAITING, count: int = 100) -> list[ProcessHandle]:
-        """Return processes in one state, in the order of the server."""
-        found = self.ask(GetProcesses(colonyname=self.colony, state=state, count=count))
-        return [ProcessHandle(self, process.process_id) for process in found or ()]
+    def processes(self, state: ProcessState | None = ProcessState.WAITING, count: int = 100) -> list[ProcessHandle]:
+        """Return processes in one state, by default those that wait, or with `state=None` those in every state.
+
+        They come in the order of the server, state after state, `count` of each state at most.
+        """
+        found: list[ProcessHandle] = []
+        for one in ProcessState if state is None else (state,):
+            listed: Sequence[Process] | None = self.ask(GetProcesses(colonyname=self.colony, state=one, count=count))
+            found += (ProcessHandle(self, process.process_id) for process in listed or ())
+        return found
 
     def statistics(self) -> Statistics:
         """Return the statistics of the colony."""
@@ -388,7 +395,7 @@ class ColonyClient(Caller):
         """Submit a workflow as the colony's user."""
         return self.user.submit_workflow(nodes)
 
-    def processes(self, state: ProcessState = ProcessState.WAITING, count: int = 100) -> list[ProcessHandle]:
+    def processes(self, state: ProcessState | None = ProcessState.WAITING, count: int = 100) -> list[ProcessHandle]:
         return self.user.processes(state, count)
 
     def statistics(self) -> Statistics:

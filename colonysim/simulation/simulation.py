@@ -19,6 +19,7 @@ from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.settings import Settings, check_seed
 from colonysim.core.world import World
@@ -76,8 +77,9 @@ class Simulation:
         if journal:
             head = header(settings, kernel.clock.mode, kernel.world.now_ns, invariants is not False)
             kept = Journal(head, None if journal is True else journal, JournalErrors(journal_errors))
+        self._thread = kernel.actors.current
         self.observers = kernel.observer = Observers(kernel, kept, invariants)
-        self.driver = Driver(kernel)
+        self.driver = Driver(kernel, lambda: _time_to_spare(kernel))
         self.faults = Faults(kernel)
         self._vetting = Vetting(kernel.calls.expect)
         self._unchanging = self._vetting.unchanging
@@ -118,7 +120,7 @@ class Simulation:
     def now_ns(self) -> int:
         """Virtual time, in nanoseconds since 1970 UTC."""
         kernel = self.kernel
-        if kernel.clock.follows_real_time:
+        if kernel.clock.runs:
             with kernel.lock:
                 kernel.catch_up()
         return kernel.world.now_ns
@@ -140,8 +142,10 @@ class Simulation:
             message, has_nul = self._vetting.read(caller_id, message)
         kernel = self.kernel
         kernel.actors.acts()
+        if message.__class__ is AssignProcess:
+            self._thread.assigned_as.add(caller_id)
         with kernel.lock:
-            if kernel.clock.follows_real_time:
+            if kernel.clock.runs:
                 kernel.catch_up()
             asked = kernel.ask(caller_id, message, has_nul or False)
             now_ns, heap = kernel.world.now_ns, kernel.world.agenda.heap
@@ -159,20 +163,27 @@ class Simulation:
             message, has_nul = self._vetting.read(caller_id, message)
         kernel = self.kernel
         kernel.actors.note_activity(outside)
+        if message.__class__ is AssignProcess:
+            (kernel.actors.outside_assignees if outside else kernel.actors.this_thread().assigned_as).add(caller_id)
         with kernel.lock:
-            if kernel.clock.follows_real_time:
+            if kernel.clock.runs:
                 kernel.catch_up()
             asked = kernel.ask(caller_id, message, has_nul, 0, outside)
             pending = Pending(asked.ticket, kernel.calls[-1], outside, asked) if type(asked) is Answer else asked
             kernel.run_due()
         return pending
 
-    def wait(self, pending: Pending) -> Answer:
+    def wait(self, pending: Pending, timeout_s: float | None = None) -> Answer:
         """Wait for the answer to `pending`, a request that `begin` returned. Time moves while all actors wait.
 
-        Raises Stuck if no answer can ever come; InvariantViolation.
+        `timeout_s`: disconnect after so many virtual seconds. Raises TimedOut then; Stuck if no answer can ever come;
+        InvariantViolation.
         """
         call = pending.call
+        if timeout_s is not None:
+            from colonysim.simulation.losses import wait_for_a_while
+
+            return wait_for_a_while(self, pending, timeout_s)
         try:
             self.driver.wait_for(pending, f"{call.payload_type} of {call.caller_id[:8]}")
         except (Stuck, ValueError):
@@ -206,6 +217,7 @@ class Simulation:
         kernel.observer.require()
         with kernel.lock:
             target_ns = kernel.clock.target(kernel.world.now_ns, seconds, to, until is not None)
+            kernel.clock.rest()
         open_end = seconds is None and to is None
         if self._programs is not None:
             came_true = self._programs.run_to(None if open_end else target_ns, until or _never)
@@ -467,3 +479,9 @@ class Simulation:
 
 def _never() -> bool:
     return False
+
+
+def _time_to_spare(kernel: Kernel) -> float:
+    from colonysim.simulation import bystanders  # not needed where nobody waits
+
+    return bystanders.time_to_spare(kernel)

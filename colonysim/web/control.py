@@ -16,12 +16,12 @@ from colonysim.evidence.journal import JournalFailed
 from colonysim.faults.plan import Plan
 from colonysim.faults.registry import as_data, check_loaded, read_faults
 from colonysim.invariants.timeline import UNKNOWN
-from colonysim.kernel import unique_json
 from colonysim.kernel.clock import Mode
 from colonysim.kernel.kernel import Stuck
 from colonysim.kernel.snapshots import BadSnapshot
 from colonysim.kernel.why_idle import due_events
 from colonysim.simulation.simulation import Simulation
+from colonysim.web import unique_json
 from colonysim.web.control_access import ControlAccess, Forbidden
 from colonysim.web.http1 import HttpRequest
 from colonysim.web.limits import DEFAULTS, Limits

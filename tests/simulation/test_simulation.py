@@ -427,3 +427,31 @@ def test_each_parameter_of_a_simulations_methods_is_explained() -> None:
     for name, method in {"": Simulation, **methods}.items():
         for parameter in inspect.signature(method).parameters:
             assert parameter in ("self", "args") or f"`{parameter}`" in (method.__doc__ or ""), (name, parameter)
+
+
+def test_the_latest_calls_are_a_slice(sim: Simulation, colony: ColonyClient) -> None:
+    for name in "fgh":
+        colony.submit(name)
+    names = [call.message.spec.funcname for call in sim.calls[-2:]]  # type: ignore[union-attr]
+    assert names == ["g", "h"]
+    assert sim.calls[-1:] == [sim.calls[-1]]
+    assert sim.calls[len(sim.calls) :] == []
+
+
+def test_processes_are_listed_by_state_or_all_of_them(colony: ColonyClient) -> None:
+    executor = colony.add_executor("cli")
+    closed, failed, running, waiting = (colony.submit("f") for _ in range(4))
+    for _ in range(3):
+        assigned = executor.assign()
+        assert assigned is not None
+        if assigned.id == closed.id:
+            assigned.close()
+        elif assigned.id == failed.id:
+            assigned.fail("no")
+    cancelled = colony.submit("f")
+    cancelled.cancel()
+    assert [process.id for process in colony.processes()] == [waiting.id]
+    assert [process.id for process in colony.processes(ProcessState.RUNNING)] == [running.id]
+    everything = [waiting.id, running.id, closed.id, failed.id, cancelled.id]
+    assert [process.id for process in colony.processes(None)] == everything
+    assert [process.id for process in colony.user.processes(state=None)] == everything

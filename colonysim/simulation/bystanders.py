@@ -1,0 +1,97 @@
+"""Who may still act though nobody calls: then mode `auto` lets time pass no faster than real time does.
+
+Outside of this process: an executor that holds a process, as long as none of its requests waits at the server, and a
+client with an open subscription. A client that registers as an actor says itself when it acts, and so for all others.
+In this process: a thread that holds a process and sleeps, or is blocked by anything but another thread, such as a child
+process; and a thread that sleeps before its first call, or while a subscription is open.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from time import monotonic
+from typing import Final
+
+from colonysim.core.records import RUNNING
+from colonysim.core.world import World
+from colonysim.kernel.actors import THREAD_THRESHOLD_S, Actors
+from colonysim.kernel.connections import Connections
+from colonysim.kernel.kernel import Kernel
+from colonysim.kernel.pending import Pending
+
+NEWBORN_S: Final = 5.0
+"""So long, in real time, a thread may sleep before its first call and count as acting."""
+
+_SLEEPS: Final = {"x86_64": ("35", "230"), "aarch64": ("101", "115")}
+_LOCKS: Final = {"x86_64": ("202",), "aarch64": ("98",)}
+"""The numbers of the system calls in which a thread sleeps or waits for another thread, by machine."""
+_WAITING_MODULES: Final = ("threading", "queue", "concurrent.futures")
+
+
+def time_to_spare(kernel: Kernel) -> float:
+    """Return the real seconds until the next event may happen: 0 if it may now, as it always may if nobody may act.
+
+    Starts and stops the kernel's clock by that. Called under the lock, when all have been silent.
+    """
+    clock = kernel.clock
+    if not may_act(kernel):
+        clock.rest()
+        return 0.0
+    clock.run(kernel.world.now_ns)
+    due_ns = kernel.due()
+    due_s = THREAD_THRESHOLD_S if due_ns is None else clock.real_seconds(due_ns - clock.virtual_now())
+    return min(max(due_s, 0.0), THREAD_THRESHOLD_S)  # whoever may act now may be known to wait by then
+
+
+def may_act(kernel: Kernel) -> bool:
+    """Return whether somebody may act who does not wait for the simulation. Under the lock, when all are silent."""
+    world, actors, connections = kernel.world, kernel.actors, kernel.connections
+    return _outside_may_act(world, actors, kernel.pending, connections) or _thread_may_act(world, actors, connections)
+
+
+def _outside_may_act(world: World, actors: Actors, pending: dict[int, Pending], connections: Connections) -> bool:
+    if actors.outside_active_at is None or any(actor.outside for actor in actors.registered.values()):
+        return False
+    if any(connection.outside for connection in connections):
+        return True
+    waiting = {one.call.caller_id for one in pending.values() if one.outside}
+    return _holds(world, actors.outside_assignees - waiting)
+
+
+def _thread_may_act(world: World, actors: Actors, connections: Connections) -> bool:
+    for actor in actors.threads.values():
+        thread = actor.thread
+        if actor.waits_for or actor.program is not None or thread is None or not thread.is_alive():
+            continue
+        holds = _holds(world, actor.assigned_as)
+        newborn = thread not in actors.callers and monotonic() - actor.silent_since < NEWBORN_S
+        if not (holds or newborn or len(connections)):
+            continue
+        sleeps, waits_for_thread = _blocked_in(thread)
+        if sleeps or (holds and not waits_for_thread):
+            return True
+    return False
+
+
+def _holds(world: World, executors: set[str]) -> bool:
+    """Return whether one of the executors runs a process."""
+    if not executors:
+        return False
+    running = (tables[RUNNING].values() for tables in world.by_state.values())
+    return any(process.executor_id in executors for processes in running for process in processes)
+
+
+def _blocked_in(thread: threading.Thread) -> tuple[bool, bool]:
+    """Return whether a silent thread sleeps, and whether it waits for another thread; (False, False) if unknown."""
+    machine = os.uname().machine if sys.platform == "linux" else ""
+    if machine in _SLEEPS:
+        try:
+            with open(f"/proc/self/task/{thread.native_id}/syscall", encoding="ascii") as file:
+                number = file.readline().split(maxsplit=1)[0]
+            return number in _SLEEPS[machine], number in _LOCKS[machine]
+        except (OSError, IndexError):
+            pass  # the thread has ended, or this system does not tell
+    frame = sys._current_frames().get(thread.ident or 0)
+    return False, frame is not None and frame.f_globals.get("__name__", "").startswith(_WAITING_MODULES)
