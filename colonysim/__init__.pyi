@@ -20,6 +20,7 @@ from colonysim.kernel.snapshots import BadSnapshot as BadSnapshot
 from colonysim.programs.host import Crashed as Crashed
 from colonysim.programs.host import ProgramFailed as ProgramFailed
 from colonysim.pytest_plugin.idle import ColonysimWarning as ColonysimWarning
+from colonysim.sdk.freeze import freeze as freeze
 from colonysim.sdk.intercept import intercept as intercept
 from colonysim.sdk.s3 import sync as sync
 from colonysim.simulation import stock as stock

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 EXTRAS: Final = {
+    "freezegun": "freeze",
     "hypothesis": "hypothesis",
     "moto": "s3",
     "pycolonies": "sdk",

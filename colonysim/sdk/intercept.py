@@ -1,7 +1,8 @@
-"""The in-process transport: redirect SDK calls for a simulated host to the simulation, without a socket.
+"""The in-process transport: redirect SDK calls for a simulated host to the simulation, without a network.
 
-`intercept` replaces the HTTP adapter of `requests`, `websocket.create_connection`, and pycolonies' slow signatures
-in pure Python, each only if its package is installed. Leaving the context restores them.
+Any client that opens a TCP connection is led by sockets in memory (memory_sockets.py). For speed, `intercept` also
+replaces the HTTP adapter of `requests`, `websocket.create_connection`, and pycolonies' slow signatures in pure Python,
+each only if its package is installed. Leaving the context restores them.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from urllib.parse import urlsplit
 from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.core.records import SECOND_NS
 from colonysim.kernel.connections import Connection, ConnectionEnd, StreamRequest
-from colonysim.kernel.pending import Inbox
+from colonysim.kernel.pending import Lost, Pending
+from colonysim.sdk import links, memory_sockets, threads
+from colonysim.simulation.losses import TimedOut
 from colonysim.simulation.simulation import Simulation
 from colonysim.simulation.stock import PORT
-from colonysim.web.application import PLAIN, Application, NoReply, Parked
+from colonysim.web.application import PLAIN, Application, Parked
 from colonysim.web.endpoint import read_request
 from colonysim.web.http1 import REASONS, Headers, length_header, request_to
 from colonysim.wire import identity
@@ -31,13 +34,16 @@ _MOST_PRESIGNED: Final = 1000
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 _PLAIN: Final = frozenset(("data", "json", "verify", "timeout"))
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_UNREACHED: Final = ("partition", "restart")
+"""Faults that keep a client from connecting; others strike requests and replies."""
 
 
 @contextmanager
 def intercept(sim: Simulation, host: str = "localhost", port: int = PORT) -> Iterator[None]:
     """Within the context, redirect calls of this process to `host:port` to the simulation. Other calls are unchanged.
 
-    `localhost` also matches the loopback addresses.
+    `localhost` also matches the loopback addresses. Threads that were started within the context belong to the
+    simulation: afterwards their calls raise Lost, also where another context is open by then.
     """
     host = host.strip("[]").lower()
     hosts = LOCAL_HOSTS if host in LOCAL_HOSTS else (host,)
@@ -47,12 +53,27 @@ def intercept(sim: Simulation, host: str = "localhost", port: int = PORT) -> Ite
         parts = urlsplit(url)
         return parts.hostname in hosts and (parts.port or _DEFAULT_PORTS.get(parts.scheme)) == port
 
-    application = Application(sim, outside=False)
+    way = _Way(Application(sim, outside=False), threads.Reach(sim, hosts, port), matches)
+    route = links.Route(way.application, way.reach)
     with ExitStack() as patches:
-        _patch_requests(patches, application, matches)
-        _patch_websocket(patches, application, matches)
-        _patch_signing(patches, application.endpoint.presigned)
-        yield
+        memory_sockets.open_route(route)
+        patches.callback(memory_sockets.close_route, route)
+        _patch_requests(patches, way)
+        _patch_websocket(patches, way)
+        _patch_signing(patches, way.application.endpoint.presigned)
+        try:
+            yield
+        finally:
+            way.reach.over = True
+
+
+class _Way:
+    """How calls for one host and port get to their simulation."""
+
+    def __init__(self, application: Application, reach: threads.Reach, matches: Callable[[str], bool]) -> None:
+        self.application = application
+        self.reach = reach
+        self.matches = matches
 
 
 def _replace(patches: ExitStack, owner: Any, name: str, value: Any) -> None:
@@ -62,20 +83,23 @@ def _replace(patches: ExitStack, owner: Any, name: str, value: Any) -> None:
 
 
 # ---------------------------------------------------------------- requests
-def _patch_requests(patches: ExitStack, application: Application, matches: Callable[[str], bool]) -> None:
+def _patch_requests(patches: ExitStack, way: _Way) -> None:
     try:
         import requests
     except ImportError:
         return
+    matches, reach = way.matches, way.reach
     real = requests.adapters.HTTPAdapter.send
 
-    def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        if not matches(request.url):
-            return real(self, request, *args, **kwargs)
+    def send(self: Any, request: Any, stream: bool = False, timeout: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if not matches(request.url) or _retries(self):
+            return real(self, request, stream, timeout, *args, **kwargs)
         try:
-            return _exchange(application, request)
-        except NoReply:
-            raise requests.exceptions.ConnectionError("the connection was lost", request=request) from None
+            if threads.here.reach is not reach:
+                threads.admit(reach)
+            return _exchange(way.application, request, timeout)
+        except Lost as lost:
+            raise _as_requests_tell(lost, request) from None
 
     _replace(patches, requests.adapters.HTTPAdapter, "send", send)
     general = requests.api.request
@@ -86,9 +110,11 @@ def _patch_requests(patches: ExitStack, application: Application, matches: Calla
         if not (usual and method.upper() == "POST" and kwargs.keys() <= _PLAIN and matches(url) and _is_api(url)):
             return general(method, url, **kwargs)
         try:
-            return _post(application, url, data)
-        except NoReply:
-            raise requests.exceptions.ConnectionError("the connection was lost") from None
+            if threads.here.reach is not reach:
+                threads.admit(reach)
+            return _post(way.application, url, data, kwargs.get("timeout"))
+        except Lost as lost:
+            raise _as_requests_tell(lost, _plain_request(method, url, data)) from None
 
     patches.callback(_everywhere, "request", request, general)
     _everywhere("request", general, request)
@@ -112,11 +138,64 @@ def _is_api(url: str) -> bool:
     return parts.path == "/api" and not parts.query
 
 
-def _post(application: Application, url: str, data: str | bytes) -> Any:
-    """Serve a plain POST to /api without building an HTTP request. Raises NoReply if a fault lost the reply."""
-    outgoing = application.endpoint.exchange(data.encode() if isinstance(data, str) else data)
-    if outgoing is None:
-        raise NoReply
+def _retries(adapter: Any) -> bool:
+    """Return whether an adapter of `requests` retries, which urllib3 does: it needs a connection."""
+    retries = adapter.max_retries
+    return bool(retries.total or retries.connect or retries.read or retries.status_forcelist)
+
+
+class _Unreachable(Lost):
+    """The client has given up connecting."""
+
+
+def _as_requests_tell(lost: Lost, request: Any) -> Exception:
+    """Return the exception of `requests` for a lost connection. It is a `Lost` as well."""
+    kind = "ConnectTimeout" if isinstance(lost, _Unreachable) else None
+    kind = kind or ("ReadTimeout" if isinstance(lost, TimedOut) else "ConnectionError")
+    error: Exception = _lost_in_requests(kind)(str(lost), request=request)
+    return error
+
+
+@cache
+def _lost_in_requests(kind: str) -> Any:
+    import requests
+
+    return type(kind, (getattr(requests.exceptions, kind), Lost), {"__module__": __name__})
+
+
+def _await(application: Application, pending: Pending, timeout: Any) -> None:
+    """Wait for a reply as long as a time-out of `requests` says: seconds, a pair of them, or urllib3's Timeout."""
+    unreached = pending.call.verdict in _UNREACHED
+    connect_s, read_s = _seconds(timeout)
+    try:
+        application.sim.wait(pending, connect_s if unreached else read_s)
+    except TimedOut as late:
+        raise (_Unreachable(str(late)) if unreached else late) from None
+
+
+def _seconds(timeout: Any) -> tuple[float | None, float | None]:
+    """Return the time-outs for connecting and for reading. Raises ValueError for what `requests` refuses too."""
+    if timeout is None:
+        return None, None
+    if isinstance(timeout, tuple):
+        if len(timeout) != 2:
+            raise ValueError(f"Invalid timeout {timeout}. Pass a (connect, read) timeout tuple, or a single float")
+        return timeout
+    if hasattr(timeout, "read_timeout"):
+        import urllib3
+
+        read_s = timeout.total if isinstance(timeout.total, (int, float)) else timeout.read_timeout
+        own = (timeout.connect_timeout, read_s)
+        unlimited = urllib3.util.timeout.Timeout.DEFAULT_TIMEOUT
+        connect_s, read_s = (None if value is unlimited else value for value in own)
+        return connect_s, read_s
+    return timeout, timeout
+
+
+def _post(application: Application, url: str, data: str | bytes, timeout: Any = None) -> Any:
+    """Serve a plain POST to /api without building an HTTP request. Raises Lost if the reply is lost or late."""
+    body = data.encode() if isinstance(data, str) else data
+    outgoing = application.endpoint.exchange(body, lambda pending: _await(application, pending, timeout))
     response = _plain_response()()
     response.asked = url, data
     headers = [("Content-Type", PLAIN)] if outgoing.body else []
@@ -148,13 +227,13 @@ def _plain_response() -> Any:
     return Response
 
 
-def _exchange(application: Application, request: Any) -> Any:
-    """Serve a request of `requests`. Raises NoReply if a fault lost the reply."""
+def _exchange(application: Application, request: Any, timeout: Any) -> Any:
+    """Serve a request of `requests`. Raises Lost if the reply is lost or late."""
     import requests
 
     reply = application.respond(request_to(request.method, request.url, request.headers, _bytes_of(request.body)))
     if isinstance(reply, Parked):
-        application.sim.wait(reply.pending)
+        _await(application, reply.pending, timeout)
         reply = application.finish(reply)
     content = b"" if request.method == "HEAD" else reply.body
     response = requests.Response()
@@ -205,12 +284,22 @@ def _bytes_of(body: Any) -> bytes:
 class SimulatedSocket(Connection):
     """The result of `websocket.create_connection` inside `intercept`: send, recv and close, in virtual time."""
 
-    def __init__(self, application: Application, closed_error: type[Exception]) -> None:
+    def __init__(
+        self,
+        application: Application,
+        closed_error: type[Exception],
+        late_error: type[Exception] = TimeoutError,
+        timeout_s: float | None = None,
+        reach: threads.Reach | None = None,
+    ) -> None:
         super().__init__(outside=False)
         self.sim = application.sim
         self.endpoint = application.endpoint
         self._closed_error = closed_error
-        self._inbox = Inbox()
+        self._late_error = late_error
+        self._timeout_s = timeout_s
+        self._reach = reach
+        self._inbox = links.WatchedInbox()
         self._sent: deque[tuple[bytes, bool]] = deque()
 
     @property
@@ -222,6 +311,7 @@ class SimulatedSocket(Connection):
         """Send a request; the server reads it when no channel subscription blocks the connection."""
         if self.closed:
             raise self._closed_error("the connection is closed")
+        self._admit()
         body = payload.encode() if isinstance(payload, str) else payload
         self._sent.append((body, opcode == 2))
         self.sim.kernel.serve(self)
@@ -232,13 +322,28 @@ class SimulatedSocket(Connection):
         return self.send(payload, opcode=2)
 
     def recv(self) -> str | bytes:
-        """Wait in virtual time for the next frame. Raises the real library's error if the connection is lost."""
-        while True:
-            if (frame := self.poll()) is not None:
-                if frame == "":
-                    raise self._closed_error("Connection to remote host was lost.")
-                return frame
-            self.sim.driver.wait_for(self._inbox, "a message on /pubsub")
+        """Wait in virtual time for the next frame.
+
+        Raises the real library's errors if the connection is lost, and after the time-out if there is one.
+        """
+        self._admit()
+        with links.TimedWait(kernel=self.sim.kernel, what=self._inbox, after_s=self._timeout_s) as deadline:
+            while True:
+                if (frame := self.poll()) is not None:
+                    if frame == "":
+                        raise self._closed_error("Connection to remote host was lost.")
+                    return frame
+                if deadline.passed:
+                    raise self._late_error("Connection timed out")
+                self.sim.driver.wait_for(deadline, "a message on /pubsub")
+
+    def _admit(self) -> None:
+        """Raises the library's error for a thread whose own simulation is over."""
+        if self._reach is not None and threads.here.reach is not self._reach:
+            try:
+                threads.admit(self._reach)
+            except Lost as lost:
+                raise self._closed_error(str(lost)) from None
 
     def poll(self) -> str | bytes | None:
         """Return the next frame; "" if the connection is closed, None if no frame has arrived."""
@@ -249,7 +354,12 @@ class SimulatedSocket(Connection):
         return body if binary else body.decode()
 
     def settimeout(self, timeout: float | None) -> None:
-        """Accept and ignore a timeout: it would be in real time."""
+        """Set how many seconds of virtual time `recv` waits."""
+        self._timeout_s = timeout
+
+    def gettimeout(self) -> float | None:
+        """Return how many seconds of virtual time `recv` waits, None for any time."""
+        return self._timeout_s
 
     def close(self, *args: Any, **kwargs: Any) -> None:
         """Close the connection."""
@@ -285,17 +395,19 @@ class SimulatedSocket(Connection):
         self._inbox.wake()
 
 
-def _patch_websocket(patches: ExitStack, application: Application, matches: Callable[[str], bool]) -> None:
+def _patch_websocket(patches: ExitStack, way: _Way) -> None:
     try:
         import websocket
     except ImportError:
         return
     real = websocket.create_connection
 
-    def create_connection(url: str, *args: Any, **kwargs: Any) -> Any:
-        if matches(url) and urlsplit(url).path == "/pubsub":
-            return SimulatedSocket(application, websocket.WebSocketConnectionClosedException)
-        return real(url, *args, **kwargs)
+    def create_connection(url: str, timeout: float | None = None, *args: Any, **kwargs: Any) -> Any:
+        if way.matches(url) and urlsplit(url).path == "/pubsub":
+            timeout_s = websocket.getdefaulttimeout() if timeout is None else timeout
+            lost, late = websocket.WebSocketConnectionClosedException, websocket.WebSocketTimeoutException
+            return SimulatedSocket(way.application, lost, late, timeout_s, way.reach)
+        return real(url, timeout, *args, **kwargs)
 
     patches.callback(_everywhere, "create_connection", create_connection, real)
     _everywhere("create_connection", real, create_connection)

@@ -36,6 +36,7 @@ class ObjectStore:
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # do not log each request
         self._server = ThreadedMotoServer(host, port, verbose=False)
         self.host = host
+        self._in_use = 0
 
     def start(self) -> ObjectStore:
         """Start the server. `port` is then the port that it listens on."""
@@ -45,13 +46,38 @@ class ObjectStore:
 
     def stop(self) -> None:
         """Delete all objects and stop the server."""
-        reset = urllib.request.Request(f"{url_of(self.host, self.port)}/moto-api/reset", method="POST")
         try:
-            urllib.request.urlopen(reset, timeout=_RESET_TIMEOUT_S).close()
+            self.reset()
         except OSError:
             pass  # stop the server anyway
         finally:
             self._server.stop()
+
+    def reset(self) -> None:
+        """Delete all objects and buckets. Raises OSError if the server does not answer."""
+        reset = urllib.request.Request(f"{url_of(self.host, self.port)}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset, timeout=_RESET_TIMEOUT_S).close()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Within the context, have the store be that of one scope, with a bucket of its own, and its variables set.
+
+        Contexts may be nested; all objects are deleted when the outermost one ends.
+        """
+        self._in_use += 1
+        before = {name: os.environ.get(name) for name in self.environment()}
+        os.environ.update(self.environment())
+        try:
+            yield
+        finally:
+            self._in_use -= 1
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+            if not self._in_use:
+                self.reset()
 
     def __enter__(self) -> ObjectStore:
         return self.start()
@@ -67,7 +93,7 @@ class ObjectStore:
             "AWS_S3_SECRETKEY": _KEY,
             "AWS_S3_REGION": _REGION,
             "AWS_S3_REGION_KEY": _REGION,
-            "AWS_S3_BUCKET": BUCKET,
+            "AWS_S3_BUCKET": BUCKET if self._in_use < 2 else f"{BUCKET}-{self._in_use}",
             "AWS_S3_TLS": "false",
             "AWS_S3_SKIPVERIFY": "false",
         }

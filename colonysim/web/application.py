@@ -12,7 +12,8 @@ import msgspec
 
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
-from colonysim.kernel.pending import Pending
+from colonysim.kernel.pending import Lost, Pending
+from colonysim.simulation.losses import loss
 from colonysim.simulation.simulation import Simulation
 from colonysim.web import control
 from colonysim.web.control_access import CHALLENGE, CONTROL_HEADERS, ControlAccess
@@ -32,7 +33,7 @@ PREFLIGHT: Final = [
 ROUTES: Final = {"/api": "POST", "/health": "GET", "/pubsub": "GET"}
 
 
-class NoReply(ConnectionError):
+class NoReply(Lost):
     """The server must close the connection without a reply."""
 
 
@@ -87,7 +88,7 @@ class Application:
         """Create the reply of a parked request that has been answered. Raises NoReply."""
         outgoing = self.endpoint.finish(parked.pending, parked.incoming)
         if outgoing is None:
-            raise NoReply
+            raise NoReply(loss(parked.pending.call))
         reply = _as_reply(outgoing)
         if parked.foreign:
             reply.headers.append(("Access-Control-Allow-Origin", "*"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec.structs import replace
 
 from colonysim.core.engine import refused
@@ -11,7 +13,8 @@ from colonysim.core.protocol import Answer, Push
 from colonysim.core.replies import ClusterInfo
 from colonysim.evidence.journal import JournalFailed
 from colonysim.kernel.connections import CONNECTION_END, ConnectionEnd, StreamRequest
-from colonysim.kernel.pending import LOST, CorruptedBody, Pending
+from colonysim.kernel.pending import LOST, CorruptedBody, Lost, Pending
+from colonysim.simulation.losses import loss
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire.codec import Codec, Dropped, Incoming, Outgoing, payload_type_of
 
@@ -71,15 +74,18 @@ class Endpoint:
             return self.codec.write_push(delivery)
         return self.codec.write(delivery).body
 
-    def exchange(self, body: bytes) -> Outgoing | None:
-        """Send a request from this process and wait for the reply; None if a fault has lost the connection."""
+    def exchange(self, body: bytes, wait: Callable[[Pending], object]) -> Outgoing:
+        """Send a request from this process and `wait` for the reply. Raises Lost if the connection is lost."""
         begun = self.begin(body, outside=False)
         if isinstance(begun, Outgoing):
             return begun
         pending, incoming = begun
         if pending.answer is None:
-            self.sim.wait(pending)
-        return self.finish(pending, incoming)
+            wait(pending)
+        outgoing = self.finish(pending, incoming)
+        if outgoing is None:
+            raise Lost(loss(pending.call))
+        return outgoing
 
 
 def _cluster_at(host: str, port: int, cluster: ClusterInfo) -> ClusterInfo:

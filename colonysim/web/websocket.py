@@ -62,7 +62,7 @@ def _is_key(text: str) -> bool:
 
 
 class Session(Connection):
-    """A WebSocket connection of a client in another process, as bytes.
+    """A WebSocket connection of a client, by default one in another process, as bytes.
 
     `write` must not block; `drop` closes the connection once everything is written. Messages, pings and close frames
     queue behind a channel subscription, pushes do not. A message beyond the limits ends the connection without a
@@ -76,8 +76,10 @@ class Session(Connection):
         drop: Callable[[], None],
         limits: Limits = DEFAULTS,
         share: Share | None = None,
+        *,
+        outside: bool = True,
     ) -> None:
-        super().__init__(outside=True)
+        super().__init__(outside=outside)
         self.endpoint = endpoint
         self.sim = endpoint.sim
         self._write = write
@@ -159,7 +161,8 @@ class Session(Connection):
         return CONNECTION_END
 
     def deliver(self, delivery: Push | Answer | Hangup, binary: bool) -> None:
-        self.sim.kernel.actors.note_outside_activity()
+        if self.outside:
+            self.sim.kernel.actors.note_outside_activity()
         if isinstance(delivery, Hangup):
             self._drop()
         else:
