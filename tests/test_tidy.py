@@ -40,8 +40,8 @@ MOST_METHODS = 37
 """Of a class. A ratchet: lower it when the largest class shrinks."""
 LONGEST_FILES = 488
 """Lines. A ratchet, no limit to design for: raise it for a good reason, lower it when the longest file shrinks."""
-OUTSIDE_PRIVATE = {"_current_frames", "_getframe", "_exit", "_replace", "_initrequest", "_content"}
-"""Private names of other packages that have no public equal: of sys, os, namedtuple, pytest and requests."""
+OUTSIDE_PRIVATE = {"_current_frames", "_getframe", "_exit", "_replace", "_content"}
+"""Private names of other packages that have no public equal: of sys, os, namedtuple and requests."""
 
 
 def _part(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from colonysim.core.records import RUNNING, WAITING
 from colonysim.evidence.replay import show_line
+from colonysim.pytest_plugin.identity import folder_of
 from colonysim.simulation.simulation import Simulation
 
 EVENTS: Final = 20
@@ -18,15 +19,15 @@ TIMELINES_KEPT: Final = 1000
 _WIDTH: Final = 200
 
 
-def command(node_id: str, seed: int, one_of_many: bool = False) -> str:
-    """Return the command that repeats a test.
+def command(tests: list[str], seed: int, one_of_many: bool = False) -> str:
+    """Return the command that repeats tests.
 
     `one_of_many`: the option --colonysim-seeds made this test. Its name has a suffix that exists only with that option.
     """
-    return f"pytest {shlex.quote(node_id)} --colonysim-seed={seed}" + (" --colonysim-seeds=1" if one_of_many else "")
+    return f"{shlex.join(['pytest', *tests])} --colonysim-seed={seed}" + (" --colonysim-seeds=1" if one_of_many else "")
 
 
-def report(repeat: str, node_id: str, simulations: list[Simulation], folder: Path | None) -> Iterator[str]:
+def report(repeat: str, test_id: str, simulations: list[Simulation], folder: Path | None) -> Iterator[str]:
     """Yield the lines of the report, and write the files into `folder` if there is one.
 
     `repeat` is the command that repeats the test.
@@ -43,7 +44,7 @@ def report(repeat: str, node_id: str, simulations: list[Simulation], folder: Pat
             for process_id in unfinished[:TIMELINES_SHOWN]:
                 yield from _timeline(simulation, process_id)
     if folder is not None:
-        yield from _keep(folder_of(folder, node_id), simulations)
+        yield from _keep(folder_of(folder, test_id), simulations)
 
 
 def _events(simulation: Simulation) -> list[str]:
@@ -70,11 +71,6 @@ def _timeline(simulation: Simulation, process_id: str) -> Iterator[str]:
 
 
 # ---------------------------------------------------------------- files
-def folder_of(folder: Path, node_id: str) -> Path:
-    """Return the folder for the files of one test."""
-    return folder / "".join(char if char.isalnum() or char in "-_." else "_" for char in node_id)
-
-
 def journal_in(folder: Path, number: int) -> Path:
     """Return the path of the journal of a test's simulation; the first simulation has number 0."""
     return folder / ("journal.jsonl" if number == 0 else f"journal-{number + 1}.jsonl")
@@ -95,13 +91,6 @@ def _keep(folder: Path, simulations: list[Simulation]) -> Iterator[str]:
 
 
 # ---------------------------------------------------------------- against a recorded journal
-def difference(recorded: Path, simulation: Simulation) -> str | None:
-    """Describe the first difference between a simulation's journal and a recorded one; None if there is none."""
-    if simulation.journal is None:
-        return "the simulation keeps no journal (journal=False)"
-    return first_difference(recorded.read_bytes().split(b"\n")[1:-1], simulation.journal.lines, "recorded", "now")
-
-
 def first_difference(first: list[bytes], second: list[bytes], one: str, other: str) -> str | None:
     """Describe the first difference between two journals called `one` and `other`; None if they are equal.
 

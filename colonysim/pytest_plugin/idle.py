@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+
+_MOST_MISSING: Final = 10  # missing records that the summary lists
 
 if TYPE_CHECKING:
     from colonysim.simulation.simulation import Simulation
 
 
 class ColonysimWarning(pytest.PytestWarning):
-    """A fault of a test's marker never struck, or part of its scenario did nothing."""
+    """A fault of a test's marker never struck, part of its scenario did nothing, or a thread outlives its test."""
 
 
 def report(item: pytest.Item, texts: Iterable[str], strict: bool) -> None:
@@ -55,12 +57,16 @@ class Comparisons:
 
     def __init__(self) -> None:
         self.tests = self.compared = 0
+        self.missing: list[str] = []
+        """The paths of records that there are not."""
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Count a finished test. With pytest-xdist, the reports of all workers arrive here."""
         if report.when == "teardown":
             self.tests += 1
             self.compared += getattr(report, "colonysim_compared", False)
+            if missing := getattr(report, "colonysim_missing", ""):
+                self.missing.append(f"there is no record of {report.nodeid}: expected {missing}")
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Fail the session if it compared no test."""
@@ -71,3 +77,7 @@ class Comparisons:
         """Print how many tests were compared."""
         line = f"colonysim: {self.compared} of {self.tests} tests were compared with a journal (--colonysim-replay)"
         terminalreporter.write_line(line, red=not self.compared)
+        for text in self.missing[:_MOST_MISSING]:
+            terminalreporter.write_line(f"  {text}")
+        if (more := len(self.missing) - _MOST_MISSING) > 0:
+            terminalreporter.write_line(f"  and {more} more tests have no record")

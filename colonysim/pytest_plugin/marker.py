@@ -15,10 +15,10 @@ from colonysim.extras import MissingExtra
 from colonysim.pytest_plugin import options
 
 DESCRIPTION: Final = (
-    "colonysim(seed=None, seeds=None, mode='auto', start=None, faults=None, scenario=None, **settings): how the "
-    "simulation of a test is set up; further keywords are settings of the server"
+    "colonysim(seed=None, seeds=None, mode='auto', start=None, faults=None, scenario=None, frozen=False, **settings): "
+    "how the simulation of a test is set up; further keywords are settings of the server"
 )
-OF_TESTS: Final = ("seed", "seeds", "faults", "scenario")
+OF_TESTS: Final = ("seed", "seeds", "faults", "scenario", "frozen")
 """Arguments about the test; the others are those of `Simulation`."""
 
 _SHOWN: Final = 100  # characters of a wrong value that a message repeats
@@ -143,6 +143,7 @@ EXPECTED: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "seeds": (f"a whole number, 1 or more and {options.MOST_SEEDS} at most: else no test would be run, or too many",
               lambda value: _is_whole(value) and 1 <= value <= options.MOST_SEEDS),
     "scenario": ("a scenario file or a Scenario", _is_scenario),
+    "frozen": ("True or False", _is_bool),
     "settings": ("Settings", _is_settings),
     "mode": ("one of 'manual', 'auto', 'scaled' and 'real'", _is_mode),
     "rate": ("a number", _is_number),
@@ -174,7 +175,7 @@ def _refusal(name: str, value: Any, given: dict[str, Any], item: pytest.Item) ->
         elif name == "seeds":
             if _is_whole(first := given.get("seed", 0)):
                 options.check_last_seed(first, value)
-        elif name != "journal":  # a file is written only where a test runs
+        elif name not in ("journal", "frozen"):  # a file is written only where a test runs
             Simulation(**{name: value})
     except MissingExtra:
         return None  # the test fails with the command that installs it
@@ -200,6 +201,8 @@ def _in_its_place(item: pytest.Item) -> Iterator[str]:
             for name in given:
                 if name not in OF_TESTS:
                     yield f"{name} has no effect on a scenario: set it in the scenario, or leave it out"
+    if given.get("frozen") and "colonysim" not in fixtures and own:
+        yield "frozen has no effect: ask for the fixture colonysim, or use `with colonysim.freeze(sim):`"
     several = "colonysim_seed" in getattr(getattr(item, "callspec", None), "params", {})
     if "seeds" in given and not several and (own or "colonysim_seed" in fixtures):
         yield "seeds has no effect: mark a test function that uses a fixture of colonysim"

@@ -38,3 +38,51 @@ def test_a_link_is_followed_before_it_is_judged(tmp_path: Path) -> None:
     with pytest.raises(UnsafeName, match="points outside"):
         _inside(top, top, ["out", "x"], "file 'x'")
     assert _inside(top, top, ["in", "..x", "...", "ü b"], "file 'x'") == top / "in" / "..x" / "..." / "ü b"
+
+
+def test_the_s3_fixtures_of_a_session_share_a_server_and_no_objects(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        boto3 = pytest.importorskip("boto3")
+        pytest.importorskip("moto")
+        ports = set()
+
+        def client():
+            return boto3.client(
+                "s3",
+                endpoint_url="http://" + os.environ["AWS_S3_ENDPOINT"],
+                aws_access_key_id="k",
+                aws_secret_access_key="k",
+                region_name=os.environ["AWS_S3_REGION"],
+            )
+
+        def put():
+            bucket = os.environ["AWS_S3_BUCKET"]
+            client().create_bucket(Bucket=bucket)
+            assert "Contents" not in client().list_objects_v2(Bucket=bucket)
+            client().put_object(Bucket=bucket, Key="k", Body=b"v")
+            ports.add(os.environ["AWS_S3_ENDPOINT"])
+
+        @pytest.mark.parametrize("number", range(2))
+        def test_alone(colonysim_s3, number):
+            put()
+
+        class TestShared:
+            def test_one(self, colonysim_s3_class):
+                put()
+
+            def test_inner(self, colonysim_s3_class, colonysim_s3):
+                put()
+
+            def test_other(self, colonysim_s3_class):
+                assert client().get_object(Bucket=os.environ["AWS_S3_BUCKET"], Key="k")["Body"].read() == b"v"
+
+        def test_afterwards():
+            assert len(ports) == 1
+            assert "AWS_S3_BUCKET" not in os.environ
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=6)
