@@ -197,7 +197,7 @@ def test_a_removed_colony_leaves_nothing_in_any_table_or_index() -> None:
     many = Colonies()
     many.fill("a", 3)
     many.ask(many.sim.world.server_id, RemoveColony(colonyname="a"))
-    kept = {"blueprints", "definitions", "blueprint_history", "changes_of", "silent", "queues", "agenda"}
+    kept = {"blueprints", "definitions", "blueprint_history", "changes_of", "cleanup_heap", "queues", "agenda"}
     kept |= {"release_ticks", "tick_tickets", "held_by", "channels"}
     left = {name: value for name, value in vars(many.sim.world).items() if isinstance(value, dict) and value}
     assert left.keys() <= kept

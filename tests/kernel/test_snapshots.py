@@ -272,7 +272,7 @@ def test_equal_specs_are_written_once_and_come_back_as_one() -> None:
 DERIVED = {
     World: {
         "agenda", "attribute_times", "attributes", "by_state", "executors_by_id", "function_ids", "functions_of",
-        "held_by", "aging", "entries_made", "functions_in", "graphs_in", "changes_of", "heard", "strays", "silent", "watched", "seats", "seats_taken", "id_given", "ids_given", "unreadable_names", "beyond_scan_limit", "queues", "reached",
+        "held_by", "aging", "entries_made", "functions_in", "graphs_in", "changes_of", "last_heard_ns", "heard_apart", "cleanup_heap", "cleanup_entries", "executor_places", "places_given", "id_given", "ids_given", "unreadable_names", "beyond_scan_limit", "queues", "reached",
         "release_ticks", "tick_tickets", "users_by_id", "_ids", "_phase_ns", "_sweep_ticks_at",  # made again from what is stored
         "channel_streams", "inputs", "outbox", "request", "subscriptions", "history",  # of those who wait or look
     },
@@ -537,6 +537,7 @@ def test_a_journal_goes_back_to_any_state_that_was_written_into_it(tmp_path: Pat
 CAN_RUN_CODE = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "copyreg"}
 RUNS_CODE = {
     "extensions.py": {"exec"},  # code that users name, which are Python files of their own
+    "programs/surroundings.py": {"exec"},  # `sim.script`: a file of the user's own
     "programs/inplace.py": {"copyreg"},  # how replaced functions are written by pickle, which reads nothing
     "kernel/vetting.py": {"eval"},  # checks written from the field names of our own messages, and nothing else
 }
