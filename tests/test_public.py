@@ -12,6 +12,8 @@ from types import FunctionType, ModuleType
 
 import pytest
 
+from colonysim import Simulation
+
 ROOT = Path(__file__).parent.parent
 PUBLIC = (
     "colonysim",
@@ -81,3 +83,9 @@ def test_each_public_name_exists_and_is_explained(package: str) -> None:
 def test_a_name_that_is_not_public_is_an_attribute_error(package: str) -> None:
     with pytest.raises(AttributeError, match="Nothing"):
         _ = import_module(package).Nothing
+
+
+def test_a_simulation_shows_few_names_and_documents_each() -> None:
+    names = [name for name in vars(Simulation) if not name.startswith("_")]
+    assert len(names) <= 30
+    assert [name for name in names if not getattr(Simulation, name).__doc__] == []
