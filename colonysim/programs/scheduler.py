@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from os.path import isdir
@@ -90,7 +91,10 @@ class Programs:
         cwd: str | PathLike[str] | None = None,
         child_s: Mapping[str, float] | None = None,
     ) -> Program:
-        """A new program, ready for its first turn. Errors: ValueError for a name that is taken."""
+        """Add a program, ready for its first turn.
+
+        Errors: ValueError for a name that is taken and for wrong arguments, RuntimeError under gevent or eventlet.
+        """
         if name in self.by_name:
             raise ValueError(f"there is a program named {name!r} already: give it another name")
         own_variables, spans = variables(env), dict(child_s or {})
@@ -99,6 +103,7 @@ class Programs:
         if cwd is not None and not isdir(cwd):
             raise ValueError(f"cwd: there is no folder {str(cwd)!r}")
         if not self._installed:
+            _refuse_green_threads()
             self._installed = True
             stdlib_patches.install(*_PATCHES)
         program = self.by_name[name] = Program(self._kernel, self._faults, self._turns, name, code)
@@ -184,3 +189,17 @@ class Programs:
             if self._installed:
                 self._installed = False
                 stdlib_patches.uninstall()
+
+
+def _refuse_green_threads() -> None:
+    """Errors: RuntimeError if gevent or eventlet has replaced threads by its own, which act as they like."""
+    for library, module, names in (
+        ("gevent", "gevent.monkey", ("is_module_patched", "threading")),
+        ("eventlet", "eventlet.patcher", ("is_monkey_patched", "thread")),
+    ):
+        is_patched = getattr(sys.modules.get(module), names[0], None)
+        if is_patched is not None and is_patched(names[1]):
+            raise RuntimeError(
+                f"programs need real threads, and {library} has replaced them by its own in this process: "
+                f"do not monkey-patch here, or serve the simulation to your code with colonysim.WebServer"
+            )
