@@ -17,6 +17,7 @@ from colonysim.kernel import randomness
 from colonysim.kernel.randomness import AnySpan, NotNegative
 from colonysim.programs.host import ProgramFailed
 from colonysim.programs.program import Program
+from colonysim.programs.surroundings import Script
 from colonysim.simulation.client import ColonyClient
 from colonysim.simulation.simulation import Simulation
 from colonysim.simulation.stock import PORT, environment
@@ -24,6 +25,7 @@ from colonysim.wire import identity
 from colonysim.workloads.arrivals import Many
 
 HOST: Final = "localhost"
+_SCRIPT: Final = ":__main__"
 CODE_FIX: Final = "write file.py:function or package.module:function"
 
 
@@ -37,7 +39,9 @@ class ProgramGroup(Value, frozen=True, kw_only=True):
 
     `executor_type`: it is an executor of that type, for faults; `registered`: it is added and approved before it
     starts. `forever`: it is not expected to end. `restart_after_s`: if it ends with an error, it is started again after
-    so many seconds; otherwise that is a failure of the run.
+    so many seconds; otherwise that is a failure of the run. `env`: more environment variables, and `argv`: what
+    `sys.argv` has after the program's name, with the same words as `args`. `child_s`: how many virtual seconds child
+    processes take, by patterns of their commands. `file.py:__main__` runs a whole file as a script.
     """
 
     name: str
@@ -50,10 +54,15 @@ class ProgramGroup(Value, frozen=True, kw_only=True):
     forever: bool = False
     starts: AnySpan = 0.0
     restart_after_s: NotNegative | None = None
+    env: dict[str, str] = {}
+    argv: list[str] = []
+    child_s: dict[str, NotNegative] = {}
 
     def check(self) -> None:
         if self.registered and not self.executor_type:
             raise self.refused("executor_type", "a program that is registered needs the type it is registered with")
+        if self.code.endswith(_SCRIPT) and (self.args or self.kwargs):
+            raise self.refused("code", "a script takes no args and kwargs: give it argv or env")
 
 
 class BadProgram(BadCode):
@@ -131,15 +140,22 @@ class ScenarioPrograms:
             "colony_key": self.colony.identity.private_key,
             "user_key": self.colony.user.identity.private_key,
         }
-        args, kwargs = _filled(group.args, words), _filled(group.kwargs, words)
-        self.programs[part.name] = self.sim.program(
-            partial(function, *args, **kwargs),
-            name=part.name,
-            executor_type=group.executor_type,
-            forever=group.forever,
-            restart_after_s=group.restart_after_s,
-            starts_after_s=part.start_ns / 1e9,
-        )
+        options: dict[str, Any] = {
+            "name": part.name,
+            "executor_type": group.executor_type,
+            "forever": group.forever,
+            "restart_after_s": group.restart_after_s,
+            "starts_after_s": part.start_ns / 1e9,
+            "env": _filled(group.env, words),
+            "child_s": group.child_s or None,
+        }
+        argv = _filled(group.argv, words)
+        if isinstance(function, Script):
+            started = self.sim.script(function.path, argv, **options)
+        else:
+            args, kwargs = _filled(group.args, words), _filled(group.kwargs, words)
+            started = self.sim.program(partial(function, *args, **kwargs), argv=argv or None, **options)
+        self.programs[part.name] = started
 
     def group_of(self, failed: ProgramFailed) -> str:
         """Return the name of the group of a failed program."""
@@ -169,6 +185,15 @@ def check_code(groups: tuple[ProgramGroup, ...], base: Path) -> None:
 
 
 def _function(loader: Loader, code: str) -> Callable[..., Any]:
+    """Return the function that `code` names, or the script. Errors: BadProgram."""
+    if code.endswith(_SCRIPT):
+        path = loader.base / code.removesuffix(_SCRIPT)
+        try:
+            return Script(path)
+        except OSError as error:
+            raise BadProgram(f"{path} cannot be read: {error.strerror or error}") from error
+        except (SyntaxError, ValueError) as error:
+            raise BadProgram(f"{path} is no Python code: {error}") from error
     try:
         return loader.load(code, "function", callable)  # type: ignore[no-any-return]
     except BadCode as error:

@@ -257,3 +257,56 @@ def test_a_double_close_strikes_in_a_scenario(tmp_path: Path, probability: float
     assert least <= struck <= most
     assert result.summary.succeeded == 40
     assert result.ok, result.failures
+
+
+def test_programs_have_arguments_variables_and_children_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import os, subprocess, sys, time\n"
+        "def main(name):\n"
+        "    begun = time.time()\n"
+        "    subprocess.run([sys.executable, '-c', ''], check=True)\n"
+        "    assert time.time() - begun == 60, time.time() - begun\n"
+        "    assert (os.environ['ME'], sys.argv[1:]) == (name, ['--me', name]), (os.environ['ME'], sys.argv)\n"
+        "    assert os.environ['COLONIES_COLONY_NAME']\n"
+    )
+    (tmp_path / "own.yaml").write_text(
+        "version: 1\nprograms:\n  - {name: one, code: 'own.py:main', count: 2, args: [$name], env: {ME: $name},\n"
+        "     argv: [--me, $name], child_s: {'*python*': 60}}\n"
+    )
+    result = run(Scenario.load(tmp_path / "own.yaml"))
+    assert result.ok, result.failures
+
+
+def test_a_script_runs_as_published(tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text(
+        "import argparse, os, signal, sys, time\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--sleep', type=float)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n"
+        "if __name__ == '__main__':\n"
+        "    given = parser.parse_args()\n"
+        "    time.sleep(given.sleep)\n"
+        "    sys.exit(0 if given.sleep < 50 else 3)\n"
+    )
+    text = "version: 1\nprograms: [{name: one, code: 'worker.py:__main__', argv: [--sleep, '%s']}]\n"
+    (tmp_path / "s.yaml").write_text(text % 40)
+    result = run(Scenario.load(tmp_path / "s.yaml"))
+    assert (result.ok, result.end_s) == (True, 40)
+    (tmp_path / "s.yaml").write_text(text % 60)
+    (failure,) = run(Scenario.load(tmp_path / "s.yaml")).failures
+    assert (failure.kind, "status 3" in failure.text) == ("program", True), failure
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "words"),
+    [
+        ("nowhere.py:__main__", "", "nowhere.py cannot be read"),
+        ("torn.py:__main__", "", "torn.py is no Python code"),
+        ("torn.py:__main__", ", args: [1]", "a script takes no args"),
+    ],
+)
+def test_a_script_that_cannot_be_run_is_told(tmp_path: Path, code: str, more: str, words: str) -> None:
+    (tmp_path / "torn.py").write_text("def f(:\n")
+    (tmp_path / "s.yaml").write_text(f"version: 1\nprograms: [{{name: one, code: '{code}'{more}}}]\n")
+    with pytest.raises(ValueError, match=words):
+        run(Scenario.load(tmp_path / "s.yaml"))
