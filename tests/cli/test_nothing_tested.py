@@ -88,6 +88,7 @@ def test_a_run_without_a_process_ends_with_1(here: Path) -> None:
         "explore", "fine.yaml", "--seeds", 2, "--workers", 1, "--no-shrink", "--set", "workload=[]", "--json"
     )
     assert explored.exit_code == 1
+    assert explored.stdout, f"{explored.exception!r} {explored.stderr}"
     assert json.loads(explored.stdout)["failures"] == {"nothing: nothing was tested": 2}
 
 

@@ -224,7 +224,7 @@ class Talk:
     def say(self, caller: str, kind: str, message: dict[str, Any]) -> tuple[int, Any]:
         payload = base64.b64encode(json.dumps({"msgtype": kind} | message).encode()).decode()
         envelope = {"payloadtype": kind, "payload": payload, "signature": caller}
-        reply = self.endpoint.exchange(json.dumps(envelope).encode())
+        reply = self.endpoint.exchange(json.dumps(envelope).encode(), self.sim.wait)
         assert reply is not None
         if not reply.body:
             return reply.status, None

@@ -47,6 +47,7 @@ for name in ("core.settings", "web.limits", "faults.plan", "scenarios.scenario")
 NEEDED: dict[str, dict[str, Any]] = {
     "Bursts": {"size": 2, "every_s": 5.0},
     "Crash": {"times": {"at_s": 1}},
+    "Terminate": {"times": {"at_s": 1}},
     "Pause": {"times": {"at_s": 1}, "for_s": 1},
     "SlowDown": {"times": {"at_s": 1}, "for_s": 1, "factor": 2},
     "ClockSkew": {"times": {"at_s": 1}, "for_s": 1},

@@ -181,6 +181,7 @@ WRONG_ARGUMENTS: list[tuple[str, str]] = [
     ("moed='auto'", "perhaps mode is meant"), ("sed=1", "perhaps seed is meant"), ("fault=[]", "perhaps faults is"),
     ("timezon='UTC'", "perhaps timezone is meant"), ("qqqq=1", "the arguments are seed, seeds, faults, scenario,"),
     ("overrides={}", "there is no such argument"), ("moed=None", "mode is meant"),
+    ("frozen='yes'", "True or False"), ("frozen=1", "True or False"),
     ("seed='x'", "a whole number"), ("seed=1.0", "a whole number"), ("seed=True", "a whole number"),
     ("seed=2**64", "more than 64 bits"), ("seeds=0", "no test would be run"), ("seeds='3'", "1 or more"),
     ("seeds=True", "1 or more"), ("seeds=10**9", "100000 at most"), ("seed=2**64-1, seeds=2", "the last of 2 seeds"),
