@@ -22,6 +22,9 @@ from colonysim.programs.surroundings import own_environment
 
 _ENV_PLACE: Final = 5
 """Of the environment among the arguments of `fork_exec`."""
+_TRACKER: Final = "multiprocessing.resource_tracker"
+_FORK_SERVER: Final = "multiprocessing.forkserver"
+"""Helpers of multiprocessing, by their commands. They serve the whole process, not the program that started them."""
 
 
 class Child:
@@ -50,7 +53,9 @@ class Child:
 
 
 def begin(who: Any, pid: int, command: str) -> None:
-    """A program has started a child process."""
+    """A program has started a child process. Nobody waits for multiprocessing's tracker of resources."""
+    if _TRACKER in command:
+        return
     program = who.program
     spans = (seconds for pattern, seconds in program.child_s.items() if fnmatchcase(command, pattern))
     seconds = next(spans, None)
@@ -101,10 +106,11 @@ def _is_over(who: Any, child: Child, *, wait: bool) -> bool:
 
 
 def end_all(children: dict[int, Child]) -> None:
-    """The program is gone: its child processes go as well."""
+    """The program is gone: its child processes go as well, but for one that serves the whole process."""
     for child in children.values():
-        with suppress(OSError):
-            os.kill(child.pid, signal.SIGKILL)
+        if _FORK_SERVER not in child.command:
+            with suppress(OSError):
+                os.kill(child.pid, signal.SIGKILL)
     children.clear()
 
 

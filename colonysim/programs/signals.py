@@ -127,9 +127,9 @@ def _for_programs(virtual: Callable[..., Any]) -> inplace.Wrapper:
     """Call `virtual` with the calling thread of a program, and the real function for everybody else."""
 
     def wrap(real: Any) -> Callable[..., Any]:
-        def function(*args: Any) -> Any:
+        def function(*args: Any, **kwargs: Any) -> Any:
             who = here.thread
-            return real(*args) if who is None else virtual(who, *args)
+            return real(*args, **kwargs) if who is None else virtual(who, *args, **kwargs)
 
         return function
 
@@ -141,7 +141,7 @@ def _set_handler(who: Any, number: int, handler: Any, /) -> Any:
     return who.program.signals.set_handler(int(number), handler)
 
 
-def _set_wakeup_fd(who: Any, fd: int, /, *_: Any) -> int:
+def _set_wakeup_fd(who: Any, fd: int, /, *, warn_on_full_buffer: bool = True) -> int:
     _require_main(who, "set_wakeup_fd")
     before: int = who.program.signals.wakeup_fd
     who.program.signals.wakeup_fd = fd

@@ -87,7 +87,8 @@ _REFUSALS_THAT_CHANGE: Final = {
     # Quirk: what has a colon in its name is stored, and cannot be read for the reply
     # (docs/protocol/a-foundation.md 7.5).
     b"Failed to parse Executor name": re.compile(
-        r"\.(unreadable_names|executors|last_heard_ns|heard_apart|cleanup\w*|agenda)"
+        r"\.(unreadable_names|executors|executor_places|places_given|id_given|ids_given"
+        r"|last_heard_ns|heard_apart|cleanup\w*|agenda)"
     ),
     b"addedUser is nil": re.compile(r"\.(unreadable_names|users)"),
     b"addedLocation is nil": re.compile(r"\.locations"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,3 +133,32 @@ def test_a_child_that_never_ends_is_told(sim: Simulation, monkeypatch: pytest.Mo
 def test_wrong_spans_are_refused(sim: Simulation) -> None:
     with pytest.raises(ValueError, match="child_s: 'sleep': give seconds, 0 or more"):
         sim.program(print, child_s={"sleep": -1})
+
+
+def test_the_helpers_of_multiprocessing_outlive_the_program_that_started_them(tmp_path: Path) -> None:
+    """Else the process that runs the programs would find them dead, and warn."""
+    (tmp_path / "own.py").write_text(
+        "import multiprocessing, os\n"
+        "from multiprocessing import resource_tracker\n"
+        "from colonysim import Simulation\n"
+        "def program():\n"
+        "    for way in ('spawn', 'forkserver'):\n"
+        "        child = multiprocessing.get_context(way).Process(target=os.getpid)\n"
+        "        child.start()\n"
+        "        child.join()\n"
+        "        assert child.exitcode == 0\n"
+        "if __name__ == '__main__':\n"
+        "    sim = Simulation()\n"
+        "    sim.program(program)\n"
+        "    sim.run()\n"
+        "    sim.stop_programs()\n"
+        "    resource_tracker.ensure_running()\n"
+        "    child = multiprocessing.get_context('forkserver').Process(target=os.getpid)\n"
+        "    child.start()\n"
+        "    child.join()\n"
+        "    print(child.exitcode)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "own.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")

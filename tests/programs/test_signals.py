@@ -378,3 +378,14 @@ def test_an_executor_that_finishes_its_process_first_loses_nothing(sim: Simulati
     sim.run()
     assert [process.state for process in processes] == [ProcessState.SUCCESS] * 2 + [ProcessState.WAITING]
     assert made.state == "over"
+
+
+def test_the_wakeup_descriptor_takes_its_keyword_in_programs_and_beside_them(sim: Simulation) -> None:
+    def program() -> int:
+        return signal.set_wakeup_fd(-1, warn_on_full_buffer=False)
+
+    started = sim.program(program)
+    sim.run()
+    assert started.result == -1
+    before = signal.set_wakeup_fd(-1, warn_on_full_buffer=False)  # the functions are still replaced
+    assert signal.set_wakeup_fd(before, warn_on_full_buffer=True) == -1
