@@ -1,8 +1,8 @@
 """Child processes of programs. They are real, and virtual time stands still while one runs.
 
-Whoever looks whether a child has ended sees that it has, and whoever waits for it, or for what it writes, waits in real
-time. So a run does not depend on how fast the machine is. A program may say how long children take in virtual time,
-by patterns of their commands (`child_s`): such a child has ended once that has passed, or once it is killed.
+A program that polls a child sees it as ended; a program that waits for a child, or for its output, waits in real time.
+So a run does not depend on the speed of the machine. `child_s` sets how long children take in virtual time, by patterns
+of their commands: such a child ends when that time has passed, or when it is killed.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class ProgramActor(Actor):
 
 
 class Wakeup:
-    """What is called when that which a thread of a program waits for may be there; it stands where an actor would."""
+    """Called when a thread of a program may stop waiting. A request has it in place of its actor."""
 
     __slots__ = ("acts",)
 

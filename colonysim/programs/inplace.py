@@ -1,7 +1,7 @@
 """Replace what a function does and leave the function object itself in place.
 
 Code binds functions early: as default arguments, class attributes, partials, entries of tables, saved bound methods.
-Whoever holds `time.sleep` holds the same object, so that is what has to change. A function written in C is made to
+All of them refer to the same object, so the object has to change. A function written in C is made to
 call another callable: its method definition becomes that of `PyObject_Call`, and the object it is bound to becomes
 the callable. A function written in Python gets other code. A method of a class is replaced in the class's dictionary.
 The twin of a function still does what the original did, and each change can be undone.

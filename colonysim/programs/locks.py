@@ -1,9 +1,9 @@
 """Locks of programs: a thread of a program that has to wait for one does so in virtual time.
 
 A lock that a thread of a program makes is a `ProgramLock`. All that the standard library builds on locks (conditions,
-events, semaphores, barriers, queues, futures) is written in Python upon them and follows: whoever waits there makes a
-lock of its own to wait at. What was made before the programs (a lock of a module, the lock of a logging handler) stays
-as it is, and the methods of its class are replaced.
+events, semaphores, barriers, queues, futures) is written in Python and uses these locks, because each waiting thread
+creates a lock to wait for. Locks that were made before the programs (of a module, of a logging handler) stay as they
+are, and the methods of their class are replaced.
 
 The real lock inside says whether a lock is taken, so that threads which belong to no program can use the same one.
 """

@@ -151,7 +151,7 @@ class ProgramThread:
             self.since_ns = now_ns = kernel.world.now_ns
             due_ns = now_ns + round(seconds * SECOND_NS * self._faults.slowness(self.name))
             if due_ns == now_ns and seconds > 0:
-                due_ns += 1  # whoever sleeps until a time that a float cannot hit comes closer to it each time
+                due_ns += 1  # a loop that sleeps until a time that no float equals gets closer to it each time
             self.timer = timer = kernel.timetable.add(due_ns, self.make_ready, f"{self.name} wakes up")
         try:
             while True:

@@ -61,7 +61,7 @@ Patch = Callable[[], list[inplace.Undo]]
 
 
 def install(*patches: Patch) -> None:
-    """Replace what there is to replace, unless somebody has done so already; `uninstall` must follow."""
+    """Replace the functions, unless they are replaced already. Call `uninstall` afterwards."""
     global _users
     with _lock:
         _users += 1

@@ -1,7 +1,7 @@
 """What a program has of its own besides its memory: environment variables, arguments, a folder, a main module.
 
-Environment variables are looked up for whoever asks. The others are set when a program that has some of its own gets
-the turn, and put back when it hands over: they are values of modules, and the folder is one of the whole process.
+Environment variables are looked up for the program that asks. The others are set when a program that has its own gets
+the turn, and restored when it hands over, since they are values of modules, and the folder belongs to the process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Turns: exactly one program of a simulation acts at a time, and time goes on only while none is ready.
+"""Turns: exactly one program of a simulation acts at a time, and time moves only while none is ready.
 
 Each program has a thread and a gate. A program that has to wait calls `hand_over`, which finds the next one in the
 thread of the program that waits: one is drawn from the seed among those that are ready, and while nobody is ready the
-kernel lets time go on. Then it opens the gate of the next one, and waits at its own. Whoever has called `run` waits at
+kernel lets time go on. Then it opens the gate of the next one, and waits at its own. The caller of `run` waits at
 a gate as well, and gets the turn back when the run is over: something has failed, the condition of the run is true, or
 nothing is left to happen.
 """
@@ -76,7 +76,7 @@ class Turns:
         self.lives = 0
         self._chance = randomness.source(kernel.world.settings.seed, "turns")
         self.polls: dict[TakesTurns, Polled] = {}
-        self._gate = threading.Lock()  # of whoever runs the programs
+        self._gate = threading.Lock()  # of the thread that runs the programs
         self._gate.acquire()
         self._runner: object | None = None  # who runs the programs, if anybody; changed under the lock
         self._free = threading.Condition(kernel.lock)  # notified when nobody does any more
@@ -260,7 +260,7 @@ class Turns:
         return due_ns is None or (limit_ns is not None and due_ns > limit_ns)
 
     def recover(self) -> bool:
-        """Whether programs can still be run, though the last run was broken off: whoever acted may have handed back."""
+        """Return whether programs can be run after a run was broken off: the one that acted may have handed back."""
         if self._broken and acquire(self._gate, True, _GRACE_S):
             self._broken = ""  # only an interrupt
         return not self._broken

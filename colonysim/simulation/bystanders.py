@@ -42,7 +42,7 @@ def time_to_spare(kernel: Kernel) -> float:
     clock.run(kernel.world.now_ns)
     due_ns = kernel.due()
     due_s = THREAD_THRESHOLD_S if due_ns is None else clock.real_seconds(due_ns - clock.virtual_now())
-    return min(max(due_s, 0.0), THREAD_THRESHOLD_S)  # whoever may act now may be known to wait by then
+    return min(max(due_s, 0.0), THREAD_THRESHOLD_S)  # by then, an actor that may act now may be known to wait
 
 
 def may_act(kernel: Kernel) -> bool:
