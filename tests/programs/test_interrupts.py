@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import atexit
-import random
+import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,6 @@ from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.server import Version
 from colonysim.evidence.journal import Journal, header
 from colonysim.kernel.pending import Waiter
-from colonysim.programs import stdlib_patches
 
 
 class Interrupt(Exception):
@@ -127,21 +125,28 @@ def test_who_waits_beside_one_who_moves_time_does_not_complain(sim: Simulation) 
             sim.driver._raise_if_stuck(sim.kernel.steps, waiter)
 
 
-def test_what_is_made_once_in_a_process_is_not_made_from_a_programs_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[float] = []
+MADE_ONCE = """
+import random, sys, tempfile
+from colonysim import Simulation
 
-    def draw(first: Callable[[], object]) -> None:
-        first()
-        drawn.append(random.random())
+def draw():
+    if sys.argv[1] == "first":
+        tempfile.mktemp()
+    print(random.random())
 
-    for first in (lambda: next(tempfile._get_candidate_names()), lambda: None):  # type: ignore[attr-defined]
-        monkeypatch.setattr(tempfile, "_name_sequence", None)
-        stdlib_patches._prepare.cache_clear()
-        simulation = Simulation(seed=3)
-        simulation.program(draw, first, name="draw")
-        simulation.run()
-        simulation.stop_programs()
-    assert len(set(drawn)) == 1
+simulation = Simulation(seed=3)
+simulation.program(draw)
+simulation.run()
+simulation.stop_programs()
+"""
+
+
+def test_what_is_made_once_in_a_process_is_not_made_from_a_programs_chance() -> None:
+    drawn = [
+        subprocess.run([sys.executable, "-c", MADE_ONCE, when], capture_output=True, text=True, check=True).stdout
+        for when in ("first", "never")
+    ]
+    assert float(drawn[0]) == float(drawn[1])
 
 
 def test_a_closed_journal_is_not_closed_again_at_exit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
