@@ -147,9 +147,11 @@ def _fork(real: Any) -> Callable[[], int]:
 
 
 def _spawn(real: Any) -> Callable[..., int]:
-    def spawn(path: Any, argv: Any, *args: Any, **kwargs: Any) -> int:
+    def spawn(path: Any, argv: Any, env: Any, /, **kwargs: Any) -> int:
         who = here.thread
-        pid: int = real(path, argv, *args, **kwargs)
+        if who is not None and (env is None or env is os.environ):
+            env = dict(os.environ)  # C code would read the variables of the process
+        pid: int = real(path, argv, env, **kwargs)
         if who is not None:
             begin(who, pid, " ".join(os.fsdecode(word) for word in argv))
         return pid
