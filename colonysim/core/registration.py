@@ -18,7 +18,6 @@ def add(world: World, executor: Executor) -> None:
     world.executors[executor.colony, executor.name] = executor
     join_id(world, executor)
     take_seat(world, executor)
-    expect_cleanup(world, executor.last_heard_ns)
     _note(world, executor, executor.last_heard_ns)
 
 
@@ -27,7 +26,8 @@ def take_seat(world: World, executor: Executor) -> None:
     world.unreadable_names += storage.unparsable(executor.name, executor.colony)
     world.places_given += 1
     world.executor_places[executor.colony, executor.name] = world.places_given
-    _watch(world, executor)
+    if (heard := heard_ns(world, executor)) != ZERO_TIME_NS:
+        _watch(world, executor, heard)
 
 
 def _note(world: World, executor: Executor, heard_ns: int | None = None) -> None:
@@ -46,9 +46,9 @@ def register_anew(world: World, known: Executor, new: Executor) -> None:
         if field != "require_func_reg":
             setattr(known, field, getattr(new, field))
     world.heard_apart.setdefault(known.executor_id, {})[known.colony, known.name] = known
-    _watch(world, known)
-    expect_cleanup(world, known.last_heard_ns)
-    _note(world, known, known.last_heard_ns)
+    if (heard := known.last_heard_ns) != ZERO_TIME_NS:
+        _watch(world, known, heard)
+    _note(world, known, heard)
 
 
 def first(world: World, executor_id: str) -> Executor:
@@ -60,8 +60,8 @@ def set_state(world: World, executor_id: str, state: int) -> None:
     """Set the state of every record with an id."""
     for executor in world.executors_by_id[executor_id]:
         executor.state = state
-        _watch(world, executor)
-        expect_cleanup(world, heard_ns(world, executor))
+        if (heard := heard_ns(world, executor)) != ZERO_TIME_NS:
+            _watch(world, executor, heard)
         _note(world, executor)
 
 
@@ -99,20 +99,17 @@ def heard_from(world: World, executor_id: str) -> None:
     if strays := world.heard_apart.pop(executor_id, None):
         for executor in strays.values():
             if not ZERO_TIME_NS < executor.last_heard_ns <= now_ns:
-                expect_cleanup(world, now_ns)  # what was planned for another time of the client's may be too late
-                _watch(world, executor)
+                _watch(world, executor, now_ns)  # what was planned for another time of the client's may be too late
     if world.cleanup is None:
         expect_cleanup(world, now_ns)
 
 
 def heard_ns(world: World, executor: Executor) -> int:
     """Return when an executor last gave a sign of life."""
-    executor_id = executor.executor_id
-    if executor_id in world.last_heard_ns and (executor.colony, executor.name) not in world.heard_apart.get(
-        executor_id, ()
-    ):
-        return world.last_heard_ns[executor_id]
-    return executor.last_heard_ns
+    heard = world.last_heard_ns.get(executor.executor_id)
+    if heard is None or (executor.colony, executor.name) in world.heard_apart.get(executor.executor_id, ()):
+        return executor.last_heard_ns
+    return heard
 
 
 def picture(world: World, executor: Executor) -> Executor:
@@ -129,8 +126,6 @@ def expect_cleanup(world: World, heard_ns: int) -> None:
     The reference runs it every `cleanup_interval_s`; here only the first run that can find something is on the
     agenda, and each run schedules the next.
     """
-    if heard_ns == ZERO_TIME_NS:
-        return
     period_ns = world.settings.cleanup_interval_s * SECOND_NS
     stale_ns = heard_ns + world.settings.stale_executor_duration_s * SECOND_NS
     runs = (max(stale_ns, world.now_ns) - world.started_ns) // period_ns + 1
@@ -143,18 +138,24 @@ def expect_cleanup(world: World, heard_ns: int) -> None:
     world.cleanup = world.agenda.add(due_ns, Cleanup(), CLEANUP_RANK), due_ns
 
 
-def _watch(world: World, executor: Executor) -> None:
+def _watch(world: World, executor: Executor, heard_ns: int) -> None:
+    """Schedule the clean-up for an executor last heard of at `heard_ns`."""
+    expect_cleanup(world, heard_ns)
+    _enter_heap(world, executor, heard_ns)
+
+
+def _enter_heap(world: World, executor: Executor, heard_ns: int) -> None:
     """Have the clean-up look at an executor, at the latest when it has been silent for too long from now on.
 
     Each executor stands in the heap once, perhaps under an earlier time than its last sign of life; other entries
     with its name are left over.
     """
-    key, heard = (executor.colony, executor.name), heard_ns(world, executor)
+    key = executor.colony, executor.name
     known = world.cleanup_entries.get(key)
-    if executor.state == UNREGISTERED or heard == ZERO_TIME_NS or (known is not None and known[0] <= heard):
+    if executor.state == UNREGISTERED or (known is not None and known[0] <= heard_ns):
         return
-    world.cleanup_entries[key] = heard, world.executor_places[key]
-    heapq.heappush(world.cleanup_heap, (*world.cleanup_entries[key], key))
+    world.cleanup_entries[key] = entry = heard_ns, world.executor_places[key]
+    heapq.heappush(world.cleanup_heap, (*entry, key))
     if len(world.cleanup_heap) > 2 * len(world.cleanup_entries) + 64:
         world.cleanup_heap = [entry for entry in world.cleanup_heap if world.cleanup_entries.get(entry[2]) == entry[:2]]
         heapq.heapify(world.cleanup_heap)
@@ -168,11 +169,12 @@ def _most_silent(world: World) -> Executor | None:
         if executor is None or world.cleanup_entries.get(key) != (heard, seat):
             heapq.heappop(world.cleanup_heap)  # left over
             continue
-        if executor.state != UNREGISTERED and heard_ns(world, executor) == heard:
+        if executor.state != UNREGISTERED and (latest := heard_ns(world, executor)) == heard:
             return executor
         heapq.heappop(world.cleanup_heap)
         del world.cleanup_entries[key]
-        _watch(world, executor)
+        if executor.state != UNREGISTERED and latest != ZERO_TIME_NS:
+            _enter_heap(world, executor, latest)
     return None
 
 
@@ -194,5 +196,5 @@ def cleanup(world: World, event: Cleanup) -> None:
 
 def plan_cleanup(world: World) -> None:
     """Schedule the clean-up for the executor that has been silent the longest."""
-    executor = _most_silent(world)
-    expect_cleanup(world, ZERO_TIME_NS if executor is None else heard_ns(world, executor))
+    if (executor := _most_silent(world)) is not None:
+        expect_cleanup(world, heard_ns(world, executor))

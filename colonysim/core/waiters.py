@@ -121,42 +121,61 @@ class Index:
 
 
 class Waiters:
-    """The parked calls of one pool, indexed by location and name; None stands for any."""
+    """The parked calls of one pool, indexed by location and name; None stands for any.
 
-    __slots__ = ("groups", "groups_made", "indexes")
+    Few processes name executors, so names are indexed from the first such process on.
+    """
+
+    __slots__ = ("groups", "groups_made", "has_names", "indexes")
 
     def __init__(self) -> None:
         self.groups: dict[GroupKey, Group] = {}
         self.indexes: dict[tuple[str | None, str | None], Index] = {}
         self.groups_made = 0
+        self.has_names = False
 
     def park(self, poll: Poll) -> None:
         """Add a call."""
+        self._add(poll, None)
+        if self.has_names:
+            self._add(poll, poll.demand.name)
+
+    def _add(self, poll: Poll, name: str | None) -> None:
         demand = poll.demand
-        for name in (None, demand.name):
-            key = demand.location, demand.cpu_milli, demand.memory_bytes, name
-            if (group := self.groups.get(key)) is not None:
-                group.polls[poll.ticket] = poll
-            else:
-                self._new_group(key, poll)
+        key = demand.location, demand.cpu_milli, demand.memory_bytes, name
+        if (group := self.groups.get(key)) is not None:
+            group.polls[poll.ticket] = poll
+        else:
+            self._new_group(key, poll)
 
     def unpark(self, poll: Poll) -> None:
         """Remove a call."""
+        self._remove(poll, None)
+        if self.has_names:
+            self._remove(poll, poll.demand.name)
+
+    def _remove(self, poll: Poll, name: str | None) -> None:
         demand = poll.demand
-        for name in (None, demand.name):
-            group = self.groups[demand.location, demand.cpu_milli, demand.memory_bytes, name]
-            del group.polls[poll.ticket]
-            if not group.polls:
-                self._drop_group(group)
-            else:
-                for index in group.indexes:
-                    if index.trees:
-                        index.post(group)
+        group = self.groups[demand.location, demand.cpu_milli, demand.memory_bytes, name]
+        del group.polls[poll.ticket]
+        if not group.polls:
+            self._drop_group(group)
+        else:
+            for index in group.indexes:
+                if index.trees:
+                    index.post(group)
 
     def longest(self, location: str | None, name: str | None, request: ResourceNeed) -> Poll | None:
         """Return the call that has been parked longest of those that offer enough, if any."""
+        if name is not None and not self.has_names:
+            self._index_names()
         index = self.indexes.get((location, name))
         return None if index is None else index.best(request)
+
+    def _index_names(self) -> None:
+        self.has_names = True
+        for poll in [poll for group in self.groups.values() for poll in group.polls.values()]:
+            self._add(poll, poll.demand.name)
 
     def _new_group(self, key: GroupKey, poll: Poll) -> None:
         indexes = []

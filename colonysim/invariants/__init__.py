@@ -107,7 +107,8 @@ class Invariants:
                         for read in reading:
                             read(entry)
             if request is not None:
-                look = self._known.get((request.caller_id, type(request.message)), self._access_asked)
+                kinds = self._known.get(request.caller_id)
+                look = self._access_asked if kinds is None else kinds.get(type(request.message), self._access_asked)
                 if look is not None:
                     look(request, deliveries)
             if polls.given and not polls.checks_after_step:

@@ -45,6 +45,10 @@ _CHANGES_ROLES: Final = frozenset({
 })  # fmt: skip
 _GIVES_UP_OWN: Final = frozenset({"changeuseridmsg", "changeexecutoridmsg", "changecolonyidmsg", "changeserveridmsg"})
 """After these requests the caller may no longer have the role by which it was served."""
+_OTHER_RULES: Final = (
+    _ANYONE | _SERVER_OWNER | _COLONY_OWNER | _MEMBER_OR_OWNER | _MEMBER_IN_ANY_STATE | _CHANGES_ROLES
+    | {"subscribeprocessesmsg"}
+)  # fmt: skip
 _DENIED: Final = "Access denied, "
 _NAMED: Final = "Colony with name <"
 
@@ -55,21 +59,28 @@ Look = Callable[[Request, Sequence[Delivery]], None]
 class Access(Invariant):
     """Determines roles from the tables of users, executors and colonies; the core has its own indexes.
 
-    While there is one colony, a caller whose role was found is not looked up again until roles change. `known`: callers
-    and message types for which it was found. `looks`: what else is checked after a message type.
+    While there is one colony, a caller whose role was found is not looked up again until roles change. `known`: the
+    message types for which it was found, by caller. `members`: callers found to be approved members, which suffices
+    for most types. `looks`: what else is checked after a message type.
     """
 
     def __init__(self, ledger: Ledger, executors: Executors) -> None:
         super().__init__(ledger)
         self.executors = executors
-        self.known: dict[tuple[str, type[Message]], Look | None] = {}
+        self.known: dict[str, dict[type[Message], Look | None]] = {}
+        self.members: dict[str, None] = {}
         self.looks: dict[type[Message], Look] = {}
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
-        return {Enrolled: self._changed, Unregistered: self._changed}
+        return {Enrolled: self._enrolled, Unregistered: self._forget}
 
-    def _changed(self, step: Enrolled | Unregistered) -> None:
+    def _enrolled(self, step: Enrolled) -> None:
+        self.known.pop(step.executor_id, None)
+        self.members.pop(step.executor_id, None)
+
+    def _forget(self, step: Unregistered | None = None) -> None:
         self.known.clear()
+        self.members.clear()
 
     def asked(self, request: Request, deliveries: Sequence[Delivery]) -> None:
         """Check a request whose caller is not in `known`, and what else is checked after it."""
@@ -89,14 +100,19 @@ class Access(Invariant):
                 raise InvariantViolation(f"{name} was refused with {answer.status}, not with silence")
             return
         if name in _CHANGES_ROLES:
-            self.known.clear()
+            self._forget()
         if name in _GIVES_UP_OWN or name in _ANYONE or self.world.unreadable_names:
             return  # Quirk: names that cannot be read break the rules
-        if not self._may(request.caller_id, name, self._colony_of(request.message)):
-            raise InvariantViolation(f"{name} of {request.caller_id} was served, although {_takes(name)}")
-        if len(self.world.colonies) == 1:
+        caller_id, alone = request.caller_id, len(self.world.colonies) == 1
+        takes_members = name not in _OTHER_RULES
+        if not (alone and takes_members and caller_id in self.members):
+            if not self._may(caller_id, name, self._colony_of(request.message)):
+                raise InvariantViolation(f"{name} of {caller_id} was served, although {_takes(name)}")
+        if alone:
             kind = type(request.message)
-            self.known[request.caller_id, kind] = self.looks.get(kind)
+            self.known.setdefault(caller_id, {})[kind] = self.looks.get(kind)
+            if takes_members:
+                self.members[caller_id] = None
 
     def _denied(self, request: Request, name: str, answer: Answer) -> None:
         if answer.status != 403:

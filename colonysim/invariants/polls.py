@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,8 +24,8 @@ _SECOND_NS: Final = 1_000_000_000
 _ANNOUNCED: Final = ("submit", "timeout")
 """Causes of waiting that are signalled to parked calls. Quirk: the removal of an executor is not."""
 
-Size = tuple[str, int | None, int | None]
-"""Location, CPU and memory."""
+Size = tuple[int | None, int | None]
+"""CPU and memory."""
 
 
 class WaitingPoll(msgspec.Struct, eq=False):
@@ -42,23 +43,39 @@ class _Pool:
     """The calls parked in one colony by executors of one type, the oldest first."""
 
     def __init__(self) -> None:
-        self.by_size: dict[Size, dict[int, WaitingPoll]] = {}
+        self.by_location: dict[str, dict[Size, OrderedDict[int, WaitingPoll]]] = {}
         self.by_name: dict[str, dict[int, WaitingPoll]] = {}
 
     def add(self, poll: WaitingPoll) -> None:
-        self.by_size.setdefault(_size(poll.demand), {})[poll.ticket] = poll
-        self.by_name.setdefault(poll.demand.name, {})[poll.ticket] = poll
+        demand, ticket = poll.demand, poll.ticket
+        if (by_size := self.by_location.get(demand.location)) is None:
+            by_size = self.by_location[demand.location] = {}
+        size = demand.cpu_milli, demand.memory_bytes
+        if (polls := by_size.get(size)) is None:
+            polls = by_size[size] = OrderedDict()  # a dict would look for its first call behind removed ones
+        polls[ticket] = poll
+        self.by_name.setdefault(demand.name, {})[ticket] = poll
 
     def drop(self, poll: WaitingPoll) -> None:
-        for table, key in ((self.by_size, _size(poll.demand)), (self.by_name, poll.demand.name)):
-            polls = table[key]  # type: ignore[index]
-            del polls[poll.ticket]
-            if not polls:
-                del table[key]  # type: ignore[arg-type]
+        demand, ticket = poll.demand, poll.ticket
+        by_size, size = self.by_location[demand.location], (demand.cpu_milli, demand.memory_bytes)
+        del by_size[size][ticket]
+        if not by_size[size]:
+            del by_size[size]
+            if not by_size:
+                del self.by_location[demand.location]
+        named = self.by_name[demand.name]
+        del named[ticket]
+        if not named:
+            del self.by_name[demand.name]
 
-
-def _size(demand: Demand) -> Size:
-    return demand.location, demand.cpu_milli, demand.memory_bytes
+    def oldest(self, location: str) -> Iterator[WaitingPoll]:
+        """Iterate over the oldest call of each size: of one location, or of each if there is none."""
+        if location:
+            places: Iterable[dict[Size, OrderedDict[int, WaitingPoll]]] = (self.by_location.get(location, {}),)
+        else:
+            places = self.by_location.values()
+        return (next(iter(polls.values())) for by_size in places for polls in by_size.values())
 
 
 class Polls(Invariant):
@@ -225,13 +242,12 @@ class Polls(Invariant):
         pool = self.pools.get((process.colony, conditions.executortype))
         if pool is None:
             return
-        names = conditions.executornames or ()
+        names, location = conditions.executornames or (), conditions.locationname
         candidates: Iterator[WaitingPoll]
         if names and (self.exclusive or list(names) != ["*"]):
             candidates = (poll for name in dict.fromkeys(names) for poll in pool.by_name.get(name, {}).values())
         else:
-            candidates = (next(iter(polls.values())) for polls in pool.by_size.values())
-        location = conditions.locationname
+            candidates = pool.oldest(location)
         for poll in candidates:
             if (not location or location == poll.demand.location) and not poll.found_paused:
                 if not unfit(process, poll.demand, self.exclusive):

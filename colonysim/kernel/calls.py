@@ -83,10 +83,11 @@ class Calls(deque[Call]):
             call.message, call.body, size = b"", None, 0
         self.held_bytes += size
         heapq.heappush(self._weighed, (call.number, size))
-        while self and (self._weighed[0][0] < self[0].number or self.held_bytes > CALLS_KEPT_BYTES):
+        oldest = super().__getitem__
+        while self and (self._weighed[0][0] < oldest(0).number or self.held_bytes > CALLS_KEPT_BYTES):
             number, size = heapq.heappop(self._weighed)
             self.held_bytes -= size
-            while self and self[0].number <= number:
+            while self and oldest(0).number <= number:
                 self.popleft()
 
 

@@ -159,13 +159,13 @@ class Run:
     # ------------------------------------------------------------ the run
     def execute(self) -> Result:
         """Run the scenario. Errors: ValueError, BadTrace, BadCode if it cannot be run; JournalFailed."""
-        with self.loader.active():
+        with _no_collection(), self.loader.active():
             return self._execute()
 
     def _execute(self) -> Result:
         began = time.perf_counter()
         try:
-            with _no_collection(), ExitStack() as stack:
+            with ExitStack() as stack:
                 self._set_up(stack)
                 self._storm()
                 self._calm()

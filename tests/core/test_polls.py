@@ -136,7 +136,7 @@ def test_ten_thousand_polls_cost_a_submit_nothing_more(colony: ColonyClient) -> 
     executor = colony.add_executor("t")
     polls = [poll(executor) for _ in range(10_000)]
     pool = colony.sim.world.queues.pools["c", "t"]
-    assert len(pool.waiters.groups) == 2
+    assert len(pool.waiters.groups) == 1
     process = colony.submit("f", executortype="t")
     assert got(polls[0]) == process.id
     assert sum(each.answer is None for each in polls) == 9_999

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, InvariantViolation, Refused, Simulation
-from colonysim.core import channels, lifecycle, subscriptions
+from colonysim.core import access, channels, lifecycle, subscriptions
+from colonysim.core.operations.assignment import PauseAssignments
 from colonysim.core.operations.colonies import GetColony
+from colonysim.core.operations.executors import RejectExecutor
 from colonysim.core.operations.logs import GetLogs
 from colonysim.core.operations.processes import GetProcessHist
 from colonysim.core.records import SUCCESS, Process
@@ -234,6 +236,30 @@ def test_a_member_who_is_refused(colony: ColonyClient) -> None:
     executor = colony.add_executor("t")
     del colony.sim.world.executors_by_id[executor.id]
     expect("was refused .*, although it may ask that", executor.assign)
+
+
+@pytest.mark.parametrize("rejects", [True, False], ids=["rejected", "removed"])
+def test_a_former_member_who_is_still_let_in(colony: ColonyClient, rejects: bool) -> None:
+    """That it was a member for an earlier request, also of another type, does not help."""
+    executor = colony.add_executor("t", "e")
+    colony.submit("f", executortype="t")
+    assert executor.assign() is not None
+    if rejects:
+        colony.ask(RejectExecutor(colonyname="c", executorname="e"))
+    else:
+        colony.remove_executor(executor)
+    colony.sim.world.users_by_id["c", executor.id] = [User(colonyname="c", userid=executor.id, name="user")]
+    del colony.sim.world.executors_by_id[executor.id]
+    expect("was served, although only a member", lambda: executor.ask(GetColony(colonyname="c")))
+
+
+def test_a_member_who_is_served_what_only_the_owner_may_ask(
+    colony: ColonyClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = colony.add_executor("t", "e")
+    executor.ask(GetColony(colonyname="c"))
+    monkeypatch.setattr(access, "require_owner", nothing)
+    expect("was served, although only the owner", lambda: executor.ask(PauseAssignments(colonyname="c")))
 
 
 def test_somebody_who_is_served_for_what_another_one_runs(
