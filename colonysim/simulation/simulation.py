@@ -169,7 +169,8 @@ class Simulation:
             if kernel.clock.runs:
                 kernel.catch_up()
             asked = kernel.ask(caller_id, message, has_nul, 0, outside)
-            pending = Pending(asked.ticket, kernel.calls[-1], outside, asked) if type(asked) is Answer else asked
+            call = next(reversed(kernel.calls))
+            pending = Pending(asked.ticket, call, outside, asked) if type(asked) is Answer else asked
             kernel.run_due()
         return pending
 

@@ -50,6 +50,8 @@ class Share:
             if self._closed:
                 return True
             before, self.size = self.size, self.size + by
+            if before <= self.all_held.own >= self.size:
+                return True  # as nearly always, and without the lock that all connections share
             return self.all_held.change(before, self.size)
 
     def close(self) -> None:

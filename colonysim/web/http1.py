@@ -406,7 +406,7 @@ def render(reply: Reply, request: HttpRequest) -> bytes:
     """Render a reply. Afterwards `request.keep` says whether the connection stays open."""
     status, body = reply.status, reply.body
     lines = [f"HTTP/1.{min(request.minor, 1)} {status} {REASONS.get(status, 'Unknown')}", f"Date: {_date()}"]
-    lines += (f"{name}: {value}" for name, value in reply.headers)
+    lines += [f"{name}: {value}" for name, value in reply.headers]
     bodiless = request.method == "HEAD" or status in (204, 304)
     name, length = length_header(body)
     if bodiless:

@@ -11,7 +11,9 @@ from colonysim.wire.identity import id_of
 
 GROUP_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 FIELD_SIZE: Final = 2**256 - 2**32 - 977
-_HALF_ORDER: Final = GROUP_ORDER // 2
+_ORDER: Final = GROUP_ORDER.to_bytes(32)
+_HALF_ORDER: Final = (GROUP_ORDER // 2).to_bytes(32)
+_ZERO: Final = bytes(32)
 _HEX: Final = re.compile(r"[0-9a-fA-F]{130}\Z")
 _HEX_BYTES: Final = frozenset(b"0123456789abcdefABCDEF")
 
@@ -22,32 +24,33 @@ def recover(payload: str, signature: str) -> str:
         raise _bad_hex(signature)
     raw = bytes.fromhex(signature)
     r, s, v = raw[:32], raw[32:64], raw[64]
-    _check_numbers(int.from_bytes(r), int.from_bytes(s), v)
+    _check_numbers(r, s, v)
     import coincurve
 
     digest = sha3_256(payload.encode("utf-8", "surrogatepass")).digest()
     try:
-        public = coincurve.PublicKey.from_signature_and_message(r + s + bytes((v & 3,)), digest, hasher=None)
+        public = coincurve.PublicKey.from_signature_and_message(raw[:64] + bytes((v & 3,)), digest, hasher=None)
     except Exception:  # the library raises a bare Exception for a point that is not on the curve
         raise _unrecoverable("not for a valid curve point") from None
-    if int.from_bytes(s) > _HALF_ORDER:
+    if s > _HALF_ORDER:
         raise Refusal(403, "Failed verify signature: Signature s value is over half the order")
     return id_of(public)
 
 
-def _check_numbers(r: int, s: int, v: int) -> None:
+def _check_numbers(r: bytes, s: bytes, v: int) -> None:
+    """Check the numbers of a signature; the bytes of equally long numbers compare as the numbers do."""
     if v > 7:
         code = (v + 27) % 256
         raise _unrecoverable(f"public key recovery code {code} is not in the valid range [27, 34]")
-    if r >= GROUP_ORDER:
+    if r >= _ORDER:
         raise _unrecoverable("R >= group order")
-    if r == 0:
+    if r == _ZERO:
         raise _unrecoverable("R is 0")
-    if s >= GROUP_ORDER:
+    if s >= _ORDER:
         raise _unrecoverable("S >= group order")
-    if s == 0:
+    if s == _ZERO:
         raise _unrecoverable("S is 0")
-    if v & 2 and r + GROUP_ORDER >= FIELD_SIZE:
+    if v & 2 and int.from_bytes(r) + GROUP_ORDER >= FIELD_SIZE:
         raise _unrecoverable("signature R + N >= P")
 
 
