@@ -326,7 +326,7 @@ def _simulation(
             sim.restore(saved)
         elif install:
             stock.install(sim)
-        sim.mark_initial()
+        sim.kernel.mark_initial()
     except (OSError, ValueError, JournalFailed) as error:
         fail(f"{state.path}: {error}" if state is not None else str(error))
     return sim

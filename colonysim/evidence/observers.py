@@ -115,6 +115,10 @@ class Observers(Observer):
         if self.journal is not None:
             self.journal.moved(self._kernel.world.now_ns)
 
+    def marked(self) -> None:
+        if self.journal is not None:
+            self.journal.marked(self._kernel.world.now_ns)
+
     def flush(self) -> None:
         if self.journal is not None:
             self.journal.flush()

@@ -1,7 +1,7 @@
 """The kernel of a simulation: one world, one lock, one clock, and the only loop that moves virtual time.
 
 Every step passes through here. Requests come in by `ask` (on a connection, by `serve`); events of the server and
-planned calls run in `fire`. The deliveries of both go to `deliver`, which shows them to the observer, to the faults and
+planned calls run in `_fire`. The deliveries of both go to `_deliver`, which shows them to the observer, to the faults and
 then to the clients.
 
 Who may move time
@@ -74,7 +74,7 @@ class Kernel:
         threshold_s: float = OUTSIDE_THRESHOLD_S,
     ) -> None:
         self.lock = OwnLock()
-        self.changed = threading.Condition(self.lock)  # an actor stopped acting, or `settle` waits for a step
+        self.changed = threading.Condition(self.lock)  # an actor stopped acting, or `_settle` waits for a step
         self.actors = Actors(threshold_s)
         self.clock = Clock(mode, rate, 0)
         self.world = snapshots.new_world(settings)
@@ -83,6 +83,7 @@ class Kernel:
         self.pending: dict[int, Pending] = {}
         self.calls = Calls()
         self.problems: list[BaseException] = []
+        self.initial: bytes | None = None  # a snapshot of the state that a reset restores; None: an empty server
         self.calls_asked = 0
         self.steps = 0
         self.events = 0  # number of events run
@@ -99,6 +100,12 @@ class Kernel:
         self.timetable.clear()
         self.clock.set(self.clock.mode, self.clock.rate, world.now_ns)
         self.mover.replan()
+
+    def mark_initial(self) -> None:
+        """Make the present state the one that a reset restores. Not under the lock."""
+        with self.lock:
+            self.initial = snapshots.dump(self.world)
+            self.observer.marked()
 
     @contextmanager
     def locked(self) -> Iterator[World]:
@@ -136,15 +143,17 @@ class Kernel:
         self.calls.append(call)
         request = Request(ticket, caller_id, message, has_nul, stream)
         network = self.network
-        serving = network is None
         try:
             if network is not None:
                 pending = self.pending[ticket] = Pending(ticket, call, outside, stream=stream)
                 network.send(pending, request)
             else:
-                answer = engine.serve(world, request, row)  # not by `_in_core`, for speed
-                serving = False
-                if answer is not None and not world.outbox and not self.settling:  # `deliver`, but faster
+                try:
+                    answer = engine.serve(world, request, row)
+                except Exception as error:  # as in `_in_core`, which would be slower
+                    observer.raised(error, f"serving {row.name} of {caller_id}")
+                    raise
+                if answer is not None and not world.outbox and not self.settling:  # `_deliver`, but faster
                     shown = world.history is not None or observer.recording
                     broken = observer.look([answer], request) if shown else None
                     self.steps += 1
@@ -161,11 +170,9 @@ class Kernel:
                 pending = Pending(ticket, call, outside, stream=stream)
                 if answer is None:
                     self.pending[ticket] = pending
-                self.deliver(engine.deliveries_after(world, answer), pending, request)
+                self._deliver(engine.deliveries_after(world, answer), pending, request)
         except BaseException as error:
             self.pending.pop(ticket, None)
-            if serving and isinstance(error, Exception):
-                observer.raised(error, f"serving {call.payload_type} of {caller_id}")
             observer.problem(error)
             raise
         if stream:
@@ -198,7 +205,7 @@ class Kernel:
     def serve_delayed(self, request: Request) -> None:
         """Serve a request that a fault has held back until now."""
         doing = f"serving {BY_MESSAGE[type(request.message)].name} of {request.caller_id}"
-        self.deliver(self._in_core(doing, engine.handle, request), request=request)
+        self._deliver(self._in_core(doing, engine.handle, request), request=request)
 
     def new_ticket(self) -> int:
         """Return the number of the next request or stream."""
@@ -257,7 +264,9 @@ class Kernel:
             self.connections.close(connection)
 
     # ------------------------------------------------------------ deliveries of a step
-    def deliver(self, deliveries: list[Delivery], asked: Pending | None = None, request: Request | None = None) -> None:
+    def _deliver(
+        self, deliveries: list[Delivery], asked: Pending | None = None, request: Request | None = None
+    ) -> None:
         """Show a step to the observer, and pass its deliveries to their clients.
 
         `request` is the request that caused the step, if any; `asked` is it as a pending request, if its caller waits.
@@ -317,17 +326,17 @@ class Kernel:
         `settle_but`: after each event that reached an actor, wait until all actors but this one have acted on it.
         Raises Stuck, and what an event raises.
         """
-        fire = self.fire
+        fire = self._fire
         while stop is None or not stop():
             reached_actor = fire(until_ns)
             if reached_actor is None:
                 return False
             self.events += 1
             if reached_actor and settle_but is not None:
-                self.settle(settle_but)
+                self._settle(settle_but)
         return True
 
-    def fire(self, until_ns: int) -> bool | None:
+    def _fire(self, until_ns: int) -> bool | None:
         """Run the next event due by `until_ns`. Returns whether it may have reached an actor; None if there is none."""
         timetable, world = self.timetable, self.world
         planned_ns, server_down = timetable.planned.next_due(), timetable.server_down
@@ -342,7 +351,7 @@ class Kernel:
             deliveries = self._in_core("letting an event of its agenda happen", engine.fire_due, until_ns)
             if deliveries is None:
                 return None
-            self.deliver(deliveries)
+            self._deliver(deliveries)
         except Exception as error:
             self.observer.problem(error)
             raise
@@ -372,7 +381,7 @@ class Kernel:
 
     def fire_overdue(self) -> None:
         """Run the events that the server missed while it was down, all at once."""
-        self.deliver(self._in_core("catching up with the time that has passed", engine.catch_up))
+        self._deliver(self._in_core("catching up with the time that has passed", engine.catch_up))
 
     def set_time(self, now_ns: int) -> None:
         """Set the time, unless it is later already. No event may be due before."""
@@ -395,7 +404,7 @@ class Kernel:
         if mover.misses(self.due()) if clock.runs else mover.asleep:
             mover.wake()
 
-    def settle(self, but: Actor) -> None:
+    def _settle(self, but: Actor) -> None:
         """Wait until every actor but one waits. Raises Stuck after STUCK_AFTER_S real seconds without a step."""
         self.settling += 1
         try:

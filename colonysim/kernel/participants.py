@@ -40,6 +40,9 @@ class Observer:
     def moved(self) -> None:
         """Record that time was moved by hand."""
 
+    def marked(self) -> None:
+        """Record that a reset will restore the present state."""
+
     def flush(self) -> None:
         """Write out what has been recorded, before a client in another process learns of it."""
 

@@ -84,7 +84,6 @@ class Simulation:
         self._vetting = Vetting(kernel.calls.expect)
         self._unchanging = self._vetting.unchanging
         self._programs: Programs | None = None
-        self._initial: bytes | None = None
         self.observers.replace_world(kernel.world)
         self.faults.begin()
         kernel.actors.this_thread().acts()
@@ -404,24 +403,18 @@ class Simulation:
                 kernel.calls.expect(len(snapshot))
             self._replace_world(world)
 
-    def mark_initial(self) -> None:
-        """Make the present state the one that `reset` restores."""
-        kernel = self.kernel
-        with kernel.lock:
-            self._initial = snapshots.dump(kernel.world)
-            if self.journal is not None:
-                self.journal.marked(kernel.world.now_ns)
-
     def reset(self, seed: int | None = None) -> None:
-        """Restore the state at the start, or the one that `mark_initial` marked, with another `seed` if given.
+        """Restore the state at the start, with another `seed` if given.
 
+        That is an empty server, or the stock colony or the saved state that it was set up with. For any other state,
+        use `snapshot` and `restore`.
         Waiting clients lose their connections, and actors of other processes are removed. The clock keeps its mode.
         Raises ValueError for an invalid seed, and while there are programs.
         """
         self._without_programs("a reset")
         if seed is not None:
             check_seed(seed)
-        kernel, initial = self.kernel, self._initial
+        kernel, initial = self.kernel, self.kernel.initial
         with kernel.lock:
             kernel.disconnect_all()
             world = snapshots.new_world(self.settings) if initial is None else snapshots.load(initial)

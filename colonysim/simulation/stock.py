@@ -36,7 +36,7 @@ def install(sim: Simulation) -> None:
         answer = sim.call(caller_id, message)
         if not answer.ok:
             raise ValueError(f"cannot set up the stock environment: {answer.body.message}")
-    sim.mark_initial()
+    sim.kernel.mark_initial()
 
 
 def environment(host: str, port: int, server_key: str) -> dict[str, str]:

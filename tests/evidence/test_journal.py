@@ -203,7 +203,7 @@ def _restore(sim: Simulation, colony: ColonyClient) -> None:
 
 
 def _reset(sim: Simulation, colony: ColonyClient) -> None:
-    sim.mark_initial()
+    sim.kernel.mark_initial()
     colony.submit("g")
     sim.reset(seed=99)
     colony.submit("h")

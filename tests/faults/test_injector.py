@@ -56,7 +56,7 @@ def test_a_server_that_is_down_is_back_when_its_fault_is_removed(sim: Simulation
 
 
 def test_a_reset_begins_all_faults_anew(sim: Simulation) -> None:
-    sim.mark_initial()
+    sim.kernel.mark_initial()
     sim.faults.add(LoseRequest(match=Match(types="addcolonymsg"), when=ONCE))
     for _ in range(2):
         with pytest.raises(Lost):
