@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
 
@@ -113,68 +114,41 @@ def colonysim_url(request: pytest.FixtureRequest) -> str:
     return server.url
 
 
-# ---------------------------------------------------------------- for a class
-@pytest.fixture(scope="class")
-def colonysim_seed_class(request: pytest.FixtureRequest) -> int:
-    """Seed of the simulations of a class of tests."""
-    return _seed(request)
+# ---------------------------------------------------------------- for a class, a module, a session
+def _fixtures_of(scope: Literal["class", "module", "session"]) -> tuple[Any, Any, Any]:
+    """Create the fixtures of a scope: the seed, the function that creates simulations, and the simulation."""
+
+    def seed(request: pytest.FixtureRequest) -> int:
+        return _seed(request)
+
+    def make(request: pytest.FixtureRequest, **needed: int) -> Iterator[MakeSimulation]:
+        with _maker(request, needed[f"colonysim_seed_{scope}"]) as made:
+            yield made
+
+    def simulation(request: pytest.FixtureRequest, **needed: MakeSimulation) -> Iterator[Simulation]:
+        with _intercepted(needed[f"make_colonysim_{scope}"], request) as made:
+            yield made
+
+    seed.__doc__ = f"Seed of the simulations of a {scope}."
+    make.__doc__ = f"`make_colonysim` for all tests of a {scope}."
+    simulation.__doc__ = f"`colonysim` for all tests of a {scope}."
+    return (
+        pytest.fixture(scope=scope)(seed),
+        pytest.fixture(scope=scope)(_needing(f"colonysim_seed_{scope}", make)),
+        pytest.fixture(scope=scope)(_needing(f"make_colonysim_{scope}", simulation)),
+    )
 
 
-@pytest.fixture(scope="class")
-def make_colonysim_class(request: pytest.FixtureRequest, colonysim_seed_class: int) -> Iterator[MakeSimulation]:
-    """`make_colonysim` for all tests of a class."""
-    with _maker(request, colonysim_seed_class) as make:
-        yield make
+def _needing(fixture: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a fixture function request another fixture, as pytest reads it from its signature."""
+    parameters = [Parameter(name, Parameter.KEYWORD_ONLY) for name in ("request", fixture)]
+    function.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return function
 
 
-@pytest.fixture(scope="class")
-def colonysim_class(make_colonysim_class: MakeSimulation, request: pytest.FixtureRequest) -> Iterator[Simulation]:
-    """`colonysim` for all tests of a class, and for `setUpClass`."""
-    with _intercepted(make_colonysim_class, request) as simulation:
-        yield simulation
-
-
-# ---------------------------------------------------------------- for a module
-@pytest.fixture(scope="module")
-def colonysim_seed_module(request: pytest.FixtureRequest) -> int:
-    """Seed of the simulations of a module of tests."""
-    return _seed(request)
-
-
-@pytest.fixture(scope="module")
-def make_colonysim_module(request: pytest.FixtureRequest, colonysim_seed_module: int) -> Iterator[MakeSimulation]:
-    """`make_colonysim` for all tests of a module."""
-    with _maker(request, colonysim_seed_module) as make:
-        yield make
-
-
-@pytest.fixture(scope="module")
-def colonysim_module(make_colonysim_module: MakeSimulation, request: pytest.FixtureRequest) -> Iterator[Simulation]:
-    """`colonysim` for all tests of a module."""
-    with _intercepted(make_colonysim_module, request) as simulation:
-        yield simulation
-
-
-# ---------------------------------------------------------------- for a session
-@pytest.fixture(scope="session")
-def colonysim_seed_session(request: pytest.FixtureRequest) -> int:
-    """Seed of the simulations of a session."""
-    return _seed(request)
-
-
-@pytest.fixture(scope="session")
-def make_colonysim_session(request: pytest.FixtureRequest, colonysim_seed_session: int) -> Iterator[MakeSimulation]:
-    """`make_colonysim` for all tests of a session."""
-    with _maker(request, colonysim_seed_session) as make:
-        yield make
-
-
-@pytest.fixture(scope="session")
-def colonysim_session(make_colonysim_session: MakeSimulation, request: pytest.FixtureRequest) -> Iterator[Simulation]:
-    """`colonysim` for all tests of a session."""
-    with _intercepted(make_colonysim_session, request) as simulation:
-        yield simulation
-
+colonysim_seed_class, make_colonysim_class, colonysim_class = _fixtures_of("class")
+colonysim_seed_module, make_colonysim_module, colonysim_module = _fixtures_of("module")
+colonysim_seed_session, make_colonysim_session, colonysim_session = _fixtures_of("session")
 
 WIDER: Final = ("session", "module", "class")
 """The scopes of the fixtures with a suffix, from the widest to the narrowest."""
@@ -190,32 +164,21 @@ def colonysim_s3_server() -> Iterator[ObjectStore]:
         yield store
 
 
-@pytest.fixture
-def colonysim_s3(colonysim_s3_server: ObjectStore) -> Iterator[ObjectStore]:
-    """S3 server for ColonyFS, with the environment variables that SDKs read. Needs the extra colonysim[s3]."""
-    with _used(colonysim_s3_server):
-        yield colonysim_s3_server
+def _s3_fixture(scope: Literal["function", "class", "module", "session"], doc: str) -> Any:
+    def s3(colonysim_s3_server: ObjectStore) -> Iterator[ObjectStore]:
+        with _used(colonysim_s3_server):
+            yield colonysim_s3_server
+
+    s3.__doc__ = doc
+    return pytest.fixture(scope=scope)(s3)
 
 
-@pytest.fixture(scope="class")
-def colonysim_s3_class(colonysim_s3_server: ObjectStore) -> Iterator[ObjectStore]:
-    """`colonysim_s3` for all tests of a class."""
-    with _used(colonysim_s3_server):
-        yield colonysim_s3_server
-
-
-@pytest.fixture(scope="module")
-def colonysim_s3_module(colonysim_s3_server: ObjectStore) -> Iterator[ObjectStore]:
-    """`colonysim_s3` for all tests of a module."""
-    with _used(colonysim_s3_server):
-        yield colonysim_s3_server
-
-
-@pytest.fixture(scope="session")
-def colonysim_s3_session(colonysim_s3_server: ObjectStore) -> Iterator[ObjectStore]:
-    """`colonysim_s3` for all tests of a session."""
-    with _used(colonysim_s3_server):
-        yield colonysim_s3_server
+colonysim_s3 = _s3_fixture(
+    "function", "S3 server for ColonyFS, with the environment variables that SDKs read. Needs the extra colonysim[s3]."
+)
+colonysim_s3_class = _s3_fixture("class", "`colonysim_s3` for all tests of a class.")
+colonysim_s3_module = _s3_fixture("module", "`colonysim_s3` for all tests of a module.")
+colonysim_s3_session = _s3_fixture("session", "`colonysim_s3` for all tests of a session.")
 
 
 @contextmanager
