@@ -11,34 +11,24 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from colonysim.core.history import Assignment, Transition
-from colonysim.core.operations.attributes import AddAttribute
-from colonysim.core.operations.closing import CloseFailed, CloseSuccessful, SetOutput
-from colonysim.core.operations.functions import AddFunction
-from colonysim.core.operations.workflows import AddChild
-from colonysim.core.protocol import Delivery, Message, Request
-from colonysim.core.records import SUCCESS, WAITING, Process
-from colonysim.core.types import Function
+from colonysim.core.protocol import Delivery, Request
+from colonysim.core.records import WAITING, Process
 from colonysim.core.world import World
+from colonysim.invariants import agreement, channels, functions, graphs, recurring, retention, subscriptions
 from colonysim.invariants.access import Access
-from colonysim.invariants.agreement import Agreement
-from colonysim.invariants.channels import ChannelOrder
-from colonysim.invariants.deadlines import Deadlines
 from colonysim.invariants.executors import Executors
-from colonysim.invariants.functions import Functions
-from colonysim.invariants.graphs import Graphs
-from colonysim.invariants.invariant import Invariant
-from colonysim.invariants.ledger import Ledger, ProcessRecord
+from colonysim.invariants.invariant import BUILT_IN, Invariant, Look
+from colonysim.invariants.ledger import Ledger
 from colonysim.invariants.limits import TimeLimits
 from colonysim.invariants.order import Order
 from colonysim.invariants.polls import Polls
-from colonysim.invariants.recurring import Crons, Generators
-from colonysim.invariants.retention import RetentionRule
-from colonysim.invariants.subscriptions import SubscriptionEvents
 from colonysim.invariants.violation import InvariantViolation, ServerRaised, TablesUnreadable
 
 __all__ = ["Invariant", "InvariantViolation", "Invariants", "ServerRaised", "TablesUnreadable"]
 
-_HOLDERS_ONLY: Final[frozenset[type[Message]]] = frozenset({CloseSuccessful, CloseFailed, SetOutput, AddAttribute})
+MODULES: Final = (agreement, channels, functions, graphs, recurring, retention, subscriptions)
+"""Modules of invariants that nothing here names. Importing them registers their classes."""
+
 _LOOK_AT_LEAST_EVERY: Final = 1000  # entries of the history
 
 
@@ -48,32 +38,27 @@ class Invariants:
     def __init__(self, world: World) -> None:
         self.world = world
         self.ledger: Final = Ledger(world)
-        self.deadlines: Final = Deadlines()
+        self.deadlines: Final = self.ledger.deadlines
         self._look_at = _LOOK_AT_LEAST_EVERY
         self._happened = 0
         self._tables: list[dict[str, Process]] = []  # of processes by state, as `_count` has last found them
-        ledger, deadlines = self.ledger, self.deadlines
-        # Limits come first: the order of some policies depends on them.
-        self._limits, self._order = TimeLimits(ledger, deadlines), Order(ledger)
-        self._graphs, self._channels = Graphs(ledger), ChannelOrder(ledger)
-        self._polls, self._executors = Polls(ledger, deadlines), Executors(ledger, deadlines)
-        self._retention = RetentionRule(ledger, deadlines)
-        self._access, self._functions = Access(ledger, self._executors), Functions(ledger, self._executors)
-        self._subscriptions = SubscriptionEvents(ledger)
-        self._known, self._access_asked = self._access.known, self._access.asked
-        crons, generators = Crons(ledger, deadlines), Generators(ledger, deadlines)
-        agreement = Agreement(ledger, self._limits, self._polls, crons, generators)
-        self.all: Final[tuple[Invariant, ...]] = (
-            self._limits, self._order, self._graphs, self._channels, self._polls, self._executors,
-            crons, generators, self._retention, agreement, self._access, self._functions, self._subscriptions,
-        )  # fmt: skip
-        self._access.looks = {
-            **dict.fromkeys(_HOLDERS_ONLY, self._access.held), AddFunction: self._added, AddChild: self._added,
-        }  # fmt: skip
+        self.all: Final = tuple(kind.of(self.ledger) for kind in BUILT_IN)
+        # These four are called by name in `check`, for speed.
+        self._limits, self._order = TimeLimits.of(self.ledger), Order.of(self.ledger)
+        self._polls, self._executors = Polls.of(self.ledger), Executors.of(self.ledger)
+        others = [each for each in self.all if each not in (self._limits, self._order)]
+        moved = [each for each in others if type(each).moved is not Invariant.moved]
+        assigned = [each for each in others if type(each).assigned is not Invariant.assigned]
+        self._moved, self._assigned = [each.moved for each in moved], [each.assigned for each in assigned]
+        self._read_all = not all(each.rare for each in moved + assigned)
+        access = Access.of(self.ledger)
+        self._known, self._access_asked = access.known, access.asked
         self._readers: dict[type, list[Callable[[Any], None]]] = {}
         for each in self.all:
             for kind, read in each.reads().items():
                 self._readers.setdefault(kind, []).append(read)
+            for asked, look in each.looks().items():
+                access.further[asked] = _both(access.further[asked], look) if asked in access.further else look
         world.history = []
 
     def check(self, deliveries: Sequence[Delivery] = (), request: Request | None = None) -> None:
@@ -94,15 +79,20 @@ class Invariants:
                             self._limits.moved(entry, record)
                             if record.place is not None or entry.new == WAITING:
                                 self._order.moved(entry, record)
-                            if record.special or polls.parked or world.functions or world.subscriptions.any:
-                                self._moved_besides(entry, record)
+                            if (
+                                record.special or polls.parked or world.functions or world.subscriptions.any
+                                or self._read_all
+                            ):  # fmt: skip
+                                for moved in self._moved:
+                                    moved(entry, record)
                     elif kind is Assignment:
                         if (record := ledger.records.get(entry.process_id)) is not None:
                             self._order.assigned(entry, record)
                             polls.given[entry.process_id] = entry.demand
                             self._executors.heard(entry)
-                            if record.special:
-                                self._assigned_besides(entry, record)
+                            if record.special or self._read_all:
+                                for assigned in self._assigned:
+                                    assigned(entry, record)
                     elif (reading := self._readers.get(kind)) is not None:
                         for read in reading:
                             read(entry)
@@ -128,14 +118,6 @@ class Invariants:
         except Exception as error:
             raise _unreadable(error) from error
 
-    def _added(self, request: Request, deliveries: Sequence[Delivery]) -> None:
-        """Check a request to add a function, or a child to a process."""
-        message, body = request.message, getattr(deliveries[0], "body", None) if deliveries else None
-        if isinstance(body, Function):
-            self._functions.added(body)
-        elif isinstance(message, AddChild) and isinstance(body, Process):
-            self._graphs.grown(message, body.process_id)
-
     def _step_over(self, deliveries: Sequence[Delivery]) -> None:
         """Call `after_step` of the invariants that requested it, and check what requeued processes show."""
         ledger = self.ledger
@@ -148,29 +130,10 @@ class Invariants:
             return
         from colonysim.invariants.shown_records import RecordComparison
 
-        comparison = RecordComparison(self.ledger, self._executors)
+        comparison = RecordComparison(self.ledger)
         for record in requeued:
             if record.state == WAITING:
                 comparison.process(record)
-
-    def _moved_besides(self, entry: Transition, record: ProcessRecord) -> None:
-        """Pass a transition to invariants that concern few processes, or only parked calls and subscribers."""
-        if self._polls.parked:
-            self._polls.moved(entry, record)
-        if record.process.graph_id:
-            self._graphs.moved(entry, record)
-        if record.process.spec.channels:
-            self._channels.moved(entry, record)
-        if self._retention.on:
-            self._retention.moved(entry, record)
-        if self.world.functions and entry.new == SUCCESS:
-            self._functions.succeeded(entry, record)
-        if self.world.subscriptions.any:
-            self._subscriptions.moved(entry, record)
-
-    def _assigned_besides(self, entry: Assignment, record: ProcessRecord) -> None:
-        self._graphs.assigned(entry, record)
-        self._channels.assigned(entry, record)
 
     def _count(self) -> None:
         """Count the processes in all tables of states, also in those of new colonies. Errors: InvariantViolation."""
@@ -188,7 +151,7 @@ class Invariants:
             if self.world.history:  # outside of a step, as when a client disconnects
                 self.check()
             self._agree()
-            RecordComparison(self.ledger, self._executors).compare()
+            RecordComparison(self.ledger).compare()
         except InvariantViolation:
             raise
         except Exception as error:
@@ -210,6 +173,14 @@ class Invariants:
         """Return the cause of a process's last change of state; "" if it is not known."""
         record = self.ledger.records.get(process_id)
         return record.story[-1].cause if record is not None and record.story else ""
+
+
+def _both(first: Look, second: Look) -> Look:
+    def look(request: Request, deliveries: Sequence[Delivery]) -> None:
+        first(request, deliveries)
+        second(request, deliveries)
+
+    return look
 
 
 def _unreadable(error: Exception) -> TablesUnreadable:

@@ -11,12 +11,14 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.history import Enrolled, Unregistered
+from colonysim.core.operations.attributes import AddAttribute
+from colonysim.core.operations.closing import CloseFailed, CloseSuccessful, SetOutput
 from colonysim.core.operations.processes import GetProcessHist
 from colonysim.core.protocol import Answer, Delivery, ErrorBody, Message, Request
 from colonysim.core.records import APPROVED
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.invariants.executors import Executors
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.invariant import Invariant, Look, built_in
 from colonysim.invariants.ledger import Ledger
 from colonysim.invariants.violation import InvariantViolation
 
@@ -49,30 +51,32 @@ _OTHER_RULES: Final = (
     _ANYONE | _SERVER_OWNER | _COLONY_OWNER | _MEMBER_OR_OWNER | _MEMBER_IN_ANY_STATE | _CHANGES_ROLES
     | {"subscribeprocessesmsg"}
 )  # fmt: skip
+_HOLDERS_ONLY: Final[frozenset[type[Message]]] = frozenset({CloseSuccessful, CloseFailed, SetOutput, AddAttribute})
 _DENIED: Final = "Access denied, "
 _NAMED: Final = "Colony with name <"
 
 
-Look = Callable[[Request, Sequence[Delivery]], None]
-
-
+@built_in
 class Access(Invariant):
     """Determines roles from the tables of users, executors and colonies; the core has its own indexes.
 
     While there is one colony, a caller whose role was found is not looked up again until roles change. `known`: the
     message types for which it was found, by caller. `members`: callers found to be approved members, which suffices
-    for most types. `looks`: what else is checked after a message type.
+    for most types. `further`: what else is checked, by message type.
     """
 
-    def __init__(self, ledger: Ledger, executors: Executors) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self.executors = executors
+        self.executors = Executors.of(ledger)
         self.known: dict[str, dict[type[Message], Look | None]] = {}
         self.members: dict[str, None] = {}
-        self.looks: dict[type[Message], Look] = {}
+        self.further: dict[type[Message], Look] = {}
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {Enrolled: self._enrolled, Unregistered: self._forget}
+
+    def looks(self) -> dict[type[Message], Look]:
+        return dict.fromkeys(_HOLDERS_ONLY, self.held)
 
     def _enrolled(self, step: Enrolled) -> None:
         self.known.pop(step.executor_id, None)
@@ -85,7 +89,7 @@ class Access(Invariant):
     def asked(self, request: Request, deliveries: Sequence[Delivery]) -> None:
         """Check a request whose caller is not in `known`, and what else is checked after it."""
         self._answered(request, deliveries)
-        if (look := self.looks.get(type(request.message))) is not None:
+        if (look := self.further.get(type(request.message))) is not None:
             look(request, deliveries)
 
     def _answered(self, request: Request, deliveries: Sequence[Delivery]) -> None:
@@ -110,7 +114,7 @@ class Access(Invariant):
                 raise InvariantViolation(f"{name} of {caller_id} was served, although {_takes(name)}")
         if alone:
             kind = type(request.message)
-            self.known.setdefault(caller_id, {})[kind] = self.looks.get(kind)
+            self.known.setdefault(caller_id, {})[kind] = self.further.get(kind)
             if takes_members:
                 self.members[caller_id] = None
 

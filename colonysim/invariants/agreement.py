@@ -9,7 +9,7 @@ from typing import Final
 from colonysim.core.agenda import Event
 from colonysim.core.events import CronCheck, GeneratorCheck, PollOver, ReleaseTick
 from colonysim.core.records import RUNNING, STATE_NAMES, WAITING
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger
 from colonysim.invariants.limits import TimeLimits
 from colonysim.invariants.polls import Polls
@@ -20,19 +20,14 @@ from colonysim.kernel.clock import show_time
 _SECOND_NS: Final = 1_000_000_000
 
 
+@built_in
 class Agreement(Invariant):
     """Compares everything that waits, runs or is planned, between two steps."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        limits: TimeLimits,
-        polls: Polls,
-        crons: Crons,
-        generators: Generators,
-    ) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self.limits, self.polls, self.crons, self.generators = limits, polls, crons, generators
+        self.limits, self.polls = TimeLimits.of(ledger), Polls.of(ledger)
+        self.crons, self.generators = Crons.of(ledger), Generators.of(ledger)
 
     def agree(self) -> None:
         self._states()

@@ -10,7 +10,7 @@ from colonysim.core.events import SubscriptionOver
 from colonysim.core.history import Assignment, EntryAppended, Transition
 from colonysim.core.protocol import Delivery, Push
 from colonysim.core.records import CANCELLED, FAILED, SUCCESS, Channel
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 
@@ -18,8 +18,11 @@ _Line = tuple[str, int, int]
 """Sender, sequence number and arrival time of a message."""
 
 
+@built_in
 class ChannelOrder(Invariant):
     """Keeps the messages of each channel in order, the subscribers to notify, and the processes that have ended."""
+
+    rare = True
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
@@ -35,7 +38,7 @@ class ChannelOrder(Invariant):
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
         """Expect the channels of an ended process to be dropped, unless it failed with another of its graph."""
-        if step.new in (SUCCESS, FAILED, CANCELLED) and step.cause != "cascade":
+        if record.process.spec.channels and step.new in (SUCCESS, FAILED, CANCELLED) and step.cause != "cascade":
             self.ended.append(record)
             self.request_check()
 

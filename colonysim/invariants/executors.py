@@ -13,8 +13,8 @@ from colonysim.core.history import Assignment, AssignTried, Enrolled, Unregister
 from colonysim.core.records import SECOND_NS, UNREGISTERED
 from colonysim.core.storage import unparsable
 from colonysim.core.types import ZERO_TIME_NS
-from colonysim.invariants.deadlines import Deadline, Deadlines
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.deadlines import Deadline
+from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger
 from colonysim.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
@@ -31,18 +31,18 @@ class _ExecutorRecord(msgspec.Struct, eq=False):
     deadline: Deadline | None = None
 
 
+@built_in
 class Executors(Invariant):
     """Checks the clean-up of stale executors. Any assign call is a sign of life.
 
     Source: docs/protocol/b-processes.md 4.6, 5.7.
     """
 
-    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         settings = self.world.settings
         self.period_ns: Final = settings.cleanup_interval_s * SECOND_NS
         self.stale_ns: Final = settings.stale_executor_duration_s * SECOND_NS
-        self.deadlines = deadlines
         self.records: dict[_Key, _ExecutorRecord] = {}
         self.by_id: dict[str, list[_ExecutorRecord]] = {}
         self.unreadable: dict[_Key, None] = {}  # executors with unreadable names

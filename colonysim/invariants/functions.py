@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from colonysim.core.history import Transition
-from colonysim.core.records import RUNNING, SECOND_NS
+from colonysim.core.operations.functions import AddFunction
+from colonysim.core.protocol import Delivery, Message, Request
+from colonysim.core.records import RUNNING, SECOND_NS, SUCCESS
 from colonysim.core.types import Function
 from colonysim.invariants.executors import Executors
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.invariant import Invariant, Look, built_in
 from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 
@@ -39,12 +42,15 @@ class _FunctionRecord(msgspec.Struct, eq=False):
     ran: _Times
 
 
+@built_in
 class Functions(Invariant):
     """Counts the calls of registered functions. If a name is registered twice, the first function decides."""
 
-    def __init__(self, ledger: Ledger, executors: Executors) -> None:
+    rare = True
+
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self.executors = executors
+        self.executors = Executors.of(ledger)
         self.records: dict[str, _FunctionRecord] = {}
         self.named: dict[tuple[str, str, str], list[str]] = {}  # by colony, executor and name
         for function in self.world.functions.values():
@@ -56,8 +62,18 @@ class Functions(Invariant):
         key = function.colonyname, function.executorname, function.funcname
         self.named.setdefault(key, []).append(function.functionid)
 
-    def succeeded(self, step: Transition, record: ProcessRecord) -> None:
+    def looks(self) -> dict[type[Message], Look]:
+        return {AddFunction: self._requested}
+
+    def _requested(self, request: Request, deliveries: Sequence[Delivery]) -> None:
+        added = getattr(deliveries[0], "body", None) if deliveries else None
+        if isinstance(added, Function):
+            self.added(added)
+
+    def moved(self, step: Transition, record: ProcessRecord) -> None:
         """Count a successful call, for the functions of that name that its executor has registered."""
+        if step.new != SUCCESS or not self.world.functions:
+            return
         records = self.executors.by_id.get(step.executor_id)
         if not records:
             return

@@ -10,7 +10,7 @@ import msgspec
 
 from colonysim.core.history import Assignment, GraphEvaluated, Transition
 from colonysim.core.operations.workflows import AddChild
-from colonysim.core.protocol import Delivery
+from colonysim.core.protocol import Delivery, Message, Request
 from colonysim.core.records import (
     CANCELLED,
     FAILED,
@@ -19,11 +19,12 @@ from colonysim.core.records import (
     RUNNING,
     SUCCESS,
     WAITING,
+    Process,
     ProcessGraph,
     ProcessState,
 )
 from colonysim.core.types import ZERO_TIME_NS
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.invariant import Invariant, Look, built_in
 from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 
@@ -47,8 +48,11 @@ class _GraphRecord(msgspec.Struct, eq=False):
     ended_ns: int = ZERO_TIME_NS
 
 
+@built_in
 class Graphs(Invariant):
     """Counts the processes of each graph by state."""
+
+    rare = True
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
@@ -64,6 +68,9 @@ class Graphs(Invariant):
                 if (known := self.world.graphs.get(graph.graph_id)) is not None:
                     graph.state, graph.started_ns, graph.ended_ns = known.state, known.started_ns, known.ended_ns
 
+    def looks(self) -> dict[type[Message], Look]:
+        return {AddChild: self.grown}
+
     def reads(self) -> dict[type, Callable[[Any], None]]:
         return {GraphEvaluated: self.settled}
 
@@ -75,6 +82,8 @@ class Graphs(Invariant):
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
         """Read a change of state of a process in a graph."""
+        if not record.process.graph_id:
+            return
         old, new = step.old, step.new
         graph = self._record_of(record.process.graph_id)
         if old == NEW:
@@ -142,8 +151,12 @@ class Graphs(Invariant):
         if list(process.input or ()) != expected:
             raise self.ledger.violation(entry.process_id, f"got {process.input}, where its parents put out {expected}")
 
-    def grown(self, message: AddChild, child_id: str) -> None:
+    def grown(self, request: Request, deliveries: Sequence[Delivery]) -> None:
         """Check that a child was added where the request says."""
+        message, added = request.message, getattr(deliveries[0], "body", None) if deliveries else None
+        if not isinstance(message, AddChild) or not isinstance(added, Process):
+            return
+        child_id = added.process_id
         parent, child = self.ledger.records.get(message.parentprocessid), self.ledger.records.get(child_id)
         if parent is None or child is None:
             return

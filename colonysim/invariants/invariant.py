@@ -1,13 +1,16 @@
-"""The base class of invariants."""
+"""The base class of invariants, and the list of those that come with colonysim."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from colonysim.core.history import Assignment, Transition
-from colonysim.core.protocol import Delivery
+from colonysim.core.protocol import Delivery, Message, Request
 from colonysim.invariants.ledger import Ledger, ProcessRecord
+
+Look: TypeAlias = Callable[[Request, Sequence[Delivery]], None]
+"""Checks a request and the deliveries of its step."""
 
 
 class Invariant:
@@ -22,13 +25,35 @@ class Invariant:
     """
 
     checks_after_step = False
+    rare = False
+    """Whether `moved` and `assigned` do nothing for most processes, so that for speed they may be left out.
+
+    They are then called only for special records, and `moved` also while calls are parked, or while there are functions
+    or subscriptions. Only for invariants of colonysim.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.world = ledger.world
+        self.deadlines = ledger.deadlines
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Self:
+        """Return the invariant of this class for the world of a ledger. It is created if there is none yet."""
+        found: Self | None = ledger.invariants.get(cls)
+        if found is None:
+            found = ledger.invariants[cls] = cls(ledger)
+        return found
 
     def reads(self) -> dict[type, Callable[[Any], None]]:
         """Return what to call for each kind of entry, except Transition and Assignment, which have own methods."""
+        return {}
+
+    def looks(self) -> dict[type[Message], Look]:
+        """Return what to call with each request of a type, and with the deliveries of its step.
+
+        Only for invariants of colonysim.
+        """
         return {}
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
@@ -48,6 +73,18 @@ class Invariant:
 
     def agree(self) -> None:
         """Compare tables, indexes and agenda with the records. Linear in what waits and runs, so called rarely."""
+
+
+BUILT_IN: Final[list[type[Invariant]]] = []
+"""The invariants of colonysim, which are always checked."""
+
+T = TypeVar("T", bound=type[Invariant])
+
+
+def built_in(kind: T) -> T:
+    """Register an invariant of colonysim."""
+    BUILT_IN.append(kind)
+    return kind
 
 
 OwnKinds = Sequence[type[Invariant]]

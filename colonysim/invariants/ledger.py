@@ -10,6 +10,7 @@ import msgspec
 from colonysim.core.history import Transition
 from colonysim.core.records import CANCELLED, FAILED, NEW, REMOVED, RUNNING, STATE_NAMES, SUCCESS, WAITING, Process
 from colonysim.core.world import World
+from colonysim.invariants.deadlines import Deadlines
 from colonysim.invariants.timeline import UNKNOWN, describe
 from colonysim.invariants.violation import InvariantViolation
 
@@ -95,7 +96,10 @@ class ProcessRecord(msgspec.Struct, eq=False, gc=False):
 
 
 class Ledger:
-    """A record for each process. It checks changes of state, holders, retries, and that no process is lost."""
+    """A record for each process. It checks changes of state, holders, retries, and that no process is lost.
+
+    `deadlines` and `invariants` (by their classes) are what the invariants of a world share besides the records.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -104,6 +108,8 @@ class Ledger:
         self.held: dict[str, dict[str, ProcessRecord]] = {}  # by the executor that runs them
         self.to_check_after_step: list[Any] = []  # invariants whose `after_step` is due
         self.requeued: list[ProcessRecord] = []  # in this step
+        self.deadlines = Deadlines()
+        self.invariants: dict[type, Any] = {}
         self.submitted = self.removed = self.waiting = 0
         self.retains = world.settings.retention
         for process in world.processes.values():

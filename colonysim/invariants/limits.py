@@ -8,8 +8,8 @@ from typing import Final
 from colonysim.core.history import Transition
 from colonysim.core.protocol import Delivery
 from colonysim.core.records import FAILED, NEW, RUNNING, SUCCESS, WAITING
-from colonysim.invariants.deadlines import Deadline, Deadlines
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.deadlines import Deadline
+from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.kernel.clock import show_time
 
@@ -20,12 +20,12 @@ _SCAN_LIMIT: Final = 1000
 _BEYOND_SCAN_LIMIT: Final = -1
 
 
+@built_in
 class TimeLimits(Invariant):
     """Limits on execution and waiting. The release loop enforces them once a second, and compares whole seconds."""
 
-    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self.deadlines = deadlines
         self.phase_ns = self.world.started_ns % _SECOND_NS
         self.due: dict[int, dict[str, ProcessRecord]] = {}  # by the second of the run that must find them
         self.runs: dict[int, Deadline] = {}

@@ -11,8 +11,9 @@ from colonysim.core.history import Assignment, AssignTried, PauseChanged, Transi
 from colonysim.core.records import NO_RESOURCES, RUNNING, STATE_NAMES, WAITING, Process
 from colonysim.core.scheduling import Demand
 from colonysim.invariants.fitness import is_for_nobody, unfit
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger, Line, Place, ProcessRecord
+from colonysim.invariants.limits import TimeLimits
 from colonysim.invariants.ranking import Ranking
 from colonysim.invariants.violation import InvariantViolation
 
@@ -54,6 +55,7 @@ class WaitingKinds:
                 yield first
 
 
+@built_in
 class Order(Invariant):
     """The processes that can be assigned, in the order of the policy."""
 
@@ -67,6 +69,7 @@ class Order(Invariant):
         self.paused = dict(self.world.paused)
         self._taken: Place | None = None
         self._many_kinds = False  # whether there has ever been more than one in a pool
+        TimeLimits.of(ledger)  # writes the ends of waiting times into the records, by which some policies rank
         for record in ledger.records.values():
             if record.state == WAITING and not record.blocked:
                 self._list(record)

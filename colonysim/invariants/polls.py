@@ -13,9 +13,9 @@ from colonysim.core.protocol import Answer, Delivery
 from colonysim.core.records import SUCCESS, WAITING, Process
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import Demand
-from colonysim.invariants.deadlines import Deadline, Deadlines
+from colonysim.invariants.deadlines import Deadline
 from colonysim.invariants.fitness import unfit
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
@@ -78,12 +78,14 @@ class _Pool:
         return (next(iter(polls.values())) for by_size in places for polls in by_size.values())
 
 
+@built_in
 class Polls(Invariant):
     """All parked calls, from parking to their answers."""
 
-    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+    rare = True
+
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self.deadlines = deadlines
         self.exclusive = self.world.settings.exclusive_assign
         self.parked: dict[int, WaitingPoll] = {}
         self.pools: dict[tuple[str, str], _Pool] = {}
@@ -146,7 +148,9 @@ class Polls(Invariant):
             self.request_check()
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
-        """Note a process that waits and must be signalled. Called only while calls are parked."""
+        """While calls are parked, note a process that waits and must be signalled."""
+        if not self.parked:
+            return
         if step.new == SUCCESS:
             self._succeeded = record
         elif step.new == WAITING and not record.blocked:

@@ -20,8 +20,8 @@ from colonysim.core.protocol import Delivery
 from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, Cron, Generator
 from colonysim.core.recurring import CHECK_DELAY_NS
 from colonysim.core.types import ZERO_TIME_NS
-from colonysim.invariants.deadlines import Deadline, Deadlines
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.deadlines import Deadline
+from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger
 from colonysim.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_span, show_time
@@ -40,13 +40,13 @@ class _CronRecord(msgspec.Struct, eq=False):
     first_look: bool = False  # whether it waits for a look that computes its next run and forgets `graph_id`
 
 
+@built_in
 class Crons(Invariant):
     """Works out for itself when crons must run."""
 
-    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self.slack_ns: Final = self.world.settings.cron_checker_period_ms * _MILLISECOND_NS + CHECK_DELAY_NS
-        self.deadlines = deadlines
         self.records: dict[str, _CronRecord] = {}
         for cron in self.world.crons.values():
             self.records[cron.cron_id] = _CronRecord(cron, None, None, cron.last_run_ns, cron.previous_graph_id)
@@ -152,13 +152,13 @@ class _GeneratorRecord(msgspec.Struct, eq=False):
     deadline: Deadline | None = None
 
 
+@built_in
 class Generators(Invariant):
     """Keeps the arguments of generators, and computes when they must be used."""
 
-    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self.slack_ns: Final = self.world.settings.generator_checker_period_ms * _MILLISECOND_NS + CHECK_DELAY_NS
-        self.deadlines = deadlines
         self.records: dict[str, _GeneratorRecord] = {}
         self._turns: Iterator[str] = iter(())
         for generator in self.world.generators.values():

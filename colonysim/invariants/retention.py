@@ -9,8 +9,8 @@ from colonysim.core.events import Retention
 from colonysim.core.history import GraphEvaluated, Transition
 from colonysim.core.protocol import Delivery
 from colonysim.core.records import REMOVED, SECOND_NS, SUCCESS
-from colonysim.invariants.deadlines import Deadline, Deadlines
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.deadlines import Deadline
+from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 from colonysim.kernel.clock import show_time
@@ -18,18 +18,20 @@ from colonysim.kernel.clock import show_time
 _PERIOD_NS: Final = 60 * SECOND_NS
 
 
+@built_in
 class RetentionRule(Invariant):
     """Successful processes and graphs are removed by their age since submission, logs by their own.
 
     Source: docs/protocol/b-processes.md 7.
     """
 
-    def __init__(self, ledger: Ledger, deadlines: Deadlines) -> None:
+    rare = True
+
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         settings = self.world.settings
         self.on: Final = settings.retention
         self.policy_ns: Final = settings.retention_policy_s * SECOND_NS
-        self.deadlines = deadlines
         self.due: dict[str, Deadline] = {}  # by the id of a process or graph
         self.looked_after = -1  # the last run after which logs were checked
         if not self.on:
@@ -45,6 +47,8 @@ class RetentionRule(Invariant):
         return {GraphEvaluated: self.settled} if self.on else {}
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
+        if not self.on:
+            return
         if step.new == REMOVED and step.cause == "retention":
             young = record.submitted_ns + self.policy_ns >= step.now_ns
             if young or step.old != SUCCESS or record.process.graph_id:

@@ -35,9 +35,9 @@ _ERRORS: Final = {"ran too long": [RAN_TOO_LONG], "waited too long": [WAITED_TOO
 class RecordComparison(Invariant):
     """Reads all tables, so it runs only when the whole server is checked, never during a run."""
 
-    def __init__(self, ledger: Ledger, executors: Executors) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self.executors = executors
+        self.executors = Executors.of(ledger)
 
     def compare(self) -> None:
         """Compare every record of the server with those of the ledger. Raises InvariantViolation."""

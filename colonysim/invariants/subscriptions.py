@@ -13,7 +13,7 @@ from colonysim.core.history import Transition
 from colonysim.core.protocol import Delivery, Push
 from colonysim.core.records import CANCELLED, FAILED, RUNNING, STATE_NAMES, SUCCESS, WAITING, Process, Subscription
 from colonysim.core.replies import AssignReply
-from colonysim.invariants.invariant import Invariant
+from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 
@@ -24,8 +24,11 @@ _TOLD: Final = frozenset({
 """The changes that are sent to subscribers. Quirk: not those that follow from another process of the graph."""
 
 
+@built_in
 class SubscriptionEvents(Invariant):
     """Checks pushes, while there are subscriptions to processes."""
+
+    rare = True
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
@@ -33,6 +36,8 @@ class SubscriptionEvents(Invariant):
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:
         """Note a change that must be sent to subscribers."""
+        if not self.world.subscriptions.any:
+            return
         if (step.cause, step.new) in _TOLD and not record.blocked:
             if step.cause != "cancel" or not record.process.graph_id:
                 self.changes.append((record, step.new))

@@ -1,8 +1,8 @@
 """The kernel of a simulation: one world, one lock, one clock, and the only loop that moves virtual time.
 
 Every step passes through here. Requests come in by `ask` (on a connection, by `serve`); events of the server and
-planned calls run in `_fire`. The deliveries of both go to `_deliver`, which shows them to the observer, to the faults and
-then to the clients.
+planned calls run in `_fire`. The deliveries of both go to `_deliver`, which shows them to the observer, to the faults
+and then to the clients.
 
 Who may move time
 -----------------

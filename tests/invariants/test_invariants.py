@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from colonysim import AssignedProcess, ColonyClient, InvariantViolation, Simulation
 from colonysim.core import channels, lanes, lifecycle, transitions
+from colonysim.core.history import Assignment, Enrolled, Transition
+from colonysim.core.operations.attributes import AddAttribute
+from colonysim.core.operations.processes import SubmitFuncSpec
+from colonysim.core.protocol import Message
 from colonysim.core.records import FAILED, RUNNING, WAITING, Process
 from colonysim.core.scheduling import Demand, Queues
 from colonysim.core.world import World
+from colonysim.invariants.invariant import BUILT_IN, Invariant, Look, built_in
+from colonysim.invariants.ledger import ProcessRecord
 
 
 def _expect(text: str, do: Callable[[], object], sim: Simulation) -> None:
@@ -18,6 +25,72 @@ def _expect(text: str, do: Callable[[], object], sim: Simulation) -> None:
         do()
     with pytest.raises(InvariantViolation, match=text):
         sim.check()
+
+
+def test_an_invariant_of_colonysim_is_one_decorated_class() -> None:
+    """It is checked without being named anywhere else, and sees changes of each process, special or not."""
+    seen: list[str] = []
+
+    class Seeing(Invariant):
+        """Notes what it is shown."""
+
+        def moved(self, step: Transition, record: ProcessRecord) -> None:
+            seen.append(step.cause)
+
+        def assigned(self, entry: Assignment, record: ProcessRecord) -> None:
+            seen.append("assigned")
+
+        def reads(self) -> dict[type, Callable[[Any], None]]:
+            return {Enrolled: lambda entry: seen.append("enrolled")}
+
+        def looks(self) -> dict[type[Message], Look]:
+            return {kind: lambda request, deliveries: seen.append("asked") for kind in (SubmitFuncSpec, AddAttribute)}
+
+    built_in(Seeing)
+    try:
+        sim = Simulation(mode="manual")
+    finally:
+        BUILT_IN.remove(Seeing)
+    colony = ColonyClient.create(sim, "c")
+    executor = colony.add_executor("t")
+    colony.submit("f", executortype="t")
+    assigned = executor.assign()
+    assert assigned is not None
+    assigned.add_attribute("key", "value")
+    assigned.close()
+    assert seen == ["enrolled", "enrolled", "submit", "asked", "assign", "assigned", "asked", "close"]
+
+
+def test_several_invariants_may_look_at_one_type_of_request() -> None:
+    """All of them see it, besides the one that checks who holds the process."""
+    seen: list[str] = []
+
+    class First(Invariant):
+        """Notes requests to add attributes."""
+
+        name = "first"
+
+        def looks(self) -> dict[type[Message], Look]:
+            return {AddAttribute: lambda request, deliveries: seen.append(self.name)}
+
+    class Second(First):
+        """Another one that does."""
+
+        name = "second"
+
+    built_in(First)
+    built_in(Second)
+    try:
+        sim = Simulation(mode="manual")
+    finally:
+        del BUILT_IN[-2:]
+    colony = ColonyClient.create(sim, "c")
+    executor = colony.add_executor("t")
+    colony.submit("f", executortype="t")
+    assigned = executor.assign()
+    assert assigned is not None
+    assigned.add_attribute("key", "value")
+    assert seen == ["first", "second"]
 
 
 def test_one_holder(colony: ColonyClient) -> None:
