@@ -1,7 +1,7 @@
-"""Code of users' own: classes and functions that are named as `file.py:name`, or offered by an installed package.
+"""Extensions by users: classes and functions that are named as `file.py:name`, or entry points of installed packages.
 
-A `Loader` loads what is named; a `Registry` knows what of one sort there is: what comes with colonysim, what installed
-packages offer as entry points, and what is named by its code. Errors are BadCode, in one line that says what to do.
+A `Loader` loads named code. A `Registry` finds all extensions of one sort: built-in ones, entry points of installed
+packages, and named code. Errors are BadCode, with one line that says what to do.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ T = TypeVar("T")
 V = TypeVar("V", bound=Value)
 
 CODE: Final = re.compile(r"[^:]+:[A-Za-z_][A-Za-z0-9_]*")
-"""How code is named."""
+"""The syntax of names of code."""
 CODE_FIX: Final = "write file.py:name or package.module:name"
 _MOST_NAMED: Final = 8
 
 
 class BadCode(ValueError):
-    """Code that cannot be used. The text says in one line where it was sought, what is wrong, and what to do."""
+    """Code cannot be used. The text says in one line where it was looked for, what is wrong, and what to do."""
 
 
-def told(error: BaseException, folder: Path | None = None) -> str:
-    """Tell an error of a user's code in one line, with the file and line where it came up.
+def error_line(error: BaseException, folder: Path | None = None) -> str:
+    """Describe an error of a user's code in one line, with the file and line where it was raised.
 
-    `folder`: only files in it count as the user's; by default all but colonysim's own do.
+    `folder`: only files in it count as the user's; by default all except colonysim's.
     """
     text = str(error).strip().partition("\n")[0]
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -64,16 +64,15 @@ def _is_users(file: str, folder: Path | None) -> bool:
 
 
 class Loader:
-    """Loads code by its name, files from the folder `base`. Each file is run once; another loader runs it anew.
+    """Loads code by its name; paths of files are relative to the folder `base`. A loader runs each file once.
 
-    While the loader is `active`, code can import what stands beside it; afterwards sys.path and sys.modules are as
-    they were before.
+    While the loader is `active`, code can import modules beside it; afterwards sys.path and sys.modules are restored.
     """
 
     def __init__(self, base: Path) -> None:
         self.base = base
         self._files: dict[Path, ModuleType] = {}
-        self._beside: dict[str, ModuleType] = {}  # modules that the files have imported from beside them
+        self._beside: dict[str, ModuleType] = {}  # modules that the files have imported from their folders
         self._before: set[str] = set()
         self._depth = 0
 
@@ -105,11 +104,11 @@ class Loader:
     def load(self, code: str, what: str, fits: Callable[[Any], bool]) -> Any:
         """Return the object that `code` names; the loader must be active.
 
-        `what` is what errors call such an object, and `fits` says whether it is one. Errors: BadCode.
+        `what`: the name of the sort of object in errors. `fits`: whether an object is of that sort. Raises BadCode.
         """
         place, _, name = code.rpartition(":")
         if not CODE.fullmatch(code):
-            raise BadCode(f"{code!r} names no code; {CODE_FIX}")
+            raise BadCode(f"{code!r} does not name code; {CODE_FIX}")
         module = self._module(place, what)
         found = getattr(module, name, None)
         if found is None or not fits(found):
@@ -123,14 +122,14 @@ class Loader:
         try:
             path = (self.base / place).resolve()
         except (OSError, ValueError, RuntimeError) as error:
-            raise BadCode(f"{place!r} names no file: {error}") from None
+            raise BadCode(f"{place!r} is not a valid path: {error}") from None
         if path not in self._files:
             self._files[path] = _run(path)
         return self._files[path]
 
 
 def shown(thing: Any) -> str:
-    """What a thing is, for error messages: `a class`, `a function`, `a list`."""
+    """Return what a thing is, for error messages: `a class`, `a function`, `a list`."""
     if isinstance(thing, type):
         return "a class"
     return "a function" if isinstance(thing, FunctionType) else f"a {type(thing).__name__}"
@@ -143,11 +142,11 @@ def _instead(module: ModuleType, what: str, fits: Callable[[Any], bool]) -> str:
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__ and fits(value)
     ]
     listed = ", ".join(own[:_MOST_NAMED]) + (f" and {len(own) - _MOST_NAMED} more" if len(own) > _MOST_NAMED else "")
-    return f"there are {listed}" if own else f"it has none: define a {what} there and name it"
+    return f"the module has {listed}" if own else f"the module has none: define a {what} in it"
 
 
 def _run(path: Path) -> ModuleType:
-    """Run a file as a module. Errors: BadCode."""
+    """Run a file as a module. Raises BadCode."""
     try:
         compiled = _compiled(path, path.stat().st_mtime_ns)
     except SyntaxError as error:
@@ -168,31 +167,31 @@ def _run(path: Path) -> ModuleType:
         if str(path.parent) in sys.path:
             sys.path.remove(str(path.parent))
         sys.modules.pop(name, None)
-        raise BadCode(f"{path} cannot be loaded: {told(error, path.parent)}") from error
+        raise BadCode(f"{path} cannot be loaded: {error_line(error, path.parent)}") from error
     return module
 
 
 @lru_cache(maxsize=64)
 def _compiled(path: Path, modified_ns: int) -> CodeType:
-    """The code of a file, as long as that is not written to."""
+    """Return the compiled code of a file; cached while the file does not change."""
     return compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
 
 
 def _imported(name: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # of the module itself, or for a name that is none
-        why = told(error, Path()) if not isinstance(error, ImportError) else str(error)
+    except (Exception, SystemExit) as error:  # raised by the module, or for an invalid name
+        why = error_line(error, Path()) if not isinstance(error, ImportError) else str(error)
         named = "Name" if " " in what else what
         raise BadCode(f"{name!r} cannot be imported ({why}); for a file write file.py:{named}") from None
 
 
 # ---------------------------------------------------------------- registries
 class Registry(Generic[T]):
-    """All extensions of one sort by name: those of colonysim, those of installed packages, and code that is named.
+    """All extensions of one sort by name: built-in ones, entry points of installed packages, and named code.
 
-    `what` is what errors call the sort (`policies`), and `noun` what its code is (`function`). Installed packages offer
-    theirs as entry points of the group `colonysim.GROUP`. `fits` says whether an object is of the sort.
+    `what`: the name of the sort in errors, such as `policies`. `noun`: what its code is, such as `function`. `group`:
+    the group of entry points, without `colonysim.`. `fits`: whether an object is of the sort.
     """
 
     def __init__(self, what: str, noun: str, group: str, fits: Callable[[Any], bool]) -> None:
@@ -203,7 +202,7 @@ class Registry(Generic[T]):
         self.known: dict[str, T] = {}
 
     def add(self, name: str) -> Callable[[T], T]:
-        """Register what is decorated, which comes with colonysim, under a name."""
+        """Return a decorator that registers a built-in extension under a name."""
 
         def register(one: T) -> T:
             self.known[name] = one
@@ -212,28 +211,28 @@ class Registry(Generic[T]):
         return register
 
     def find(self, name: str, loader: Loader) -> T:
-        """Return the extension of a name. Errors: BadCode."""
+        """Return the extension of a name. Raises BadCode."""
         if name in self.known:
             return self.known[name]
         found: T = loader.load(name, self.noun, self.fits) if ":" in name else self._offered(name)
         return found
 
     def knows(self, name: str) -> bool:
-        """Whether a name is one of colonysim's, or of an installed package."""
+        """Whether a name is that of a built-in extension or of an entry point."""
         return name in self.known or bool(self._points(name))
 
     def names(self) -> str:
-        """All names that can be given, for error messages."""
+        """Return all known names, for error messages."""
         named = [*self.known, *self.offered()]
         own = f"your own as file.py:{'Name' if ' ' in self.noun else self.noun}"
         return f"{', '.join(named)}, or {own}" if named else own
 
     def offered(self) -> list[str]:
-        """The names that installed packages offer."""
+        """Return the names of the entry points."""
         return sorted({point.name for point in self._points()})
 
     def _points(self, name: str = "") -> list[EntryPoint]:
-        from importlib.metadata import entry_points  # seldom needed, and slow to import
+        from importlib.metadata import entry_points  # slow to import
 
         return [point for point in entry_points(group=self.group) if name in ("", point.name)]
 
@@ -243,11 +242,11 @@ class Registry(Generic[T]):
             raise BadCode(f"there is no {name!r}; the {self.what} are {self.names()}")
         if len({point.value for point in points}) > 1:
             packages = ", ".join(sorted(str(point.dist and point.dist.name) for point in points))
-            raise BadCode(f"{name!r} is offered by several packages ({packages}): uninstall all but one")
+            raise BadCode(f"{name!r} is an entry point of several packages ({packages}): uninstall all but one")
         try:
             found = points[0].load()
         except (Exception, SystemExit) as error:
-            raise BadCode(f"{name!r}, an entry point of {self.group}, cannot be loaded: {told(error)}") from error
+            raise BadCode(f"{name!r}, an entry point of {self.group}, cannot be loaded: {error_line(error)}") from error
         if not self.fits(found):
             raise BadCode(f"{name!r}, an entry point of {self.group}, is {shown(found)}, not a {self.noun}")
         return found
@@ -258,11 +257,11 @@ FAMILIES: Final[list[Kinds[Any]]] = []
 
 
 class Kinds(Registry[type[V]]):
-    """The kinds of a family of values, told apart by `kind` in a mapping, to which users can add theirs.
+    """The kinds of a family of values, which mappings distinguish by `kind`. Users can add kinds.
 
-    `base` is the family's base class, and `needs` are the methods that each kind has to define. A user's own kind is
-    read as an instance of the `unloaded` class, with the fields `code` and `fields`, until `loaded` makes the value.
-    A family of which functions will do has a class `of_function`, with the fields `function` and `fields`.
+    `base`: the family's base class. `needs`: the methods that each kind must define. A user's kind is read as an
+    instance of the `unloaded` class, with the fields `code` and `fields`; `loaded` creates the value later. A family
+    that accepts functions has a class `of_function`, with the fields `function` and `fields`.
     """
 
     unloaded: Any
@@ -282,26 +281,26 @@ class Kinds(Registry[type[V]]):
 
     # ------------------------------------------------------------ decorators
     def kind(self, one: type[V]) -> type[V]:
-        """Register a class, which comes with colonysim, under its tag."""
+        """Register a built-in class under its tag."""
         return self.add(_tag(one))(one)
 
     def unloaded_kind(self, one: type[V]) -> type[V]:
-        """Have a class stand for the values of users' own kinds that are not loaded yet."""
+        """Set the class of values of users' kinds that are not loaded yet."""
         self.unloaded = one
         return one
 
     def function_kind(self, one: type[V]) -> type[V]:
-        """Have a class make values of functions."""
+        """Set the class of values that are functions."""
         self.of_function, self.noun = one, f"{self.noun} or function"
         return one
 
     # ------------------------------------------------------------ from plain data
     def has(self, value: Any) -> bool:
-        """Whether a value is of a kind that comes with colonysim."""
+        """Whether a value is of a built-in kind."""
         return self.known.get(_tag(value)) is type(value)
 
     def own(self, given: Any) -> V | None:
-        """Make the value of a mapping with a user's own kind, or of a user's function; None for anything else."""
+        """Create the value for a mapping with a user's kind, or for a user's function; None for anything else."""
         made: V | None = None
         if isinstance(given, Mapping):
             kind = given.get("kind")
@@ -314,24 +313,24 @@ class Kinds(Registry[type[V]]):
         return made
 
     def made(self, value: Any, loader: Loader) -> V:
-        """Make the value that an unloaded one stands for. Errors: BadCode, BadValue."""
+        """Load the code of an unloaded value and create the value. Raises BadCode, BadValue."""
         found: Any = self.find(value.code, loader)
         common = {name: getattr(value, name) for name in self.base.__struct_fields__}
         if not isinstance(found, type):
             return self.of_function(function=found, fields=value.fields, **common)  # type: ignore[no-any-return]
         for name in self.needs:
             if getattr(found, name) is getattr(self.base, name):
-                raise BadCode(f"{value.code}: the class has no method `{name}`, which all {self.what} need")
+                raise BadCode(f"{value.code}: the class has no method `{name}`, which {self.what} must define")
         given = {name: one for name, one in common.items() if one}
         return make_value(found, given | value.fields)
 
     # ------------------------------------------------------------ to plain data
     def name_of(self, value: Any) -> str:
-        """The name of a value's kind, or of the code of a user's own."""
+        """Return the name of a value's kind; for a user's kind, the name of its code."""
         return self.written(value)[0]
 
     def written(self, value: Any) -> tuple[str, dict[str, Any], tuple[str, ...]]:
-        """How a value is written down: its kind, what is given besides its fields, and the fields that are left out."""
+        """Return how to write a value as data: its kind, further fields, and the fields to leave out."""
         if type(value) is self.unloaded:
             return value.code, value.fields, ("code", "fields")
         if type(value) is self.of_function:
@@ -344,7 +343,7 @@ def _tag(value: Any) -> str:
 
 
 def reference(thing: Any) -> str:
-    """The name by which a class or function can be loaded: that of its file, unless it is in a package."""
+    """Return the name by which a class or function can be loaded: with its file, unless it is in a package."""
     name = str(thing.__module__)
     file = str(getattr(sys.modules.get(name), "__file__", None) or "")
     alone = file.endswith(".py") and "." not in name and "site-packages" not in file
@@ -352,9 +351,9 @@ def reference(thing: Any) -> str:
 
 
 def loaded(value: T, loader: Loader, path: Steps = ()) -> T:
-    """Return a value with everything of a user's own in it loaded; the loader must be active. Errors: BadValue.
+    """Return a value with all users' code in it loaded; the loader must be active. Raises BadValue.
 
-    A struct with fields that name code, other than kinds, has a method `with_code`, which loads them.
+    Structs with other fields that name code have a method `with_code`, which loads them.
     """
     registry: Any = getattr(type(value), "kind_registry", None)
     if registry is not None and type(value) is registry.unloaded:
@@ -365,7 +364,7 @@ def loaded(value: T, loader: Loader, path: Steps = ()) -> T:
         except BadValue as error:
             raise error.within(path) from error.__cause__
         except Exception as error:
-            raise BadValue(f"{registry.what} cannot be made: {told(error)}", path) from error
+            raise BadValue(f"{registry.what} cannot be created: {error_line(error)}", path) from error
         return made
     if isinstance(value, msgspec.Struct):
         fields = {name: getattr(value, name) for name in value.__struct_fields__}

@@ -49,7 +49,7 @@ def _read(path: Path) -> Measurement:
     except OSError as error:
         fail(f"{path}: cannot be read: {error.strerror or error}")
     except msgspec.MsgspecError as error:
-        fail(f"{path}: it is no measurement ({error}); make one with: colonysim bench --json > {path}")
+        fail(f"{path}: it is not a measurement ({error}); make one with: colonysim bench --json > {path}")
 
 
 def _print(measured: Measurement, old: Measurement | None) -> None:

@@ -63,7 +63,7 @@ app = typer.Typer(
 
 CLOCK_HELP: Final = (
     "How virtual time advances: auto leaps when every client waits, and follows real time while one holds a process or "
-    "has an open subscription; manual only when it is told to; scaled and real with real time."
+    "has an open subscription; manual only when the control API is called; scaled and real with real time."
 )
 Timezone = Annotated[
     str | None, typer.Option(help="IANA zone of printed times and cron expressions.", envvar="COLONYSIM_TIMEZONE")

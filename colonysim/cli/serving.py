@@ -50,7 +50,7 @@ PREFIX: Final = "COLONYSIM_"
 CLOCK_RULES: Final = {
     Mode.AUTO: "time leaps to what is due next when every client waits; while a client holds a process or has an open "
     "subscription it passes as real time does (docs/time.md)",
-    Mode.MANUAL: "time passes when the control API is told to advance it",
+    Mode.MANUAL: "time passes only when the control API is called to advance it",
     Mode.SCALED: "time passes with real time, at the rate of --rate",
     Mode.REAL: "time passes with real time",
 }

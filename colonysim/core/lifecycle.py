@@ -166,7 +166,7 @@ def cancel(world: World, process: Process) -> None:
 
 
 def remove(world: World, process: Process, attributes: bool = True) -> None:
-    """Remove a single process and, unless told otherwise, its attributes; its logs stay."""
+    """Remove a single process and, by default, its attributes; its logs stay."""
     transitions.leave(world, process, "remove")
     channels.drop_unless_subscribed(world, process)
     if attributes:

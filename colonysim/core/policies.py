@@ -4,7 +4,7 @@ A policy ranks a process when it starts to wait. The lowest rank is assigned fir
 submission. Policies do not decide which processes an executor may run.
 
 To add one, write a function, decorated with `@policy`, and once more in invariants/ranking.py, which checks it.
-A user's own is a function of the process alone: see `add_own`.
+Users may add their own, which rank by the process alone: see `add_own`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Policy(NamedTuple):
     """A policy: how it ranks a process, and whether a spec states what it ranks by.
 
     Processes that do not state that come last, in the reference's order; `wants` names it, for the warning that no
-    process does. `is_given`: a user's function that Python code has given, and no name has led to.
+    process does. `is_given`: a user's function that was passed in Python, not found by its name.
     """
 
     rank: Rank
@@ -116,7 +116,7 @@ class BadPolicy(ValueError):
 
 
 class OwnRank:
-    """Ranks by a user's function, which takes a process and returns a whole number. Errors: BadPolicy."""
+    """Ranks by a user's function, which takes a process and returns a whole number. Raises BadPolicy."""
 
     def __init__(self, name: str, function: Callable[[Process], Any]) -> None:
         self.name = name
@@ -136,7 +136,7 @@ class OwnRank:
 
 
 def _place(error: Exception) -> str:
-    """The file and line where an error came up."""
+    """Return the file and line in which an error was raised."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -145,12 +145,12 @@ def _place(error: Exception) -> str:
 
 
 def add_own(name: str, function: Callable[[Process], Any], is_given: bool = False) -> None:
-    """Let `name` stand for a user's policy in this process from now on, for worlds that are made later."""
+    """Register a user's policy under a name in this process, for worlds that are created later."""
     _own[name] = Policy(OwnRank(name, function), is_given=is_given)
 
 
 def name_of(function: Any) -> str:
-    """Let a function that Python code has given be a policy, and return its name: `module:function`."""
+    """Return the name of a function that was passed in Python as a policy: `module:function`."""
     name = f"{function.__module__}:{getattr(function, '__qualname__', type(function).__qualname__)}"
     add_own(name, function, is_given=True)
     return name
@@ -162,7 +162,7 @@ def policy_of(name: str) -> Policy | None:
 
 
 def wrong_policy(name: str) -> str:
-    """What is wrong with the name of a policy, "" if nothing is."""
+    """Return why a policy name is invalid; "" if it is valid."""
     if policy_of(name) is not None:
         return ""
     return f"must be {' or '.join(POLICIES)}, or your own: a function in Python, file.py:function in a scenario"

@@ -1,6 +1,6 @@
-"""Note what is deleted once it is older than the retention period, oldest first: docs/protocol/b-processes.md 7.
+"""Keep a heap of what retention will delete, oldest first: docs/protocol/b-processes.md 7.
 
-No run looks at what is too young. What a run deletes is in `removal`.
+A run of retention examines only what is old enough. `removal` deletes it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ GRAPH: Final = "graph"
 PROCESS: Final = "process"
 
 Entry = tuple[int, int, str, str]
-"""When something was made, in ns; the number of the entry; its kind; its id, or for LOGS the name of the colony."""
+"""Creation time in ns, number of the entry, kind, and id (for LOGS the name of the colony)."""
 
 _FEW: Final = 64
 
 
 def add(world: World, made_ns: int, kind: str, item_id: str) -> None:
-    """Note that something is deleted once it is too old. It may be noted more than once.
+    """Add an entry for something that retention will delete. There may be several entries for one thing.
 
-    Entries of what has gone by another way stay behind until their time comes or they are too many.
+    Entries for what was deleted otherwise stay in the heap until they are due or outnumber the others.
     """
     if not world.settings.retention:
         return
@@ -42,7 +42,7 @@ def add(world: World, made_ns: int, kind: str, item_id: str) -> None:
 
 
 def _holds(world: World, entry: Entry) -> bool:
-    """Whether an entry still names something that retention deletes by that time."""
+    """Whether what an entry names still exists and is deleted by that time."""
     made_ns, _, kind, item_id = entry
     if kind == LOGS:
         return world.logs.oldest_ns(item_id) == made_ns
@@ -54,7 +54,7 @@ def _holds(world: World, entry: Entry) -> bool:
 
 
 def oldest_ns(world: World) -> int | None:
-    """Return when the oldest of all was made; None if there is nothing."""
+    """Return the creation time of the oldest entry; None if there is none."""
     while world.aging:
         if _holds(world, world.aging[0]):
             return world.aging[0][0]
@@ -63,7 +63,7 @@ def oldest_ns(world: World) -> int | None:
 
 
 def take(world: World, limit_ns: int) -> dict[str, list[str]]:
-    """Take out what was made before a time: ids by kind, each once, in the order in which they were last noted."""
+    """Remove and return what was created before a time: ids by kind, each once, in the order of their last entries."""
     numbers: dict[tuple[str, str], int] = {}
     while (made_ns := oldest_ns(world)) is not None and made_ns < limit_ns:
         _, number, kind, item_id = heapq.heappop(world.aging)
@@ -75,7 +75,7 @@ def take(world: World, limit_ns: int) -> dict[str, list[str]]:
 
 
 def gather(world: World) -> None:
-    """Note all that there is, in a world that was put together from stored data."""
+    """Add entries for everything in a world that was rebuilt from stored data."""
     for colony in world.logs.of_colony:
         add(world, world.logs.of_colony[colony][0].timestamp, LOGS, colony)
     for attribute_id, attribute in world.attributes.items():
@@ -92,7 +92,7 @@ def gather(world: World) -> None:
 
 # ---------------------------------------------------------------- what may become too old
 def succeeded(world: World, process: Process) -> None:
-    """A process has succeeded, and its attributes with it: they go once they are too old."""
+    """Add entries for a process that has succeeded, and for its attributes."""
     if not world.settings.retention:
         return
     for attribute in process.attributes:
@@ -108,20 +108,20 @@ def succeeded(world: World, process: Process) -> None:
 
 
 def attribute_added(world: World, attribute: Attribute) -> None:
-    """An attribute has been added that counts as one of a process that succeeded."""
+    """Add an entry for a new attribute whose state is that of a successful process."""
     add(world, world.now_ns, ATTRIBUTE, attribute.attributeid)
     expect(world, world.now_ns)
 
 
 def log_added(world: World, colony: str) -> None:
-    """A log line of a colony has been added."""
+    """Add an entry for a new log line of a colony."""
     if len(world.logs.of_colony[colony]) == 1:
         add(world, world.logs.of_colony[colony][0].timestamp, LOGS, colony)
     expect(world, world.now_ns)
 
 
 def expect(world: World, made_ns: int) -> None:
-    """Schedule retention for when something made at `made_ns` is too old.
+    """Schedule retention for when something created at `made_ns` is too old.
 
     The reference runs it once a minute from its start; here only the first run that can find something is on the
     agenda.

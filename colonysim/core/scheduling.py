@@ -90,7 +90,7 @@ class Queues:
         self.policy = None if policy is reference else policy
         self.shares = Shares()
         self.pools: dict[tuple[str, str], Pool] = {}
-        self.unassignable: dict[str, Process] = {}  # blocked by parents, or asking too much
+        self.unassignable: dict[str, Process] = {}  # blocked by parents, or with conditions that no executor meets
         self.polls: dict[int, Poll] = {}
         self.parked: dict[str, dict[str | None, OrderedDict[int, Poll]]] = {}  # by type and location, of all colonies
         self.pause_polls: dict[str, dict[int, Poll]] = {}

@@ -69,7 +69,7 @@ class Settings(Value, frozen=True, kw_only=True):
         Seconds, Meta(description="How often stale executors and, with `retention`, old records are looked for.")
     ] = 60
     stale_executor_duration_s: Annotated[
-        Seconds, Meta(description="An executor is unregistered after so many seconds without a request.")
+        Seconds, Meta(description="Seconds without a request after which an executor is unregistered.")
     ] = 600
     retention: Annotated[
         bool, Meta(description="Delete successful processes and logs that are older than `retention_policy_s`.")
@@ -109,25 +109,25 @@ class Settings(Value, frozen=True, kw_only=True):
 
     @classmethod
     def from_texts(cls, texts: dict[str, str], base: Settings | None = None) -> Settings:
-        """Settings with fields given as texts, as an environment or a command line has them. Errors: BadValue."""
+        """Return settings with fields from texts, as in an environment or command line. Raises BadValue."""
         _check_names(texts)
         return read_texts(cls, texts, base)
 
     def overridden(self, **fields: Any) -> Settings:
-        """The settings with some fields replaced. Errors: BadValue that names the field and what would do."""
+        """Return the settings with some fields replaced. Raises BadValue with the field and the fix."""
         _check_names(fields)
         return replace(self, **fields)
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """Errors: BadValue for a name that no setting has."""
+    """Raise BadValue for a name that no setting has."""
     for name in names:
         if name not in (known := Settings.__struct_fields__):
             raise BadValue(f"there is no setting {name!r}; the settings are {', '.join(known)}", (name,), named=1)
 
 
 class SettingInfo(NamedTuple):
-    """What a user must know of a setting. `values`: its range, or its choices; empty where any text will do."""
+    """The description of a setting for users. `values`: its range, or its choices; empty if any text is accepted."""
 
     name: str
     default: Any
@@ -174,7 +174,7 @@ def _values(field: msgspec.inspect.Field) -> str:
 
 
 def check_seed(seed: int) -> int:
-    """The seed. Errors: ValueError for one that no scenario file could hold."""
+    """Return the seed. Raises ValueError if it has more than 64 bits, the limit of scenario files."""
     if not LEAST_SEED <= seed <= MOST_SEED:
         raise ValueError(f"seed {seed} has more than 64 bits: take one from {LEAST_SEED} to {MOST_SEED}")
     return seed

@@ -27,7 +27,7 @@ T = TypeVar("T")
 N = TypeVar("N", bound=Named)
 
 Index = tuple[Callable[[Any], Hashable], dict[Hashable, dict[Any, None]]]
-"""How the value of an item is found, and the keys of the items by their values."""
+"""A function that returns the value of an item, and the keys of the items by value."""
 
 
 class IndexedTable(dict[K, T]):
@@ -61,7 +61,7 @@ class IndexedTable(dict[K, T]):
             drop_key(keys, value_of(item), key)
 
     def where(self, index: str, *value: Any) -> list[T]:
-        """Return the items with a value, one part for each field of the index, in the order in which they got it."""
+        """Return the items with a value (one part for each field of the index), in the order in which they got it."""
         return [self[key] for key in self.indexes[index][1].get(value[0] if len(value) == 1 else value, ())]
 
     def count(self, index: str, *value: Any) -> int:
@@ -210,7 +210,7 @@ class Subscriptions:
         self._keys: list[str] = []  # sorted
         self._by_key: dict[str, dict[int, Subscription]] = {}
         self._by_beginning: dict[str, dict[int, Subscription]] = {}
-        self._lengths: dict[int, int] = {}  # of the beginnings, with how many have each
+        self._lengths: dict[int, int] = {}  # prefixes of keys, with the number of subscriptions for each
 
     def __len__(self) -> int:
         return sum(map(len, self._of_stream.values()))
@@ -333,7 +333,7 @@ class Logbook:
         self.of_colony: dict[str, list[Log]] = {}
         self.of_process: dict[str, list[Log]] = {}
         self.of_executor: dict[str, dict[str, list[Log]]] = {}
-        self.last_ns: int | None = None  # time of the last line that is still there
+        self.last_ns: int | None = None  # time of the last line that has not been removed
 
     def __len__(self) -> int:
         return sum(map(len, self.of_colony.values()))

@@ -105,7 +105,7 @@ def read_value(kind: type[V] | Any, data: Any) -> V:
 
 
 def make_value(kind: type[V], fields: Mapping[str, Any]) -> V:
-    """Make a value of a class from its fields as plain data. Errors: BadValue."""
+    """Create a value of a class from its fields as plain data. Raises BadValue."""
     made: V = _build(kind, fields, ())
     return made
 
@@ -127,7 +127,7 @@ def unknown_field(name: str, known: list[str]) -> BadValue:
     """Return the error for an unknown field."""
     close = difflib.get_close_matches(name[:_LONGEST_SHOWN], known, 1)
     hint = f"did you mean `{close[0]}`? " if close else ""
-    return BadValue(f"there is no `{shortened(name)}` here; {hint}what can be is {', '.join(known)}", (name,), named=1)
+    return BadValue(f"there is no `{shortened(name)}` here; {hint}the fields are {', '.join(known)}", (name,), named=1)
 
 
 def family_of(kind: type) -> type:
@@ -164,7 +164,7 @@ class _Text(str):
 
 
 def _fields_of(kind: type) -> tuple[_Field, ...]:
-    """The fields of a class, kept in it: a class of a user's own is gone when nothing else needs it any more."""
+    """Return the fields of a class, cached in the class, so that the cache does not keep a user's class alive."""
     found: tuple[_Field, ...] | None = vars(kind).get("value_fields")
     if found is None:
         found = _read_fields(kind)
@@ -340,7 +340,7 @@ def _leaf(hint: Any, strict: bool = True) -> _Reader:
             wrong = _at(given, below)
             if isinstance(wrong, float) and wrong.is_integer() and "got `float`" in what:
                 return read(_with(given, below, int(wrong)), path)
-            why = _limit_told(what, literals)
+            why = _limit_of(what, literals)
             if isinstance(given, _Text):  # as all of them are
                 why = why.removesuffix(", got str") + fix
             else:
@@ -424,7 +424,7 @@ def _divided(text: str) -> tuple[str, Path]:
     return text[: found.start()], tuple(steps)
 
 
-def _limit_told(what: str, literals: list[Any]) -> str:
+def _limit_of(what: str, literals: list[Any]) -> str:
     """Return what must hold, according to an error text of msgspec."""
     if found := _LENGTH.search(what):
         noun = "character" if found[1] == "str" else "entry"

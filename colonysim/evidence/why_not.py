@@ -58,7 +58,7 @@ class WhyNot(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         lines = [f"process {self.process_id} is {self.state}", *(f"  {text}" for text in self.texts)]
         if self.would_get:
-            lines.append(f"  who gets it by asking: {_listed(self.would_get)}")
+            lines.append(f"  executors that get it if they ask: {_listed(self.would_get)}")
         return "\n".join(lines)
 
 
@@ -66,7 +66,7 @@ def why_not(world: World, process_id: str) -> WhyNot:
     """Explain why a process is not assigned. Takes time linear in the waiting processes of its executor type."""
     process = world.processes.get(process_id)
     if process is None:
-        text = f"there is no process {process_id!r}: it never was, or has been removed"
+        text = f"there is no process {process_id!r}: it never existed or was removed"
         return WhyNot(process_id, "unknown", [Reason("unknown", text)])
     state = ProcessState(process.state).name
     if process.state != WAITING:
@@ -156,7 +156,7 @@ class _Diagnosis:
         wanted = self.conditions.executortype
         if not self.typed:
             types = list(dict.fromkeys(e.executor_type for e in self.colleagues if e.state in _STATES))
-            there = f"there are {_listed(types)}" if types else "there is no executor at all"
+            there = f"the types are {_listed(types)}" if types else "the colony has no executors"
             yield Reason("no executor", f"no executor of type {wanted!r} is registered; {there}", {"types": types})
         elif not self.approved:
             shown = [f"{e.name} ({_STATES.get(e.state, 'unregistered')})" for e in self.typed]
@@ -170,7 +170,7 @@ class _Diagnosis:
         names, place = self.conditions.executornames or [], self.conditions.locationname
         named = [e for e in self.approved if not names or e.name in names]
         if not named:
-            text = f"no approved executor of its type is named {' or '.join(names)}; there are "
+            text = f"no approved executor of its type is named {' or '.join(names)}; they are named "
             return Reason("names", text + _listed([e.name for e in self.approved]), {"names": names})
         if all(e.location.lower() != place.lower() for e in self.approved):
             places = list(dict.fromkeys(e.location for e in self.approved))
@@ -230,7 +230,7 @@ class _Diagnosis:
         polls = [poll for poll in self.world.queues.polls.values() if poll.demand.executor_id in may]
         polls = [poll for poll in polls if poll.demand.colony == self.process.colony]
         if not polls:
-            text = f"nobody asks: no assign call is waiting of {_listed([e.name for e in self.fitting])}"
+            text = f"nobody asks: no assign call is waiting from {_listed([e.name for e in self.fitting])}"
             yield Reason("nobody asks", text, {"executors": [e.name for e in self.fitting]})
             return
         short = [*self._short_of_cpu(polls), *self._short_of_memory(polls)]
@@ -247,7 +247,9 @@ class _Diagnosis:
         if len(short) == len(dict.fromkeys(p.demand.name for p in polls)):
             shown = [f"{name} with {amount}m" for name, amount in short.items()]
             yield Reason(
-                "cpu", f"it needs {need}m of CPU; who asks is {_listed(shown)}", {"need": need, "polls": short}
+                "cpu",
+                f"it needs {need}m of CPU; those that ask are {_listed(shown)}",
+                {"need": need, "polls": short},
             )
 
     def _short_of_memory(self, polls: list[Poll]) -> Iterator[Reason]:
@@ -255,7 +257,7 @@ class _Diagnosis:
         short = {p.demand.name: p.demand.memory_bytes for p in polls if need > _limit(p.demand.memory_bytes, need)}
         if len(short) == len(dict.fromkeys(p.demand.name for p in polls)):
             shown = [f"{name} with {amount}" for name, amount in short.items()]
-            text = f"it needs {need} bytes of memory; who asks is {_listed(shown)}"
+            text = f"it needs {need} bytes of memory; those that ask are {_listed(shown)}"
             yield Reason("memory", text, {"need": need, "polls": short})
 
 

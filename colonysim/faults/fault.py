@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from colonysim.core.records import SECOND_NS
 from colonysim.core.values import BadValue, Value
-from colonysim.extensions import BadCode, told
+from colonysim.extensions import BadCode, error_line
 from colonysim.faults.own import LoadedKinds
 from colonysim.faults.requests import RequestInfo
 from colonysim.faults.triggers import Span, Times, When, fits
@@ -203,7 +203,7 @@ def asking(fault: Fault, method: str) -> Iterator[None]:
     except Exception as error:
         if FAULTS.has(fault):
             raise
-        raise BadCode(f"fault {fault.name!r}: {fault.kind}.{method} raises {told(error)}") from error
+        raise BadCode(f"fault {fault.name!r}: {fault.kind}.{method} raises {error_line(error)}") from error
 
 
 def _unpickled(kind: str, fields: dict[str, Any]) -> Fault:
@@ -247,10 +247,10 @@ def _never_in_time(trigger: When | Times | None, storm_s: float) -> str:
 def no_such_actor(
     patterns: str | tuple[str, ...], executor_type: str, known: Sequence[tuple[str, str]], what: str
 ) -> str:
-    """Return why none of the known (name, executor type) is one that a fault is about; `what` they are is told."""
+    """Return why a fault concerns none of the known (name, executor type); `what`: what to call them in the text."""
     called = [one for one in known if fits(patterns, one[0])]
     if not called:
-        return f"no {what} is called {one_of(patterns)}; there are {some(name for name, _ in known)}"
+        return f"no {what} is called {one_of(patterns)}; the names are {some(name for name, _ in known)}"
     if executor_type and all(one[1] != executor_type for one in called):
         types = some(dict.fromkeys(one[1] or "none" for one in called))
         return f"no {what} that it is about is of type {executor_type!r}; their types are {types}"

@@ -143,7 +143,7 @@ class Faults:
 
     def _known(self, name: str) -> _Given:
         if name not in self._faults:
-            raise BadValue(f"there is no fault {name!r}; there are {', '.join(self._faults) or 'none'}")
+            raise BadValue(f"there is no fault {name!r}; the faults are: {', '.join(self._faults) or 'none'}")
         return self._faults[name]
 
     # ------------------------------------------------------------ their beginning and end

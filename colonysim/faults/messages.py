@@ -84,17 +84,17 @@ class MessageFault(Fault, frozen=True, kw_only=True):
     def concerns_nobody(self, known: KnownParts) -> str:
         match = self.match
         if known.programs or may_be_ids(match.callers):
-            return ""  # who may send what is known in the run only
+            return ""  # only the run shows who sends what
         if match.colony and match.colony != known.colony:
-            return f"there is no colony {match.colony!r}; there is {known.colony}"
+            return f"there is no colony {match.colony!r}; the colony is {known.colony}"
         if match.types and not any(fits(match.types, one.type_name) for one in known.requests):
             sent = some(dict.fromkeys(one.type_name for one in known.requests))
-            return f"nobody sends {one_of(match.types)}; what is sent is {sent}"
+            return f"nobody sends {one_of(match.types)}; the requests sent are {sent}"
         if match.executor_type and match.executor_type not in [type_name for _, type_name in known.executors]:
             types = some(dict.fromkeys(type_name for _, type_name in known.executors))
-            return f"there is no executor of type {match.executor_type!r}; there are {types}"
+            return f"there is no executor of type {match.executor_type!r}; the types are {types}"
         if not any(one.fits(match) for one in known.requests):
-            return "nobody who fits its match sends a request that fits it"
+            return "no client that fits its match sends a request that fits it"
         after = self.when.after
         if after is not None and not any(fits(after.type, one.type_name) for one in known.requests):
             return f"it waits for {after.type}, which nobody sends"

@@ -108,11 +108,11 @@ class Partition(ServerFault, frozen=True, kw_only=True, tag="partition"):
         return not self.actors or fits(self.actors, *request.names)
 
     def why_idle(self, seen: int, struck: int) -> str:
-        return "nobody whom it cuts off called the server meanwhile" if struck else "its time did not come"
+        return "none of the actors that it cuts off called the server meanwhile" if struck else "its time did not come"
 
     def concerns_nobody(self, known: KnownParts) -> str:
         if known.programs or may_be_ids(self.actors):
-            return ""  # who may send what is known in the run only
+            return ""  # only the run shows who sends what
         callers = [*known.executors, *((name, "") for name in known.users)]
         return no_such_actor(self.actors, self.executor_type, callers, "executor or user")
 

@@ -57,10 +57,10 @@ class ChannelOrder(Invariant):
 
     def _check_pushes(self, process_id: str, name: str, channel: Channel, deliveries: Sequence[Delivery]) -> None:
         """Check that each subscriber was sent each message once."""
-        told = Counter(each.stream for each in deliveries if type(each) is Push)
+        pushed = Counter(each.stream for each in deliveries if type(each) is Push)
         for stream in channel.listeners:
-            if told[stream] != 1:
-                raise self._violation(process_id, name, f"told stream {stream} {told[stream]} times of a message")
+            if pushed[stream] != 1:
+                raise self._violation(process_id, name, f"sent a message {pushed[stream]} times to stream {stream}")
 
     def assigned(self, entry: Assignment, record: ProcessRecord) -> None:
         """Check that the executor of a process has become a party of its channels."""

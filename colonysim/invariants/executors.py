@@ -139,7 +139,7 @@ class Executors(Invariant):
         if entry.stale and record.heard_ns + self.stale_ns >= entry.now_ns:
             raise self._violation(record, f"was unregistered as stale at {show_time(entry.now_ns)}, last heard of at")
         for process_id in self.ledger.held.get(record.executor_id, ()):
-            raise self.ledger.violation(process_id, f"still runs at {entry.name}, who is registered no more")
+            raise self.ledger.violation(process_id, f"is still assigned to {entry.name}, which is no longer registered")
 
     def _violation(self, record: _ExecutorRecord, what: str) -> InvariantViolation:
         colony, name = record.key

@@ -151,7 +151,7 @@ class Order(Invariant):
         for other in pool.firsts():
             place = other.place
             if place is not None and place < taken and not unfit(other.process, demand, self.exclusive):
-                raise self._wrong(record, demand, f"who should have had {other.process_id} first")
+                raise self._wrong(record, demand, f"which should have got {other.process_id} first")
 
     def tried(self, entry: AssignTried) -> None:
         """Check that there was no process for an executor that got none."""
@@ -165,7 +165,7 @@ class Order(Invariant):
             return
         for record in pool.firsts():
             if not unfit(record.process, demand, self.exclusive):
-                what = f"waits and was not given to {demand.name}, who asked for work and may have it"
+                what = f"waits and was not given to {demand.name}, which asked for work and may have it"
                 raise self.ledger.violation(record.process_id, what)
 
     def pause(self, entry: PauseChanged) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from colonysim.core.history import Assignment, Entry, Transition
 from colonysim.core.protocol import Delivery, Request
 from colonysim.core.world import World
-from colonysim.extensions import BadCode, Registry, reference, told
+from colonysim.extensions import BadCode, Registry, error_line, reference
 from colonysim.invariants import Invariant, Invariants, InvariantViolation
 from colonysim.invariants.invariant import OwnKinds, is_invariant
 
@@ -70,4 +70,4 @@ def _naming(name: str) -> Iterator[None]:
     except InvariantViolation:
         raise
     except Exception as error:
-        raise BadCode(f"invariant {name} raises {told(error)}") from error
+        raise BadCode(f"invariant {name} raises {error_line(error)}") from error

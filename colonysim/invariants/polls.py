@@ -174,7 +174,7 @@ class Polls(Invariant):
             self.answers(deliveries)
         if self.announced:
             announced, self.announced = self.announced, {}
-            if self.world.wakeups == "all":  # there is no hazard that loses them
+            if self.world.wakeups == "all":  # no hazard loses them
                 for record in announced.values():
                     if record.place is not None and record.process.colony not in self.paused:
                         self._nobody_waits_beside(record)
@@ -184,7 +184,7 @@ class Polls(Invariant):
         self.checks_after_step = bool(self.parked)
 
     def answers(self, deliveries: Sequence[Delivery]) -> None:
-        """Check that executors were told of their assignments, and that parked calls got the answers due to them."""
+        """Check that executors got the answers with their assignments, and parked calls the answers due to them."""
         given = self.given
         for answer in deliveries:
             if type(answer) is not Answer:
@@ -198,7 +198,7 @@ class Polls(Invariant):
                 demand = given.pop(process_id, None)
                 if demand is None or (poll is not None and demand != poll.demand):
                     raise self.ledger.violation(
-                        process_id, f"was told to ticket {answer.ticket}, which it was not given to"
+                        process_id, f"was sent to ticket {answer.ticket}, which it was not given to"
                     )
             if poll is not None:
                 self._forget(poll)
@@ -208,7 +208,7 @@ class Polls(Invariant):
                     self._in_turn(poll, self.announced.get(process_id))
         if given:
             process_id, demand = given.popitem()
-            raise self.ledger.violation(process_id, f"was given to {demand.name}, who was not told")
+            raise self.ledger.violation(process_id, f"was given to {demand.name}, which got no answer")
 
     def _ended(self, poll: WaitingPoll, answer: Answer) -> None:
         """Check the answer of a call that has timed out: the outcome of its last attempt."""
@@ -234,7 +234,7 @@ class Polls(Invariant):
 
     def _nobody_waits_beside(self, record: ProcessRecord) -> None:
         for poll in self._woken_by(record.process):
-            what = f"waits, and {poll.demand.name}, who may have it, is parked and was not woken"
+            what = f"waits, and {poll.demand.name}, which may have it, is parked and was not woken"
             raise self.ledger.violation(record.process_id, what)
 
     def _woken_by(self, process: Process) -> Iterator[WaitingPoll]:

@@ -17,7 +17,7 @@ from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger, ProcessRecord
 from colonysim.invariants.violation import InvariantViolation
 
-_TOLD: Final = frozenset({
+_PUBLISHED: Final = frozenset({
     ("submit", WAITING), ("timeout", WAITING), ("assign", RUNNING), ("close", SUCCESS), ("close", FAILED),
     ("ran too long", FAILED), ("waited too long", FAILED), ("cancel", CANCELLED),
 })  # fmt: skip
@@ -38,7 +38,7 @@ class SubscriptionEvents(Invariant):
         """Note a change that must be sent to subscribers."""
         if not self.world.subscriptions.any:
             return
-        if (step.cause, step.new) in _TOLD and not record.blocked:
+        if (step.cause, step.new) in _PUBLISHED and not record.blocked:
             if step.cause != "cancel" or not record.process.graph_id:
                 self.changes.append((record, step.new))
                 self.request_check()
@@ -46,22 +46,22 @@ class SubscriptionEvents(Invariant):
     def after_step(self, deliveries: Sequence[Delivery]) -> None:
         self.checks_after_step = False
         changes, self.changes = self.changes, []
-        told = {(push.stream, *_shown(push.body)) for push in deliveries if type(push) is Push}
+        pushed = {(push.stream, *_shown(push.body)) for push in deliveries if type(push) is Push}
         every = self.world.subscriptions.all()
         general = [one for one in every if not one.process_id]
         for record, state in changes:
             executor_type = record.process.spec.conditions.executortype
             for subscription in (one for one in every if one.process_id == record.process_id):
                 if (subscription.executor_type, subscription.state) == (executor_type, state):
-                    if (subscription.stream, record.process_id, state) not in told:
+                    if (subscription.stream, record.process_id, state) not in pushed:
                         raise self._not_notified(record, state, subscription)
             asking = [one for one in general if (one.executor_type, one.state) == (executor_type, state)]
-            heard = any((one.stream, record.process_id, state) in told for one in general)
+            heard = any((one.stream, record.process_id, state) in pushed for one in general)
             if asking and not heard:
                 raise self._not_notified(record, state, asking[0])
 
     def _not_notified(self, record: ProcessRecord, state: int, subscription: Subscription) -> InvariantViolation:
-        what = f"came to be {STATE_NAMES[state]}, and stream {subscription.stream}, which asked for that, was not told"
+        what = f"became {STATE_NAMES[state]}, and stream {subscription.stream}, which had subscribed, got no event"
         return self.ledger.violation(record.process_id, what)
 
     def agree(self) -> None:

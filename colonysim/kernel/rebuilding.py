@@ -221,7 +221,7 @@ def _workflows(world: World, stored: Stored) -> None:
         for process_id in graph.members:
             process = world.processes.get(process_id)
             if process is None or process.graph_id != graph.graph_id:
-                _contradict(f"graph {graph.graph_id} has a member {process_id!r} that is no process of it")
+                _contradict(f"graph {graph.graph_id} has a member {process_id!r} that is not one of its processes")
             counts[process.state] += 1
         if graph.counts != counts or graph.state not in STATES:
             _contradict(f"graph {graph.graph_id} counts its processes as {graph.counts}, not {counts}")

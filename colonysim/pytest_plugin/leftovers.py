@@ -1,4 +1,4 @@
-"""Threads that outlive their test: cut off from every simulation, and told to the test that has left them."""
+"""Threads that outlive their test: cut them off from simulations, and report them in the test that left them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def allow(config: pytest.Config, before: set[threading.Thread]) -> None:
 
 
 def end_of(simulations: list[Simulation], node: pytest.Item | pytest.Collector) -> None:
-    """End simulations for the threads of their scope, and have the test that ends now told of those that go on."""
+    """End simulations for the threads of their scope, and report those that still run in the test that ends now."""
     if not (young := _young(node)):
         return
     from colonysim.sdk import threads

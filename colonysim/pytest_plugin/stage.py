@@ -76,7 +76,7 @@ class Stage:
 
 
 class ItemRun:
-    """One run of a test: the journals' lengths after its phases, and what was told of it."""
+    """One run of a test: the journals' lengths after its phases, and its reports."""
 
     def __init__(self) -> None:
         self.passed = False

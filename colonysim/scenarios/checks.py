@@ -1,11 +1,11 @@
 """Checks: what must hold in a run, beside the invariants, which hold in every run.
 
-A check looks at gauges (`queue_depth <= 5000`) when something has happened, never by the clock, so each costs
-O(1) for each event. Its finding carries the time and the value of the first violation.
+A check reads gauges (`queue_depth <= 5000`) after each event, so it costs O(1) for each event. Its finding has the time
+and the value of the first violation.
 
-To add one, write a class with `watch`, decorated with `@CHECKS.kind`, and what it returns, a `Watch`. Users add theirs
-from outside: a subclass of `Check` or a function of the summary, by its code in a scenario file, as an object in
-Python, or as an entry point of `colonysim.checks`.
+To add one, write a class with `watch`, decorated with `@CHECKS.kind`, and the `Watch` that it returns. Users pass a
+subclass of `Check` or a function of the summary of their own: named as `file.py:name` in a scenario, as an object in
+Python, or by an entry point of `colonysim.checks`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from msgspec import Meta
 from colonysim.core.history import Transition
 from colonysim.core.records import RUNNING, SECOND_NS, SUCCESS
 from colonysim.core.values import Value
-from colonysim.extensions import BadCode, Kinds, shown, told
+from colonysim.extensions import BadCode, Kinds, error_line, shown
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.randomness import NotNegative, to_ns
 from colonysim.scenarios.conditions import FIGURES, GAUGES, Read, condition
@@ -35,9 +35,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a check. Times in seconds from the start of the run; `violations` counts how often it failed.
 
     `looked` counts how often there was something to check: the states that a probe looked at, how often the `when`
-    of `leads_to` became true, the processes that `each` followed. At 0 the check has shown nothing. `missing` is the
-    figure that could not be compared, since there was nothing to measure: then the check has failed. `text` is what a
-    user's check says is wrong.
+    of `leads_to` became true, the processes that `each` followed. At 0 the check has shown nothing. `missing`: the
+    figure that could not be compared because there was nothing to measure, which makes the check fail. `text`: the
+    problem, as a user's check describes it.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Watch:
         self.first_ns: int | None = None
         self.value: float | None = None
         self.process_id = ""
-        self.missing = ""  # what could not be compared, since there was nothing to measure
+        self.missing = ""  # a figure that had no value to compare
         self.text = ""
 
     def fail(self, at_ns: int, value: float | None = None, process_id: str = "", text: str = "") -> None:
@@ -104,7 +104,7 @@ class Watch:
 
     @property
     def listens(self) -> bool:
-        """Whether `happened` is to be called; `phase` always is."""
+        """Whether to call `happened`; `phase` is always called."""
         return True
 
     def happened(self, step: Transition) -> None:
@@ -121,20 +121,20 @@ class Check(Value, frozen=True, kw_only=True, tag_field="kind"):
     name: str = ""
 
     def watch(self, checks: Checks, name: str) -> Watch:
-        """Return what watches a run for this check and counts violations; `name` is what it is called there."""
-        raise TypeError(f"{type(self).__name__} defines no `watch`")
+        """Return the watch that counts violations in a run; `name`: the name of the check in that run."""
+        raise TypeError(f"{type(self).__name__} does not define `watch`")
 
     def impossible(self, faults: bool, executors: bool) -> str:
-        """Why it can never be evaluated in a scenario with or without faults and simulated executors; "" if it can."""
+        """Return why it can never be evaluated if the scenario has (no) faults or simulated executors; "" if it can."""
         return ""
 
     @property
     def idle_reason(self) -> str:
-        """Why it was never evaluated, in a run in which its watch never looked at anything."""
-        return "there was no process that it is about"
+        """Return why its watch never looked at anything in a run."""
+        return "there was no process for it to check"
 
     def check_condition(self, field: str, known: Sequence[str] = GAUGES) -> None:
-        """Check the condition in a field, which may use the names `known`. Errors: BadValue."""
+        """Check the condition in a field, which may use the names `known`. Raises BadValue."""
         try:
             condition(getattr(self, field), known)
         except ValueError as error:
@@ -142,12 +142,12 @@ class Check(Value, frozen=True, kw_only=True, tag_field="kind"):
 
 
 CHECKS: Final = Kinds(Check, "checks", "checks", needs=("watch",))
-"""All kinds of checks: those below, and users' own."""
+"""All kinds of checks: the classes below, and those of users."""
 
 
 @CHECKS.unloaded_kind
 class OwnCheck(Check, frozen=True, kw_only=True):
-    """A check of a user's own that is not loaded yet: the name of its code, and what it is given."""
+    """A check of a user that is not loaded yet: the name of its code, and its fields."""
 
     code: str
     fields: dict[str, Any] = {}
@@ -157,7 +157,7 @@ class OwnCheck(Check, frozen=True, kw_only=True):
 class FunctionCheck(Check, frozen=True, kw_only=True):
     """A user's function that is called at the end with the summary of the run, and with `fields`.
 
-    It returns None, "" or True if all is well. If not, it returns what is wrong, or False, or an assertion in it fails.
+    It returns None, "" or True if the check holds; otherwise it returns the problem or False, or an assertion fails.
     """
 
     function: Annotated[Any, Meta(extra={"opaque": True})]
@@ -192,11 +192,11 @@ class _FunctionWatch(Watch):
         try:
             said = self.function(self.checks.summary, **self.fields)
         except AssertionError as error:
-            said = told(error)
+            said = error_line(error)
         if said is False:
             said = "it does not hold"
         elif not isinstance(said, (str, bool)) and said is not None:
-            raise BadCode(f"returns {shown(said)}; return None if all is well, or a text that says what is wrong")
+            raise BadCode(f"returns {shown(said)}; return None if it holds, or a text that says what is wrong")
         if isinstance(said, str) and said.strip():
             self.fail(now_ns, text=said.strip())
 
@@ -205,9 +205,9 @@ class _FunctionWatch(Watch):
 class Probe(Check, frozen=True, kw_only=True, tag="probe"):
     """The condition `that` holds `at` certain times.
 
-    `continuous`: after everything that happens; `storm`, `calm`: so while that lasts; `faults`: so while a
-    lasting fault is on; `start`: when the executors are there; `end`: at the end, when the figures of the
-    summary can be asked for as well, such as `waiting_s.p95 < 60`.
+    `continuous`: after each event; `storm`, `calm`: after each event of that phase; `faults`: after each event while a
+    lasting fault is on; `start`: once the executors exist; `end`: at the end, when the condition may also use figures
+    of the summary, such as `waiting_s.p95 < 60`.
     """
 
     that: str
@@ -221,18 +221,18 @@ class Probe(Check, frozen=True, kw_only=True, tag="probe"):
 
     def impossible(self, faults: bool, executors: bool) -> str:
         if self.at == "faults" and not faults:
-            return "it looks while a fault is on, and there are no faults"
+            return "it is evaluated while a fault is on, and the scenario has no faults"
         if "utilisation" in self.that and not executors:
-            return "utilisation is that of modelled executors, and there are none"
+            return "utilisation is that of simulated executors, and the scenario has none"
         return ""
 
     @property
     def idle_reason(self) -> str:
-        return "no lasting fault was on when anything happened" if self.at == "faults" else "its time did not come"
+        return "nothing happened while a lasting fault was on" if self.at == "faults" else "its time did not come"
 
 
 class _ProbeWatch(Watch):
-    """Counts each uninterrupted time in which the condition does not hold as one violation."""
+    """Counts each uninterrupted period in which the condition does not hold as one violation."""
 
     def __init__(self, checks: Checks, probe: Probe, name: str) -> None:
         super().__init__(checks, name, f"{probe.that.strip()} at {probe.at}")
@@ -297,7 +297,7 @@ class _EventuallyWatch(Watch):
         if name == self.begins:
             self.due_ns = now_ns + self.within_ns
         self._look(now_ns)
-        if name == "end" and self.due_ns is not None:  # there will be nothing more
+        if name == "end" and self.due_ns is not None:  # no further event
             self.fail(min(now_ns, self.due_ns), self.condition.value(self.checks.read))
 
     def happened(self, step: Transition) -> None:
@@ -383,7 +383,7 @@ class Each(Check, frozen=True, kw_only=True, tag="each"):
 
 
 class _EachWatch(Watch):
-    """Keeps the processes under way in the order of their deadlines, which is that in which they began."""
+    """Keeps the unfinished processes in the order of their deadlines, which is the order in which they began."""
 
     def __init__(self, checks: Checks, check: Each, name: str) -> None:
         what = f"each process is {check.until} within {check.within_s:g} s after it is {check.since}"
@@ -439,19 +439,19 @@ class Checks:
                 metrics.listeners.append(watch.happened if CHECKS.has(check) else partial(_guarded_happened, watch))
 
     def _watch(self, check: Check, name: str) -> Watch:
-        with _told(name):
+        with _naming_check(name):
             watch = check.watch(self, name)
             if not isinstance(watch, Watch):
                 raise BadCode(f"returns {shown(watch)} from `watch`, not a Watch")
             return watch
 
     def read(self, name: str) -> float:
-        """The value of a gauge now."""
+        """Return the current value of a gauge."""
         value: float = getattr(self.metrics.gauges, name)
         return value
 
     def read_all(self, name: str) -> float | None:
-        """The value of a gauge, or of a figure of the summary; None if there was nothing to measure."""
+        """Return the value of a gauge or of a figure of the summary; None if there was nothing to measure."""
         if name in GAUGES:
             return self.read(name)
         first, _, part = name.partition(".")
@@ -461,27 +461,27 @@ class Checks:
         return None if value is None else float(value)
 
     def begin(self, now_ns: int, phase: str) -> None:
-        """Tell all watches that a phase begins: start, storm, calm or end."""
+        """Notify all watches that a phase begins: start, storm, calm or end."""
         for watch in self.watches:
-            with _told(watch.name):
+            with _naming_check(watch.name):
                 watch.phase(now_ns, phase)
 
     def findings(self) -> list[Finding]:
-        """The results of the checks so far."""
+        """Return the results of the checks so far."""
         return [watch.finding() for watch in self.watches]
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Tell what goes wrong in users' code as an error of the check. Errors: BadCode."""
+def _naming_check(name: str) -> Iterator[None]:
+    """Raise errors of users' code as errors of the check. Raises BadCode."""
     try:
         yield
     except BadCode as error:
         raise BadCode(f"check {name!r} {error}") from error.__cause__
     except Exception as error:
-        raise BadCode(f"check {name!r} raises {told(error)}") from error
+        raise BadCode(f"check {name!r} raises {error_line(error)}") from error
 
 
 def _guarded_happened(watch: Watch, step: Transition) -> None:
-    with _told(watch.name):
+    with _naming_check(watch.name):
         watch.happened(step)

@@ -23,7 +23,7 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
 _CONDITION: Final = re.compile(r"\s*([a-z][\w.]*)\s*([<>]=?|[=!]=)\s*(\S+)\s*\Z")
 
 Read = Callable[[str], float | None]
-"""Gives the value of a gauge or figure; None for a figure of which there was nothing to measure."""
+"""Returns the value of a gauge or figure; None for a figure with nothing to measure."""
 
 
 class Condition(NamedTuple):
@@ -38,12 +38,12 @@ class Condition(NamedTuple):
         return read(self.left)
 
     def holds(self, read: Read) -> bool:
-        """Whether it holds; it does not where one side has no value."""
+        """Whether it holds; it does not if a side has no value."""
         left, right = read(self.left), self.right if isinstance(self.right, float) else read(self.right)
         return left is not None and right is not None and self.compare(left, right)
 
     def missing(self, read: Read) -> str:
-        """Which of its names has no value, since there was nothing to measure; "" where all have one."""
+        """Return the name without a value, because there was nothing to measure; "" if all have values."""
         return next((name for name in self.names if read(name) is None), "")
 
     @property
@@ -52,7 +52,7 @@ class Condition(NamedTuple):
 
 
 def condition(text: str, known: Sequence[str]) -> Condition:
-    """Read a condition. Errors: ValueError that says how one looks and what can be asked."""
+    """Read a condition. Raises ValueError, with an example and the known names."""
     found = _CONDITION.match(text)
     if found is None:
         raise ValueError("must be a condition such as 'queue_depth <= 5000'")
@@ -66,5 +66,5 @@ def condition(text: str, known: Sequence[str]) -> Condition:
     made = Condition(text.strip(), left, _OPERATORS[sign], other)
     for name in made.names:
         if name not in known:
-            raise ValueError(f"there is no {name!r} to compare here; there are {', '.join(known)}")
+            raise ValueError(f"there is no {name!r} to compare here; use one of {', '.join(known)}")
     return made

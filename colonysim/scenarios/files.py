@@ -27,7 +27,7 @@ T = TypeVar("T", bound=Value)
 
 
 class BadScenario(BadValue):
-    """A scenario file that cannot be used: its `place` is the file and the line, `path` leads to what is wrong."""
+    """A scenario file is invalid. `place`: the file and line; `path`: the path of the invalid value."""
 
     def __init__(self, place: str, text: str, path: Steps = (), named: int = 0) -> None:
         super().__init__(text, path, named)
@@ -39,12 +39,12 @@ class BadScenario(BadValue):
 
 
 def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
-    """Read a scenario, which is a struct of this kind, from a file. Errors: BadScenario."""
+    """Read a scenario, a struct of class `kind`, from a file. Raises BadScenario."""
     return read(kind, _text(path), str(path), overrides, str(path.parent))
 
 
 def _text(path: Path) -> str:
-    """The text of a file. Errors: BadScenario."""
+    """Return the text of a file. Raises BadScenario."""
     try:
         with path.open("rb") as stream:
             data = stream.read(yaml12.MAX_BYTES + 1)
@@ -63,7 +63,7 @@ def _text(path: Path) -> str:
 
 
 def read(kind: type[T], text: str, name: str = "scenario", overrides: tuple[str, ...] = (), folder: str = "") -> T:
-    """Read a scenario from YAML text. Errors: BadScenario."""
+    """Read a scenario from YAML text. Raises BadScenario."""
     try:
         data, root = yaml12.read(text)
     except BadYaml as error:
@@ -82,7 +82,7 @@ def read(kind: type[T], text: str, name: str = "scenario", overrides: tuple[str,
 
 
 def from_data(kind: type[T], data: dict[str, Any]) -> T:
-    """Make a scenario from plain data, in which relative paths start at its `folder`. Errors: BadValue."""
+    """Create a scenario from plain data, in which relative paths start at its `folder`. Raises BadValue."""
     faults, folder = data.get("faults"), data.get("folder")
     if isinstance(faults, list) and isinstance(folder, str):
         data = {**data, "faults": [_with_path_from(folder, one) for one in faults]}
@@ -103,7 +103,7 @@ def located(error: BadValue, path: Path) -> BadScenario:
     root = None
     try:
         root = yaml12.read(_text(path)).root
-    except ValueError:  # it has been changed since
+    except ValueError:  # the file has changed since
         pass
     return _placed(error, str(path), root)
 
@@ -115,12 +115,12 @@ def _placed(error: BadValue, name: str, root: Any) -> BadScenario:
 
 
 def _steps(path: str) -> Steps:
-    """The steps of a path as it is written in messages and on the command line."""
+    """Return the steps of a path, as written in messages and on the command line."""
     return tuple(int(step) if _PLACE.fullmatch(step) else step for step in path.split(".") if step)
 
 
 def _line(node: Any, path: Steps) -> int | None:
-    """Return the line of a path in the file, or of the last part of it that the file has."""
+    """Return the line of a path in the file, or of the longest part of it that the file contains."""
     line: int | None = None
     for step in path:
         below = None
@@ -139,7 +139,7 @@ def _line(node: Any, path: Steps) -> int | None:
 
 # ---------------------------------------------------------------- overriding
 def _set(data: dict[str, Any], override: str) -> None:
-    """Set one value by its path: `executors.0.count=50`. Errors: BadScenario."""
+    """Set one value by its path: `executors.0.count=50`. Raises BadScenario."""
     path, equals, text = override.partition("=")
     steps = _steps(path.strip())
     override = shortened(override)
@@ -160,7 +160,7 @@ def _set(data: dict[str, Any], override: str) -> None:
                 raise BadScenario(f"--set {override}", f"{where} has entries 0 to {len(here) - 1}, not {step}")
         elif not isinstance(here, dict):
             where = ".".join(map(str, steps[:place]))
-            raise BadScenario(f"--set {override}", f"{where} has no parts that could be set")
+            raise BadScenario(f"--set {override}", f"{where} has no fields or entries to set")
         elif not last:
             step = str(step)
             here.setdefault(step, {})
@@ -171,8 +171,8 @@ def _set(data: dict[str, Any], override: str) -> None:
 
 
 def schema(kind: type) -> dict[str, Any]:
-    """The JSON Schema of scenario files."""
-    families = sorted(FAMILIES, key=lambda family: family.group)  # whatever was imported first
+    """Return the JSON Schema of scenario files."""
+    families = sorted(FAMILIES, key=lambda family: family.group)  # independent of the order of imports
     known = [one for family in families for one in family.known.values()]
     (root, *_), definitions = msgspec.json.schema_components([kind, *known], ref_template="#/$defs/{name}")
     properties = definitions[kind.__name__]
@@ -188,7 +188,7 @@ def schema(kind: type) -> dict[str, Any]:
 
 
 def _any_kind(family: Kinds[Any], base: dict[str, Any]) -> dict[str, Any]:
-    """The JSON Schema for a value of any kind of a family, users' own kinds included."""
+    """Return the JSON Schema for a value of any kind of a family, including users' kinds."""
     of_code = {"pattern": f"^{CODE.pattern}$"}
     names = family.offered()
     own = {

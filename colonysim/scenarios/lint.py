@@ -1,4 +1,4 @@
-"""Finds what cannot do anything in any run of a scenario, without running it."""
+"""Find parts of a scenario that cannot do anything in any run, without running it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from colonysim.workloads.workload import Workload
 
 
 class Participants:
-    """Who takes part in a scenario: executors, programs and users by name, and what they may send."""
+    """The participants of a scenario: executors, programs and users by name, and the requests they may send."""
 
     def __init__(self, scenario: Scenario, groups: Sequence[ExecutorGroup]) -> None:
         self.scenario = scenario
@@ -30,7 +30,7 @@ class Participants:
         self.users = [name for one in scenario.workload for name in _numbered(one.name, one.users)]
 
     def submissions(self) -> Iterator[tuple[Submission, Workload | None]]:
-        """All that may be submitted, with the workload that it belongs to."""
+        """Yield all submissions that are possible, each with its workload."""
         for workload in self.scenario.workload:
             for one in workload.mix[:1] if workload.trace is not None else workload.mix:
                 yield one, workload
@@ -41,7 +41,7 @@ class Participants:
 
     @cached_property
     def requests(self) -> list[RequestInfo]:
-        """One request of each kind that modelled executors and clients send while faults strike."""
+        """One request of each kind that simulated executors and clients send during the storm."""
         return list(self._requests())
 
     def _requests(self) -> Iterator[RequestInfo]:
@@ -82,9 +82,9 @@ def _message_of(one: Submission, workload: Workload) -> str:
 
 
 def lint(scenario: Scenario, groups: Sequence[ExecutorGroup] | None = None) -> list[RunWarning]:
-    """What in a scenario cannot do anything, but for what it accepts. `groups` are all its executors, where known.
+    """Return warnings for parts of a scenario that cannot do anything, except those it accepts.
 
-    With programs much is left to the run: they may send anything. Errors: BadTrace.
+    `groups`: all its executors, if known. Programs may send anything, so with them less can be found. Raises BadTrace.
     """
     cast = Participants(scenario, groups_of(scenario) if groups is None else groups)
     found = [*_nothing(scenario), *_faults(cast), *_workloads(scenario), *_executors(cast), *_checks(cast)]
@@ -132,7 +132,7 @@ def _workloads(scenario: Scenario) -> Iterator[RunWarning]:
 
 
 def suits(one: Submission, workload: Workload | None, group: ExecutorGroup) -> bool:
-    """Whether some executor of a group may have what is submitted, as far as type, location and names say."""
+    """Whether an executor of a group may get a submission, by type, location and names."""
     sites = workload.trace.sites if workload is not None and workload.trace is not None else "ignore"
     return (
         not one.generator
@@ -154,17 +154,17 @@ def _executors(cast: Participants) -> Iterator[RunWarning]:
 
 
 def why_unsuited(submissions: list[tuple[Submission, Workload | None]], group: ExecutorGroup) -> str:
-    """Why nothing that is submitted is for a group, "" where something is."""
+    """Return why no submitted process is for a group; "" if one is."""
     if any(suits(one, workload, group) for one, workload in submissions):
         return ""
     plain = [one for one, workload in submissions if not one.generator]
     same = [one for one in plain if one.executortype == group.type]
     if not same:
         types = some(dict.fromkeys(one.executortype for one in plain))
-        return f"no process asks for executors of type {group.type!r}, but for {types}"
+        return f"no process asks for type {group.type!r}; processes ask for {types}"
     places = some(dict.fromkeys(one.location or "any" for one in same))
     names = some(dict.fromkeys(name for one in same for name in one.executornames))
-    return f"what asks for type {group.type!r} asks for other executors: locations {places}, names {names}"
+    return f"the processes that ask for type {group.type!r} ask for other executors: locations {places}, names {names}"
 
 
 def _checks(cast: Participants) -> Iterator[RunWarning]:
@@ -187,6 +187,6 @@ def _policy(cast: Participants) -> Iterator[RunWarning]:
 
 
 def policy_warning(policy: str, wanted: str) -> RunWarning:
-    """The warning for a policy that knows nothing of any process; `wanted` is what a process would have to state."""
-    text = f"policy {policy!r} knows nothing of any process: none has {wanted}; so the order is that of submission"
+    """Return the warning for a policy that cannot rank any process, because none states what is `wanted`."""
+    text = f"policy {policy!r} cannot rank any process: none has {wanted}, so the order is that of submission"
     return RunWarning(kind="policy", name=policy, path="settings.policy", text=text)

@@ -1,7 +1,7 @@
 """The figures of a run: waiting times, turnaround, slowdown, utilisation, throughput, deadline misses.
 
 The records are columns of numbers, made from the core's history: O(1) for each event and some hundred bytes for each
-process. A time of -1 is one that has not come yet.
+process. A time of -1 means: not yet.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Metrics:
         self.start_of_last_ns = array("q")
         self.ended_ns = array("q")
         self.queued_ns = array("q")  # when it began to wait for the last time, or NEVER while it does not
-        self.waited_ns = array("q")  # in all, without what it waits now
+        self.waited_ns = array("q")  # in total, without the current wait
         self.kind = array("I")
         self.state = array("B")
         self.attempts = array("H")
@@ -91,7 +91,7 @@ class Metrics:
 
     # ------------------------------------------------------------ writing
     def read(self, happened: list[Entry]) -> None:
-        """Read the events of a step."""
+        """Read the history of a step."""
         for entry in happened:
             if type(entry) is Transition:
                 self._moved(entry)
@@ -103,7 +103,7 @@ class Metrics:
         else:
             row = self.place.get(step.process_id)
             if row is None:
-                return  # was there before the books were opened
+                return  # was submitted before the records began
             if old == RUNNING:
                 gauges.running -= 1
                 self._stopped(row, step)
@@ -222,27 +222,27 @@ class Metrics:
         return len(self.submitted_ns)
 
     def waiting_ns(self, row: int) -> int:
-        """The time from when it could be started to its first start; NEVER if it was not started."""
+        """Return the time from when it could be started to its first start; NEVER if it was not started."""
         start_ns = self.first_start_ns[row]
         return NEVER if start_ns == NEVER else start_ns - self.eligible_ns[row]
 
     def waiting_total_ns(self, row: int, now_ns: int) -> int:
-        """All time up to now in which it could have been started, before each of its attempts."""
+        """Return the total time up to now in which it could have been started, before all of its attempts."""
         since_ns = self.queued_ns[row]
         return self.waited_ns[row] + (0 if since_ns == NEVER else now_ns - since_ns)
 
     def running_ns(self, row: int) -> int:
-        """The length of its last attempt, if that has ended."""
+        """Return the length of its last attempt, if that has ended."""
         start_ns, end_ns = self.start_of_last_ns[row], self.ended_ns[row]
         return NEVER if NEVER in (start_ns, end_ns) else end_ns - start_ns
 
     def unfinished(self) -> Iterator[str]:
-        """The ids of unfinished processes, oldest first."""
+        """Return the ids of unfinished processes, oldest first."""
         ended = self.ended_ns
         return (process_id for process_id, row in self.place.items() if ended[row] == NEVER)
 
     def digest(self) -> str:
-        """The hash of all that has happened to the processes: runs with the same seed have the same."""
+        """Return the hash of all changes of processes; runs with the same seed have the same hash."""
         digest = hashlib.sha256()
         for process_id in self.place:
             digest.update(process_id[:16].encode())
@@ -271,7 +271,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     `waiting_s` covers the processes that were started, finished or not, up to their first start; `turnaround_s`,
     `running_s` (the last attempt) and `bounded_slowdown` those that succeeded. What is unfinished at the end is
     in none of these three: see `unfinished`. `makespan_s` is from the first submission to the last end,
-    `utilisation` the busy part of all modelled executors' time, and covers attempts of any outcome.
+    `utilisation` the busy part of all simulated executors' time, and covers attempts of any outcome.
     """
 
     submitted: int
@@ -313,7 +313,7 @@ def quantiles(values: list[float]) -> Quantiles:
 def summarise(
     metrics: Metrics, end_ns: int, executors: int, tau_s: float = TAU_S, busy_ns: int | None = None
 ) -> Summary:
-    """Return the figures of a run up to a time. `busy_ns` is how long executors were busy, if they have counted it."""
+    """Return the figures of a run up to a time. `busy_ns`: how long executors were busy, if they counted it."""
     waiting, turnaround, running, slowdown = [], [], [], []
     last_end_ns = NEVER
     for row in range(len(metrics)):
@@ -358,7 +358,7 @@ def summarise(
 
 
 def busy_seen(metrics: Metrics, end_ns: int) -> int:
-    """Nanoseconds that processes were assigned, as the server saw it: also to executors that had crashed."""
+    """Return the nanoseconds for which processes were assigned, also to executors that had crashed."""
     busy_ns = sum(metrics.run_end_ns) - sum(metrics.run_start_ns)
     for row, state in enumerate(metrics.state):
         if state == RUNNING:
@@ -383,9 +383,9 @@ COLUMNS: Final = (
     "submitted_s", "eligible_s", "first_started_s", "last_started_s", "ended_s", "waiting_s", "total_waiting_s",
     "running_s", "turnaround_s", "bounded_slowdown",
 )  # fmt: skip
-"""Of each process: `waiting_s` is from `eligible_s` to `first_started_s`, `total_waiting_s` the waits before all
-of its attempts, also the one that ended without a start or goes on; `running_s` is its last attempt, from
-`last_started_s` to `ended_s`. Empty: it has not come to that."""
+"""The columns of a process. `waiting_s`: from `eligible_s` to `first_started_s`; `total_waiting_s`: the waits before
+all of its attempts, also a wait without a start; `running_s`: its last attempt, from `last_started_s` to `ended_s`.
+A field is empty if it has no value yet."""
 
 
 def table(metrics: Metrics, name_of: Callable[[str], str], tau_s: float = TAU_S) -> Iterator[tuple[Any, ...]]:

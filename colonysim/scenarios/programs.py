@@ -39,7 +39,7 @@ class ProgramGroup(Value, frozen=True, kw_only=True):
 
     `executor_type`: it is an executor of that type, for faults; `registered`: it is added and approved before it
     starts. `forever`: it is not expected to end. `restart_after_s`: if it ends with an error, it is started again after
-    so many seconds; otherwise that is a failure of the run. `env`: more environment variables, and `argv`: what
+    that time; otherwise that is a failure of the run. `env`: more environment variables, and `argv`: what
     `sys.argv` has after the program's name, with the same words as `args`. `child_s`: how many virtual seconds child
     processes take, by patterns of their commands. `file.py:__main__` runs a whole file as a script.
     """
@@ -60,13 +60,13 @@ class ProgramGroup(Value, frozen=True, kw_only=True):
 
     def check(self) -> None:
         if self.registered and not self.executor_type:
-            raise self.refused("executor_type", "a program that is registered needs the type it is registered with")
+            raise self.refused("executor_type", "a registered program needs an executor type")
         if self.code.endswith(_SCRIPT) and (self.args or self.kwargs):
             raise self.refused("code", "a script takes no args and kwargs: give it argv or env")
 
 
 class BadProgram(BadCode):
-    """Code that cannot be run as a program. The text says where it was sought, and what there is."""
+    """Code cannot be run as a program. The text says where it was looked for, and what was found."""
 
 
 class _Part(NamedTuple):
@@ -97,7 +97,7 @@ class ScenarioPrograms:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables with which SDKs find the server, the colony and its user."""
+        """Return the environment variables by which SDKs find the server, the colony and its user."""
         colony = self.colony
         return environment(HOST, PORT, self.sim.settings.server_key) | {
             "COLONIES_COLONY_NAME": colony.name,
@@ -106,14 +106,14 @@ class ScenarioPrograms:
         }
 
     def register(self) -> None:
-        """Add the programs to the colony that are to be registered. Errors: ValueError for a name that is taken."""
+        """Add the `registered` programs to the colony. Raises ValueError if a name is used twice."""
         for part in self.parts:
             if part.group.registered:
                 self.colony.add_executor(part.group.executor_type, part.name)
 
     @contextmanager
     def loaded(self) -> Iterator[None]:
-        """Load the code, before SDK calls and clocks are redirected. Errors: BadProgram."""
+        """Load the code, before SDK calls and clocks are redirected. Raises BadProgram."""
         with self.loader.active():
             self.functions = {part.group.code: _function(self.loader, part.group.code) for part in self.parts}
             yield
@@ -177,7 +177,7 @@ class ScenarioPrograms:
 
 
 def check_code(groups: tuple[ProgramGroup, ...], base: Path) -> None:
-    """Load the code of programs, and start nothing. Errors: BadProgram."""
+    """Load the code of programs without starting them. Raises BadProgram."""
     loader = Loader(base)
     with loader.active():
         for group in groups:
@@ -185,7 +185,7 @@ def check_code(groups: tuple[ProgramGroup, ...], base: Path) -> None:
 
 
 def _function(loader: Loader, code: str) -> Callable[..., Any]:
-    """Return the function that `code` names, or the script. Errors: BadProgram."""
+    """Return the function that `code` names, or the script. Raises BadProgram."""
     if code.endswith(_SCRIPT):
         path = loader.base / code.removesuffix(_SCRIPT)
         try:
@@ -193,7 +193,7 @@ def _function(loader: Loader, code: str) -> Callable[..., Any]:
         except OSError as error:
             raise BadProgram(f"{path} cannot be read: {error.strerror or error}") from error
         except (SyntaxError, ValueError) as error:
-            raise BadProgram(f"{path} is no Python code: {error}") from error
+            raise BadProgram(f"{path} is not Python code: {error}") from error
     try:
         return loader.load(code, "function", callable)  # type: ignore[no-any-return]
     except BadCode as error:

@@ -1,4 +1,4 @@
-"""The traces and recorded workflows of a scenario: reading them, what results say of them, and which are missing."""
+"""The traces and recorded workflows of a scenario: read them, list notes on them, and find missing ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from colonysim.workloads.workload import Trace
 
 
 def recordings_of(scenario: Scenario) -> dict[str, Recording]:
-    """The traces of a scenario by the name of their workload. Errors: BadTrace, BadValue for a format."""
+    """Return the traces of a scenario by the name of their workload. Raises BadTrace, BadValue for a format."""
     found = {}
     for place, one in enumerate(scenario.workload):
         if one.trace is not None:
@@ -31,7 +31,7 @@ def recordings_of(scenario: Scenario) -> dict[str, Recording]:
 
 @contextmanager
 def _format_of(place: int) -> Iterator[None]:
-    """Tell code that cannot be used as an error of a workload's format. Errors: BadValue."""
+    """Raise BadCode as BadValue of the workload's format."""
     try:
         yield
     except BadCode as error:
@@ -39,7 +39,7 @@ def _format_of(place: int) -> Iterator[None]:
 
 
 def files_of(scenario: Scenario) -> list[Path]:
-    """The files that a run reads besides the scenario: traces, recorded workflows and code."""
+    """Return the files that a run reads besides the scenario: traces, recorded workflows and code."""
     traces = [one.trace.file for one in scenario.workload if one.trace is not None]
     places = (code.rpartition(":")[0] for code in _code_of(scenario))
     code = [place for place in places if place.endswith(".py")]
@@ -47,7 +47,7 @@ def files_of(scenario: Scenario) -> list[Path]:
 
 
 def _code_of(scenario: Scenario) -> Iterator[str]:
-    """The names of all code in a scenario, as far as they are names."""
+    """Return the names of all code in a scenario."""
     yield from (group.code for group in scenario.programs)
     yield from (ARRIVALS.name_of(one.arrivals) for one in scenario.workload if one.arrivals is not None)
     yield from (CHECKS.name_of(check) for check in scenario.checks)
@@ -57,7 +57,7 @@ def _code_of(scenario: Scenario) -> Iterator[str]:
 
 
 def notes_of(scenario: Scenario, recordings: dict[str, Recording]) -> tuple[str, ...]:
-    """Return notes on deviations from the recorded traces and workflows. Errors: BadTrace."""
+    """Return notes on deviations from the recorded traces and workflows. Raises BadTrace."""
     notes = []
     for one in scenario.workload:
         if one.trace is not None and one.name in recordings:
@@ -70,7 +70,7 @@ def notes_of(scenario: Scenario, recordings: dict[str, Recording]) -> tuple[str,
 def without_missing(scenario: Scenario) -> tuple[Scenario, list[str]]:
     """Return the scenario without the traces and workflows whose files do not exist, and the names of these files.
 
-    Errors: BadTrace for a trace that could not be read if it were there, BadValue for a format.
+    Raises BadTrace for a trace with an invalid name, BadValue for a format.
     """
     base = scenario.base()
     missing = []
@@ -106,7 +106,7 @@ def _is_missing(trace: Trace, base: Path) -> bool:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # reading it says what is wrong with the name
+    except (OSError, ValueError):  # reading it raises the error for the name
         return True
 
 
@@ -117,7 +117,7 @@ def _plain(submission: Submission, missing: list[str]) -> Submission:
 
 
 def _workflow_files(scenario: Scenario) -> Iterator[str]:
-    """The files of recorded workflows, each once."""
+    """Return the files of recorded workflows, each once."""
     parts = [submission for one in scenario.workload if one.trace is None for submission in one.mix]
     parts += [one.submit for one in scenario.crons]
     parts += [one.submit for one in scenario.generators]

@@ -1,4 +1,4 @@
-"""Runs scenarios: a storm, then a calm in which everything must come to rest."""
+"""Run scenarios: a storm, then a calm in which all processes must end."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from colonysim.workloads.executors import ExecutorGroup, Fleet
 from colonysim.workloads.workload import Clients
 
 BREAKS: Final = ("invariant", "program", "stuck", "error")
-"""The kinds of failures that break a run off."""
+"""The kinds of failures that end a run early."""
 
 _BATCH: Final = 5_000
-"""So many events pass between two calls of the progress."""
+"""The number of events between two calls of `progress`."""
 _OPEN_END_NS: Final = 200 * 365 * 86_400 * SECOND_NS
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """A failure of a run. `story` is the timeline of the process, or the stack of the program.
 
-    `kind`: invariant, check, rest (something has not come to its end), submit, program (one has failed), stuck,
+    `kind`: invariant, check, rest (something is unfinished after the calm), submit, program (one has failed), stuck,
     nothing (no process was submitted, so nothing was tested).
     """
 
@@ -97,14 +97,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Progress = Callable[[float, Metrics], None]
-"""Called now and then with the seconds of virtual time that have passed."""
+"""Called from time to time with the virtual seconds that have passed."""
 
 
 class Run:
-    """One run, with everything that reports are made from.
+    """One run, with the data for reports.
 
     `journal` is the file for the history, `journal_errors` what to do when it cannot be written. Users' own code is
-    loaded anew for each run: `scenario` has it in place of its names. Errors: ValueError, as of `execute`.
+    loaded anew for each run: `scenario` has it in place of its names. Raises ValueError as `execute` does.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Run:
 
     # ------------------------------------------------------------ the run
     def execute(self) -> Result:
-        """Run the scenario. Errors: ValueError, BadTrace, BadCode if it cannot be run; JournalFailed."""
+        """Run the scenario. Raises ValueError, BadTrace, BadCode if it cannot be run; JournalFailed."""
         with _no_collection(), self.loader.active():
             return self._execute()
 
@@ -186,7 +186,7 @@ class Run:
         return self.result
 
     def _check_after_break(self) -> None:
-        """Check the server after a run that broke off: the server may be the cause."""
+        """Check the server after a run that ended early: the server may be the cause."""
         try:
             self.sim.check()
         except InvariantViolation as violation:
@@ -195,7 +195,7 @@ class Run:
     def rehearse(self) -> None:
         """Do everything that comes before time moves, so that an invalid scenario is refused as by `execute`.
 
-        The run cannot be used afterwards. Errors: ValueError, as of `execute`.
+        The run cannot be used afterwards. Raises ValueError as `execute` does.
         """
         with _no_collection(), self.loader.active():
             try:
@@ -206,7 +206,7 @@ class Run:
                 pass  # a result, which the run itself tells
 
     def _prepare(self) -> None:
-        """Add executors, crons and recorded workloads, before time moves. Errors: ValueError, BadTrace."""
+        """Add executors, crons and recorded workloads, before time moves. Raises ValueError, BadTrace."""
         recordings = self.clients.recordings = recorded.recordings_of(self.scenario)
         self.recorded_notes = recorded.notes_of(self.scenario, recordings)
         self.cast.register()
@@ -228,10 +228,10 @@ class Run:
         self.checks.begin(self.start_ns, "start")
 
     def _open_storm(self) -> None:
-        """Start the workloads and the faults. Errors: ValueError, BadTrace."""
+        """Start the workloads and the faults. Raises ValueError, BadTrace."""
         self.checks.begin(self.start_ns, "storm")
         for workload in self.scenario.workload:
-            self.clients.add(workload)  # before the faults, which are not about adding users
+            self.clients.add(workload)  # before the faults, which must not affect adding users
         if self.scenario.faults:
             self.fleet.enlist()
             self.strikes.expect(self.sim.faults.add(self.scenario.plan()), self.scenario.phases.storm_s or 0.0)
@@ -261,7 +261,7 @@ class Run:
         if gauges.unfinished:
             self._fail_rest()
         for name, waits_for in self.cast.unfinished():
-            self._fail("rest", name, f"program {name!r} has not come to its end: it waits for {waits_for}")
+            self._fail("rest", name, f"program {name!r} has not ended: it waits for {waits_for}")
 
     def _let_happen(self, until_ns: int, stop: Callable[[], bool]) -> None:
         kernel, progress = self.sim.kernel, self.progress
@@ -284,10 +284,10 @@ class Run:
 
     # ------------------------------------------------------------ what has become of it
     def _fail_rest(self) -> None:
-        """Add the failure that something has not come to rest in the calm, with the timeline of the oldest process."""
+        """Add the failure that something is unfinished after the calm, with the timeline of the oldest process."""
         gauges, calm_s = self.metrics.gauges, self.scenario.phases.calm_s
         text = (
-            f"{gauges.queue_depth} waiting, {gauges.running} running and {gauges.blocked} behind their parents "
+            f"{gauges.queue_depth} waiting, {gauges.running} running and {gauges.blocked} blocked by parents "
             f"{show_span(randomness.to_ns(calm_s))} after the storm"
         )
         first = next(self.metrics.unfinished(), "")
@@ -307,7 +307,7 @@ class Run:
         self.checks.summary = summary
         try:
             self.checks.begin(now_ns, "end")
-        except BadCode:  # of a user's check, which may need a run that was not broken off
+        except BadCode:  # of a user's check, which may need a complete run
             if not self.failures:
                 raise
         findings = tuple(self.checks.findings())
@@ -365,15 +365,15 @@ class Run:
         )
 
     def _notes(self) -> list[str]:
-        """Return what is worth knowing and no failure."""
+        """Return notes that are not failures."""
         fleet = self.fleet
         counted = [
             (self.strikes.count, "times a fault struck"),
             (fleet.crashes, "times an executor crashed"),
             (fleet.hung, "processes were taken and never closed by their executors"),
             (fleet.refused_closes, "closes were refused: the process was no longer theirs to close"),
-            (fleet.failed_calls, "calls of executors went wrong and were tried again"),
-            (fleet.returns, "executors had to register again, since the server knew them no more"),
+            (fleet.failed_calls, "calls of executors failed and were repeated"),
+            (fleet.returns, "executors had to register again, because the server had unregistered them"),
         ]
         for stream in self.clients.streams:
             name = stream.workload.name
@@ -382,7 +382,7 @@ class Run:
         return [*self.recorded_notes, *(f"{count} {text}" for count, text in counted if count)]
 
     def story(self, process_id: str) -> str:
-        """The timeline of a process in lines; "" if invariants are off."""
+        """Return the timeline of a process in lines; "" if invariants are off."""
         invariants = self.sim.observers.invariants
         return invariants.story(process_id) if invariants is not None and process_id else ""
 
@@ -447,5 +447,5 @@ def _divided(error: Exception) -> tuple[str, str]:
 
 
 def run(scenario: Scenario, seed: int | None = None) -> Result:
-    """Run a scenario with a seed, by default its own. Errors: ValueError if it cannot be run."""
+    """Run a scenario with a seed, by default its own. Raises ValueError if it cannot be run."""
     return Run(scenario, seed).execute()

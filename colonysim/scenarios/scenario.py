@@ -1,4 +1,4 @@
-"""Scenarios: what a run is made of, as typed values that Python code and YAML files share."""
+"""Scenarios: the parts of a run, as typed values that Python code and YAML files share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from colonysim.workloads.workload import Workload, site_name
 _LAST_START_NS: Final = clock.parse_time("2100-12-31T23:59:59Z")
 """Times are kept in 64 bits, until 2262; storm and calm may take 31 years each, a storm without an end 100."""
 _Named = tuple[Steps, str, int]
-"""Where a name stands, the name, and how many there are of it."""
+"""The path of a name, the name, and its number of copies."""
 _COPY: Final = re.compile(r"(.+)-([1-9][0-9]{0,8})", re.DOTALL)
 
 
@@ -45,8 +45,8 @@ class Phases(Value, frozen=True, kw_only=True):
     """The phases of a run: first a storm, then a calm.
 
     The storm ends after `storm_s` seconds, by default with the last submission; then faults, crons and submissions
-    stop. The calm lasts until everything has come to rest, but at most `calm_s` seconds: what is not at rest by then is
-    a failure of the run.
+    stop. The calm lasts until everything has come to rest, but at most `calm_s` seconds: anything still active then
+    is a failure of the run.
     """
 
     storm_s: Positive | None = None
@@ -97,7 +97,7 @@ class Sites(Value, frozen=True, kw_only=True):
 
 
 class Measure(Value, frozen=True, kw_only=True):
-    """How the figures are made: `tau_s` bounds the slowdown, `bins` is how finely reports show time."""
+    """Parameters of figures: `tau_s` is the bound of the slowdown, `bins` the number of time intervals in reports."""
 
     tau_s: Positive = TAU_S
     bins: Annotated[int, Meta(ge=10, le=5000)] = 600
@@ -113,7 +113,7 @@ class Report(Value, frozen=True, kw_only=True):
 
 
 OWN_POLICIES: Final[Registry[Any]] = Registry("policies", "function", "policies", callable)
-"""Policies of users' own: those that installed packages offer, and code that is named."""
+"""Policies of users: entry points of installed packages, and named code."""
 
 
 def _is_own_policy(name: Any) -> bool:
@@ -136,12 +136,11 @@ def _wrong_invariants(given: Any) -> str:
 class Scenario(Value, frozen=True, kw_only=True):
     """One run: a server, executors, clients, faults, and what must hold.
 
-    `settings` are those of the server, without the seed; `policy` may be of your own, as `file.py:function`. `faults`
-    strike during the storm; under `swarm` it is drawn for each seed which of them do. `folder` is where relative paths
-    of traces and code start: the scenario file's. `journal` keeps the whole history, for replay. `accept` names
-    warnings that are meant to be there, or that chance may bring, as `kind: name` with wild cards:
-    `fault: lost replies`, `executors: spare-*`. `invariants` turns off those of colonysim, or lists further ones of
-    your own, each as `file.py:Name`.
+    `settings` are those of the server, without the seed; `policy` may be your own, as `file.py:function`. `faults`
+    strike during the storm; `swarm` draws for each seed which of them do. `folder`: relative paths of traces and code
+    start there, by default in the folder of the scenario file. `journal` keeps the whole history, for replay. `accept`
+    names warnings that are expected or possible, as `kind: name` with wildcards: `fault: lost replies`,
+    `executors: spare-*`. `invariants: false` turns the invariants off; a list adds your own, each as `file.py:Name`.
     """
 
     version: Literal[1] = 1
@@ -200,29 +199,29 @@ class Scenario(Value, frozen=True, kw_only=True):
         self._check_references()
 
     def _check_ends(self) -> None:
-        """Refuse what never ends in a storm that ends with the last submission. Errors: BadValue."""
+        """Raise BadValue for parts that never end in a storm that ends with the last submission."""
         if self.crons:
-            raise BadValue("crons never end by themselves: give phases.storm_s, the length of the storm", ("crons",))
+            raise BadValue("crons never end: give phases.storm_s, the length of the storm", ("crons",))
         for place, one in enumerate(self.workload):
             if one.never_ends:
                 text = f"workload {one.name!r} never ends: give it a count or until_s, or give phases.storm_s"
                 raise BadValue(text, ("workload", place))
 
     def _check_references(self) -> None:
-        """Refuse unknown names of generators and workloads. Errors: BadValue."""
+        """Raise BadValue for unknown names of generators and workloads."""
         generators = [generator.name for generator in self.generators]
         for place, one in enumerate(self.workload):
             for submission in one.mix:
                 if submission.generator and submission.generator not in generators:
                     known = ", ".join(generators) or "none"
-                    text = f"there is no generator {submission.generator!r}; there is {known}"
+                    text = f"there is no generator {submission.generator!r}; the generators are: {known}"
                     raise BadValue(text, ("workload", place, "mix"))
         if self.sites is not None and self.sites.workload not in [one.name for one in self.workload if one.trace]:
             text = f"there is no workload {self.sites.workload!r} with a trace"
             raise BadValue(text, ("sites", "workload"))
 
     def server(self, seed: int | None = None) -> Settings:
-        """The settings of the server. Errors: BadValue."""
+        """Return the settings of the server. Raises BadValue."""
         if "seed" in self.settings:
             text = "the seed is a field of the scenario itself, beside `settings`"
             raise BadValue(text, ("settings", "seed"))
@@ -239,14 +238,11 @@ class Scenario(Value, frozen=True, kw_only=True):
         return settings
 
     def plan(self) -> Plan:
-        """The faults, which end with the storm. Errors: BadValue."""
+        """Return the faults, which end with the storm. Raises BadValue."""
         return Plan(faults=self.faults, until_s=self.phases.storm_s, swarm=self.swarm)
 
     def with_code(self, loader: Loader) -> Scenario:
-        """The scenario with the invariants that it names in place of their names; its policy is loaded.
-
-        Errors: BadValue.
-        """
+        """Load the policy, and return the scenario with loaded invariants in place of their names. Raises BadValue."""
         name = str(self.settings.get("policy"))
         known = policies.policy_of(name)
         if "policy" in self.settings and _is_own_policy(name) and (known is None or not known.is_given):
@@ -265,27 +261,27 @@ class Scenario(Value, frozen=True, kw_only=True):
         return replace(self, invariants=tuple(kinds))
 
     def base(self) -> Path:
-        """Where relative paths start."""
+        """Return the folder in which relative paths start."""
         return Path(self.folder)
 
     @classmethod
     def load(cls, path: Path | str, overrides: tuple[str, ...] = ()) -> Scenario:
-        """Read a file; `overrides` are texts like `executors.0.count=50`. Errors: BadScenario."""
+        """Read a file; `overrides` are texts like `executors.0.count=50`. Raises BadScenario."""
         return files.load(cls, Path(path), overrides)
 
     @classmethod
     def read(cls, text: str, name: str = "scenario", overrides: tuple[str, ...] = ()) -> Scenario:
-        """Read YAML text; `name` is what errors call it. Errors: BadScenario."""
+        """Read YAML text; `name` is what errors call it. Raises BadScenario."""
         return files.read(cls, text, name, overrides)
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        """The JSON Schema of scenario files."""
+        """Return the JSON Schema of scenario files."""
         return files.schema(cls)
 
 
 def _time_of(text: str) -> int:
-    """A time of the settings in nanoseconds. Errors: BadValue."""
+    """Return a time of the settings in nanoseconds. Raises BadValue."""
     try:
         return clock.parse_time(text)
     except ValueError as error:
@@ -293,9 +289,9 @@ def _time_of(text: str) -> int:
 
 
 def _check_names(where: str, groups: Sequence[_Named]) -> None:
-    """Refuse names that are used twice: `count` things of a name are called name-1, name-2 and so on.
+    """Raise BadValue for names that are used twice; `count` copies of a name are called name-1, name-2 and so on.
 
-    Groups are given by path, name and count. Errors: BadValue.
+    `groups`: path, name and count of each.
     """
     counts: dict[str, int] = {}
     for path, name, count in groups:
@@ -310,9 +306,9 @@ def _check_names(where: str, groups: Sequence[_Named]) -> None:
 
 
 def groups_of(scenario: Scenario, recording: Recording | None = None) -> list[ExecutorGroup]:
-    """All groups of executors, those of sites included; `recording` is that of their trace, if it has been read.
+    """Return all groups of executors, including those of sites; `recording`: their trace, if it has been read.
 
-    Errors: BadTrace.
+    Raises BadTrace.
     """
     groups = list(scenario.executors)
     if scenario.sites is None:
@@ -340,7 +336,7 @@ def _work_by_site(recording: Recording) -> dict[str, float]:
 
 
 def shares(work: dict[str, float], total: int) -> dict[str, int]:
-    """Share a number out in proportion, at least one each, by the method of largest remainders."""
+    """Divide a number in proportion, at least one each, by the method of largest remainders."""
     if len(work) >= total:
         return dict.fromkeys(work, 1)
     spare, whole = total - len(work), sum(work.values()) or 1.0

@@ -16,7 +16,7 @@ from colonysim.workloads.traces.record import TraceRecord
 class Census(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of a trace. `processors_busy` is the mean number that the work would keep busy.
 
-    `notes` say what is not as it was recorded.
+    `notes`: deviations from the recording.
     """
 
     processes: int
@@ -35,7 +35,7 @@ class Census(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def take(records: Iterable[TraceRecord], notes: tuple[str, ...] = ()) -> Census:
-    """Count a trace, sorted by time of submission, in one pass."""
+    """Summarise a trace, sorted by time of submission, in one pass."""
     runs, submits, processors = array("d"), array("d"), array("d")
     users: Counter[str] = Counter()
     sites: Counter[str] = Counter()

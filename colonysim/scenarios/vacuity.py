@@ -1,4 +1,4 @@
-"""Finds parts that did nothing in a run: faults that never struck, checks never evaluated, executors without work."""
+"""Find parts that did nothing in a run: faults that never struck, checks never evaluated, executors without work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from colonysim.workloads.workload import Stream
 
 
 class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a fault struck in a run. `drawn`: it was on; under a swarm that depends on the seed."""
+    """How often a fault struck in a run. `drawn`: whether it was on, which under a swarm depends on the seed."""
 
     name: str
     kind: str
@@ -30,7 +30,7 @@ class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(NamedTuple):
-    """The traces of a run that show whether its parts did anything.
+    """The results of a run that show which of its parts did something.
 
     `counts` and `idle` are those of the simulation's faults; `idle_crons` never started a workflow.
     """
@@ -50,7 +50,7 @@ class Evidence(NamedTuple):
 
 
 def fault_counts(scenario: Scenario, counts: dict[str, int]) -> tuple[FaultCount, ...]:
-    """How often each fault of a scenario struck that is not turned off."""
+    """Return how often each enabled fault of a scenario struck."""
     return tuple(
         FaultCount(name=fault.name, kind=fault.kind, count=counts.get(fault.name, 0), drawn=fault.name in counts)
         for fault in scenario.plan().faults
@@ -59,7 +59,7 @@ def fault_counts(scenario: Scenario, counts: dict[str, int]) -> tuple[FaultCount
 
 
 def tested_nothing(seen: Evidence) -> str:
-    """Why a run has tested nothing at all, "" where it has tested something."""
+    """Return why a run has tested nothing; "" if it has tested something."""
     if any(program.has_run for program in seen.cast.programs.values()):
         return ""
     if seen.metrics.gauges.submitted:
@@ -69,15 +69,15 @@ def tested_nothing(seen: Evidence) -> str:
 
 
 def _nobody_worked(seen: Evidence) -> str:
-    """Why no executor ever got a process, in a run in which some were submitted."""
+    """Return why no executor ever got a process, although some were submitted."""
     why = "; ".join(one.text for one in _executors(seen)) or "there are no executors"
     return f"nothing was tested: no executor ever got a process ({why})"
 
 
 def find(seen: Evidence, broken_off: bool) -> tuple[RunWarning, ...]:
-    """What did nothing, but for what the scenario accepts.
+    """Return warnings for parts that did nothing, except those that the scenario accepts.
 
-    Of a run that was broken off only what could not have done anything anyway: the rest may have been to come.
+    For a run that was broken off, only parts that could not have done anything are included.
     """
     found = lint.lint(seen.scenario, seen.groups)
     if not broken_off:
@@ -146,7 +146,7 @@ def _executors(seen: Evidence) -> Iterator[RunWarning]:
         path = f"executors.{place}" if place < len(seen.scenario.executors) else "sites"
         if asked < count:
             who = f"{count - asked} of {count} executors" if count > 1 else "executor"
-            text = f"{who} {group.name!r} never asked for work: they came too late, or were not registered"
+            text = f"{who} {group.name!r} never asked for work: they started too late, or were not registered"
             yield RunWarning(kind="executors", name=group.name, path=path, text=text)
         elif not got:
             text = f"executors {group.name!r} never got a process: {_why_without_work(seen, group)}"
@@ -157,12 +157,12 @@ def _why_without_work(seen: Evidence, group: ExecutorGroup) -> str:
     asked_for = [kind for kind in seen.metrics.kinds if kind.executortype == group.type]
     if not asked_for:
         types = ", ".join(dict.fromkeys(kind.executortype for kind in seen.metrics.kinds))
-        return f"no process asked for executors of type {group.type!r}, but for {types}"
+        return f"no process asked for type {group.type!r}; processes asked for {types}"
     here = [kind for kind in asked_for if kind.location.lower() in ("", group.location.lower())]
     if not here:
         places = ", ".join(dict.fromkeys(kind.location for kind in asked_for))
-        return f"what asked for type {group.type!r} asked for the locations {places}, not for {group.location!r}"
-    return "others took all that they could have had, or names, cpu or memory did not fit"
+        return f"what asked for type {group.type!r} asked for locations {places}, not {group.location!r}"
+    return "other executors took all processes, or names, cpu or memory did not fit"
 
 
 def _programs(seen: Evidence) -> Iterator[RunWarning]:

@@ -1,4 +1,4 @@
-"""Checks whether a scenario can be run, by starting a run and stopping before time moves."""
+"""Check whether a scenario can be run, by starting a run and stopping before time moves."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from colonysim.scenarios.warnings import RunWarning
 
 
 def check(scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
-    """Refuse what a run would refuse at its start. Return notes, and warnings of parts that can do nothing.
+    """Check a scenario as a run does at its start. Returns notes, and warnings for parts that can do nothing.
 
-    Recorded files that do not exist are noted and left out: traces are often not there where scenarios are checked.
-    Errors: ValueError, as of a run: BadScenario, BadTrace, BadCode.
+    Recorded files that do not exist are noted and left out, because traces are often not stored with scenarios.
+    Raises ValueError as a run does: BadScenario, BadTrace, BadCode.
     """
     reduced, missing = without_missing(scenario)
     run = Run(replace(reduced, journal=False))
     run.rehearse()
-    notes = [*(f"{file} is not there; a run needs it" for file in missing), *run.recorded_notes]
+    notes = [*(f"{file} does not exist; a run needs it" for file in missing), *run.recorded_notes]
     with run.loader.active():
         whole = loaded(scenario, run.loader)
-    executors_known = not missing or scenario.sites is None  # those of sites stand in the recorded file
+    executors_known = not missing or scenario.sites is None  # those of sites depend on the recorded file
     return notes, lint(whole, run.groups) if executors_known else []

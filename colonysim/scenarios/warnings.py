@@ -30,18 +30,18 @@ class RunWarning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_patterns(patterns: Iterable[str]) -> None:
-    """Refuse a pattern that can match no warning. Errors: ValueError."""
+    """Raise ValueError if a pattern can match no warning."""
     for place, pattern in enumerate(patterns):
         kind, colon, name = pattern.partition(":")
         if not colon or not name.strip() or not fnmatch.filter(KINDS, kind.strip()):
             raise ValueError(
-                f"{place}: {pattern!r} names no warning; write `kind: name`, such as `fault: lost replies`; "
+                f"{place}: {pattern!r} does not name a warning; write `kind: name`, such as `fault: lost replies`; "
                 f"the kinds are {', '.join(KINDS)}"
             )
 
 
 def without_accepted(warnings: Iterable[RunWarning], patterns: Iterable[str]) -> list[RunWarning]:
-    """The warnings that no pattern accepts."""
+    """Return the warnings that no pattern accepts."""
     accepted = [(kind.strip(), name.strip()) for kind, _, name in (pattern.partition(":") for pattern in patterns)]
     return [
         one

@@ -1,4 +1,4 @@
-"""Writes scenarios as YAML files from which they can be read again, without fields that have their defaults."""
+"""Write scenarios as YAML files, without fields that have their defaults."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from colonysim.scenarios import yaml12
 from colonysim.scenarios.scenario import Scenario
 
 _AS_THEY_ARE: Final = ("args", "kwargs", "settings")
-"""Fields whose content is for others, to whom 1.0 and 1 may be two things."""
+"""Fields with users' data, in which 1.0 and 1 may differ."""
 
 
 def as_text(scenario: Scenario, folder: Path, comment: str = "") -> str:
-    """Return the text of a scenario's file for a folder; paths in it start there."""
+    """Return the text of a scenario file for a folder; its paths are relative to that folder."""
     head = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
     data = as_data(rebased(scenario, folder))
     return head + yaml12.write(data)
@@ -47,7 +47,7 @@ def _plain(value: Any, folder: str) -> Any:
 
 
 def _fields(value: msgspec.Struct, folder: str) -> dict[str, Any]:
-    """The fields of a struct that differ from their defaults, and its kind."""
+    """Return the fields of a struct that differ from their defaults, and its kind."""
     config, registry = value.__struct_config__, getattr(type(value), "kind_registry", None)
     data: dict[str, Any] = {} if config.tag is None else {str(config.tag_field): config.tag}
     others, left_out = {}, ()
@@ -69,7 +69,7 @@ def _is_default(field: msgspec.structs.FieldInfo, given: Any) -> bool:
 
 # ---------------------------------------------------------------- files that a scenario names
 def rebased(scenario: Scenario, folder: Path) -> Scenario:
-    """Return the scenario for a file in another folder: the paths of its files start there."""
+    """Return the scenario for a file in another folder, with its paths relative to that folder."""
     moved: Scenario = _moved(scenario, scenario.base(), folder)
     return replace(moved, folder=str(folder))
 

@@ -1,8 +1,8 @@
-"""YAML as scenario files have it: the core schema of YAML 1.2, unique keys, and a bound for all that may grow.
+"""Read YAML for scenario files: the core schema of YAML 1.2, unique keys, and limits on size and depth.
 
-PyYAML finds the structure; what plain words mean is decided here, since PyYAML follows YAML 1.1: there `1:30` is 90,
-`0100` is 64, `1e3` and `0o17` are texts, `yes` is true, and of a key that is given twice the first is dropped.
-JSON is YAML, so JSON files and values are read alike.
+PyYAML parses the structure. The meaning of plain scalars is decided here, because PyYAML follows YAML 1.1: there `1:30`
+is 90, `0100` is 64, `1e3` and `0o17` are texts, `yes` is true, and if a key is repeated, the first value is dropped.
+JSON is YAML, so this reads JSON files too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ with needed_for("a scenario"):
 MAX_BYTES: Final = 1 << 19
 MAX_DEPTH: Final = 64
 MAX_ALIASED: Final = 10_000
-"""So many values all aliases together may stand for."""
+"""The most values that all aliases together may expand to."""
 
 _TAG: Final = "tag:yaml.org,2002:"
 _STR, _MAP, _SEQ = _TAG + "str", _TAG + "map", _TAG + "seq"
@@ -29,7 +29,7 @@ _BOOL: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _PLAIN: Final = {_TAG + "null": _NULL, _TAG + "bool": _BOOL, _TAG + "int": _INT, _TAG + "float": _FLOAT}
-"""What plain words look like, by the tag that they get; all others are texts."""
+"""Patterns of plain scalars by their tag; all others are texts."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MOST_DIGITS: Final = 1000
 
@@ -44,7 +44,7 @@ _HELP: Final = {
 
 
 class BadYaml(ValueError):
-    """Text that cannot be read: the line, from 1 on (0 where none is known), and what is wrong, with the fix."""
+    """A text cannot be read. `line` counts from 1 (0 if it is unknown); the text says what is wrong, and the fix."""
 
     def __init__(self, line: int, text: str) -> None:
         super().__init__(f"line {line}: {text}" if line else text)
@@ -53,42 +53,42 @@ class BadYaml(ValueError):
 
 
 class Document(NamedTuple):
-    """What a text holds, as plain data, and the nodes it comes from, for the lines of what is wrong in it."""
+    """The content of a text as plain data, and the nodes it was read from, for line numbers in errors."""
 
     data: Any
     root: Node | None
 
 
 def read(text: str) -> Document:
-    """Read one document. Errors: BadYaml."""
+    """Read one document. Raises BadYaml."""
     if len(text) > MAX_BYTES:
-        raise BadYaml(0, f"it has {len(text):,} characters, and {MAX_BYTES:,} at most are read")
+        raise BadYaml(0, f"it has {len(text):,} characters, and at most {MAX_BYTES:,} are allowed")
     text = text.removeprefix("\ufeff")
     try:
         root = _Composer(text).get_single_node()
     except yaml.reader.ReaderError as error:
         line = 1 + text.count("\n", 0, error.position)
-        raise BadYaml(line, f"character U+{int(error.character):04X} cannot stand here; take it out") from None
+        raise BadYaml(line, f"character U+{int(error.character):04X} is not allowed here; remove it") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "it cannot be read"
         if isinstance(error, yaml.composer.ComposerError) and "another document" in what:
             raise BadYaml(mark.line + 1 if mark else 0, "a second document begins here; a file holds one") from None
-        raise BadYaml(mark.line + 1 if mark else 0, "is no YAML: " + _HELP.get(what, what)) from None
+        raise BadYaml(mark.line + 1 if mark else 0, "is not YAML: " + _HELP.get(what, what)) from None
     except BadYaml:
         raise
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as the escape of a character beyond Unicode
-        raise BadYaml(0, f"is no YAML: {error}") from None
+        raise BadYaml(0, f"is not YAML: {error}") from None
     return Document(None if root is None else _Builder().value(root), root)
 
 
 def write(data: Any) -> str:
-    """Return plain data as a text from which `read` makes the same data."""
+    """Write plain data as a text that `read` reads as the same data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
 
 
 def _tag_of(kind: type[Node], value: Any, implicit: Any) -> str:
-    """The tag of a node that gives none: for a plain word what it looks like."""
+    """Return the tag of a node without an explicit one; for a plain scalar, by its pattern."""
     if kind is not ScalarNode:
         return _MAP if kind is MappingNode else _SEQ
     if implicit[0]:
@@ -99,7 +99,7 @@ def _tag_of(kind: type[Node], value: Any, implicit: Any) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts texts in quotation marks that would be something else, for YAML 1.1 or 1.2."""
+    """Quotes texts that YAML 1.1 or 1.2 would read as something else."""
 
     def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
         tag = _tag_of(kind, value, implicit)
@@ -108,11 +108,11 @@ class _Dumper(yaml.SafeDumper):
 
 # ---------------------------------------------------------------- structure
 class _Composer(yaml.SafeLoader):
-    """Composes nodes, not deeper than MAX_DEPTH; an alias leads to the node that it stands for."""
+    """Composes nodes, at most MAX_DEPTH levels deep; an alias is the node that it refers to."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.open: list[str | None] = []  # the anchors of the nodes around, None for those without
+        self.open: list[str | None] = []  # the anchors of the enclosing nodes, None for those without
 
     def resolve(self, kind: type[Node], value: Any, implicit: Any) -> str:
         return _tag_of(kind, value, implicit)
@@ -120,17 +120,17 @@ class _Composer(yaml.SafeLoader):
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.ScalarEvent) and event.tag == "!":
-            event.implicit = (False, True)  # "!" says: a text, whatever it looks like
+            event.implicit = (False, True)  # the tag "!" makes any scalar a text
         line = event.start_mark.line + 1
         anchor = None
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in self.open:
-                raise BadYaml(line, f"the alias *{event.anchor} stands inside of what it stands for; take it out")
+                raise BadYaml(line, f"the alias *{event.anchor} refers to a node that contains it; remove it")
         elif event.anchor is not None:
             anchor = event.anchor
-            self.anchors.pop(anchor, None)  # a name may be given again (YAML 1.2, 7.1)
+            self.anchors.pop(anchor, None)  # an anchor may be redefined (YAML 1.2, 7.1)
         if len(self.open) > MAX_DEPTH:
-            raise BadYaml(line, f"it is nested more than {MAX_DEPTH} levels deep; write it flatter")
+            raise BadYaml(line, f"it is nested more than {MAX_DEPTH} levels deep; use fewer levels")
         self.open.append(anchor)
         try:
             return super().compose_node(parent, index)
@@ -140,25 +140,23 @@ class _Composer(yaml.SafeLoader):
 
 # ---------------------------------------------------------------- values
 class _Builder:
-    """Makes plain data of nodes. What several aliases stand for is copied for each, and counted."""
+    """Converts nodes to plain data. The value of an alias is copied for each use, and counted."""
 
     def __init__(self) -> None:
-        self.made: dict[int, tuple[Any, int, int]] = {}  # by node: the data, how many values, how deep
+        self.made: dict[int, tuple[Any, int, int]] = {}  # by node: the data, number of values, depth
         self.aliased = 0
         self.size = 0
         self.height = 0
 
     def value(self, node: Node, depth: int = 0) -> Any:
-        """The data of a node. Errors: BadYaml."""
+        """Return the data of a node. Raises BadYaml."""
         line = node.start_mark.line + 1
         known = self.made.get(id(node))
         if known is not None:
             copied, size, height = known
             self.aliased += size
             if self.aliased > MAX_ALIASED:
-                raise BadYaml(
-                    line, f"the aliases stand for more than {MAX_ALIASED:,} values; write what they stand for"
-                )
+                raise BadYaml(line, f"the aliases expand to more than {MAX_ALIASED:,} values; use fewer aliases")
             if depth + height > MAX_DEPTH:
                 raise BadYaml(line, f"its aliases are nested more than {MAX_DEPTH} levels deep")
             self.size += size
@@ -187,9 +185,7 @@ class _Builder:
             line = key_node.start_mark.line + 1
             key = _key(key_node, line)
             if key in lines:
-                raise BadYaml(
-                    line, f"the key {shortened(key)} is given twice, first in line {lines[key]}; take one out"
-                )
+                raise BadYaml(line, f"the key {shortened(key)} is given twice, first in line {lines[key]}; remove one")
             lines[key] = line
             value = self.value(value_node, depth + 1)
             if key == "<<" and key_node.style is None:
@@ -200,10 +196,10 @@ class _Builder:
 
 
 def _merged(value: Any, line: int) -> dict[str, Any]:
-    """What `<<` takes over: of several mappings the first that has a key."""
+    """Return the entries that `<<` merges; of several mappings, the first one with a key wins."""
     several = value if isinstance(value, list) else [value]
     if not all(isinstance(one, dict) for one in several):
-        raise BadYaml(line, "`<<` takes over the entries of a mapping, or of a list of them, and this is neither")
+        raise BadYaml(line, "the value of `<<` must be a mapping or a list of mappings")
     merged: dict[str, Any] = {}
     for one in several:
         merged = {**one, **merged}
@@ -211,17 +207,17 @@ def _merged(value: Any, line: int) -> dict[str, Any]:
 
 
 def _key(node: Node, line: int) -> str:
-    """A key, which is a text. Errors: BadYaml."""
+    """Return a key, which must be a text. Raises BadYaml."""
     if not isinstance(node, ScalarNode):
-        raise BadYaml(line, "a key is a text, and this is a list or a mapping; write `key: value`")
+        raise BadYaml(line, "a key must be a text, not a list or a mapping; write `key: value`")
     key = _scalar(node, line)
     if isinstance(key, str):
         return key
-    raise BadYaml(line, f"a key is a text, and {node.value or 'an empty one'} is none; write '{node.value}'")
+    raise BadYaml(line, f"a key must be a text, and {node.value or 'this one'} is not; write '{node.value}'")
 
 
 def _scalar(node: ScalarNode, line: int) -> Any:
-    """A text, number, boolean or null, as the tag says. Errors: BadYaml."""
+    """Return a text, number, boolean or null, as the tag says. Raises BadYaml."""
     text: str = node.value
     if node.tag == _STR:
         return _joined(text, line) if _SURROGATE.search(text) else text
@@ -233,7 +229,7 @@ def _scalar(node: ScalarNode, line: int) -> Any:
     if pattern is _BOOL:
         return text.lower() == "true"
     if len(text) > _MOST_DIGITS:
-        raise BadYaml(line, f"a number has {len(text):,} characters, and {_MOST_DIGITS:,} at most are read")
+        raise BadYaml(line, f"a number has {len(text):,} characters, and at most {_MOST_DIGITS:,} are allowed")
     if pattern is _INT:
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
     return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
@@ -245,13 +241,13 @@ def _bad_tag(node: Node, line: int) -> BadYaml:
 
 
 def _joined(text: str, line: int) -> str:
-    """Two halves of a character, as JSON may write them, as one. Errors: BadYaml for a half alone."""
+    """Join the surrogate pairs that JSON may have into characters. Raises BadYaml for a single half."""
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise BadYaml(line, "there is half of a character (\\ud800 to \\udfff); write the whole character") from None
+        raise BadYaml(line, "it has half of a surrogate pair (\\ud800 to \\udfff); write the character") from None
 
 
 def shortened(text: str, most: int = 60) -> str:
-    """A text in quotation marks for an error message, cut where it is long."""
+    """Return a text in quotation marks for an error message, shortened if it is long."""
     return repr(text) if len(text) <= most else f"{text[:most]!r}…"

@@ -41,7 +41,7 @@ def freeze(sim: Simulation) -> Iterator[Any]:
             return self.time_to_freeze
 
         def tick(self, delta: timedelta | float = 1) -> datetime:
-            """Advance the simulation by so many seconds, or by a span."""
+            """Advance the simulation by some seconds, or by a timedelta."""
             sim.advance(delta)
             return self.time_to_freeze
 

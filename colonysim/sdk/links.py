@@ -76,7 +76,7 @@ class Route:
 
 
 class TimedWait(Waiter, eq=False):
-    """A thread that waits for something that has a `done` of its own, for some seconds of virtual time at most."""
+    """A thread that waits until `done`, for at most some seconds of virtual time."""
 
     kernel: Any
     what: Any
@@ -114,7 +114,7 @@ class WatchedInbox(Inbox, eq=False):
     waiting: list[Waiter] = msgspec.field(default_factory=list)
 
     def wake(self) -> None:
-        """Wake all who wait."""
+        """Wake all waiting threads."""
         for waiter in self.waiting:
             waiter.wake()
 
@@ -328,7 +328,7 @@ class Link:
             self._flush()
 
     def _wake(self) -> None:
-        """Wake those who wait for bytes. Not under the kernel's lock."""
+        """Wake the threads that wait for bytes. Not under the kernel's lock."""
         if self.waiting:
             with self.sim.kernel.locked():
                 for waiter in self.waiting:

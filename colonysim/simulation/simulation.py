@@ -229,7 +229,7 @@ class Simulation:
                 if came_true or not open_end:
                     kernel.move_to(kernel.world.now_ns if came_true else target_ns)
         if open_end and not came_true:
-            raise Stuck(f"nothing is to come that could make the condition true\n{self.why()}")
+            raise Stuck(f"no event is left that could make the condition true\n{self.why()}")
 
     def run_until_idle(self, limit_s: float | None = None) -> None:
         """Run all events that are still to come, within `limit_s` seconds if given.

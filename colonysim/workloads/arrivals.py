@@ -1,7 +1,7 @@
 """Arrival processes: when clients submit, in seconds from the start of their workload.
 
-To add one, write a class with `times`, decorated with `@ARRIVALS.kind`. Users add theirs from outside: a subclass of
-`Arrivals`, by its code in a scenario file, as an instance in Python, or as an entry point of `colonysim.arrivals`.
+To add one, write a class with `times`, decorated with `@ARRIVALS.kind`. Users pass a subclass of `Arrivals` of their
+own: named as `file.py:Name` in a scenario, as an instance in Python, or by an entry point of `colonysim.arrivals`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from colonysim.extensions import Kinds
 from colonysim.kernel.randomness import NotNegative, Positive, Probability
 
 DAY_S = 86_400.0
-_LEAST_RATE = 1e-15  # per second: never in any run, and far above the smallest float
+_LEAST_RATE = 1e-15  # per second: rarer than once in any run, and far above the smallest float
 Count = Annotated[int, Meta(ge=1)]
 MANY: Final = 1_000_000
 Many = Annotated[int, Meta(ge=1, le=MANY)]
-"""A number of things that exist at the same time."""
+"""How many of something exist at the same time."""
 
 
 class Arrivals(Value, frozen=True, tag_field="kind"):
@@ -32,14 +32,14 @@ class Arrivals(Value, frozen=True, tag_field="kind"):
     def times(self, random: Random, midnight_s: float) -> Iterator[float]:
         """Yield the times of submissions in ascending order, in seconds from the start of the workload.
 
-        All chance is drawn from `random`, which belongs to this workload. `midnight_s` is the time of day at the start,
-        in seconds since midnight UTC. The next time is asked for when the one before has come.
+        Draw all random numbers from `random`, which belongs to this workload. `midnight_s` is the time of day at the
+        start, in seconds since midnight UTC. Each time is requested only when the previous one has come.
         """
-        raise TypeError(f"{type(self).__name__} defines no `times`")
+        raise TypeError(f"{type(self).__name__} does not define `times`")
 
     @property
     def ends(self) -> bool:
-        """Whether `times` ends by itself; if not, the workload or the storm must have an end."""
+        """Whether `times` is finite; if not, the workload or the storm must have an end."""
         return False
 
     @property
@@ -49,19 +49,19 @@ class Arrivals(Value, frozen=True, tag_field="kind"):
 
 
 ARRIVALS: Final = Kinds(Arrivals, "arrivals", "arrivals", needs=("times",))
-"""All kinds of arrivals: those below, and users' own."""
+"""All kinds of arrivals: the classes below, and those of users."""
 
 
 @ARRIVALS.unloaded_kind
 class OwnArrivals(Arrivals, frozen=True):
-    """Arrivals of a user's own that are not loaded yet: the name of their code, and what it is given."""
+    """Arrivals of a user that are not loaded yet: the name of their code, and its fields."""
 
     code: str
     fields: dict[str, Any] = {}
 
     @property
     def ends(self) -> bool:
-        return True  # whether they do is checked once they are loaded
+        return True  # checked again once they are loaded
 
 
 @ARRIVALS.kind
@@ -138,7 +138,7 @@ class Diurnal(Arrivals, frozen=True, tag="diurnal"):
     swing: Probability = 0.8
 
     def times(self, random: Random, midnight_s: float) -> Iterator[float]:
-        """Thinning: draw at the rate of the peak, and keep each with the probability that the hour's rate has of it."""
+        """Thin a process that has the peak rate: keep each time with probability (rate at that hour) / (peak rate)."""
         most = 1 + self.swing
         rate, now_s = max(self.per_hour * most / 3600, _LEAST_RATE), 0.0
         while True:

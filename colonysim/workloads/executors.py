@@ -36,8 +36,8 @@ class Behaviour(Value, frozen=True, kw_only=True):
     """How an executor serves the processes of one function.
 
     `service` is how long it holds a process, in seconds or as a distribution, and `success` the probability that it
-    then closes it as successful rather than as failed. With probability `hangs` it never closes it, and polls again
-    after `hang_s` seconds.
+    then closes it as successful rather than as failed. With probability `hangs` it never closes the process, and polls
+    again after `hang_s` seconds.
     """
 
     service: AnySpan = 1.0
@@ -47,11 +47,12 @@ class Behaviour(Value, frozen=True, kw_only=True):
 
 
 class ExecutorGroup(Behaviour, frozen=True):
-    """Equal executors: `count` of one type, at one location, called `name`-1 and so on.
+    """A group of equal executors: `count` of one type, at one location, called `name`-1 and so on.
 
     `functions` has other behaviours for single functions. `starts` is when they start, from the start of the run;
     `rest` is the time between a process and the next poll; after a lost connection or a refusal they try again after
-    `retry_s`. `registers_again`: one that has crashed registers again when it restarts, and so gives up what it held.
+    `retry_s`. `registers_again`: an executor that crashed registers again when it restarts, and so
+    loses the process it held.
     """
 
     name: str
@@ -69,7 +70,7 @@ class ExecutorGroup(Behaviour, frozen=True):
 
 
 class NextStep(Event, frozen=True, gc=False):
-    """A step of an executor is due; it is dropped if the executor was stopped since, which changes its `life`."""
+    """A step of an executor is due. It is ignored if the executor has been stopped since, which changes its `life`."""
 
     number: int
     life: int
@@ -92,7 +93,7 @@ class _BehaviourDraws:
 
 
 class Model:
-    """What the executors of a group share: their polls, behaviours and random sources."""
+    """The parts that the executors of a group share: their polls, behaviours and random sources."""
 
     def __init__(self, group: ExecutorGroup, colony: str, seed: int) -> None:
         self.group = group
@@ -113,7 +114,7 @@ class Model:
 
 
 class SimulatedExecutor:
-    """One executor: the process it holds, the call it waits for, and the number of its life, which crashes count up."""
+    """One executor: the process it holds, the call it waits for, and its life, a number that crashes increase."""
 
     __slots__ = (
         "asks", "busy_since_ns", "down", "due_ns", "failing", "fleet", "id", "life", "model", "name", "number",
@@ -135,7 +136,7 @@ class SimulatedExecutor:
         self.paused_until_ns = 0
         self.down = False
         self.busy_since_ns = -1
-        self.asks = False  # whether it has asked for work at all
+        self.asks = False  # whether it has ever asked for work
 
     # ------------------------------------------------------------ asking
     def run_steps(self, step: int | None) -> None:
@@ -145,7 +146,7 @@ class SimulatedExecutor:
             self.step = step
             if step == POLL:
                 if self.busy_since_ns >= 0:
-                    self.become_idle()  # from a process that it never closed
+                    self.become_idle()  # it gives up a process that it never closes
                 message: Message = self.model.poll
             elif self.failing:
                 message = CloseFailed(processid=self.process_id, errors=["modelled failure"])
@@ -158,7 +159,7 @@ class SimulatedExecutor:
             step = self._handle(asked, at_once=True)
 
     def on_answer(self) -> None:
-        """Handle the answer to a call that had to wait. Plan only: the server is in the middle of a step."""
+        """Handle the answer to a parked call. This may only plan, because the server is in the middle of a step."""
         pending = self.pending
         if pending is not None and pending.answer is not None:
             self.pending = None
@@ -174,7 +175,7 @@ class SimulatedExecutor:
             return self._after_close(status)
         if status == 200:
             self._start(answer.body.process)
-        elif status in (404, 408):  # nothing has come in all the time
+        elif status in (404, 408):  # the poll timed out
             self.plan_step(POLL, self.model.retry_ns if at_once else 0)
         else:
             self.fleet.failed_calls += 1
@@ -211,7 +212,7 @@ class SimulatedExecutor:
         return None
 
     def become_idle(self) -> None:
-        """Count the time since it got its process as busy."""
+        """Add the time since it got its process to its busy time."""
         if self.busy_since_ns >= 0:
             self.fleet.busy_ns += self.fleet.kernel.world.now_ns - self.busy_since_ns
             self.busy_since_ns = -1
@@ -229,11 +230,11 @@ class SimulatedExecutor:
         return self.model.group.type
 
     def terminate(self, number: int, grace_s: float, restart_after_s: float | None) -> None:
-        """Die at once: it has no handler for any signal."""
+        """Crash: a simulated executor handles no signals."""
         self.crash(restart_after_s)
 
     def crash(self, restart_after_s: float | None) -> None:
-        """Stop at once, without a word to the server: its call is hung up, and the process it holds stays assigned."""
+        """Stop at once without notifying the server: its call is abandoned, and the process it holds stays assigned."""
         if self.down:
             return
         self.down = True
@@ -287,18 +288,18 @@ class Fleet:
         self.crashes = 0
         self.busy_ns = 0
         self.returns = 0
-        self.chaos = False  # whether faults may strike them
+        self.chaos = False  # whether faults may strike the executors
         self.kernel.timetable.handle(NextStep, self._run_step)
 
     def add(self, groups: Iterable[ExecutorGroup]) -> None:
-        """Add groups of executors, and plan their starts. Errors: ValueError for a name that is taken."""
+        """Add groups of executors, and plan their starts. Raises ValueError if a name is used twice."""
         seed, now_ns = self.sim.settings.seed, self.kernel.world.now_ns
         for group in groups:
             model = Model(group, self.colony, seed)
             for place in range(1, group.count + 1):
                 name = group.name if group.count == 1 else f"{group.name}-{place}"
                 if name in self.by_name:
-                    raise ValueError(f"there are two executors called {name!r}: give their groups other names")
+                    raise ValueError(f"two executors are called {name!r}: give their groups different names")
                 executor_id = sha3_256(f"{seed}/modelled/{self.colony}/{name}".encode()).hexdigest()
                 executor = SimulatedExecutor(self, model, len(self.executors), name, executor_id)
                 self.executors.append(executor)
@@ -306,18 +307,18 @@ class Fleet:
                 self.kernel.timetable.plan(now_ns + model.starts(None), NextStep(executor.number, 0, REGISTER))
 
     def busy_until(self, now_ns: int) -> int:
-        """Nanoseconds that all of them together have been busy so far, each from an assignment to its close."""
+        """Return how many nanoseconds all executors together have been busy: from each assignment to its close."""
         return self.busy_ns + sum(now_ns - one.busy_since_ns for one in self.executors if one.busy_since_ns >= 0)
 
     def enlist(self) -> None:
-        """Let faults strike them from now on."""
+        """Make the executors targets of faults from now on."""
         self.chaos = True
         with self.kernel.locked():
             for executor in self.executors:
                 self.sim.faults.enlist(executor)
 
     def _run_step(self, due: NextStep) -> bool:
-        """Let an executor do its next step. Returns False: no client outside is told of it."""
+        """Run the next step of an executor. Returns False: it reaches no other actor."""
         executor = self.executors[due.number]
         if due.life != executor.life:
             return False
@@ -326,7 +327,7 @@ class Fleet:
             executor.step = due.step
             self.sim.faults.step(executor.name)
             if due.life != executor.life:
-                return False  # that was its last for now
+                return False  # no further step for now
         executor.due_ns = 0
         if due.step == REGISTER:
             self._register(executor)
@@ -335,7 +336,7 @@ class Fleet:
         return False
 
     def _register(self, executor: SimulatedExecutor) -> None:
-        """Add and approve it, as the colony's owner: before its first poll, and when the server no longer knows it."""
+        """Register and approve it as the colony's owner: before its first poll, and if the server has lost it."""
         group, ask = executor.model.group, self.kernel.ask_inside
         self.returns += (self.colony, executor.name) in self.kernel.world.executors
         spec = ExecutorSpec(

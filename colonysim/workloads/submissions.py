@@ -1,4 +1,4 @@
-"""What clients submit: function specs and workflows of common shapes, as messages ready to be sent."""
+"""What clients submit: function specs and workflows of common shapes, as messages to send."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Shape(Value, frozen=True, tag_field="kind"):
 
 
 class Chain(Shape, frozen=True, tag="chain"):
-    """A chain: each process waits for the one before."""
+    """A chain: each process waits for the previous one."""
 
     length: Size
 
@@ -75,7 +75,7 @@ class MapReduce(Shape, frozen=True, tag="map_reduce"):
 
     def check(self) -> None:
         if self.maps * self.reductions > _MOST_DEPENDENCIES:
-            why = f"{self.maps:,} maps and so many reductions have more than {_MOST_DEPENDENCIES:,} dependencies"
+            why = f"{self.maps:,} maps and this number of reductions have more than {_MOST_DEPENDENCIES:,} dependencies"
             raise self.refused("reductions", f"{why} between them")
 
     def nodes(self, base: Path) -> list[Node]:
@@ -101,8 +101,8 @@ class Submission(Value, frozen=True, kw_only=True):
     """One kind of submission, drawn `weight` times as often as one with weight 1.
 
     The fields are those of a function spec and of its conditions. `run_s` becomes the first argument, for executors
-    whose `service` is of kind `process`. With a `workflow` each of its processes is made from this spec; with a
-    `generator` each submission is one argument for the generator of that name.
+    whose `service` is of kind `process`. With a `workflow`, each of its processes has this spec; with a `generator`,
+    each submission is one argument for the generator of that name.
     """
 
     weight: Positive = 1.0
@@ -148,7 +148,7 @@ class Submission(Value, frozen=True, kw_only=True):
         )
 
     def workflow_spec(self, colony: str, base: Path, run_s: Callable[[], float] | None = None) -> WorkflowSpec:
-        """Return the workflow, or the single process as a workflow. Errors: BadTrace for an unreadable recording."""
+        """Return the workflow, or the single process as a workflow. Raises BadTrace if the recording is unreadable."""
         plain = self.spec(colony)
         nodes = self.workflow.nodes(base) if self.workflow is not None else [Node("only")]
         return WorkflowSpec(colonyname=colony, functionspecs=[_node_spec(plain, node, run_s) for node in nodes])
@@ -167,17 +167,17 @@ def _node_spec(plain: FunctionSpec, node: Node, run_s: Callable[[], float] | Non
 
 
 Compose = Callable[[], Message]
-"""Makes the next message."""
+"""Creates the next message."""
 
 
 def composer(one: Submission, colony: str, base: Path, random: Random, generators: dict[str, str]) -> Compose:
-    """Return a function that makes the messages of one kind: the same one each time, if nothing in it is random.
+    """Return a function that creates the messages of one kind: always the same one if nothing in it is random.
 
-    `generators` are the ids of the generators by name. Errors: ValueError, BadTrace.
+    `generators`: the ids of the generators by name. Raises ValueError, BadTrace.
     """
     if one.generator:
         if one.generator not in generators:
-            known = ", ".join(generators) or "there are none"
+            known = ", ".join(generators) or "none"
             raise ValueError(f"there is no generator {one.generator!r}; the generators are: {known}")
         return _packer(generators[one.generator])
     draw = randomness.drawer(one.run_s, random) if one.run_s is not None else None
@@ -206,7 +206,7 @@ def _packer(generator_id: str) -> Compose:
 
 
 def mixer(mix: Iterable[Submission], colony: str, base: Path, random: Random, generators: dict[str, str]) -> Compose:
-    """Return a function that makes the messages of a mix, drawn by weight."""
+    """Return a function that creates the messages of a mix, drawn by weight."""
     listed = list(mix)
     composers = [composer(one, colony, base, random, generators) for one in listed]
     pick = randomness.weighted([one.weight for one in listed], random)

@@ -20,7 +20,7 @@ from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import DAY_NS, SECOND_NS
 from colonysim.core.types import Conditions, User
 from colonysim.core.values import Value
-from colonysim.extensions import BadCode, told
+from colonysim.extensions import BadCode, error_line
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import NotNegative, Positive
@@ -37,10 +37,10 @@ def _wrong_format(given: Any) -> str:
 
 
 class Trace(Value, frozen=True, kw_only=True):
-    """A recorded workload: SWF or CSV, packed or not; a relative path starts at the scenario's folder.
+    """A recorded workload: SWF or CSV, compressed or not; a relative path starts at the scenario's folder.
 
     `format` is `swf` or `csv`, by default that of the file's name, or a reader of your own: `file.py:function`, in
-    Python also the function. `first` and `count` cut a piece out of the file, which is then sorted by the time of
+    Python also the function. `first` and `count` select rows of the file, which are then sorted by time of
     submission; `speed` 2 makes it arrive twice as fast. Each site of the trace is a location, or an executor type for
     `sites: type`, or nothing for `sites: ignore`. The recorded run time is the first argument, for executors whose
     `service` is of kind `process`.
@@ -56,21 +56,21 @@ class Trace(Value, frozen=True, kw_only=True):
     sites: Literal["location", "type", "ignore"] = "location"
 
     def check_format(self, base: Path) -> None:
-        """Find the format, by its name or the file's. Errors: BadTrace, BadCode."""
+        """Find the format, by its name or the file's name. Raises BadTrace, BadCode."""
         path = base / self.file
         if traces.format_of(path, self.format, base).workflow:
             fix = "give the workload arrivals and `mix: [{workflow: {kind: wfformat, file: …}}]`"
-            raise BadTrace(path, 0, "it is a workflow (WfFormat), and a trace would forget what depends on what", fix)
+            raise BadTrace(path, 0, "it is a workflow (WfFormat), and a trace has no dependencies", fix)
 
     def load(self, base: Path) -> Recording:
-        """The recorded processes, in the order of submission. Errors: BadTrace, BadCode."""
+        """Return the recorded processes, in the order of submission. Raises BadTrace, BadCode."""
         self.check_format(base)
         path = base / self.file
         recording = traces.load(path, self.format, self.first, self.count, base)
         span_s = (recording.records[-1].submit_s - recording.records[0].submit_s) / self.speed
         if span_s > randomness.MOST:
-            what = f"its last process comes {span_s:g} s after the first, and {randomness.MOST:g} s at most can be run"
-            raise BadTrace(path, 0, what, "cut a piece out with `count`, or give a greater `speed`")
+            what = f"its last process comes {span_s:g} s after the first; a run lasts at most {randomness.MOST:g} s"
+            raise BadTrace(path, 0, what, "use fewer rows with `count`, or a greater `speed`")
         return recording
 
 
@@ -101,7 +101,7 @@ class Workload(Value, frozen=True, kw_only=True):
 
     @property
     def never_ends(self) -> bool:
-        """Whether it goes on for ever, unless the storm has an end."""
+        """Whether it is endless unless the storm has an end."""
         return self.count is None and self.until_s is None and self.arrivals is not None and not self.arrivals.ends
 
 
@@ -112,7 +112,7 @@ class Arrive(Event, frozen=True, gc=False):
 
 
 class Resend(Event, frozen=True, gc=False):
-    """A submission of a stream is to be sent again."""
+    """A submission of a stream is sent again."""
 
     stream: int
     number: int
@@ -127,7 +127,7 @@ class _Unsure(msgspec.Struct):
 
 
 Arrival = tuple[int, int, Message]
-"""When (nanoseconds from the beginning), by which user, and what."""
+"""Time in nanoseconds from the beginning, user, and message."""
 
 
 class Stream:
@@ -153,7 +153,7 @@ class Stream:
             self.clients.kernel.timetable.planned.add(self.clients.start_ns + following[0], Arrive(self.number))
 
     def submit(self) -> None:
-        """Submit what is due, and plan what comes next."""
+        """Send the submission that is due, and plan the next one."""
         assert self.next is not None
         _, user, message = self.next
         self.send(self.user_ids[user], message, self.workload.resends)
@@ -169,7 +169,7 @@ class Stream:
             asked.on_answer = partial(self._on_answer, asked, caller_id, message, left)
 
     def _on_answer(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
-        """Handle the end of a call that had to wait; it may have no answer."""
+        """Handle the end of a pending call, which may have no answer."""
         self.clients.busy -= 1
         if pending.answer is not None:
             self._handle(pending.answer, caller_id, message, left)
@@ -197,7 +197,7 @@ class Stream:
 
 
 class Clients:
-    """All simulated clients of one simulation. `storm_ns` is when workloads without an end of their own stop."""
+    """All simulated clients of one simulation. `storm_ns`: when workloads without another limit stop."""
 
     def __init__(
         self, sim: Simulation, owner_id: str, colony: str, base: Path, storm_ns: int | None, generators: dict[str, str]
@@ -209,7 +209,7 @@ class Clients:
         self.base = base
         self.storm_ns = storm_ns
         self.generators = generators
-        self.recordings: dict[str, Recording] = {}  # of traces that have been read already, by workload
+        self.recordings: dict[str, Recording] = {}  # traces that have been read already, by workload
         self.start_ns = sim.world.now_ns
         self.streams: list[Stream] = []
         self.busy = 0  # streams that have more to submit, and submissions under way or to be sent again
@@ -217,7 +217,7 @@ class Clients:
         self.kernel.timetable.handle(Resend, self._resend)
 
     def add(self, workload: Workload) -> None:
-        """Start a workload. Errors: ValueError for one that would never end, BadTrace."""
+        """Start a workload. Raises ValueError if it would never end, BadTrace."""
         if self.storm_ns is None and workload.never_ends:
             raise ValueError(
                 f"workload {workload.name!r} never ends: give it a count or until_s, or the storm a length"
@@ -276,7 +276,7 @@ class Clients:
         return self.storm_ns if workload.until_s is None else randomness.to_ns(workload.until_s)
 
     def _recorded(self, workload: Workload, trace: Trace) -> Iterator[Arrival]:
-        """Yield the submissions of a trace: what is not recorded is that of the mix's first entry."""
+        """Yield the submissions of a trace. Fields that are not recorded have the values of the mix's first entry."""
         like = workload.mix[0]
         plain, conditions = like.spec(self.colony), _Places(like.conditions(self.colony), trace.sites)
         users: dict[str, int] = {}
@@ -299,7 +299,7 @@ class Clients:
 
 
 def _checked(arrivals: Arrivals, random: Random, midnight_s: float, name: str) -> Iterator[float]:
-    """Yield the times of a user's own arrivals. Errors: BadCode if they are not times in ascending order."""
+    """Yield the times of a user's arrivals. Raises BadCode if they are not in ascending order."""
     last_s = 0.0
     try:
         for time_s in arrivals.times(random, midnight_s):
@@ -311,7 +311,7 @@ def _checked(arrivals: Arrivals, random: Random, midnight_s: float, name: str) -
     except BadCode:
         raise
     except Exception as error:
-        raise BadCode(f"workload {name!r}: its arrivals raise {told(error)}") from error
+        raise BadCode(f"workload {name!r}: its arrivals raise {error_line(error)}") from error
 
 
 class _Places:
@@ -335,5 +335,5 @@ class _Places:
 
 
 def site_name(site: str) -> str:
-    """Return the name of a site: `site7` for 7, since a number alone says too little."""
+    """Return the name of a site: `site7` for 7, because a number alone is not clear."""
     return f"site{site}" if site.isdigit() else site

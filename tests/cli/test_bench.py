@@ -63,7 +63,7 @@ def test_a_file_that_is_no_measurement_is_an_error(tmp_path: Path, text: str) ->
     (tmp_path / "old.json").write_text(text)
     done = bench("--compare", str(tmp_path / "old.json"))
     assert done.exit_code == 2
-    assert "it is no measurement" in done.stderr.replace("\n", " ")
+    assert "it is not a measurement" in done.stderr.replace("\n", " ")
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_a_dry_run_says_what_it_would_do(scenario: Path) -> None:
         ),
         (["validate"], "no scenario given"),
         (["import-trace", "nowhere.swf"], "nowhere.swf: cannot be read"),
-        (["import-trace", "{scenario}"], "the name tells no format"),
+        (["import-trace", "{scenario}"], "its name does not show its format"),
     ],
 )
 def test_what_makes_no_sense_is_told_without_a_traceback(scenario: Path, arguments: list[str], words: str) -> None:
@@ -172,7 +172,7 @@ def test_validate_says_what_a_run_would_miss_or_count_in_another_way(scenario: P
     told = run("validate", scenario)
     assert (told.returncode, told.stdout.splitlines()) == (
         0,
-        [f"{scenario}: good", "  note        t.csv is not there; a run needs it"],
+        [f"{scenario}: good", "  note        t.csv does not exist; a run needs it"],
     )
     refused = run("run", scenario)
     assert refused.returncode == 2

@@ -306,13 +306,13 @@ def test_a_subscriber_of_a_process_who_is_not_told(colony: ColonyClient, monkeyp
     assigned = executor.assign()
     assert assigned is not None
     monkeypatch.setattr(subscriptions, "publish", nothing)
-    expect("came to be SUCCESS, and stream 1, which asked for that, was not told", assigned.close)
+    expect("became SUCCESS, and stream 1, which had subscribed, got no event", assigned.close)
 
 
 def test_a_subscriber_of_a_type_who_is_not_told(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     subscriptions.subscribe(colony.sim.world, 1, "t", 0, "", 60)
     monkeypatch.setattr(subscriptions, "publish", nothing)
-    expect("came to be WAITING, and stream 1", lambda: colony.submit("f", executortype="t"))
+    expect("became WAITING, and stream 1", lambda: colony.submit("f", executortype="t"))
 
 
 def test_a_subscriber_of_a_channel_who_is_not_told(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +328,7 @@ def test_a_subscriber_of_a_channel_who_is_not_told(colony: ColonyClient, monkeyp
         channel.listeners = listeners
 
     monkeypatch.setattr(channels, "append", to_nobody)
-    expect("told stream 1 0 times of a message", lambda: process.say("chat", b"word", 1))
+    expect("sent a message 0 times to stream 1", lambda: process.say("chat", b"word", 1))
 
 
 def test_a_message_that_is_lost(colony: ColonyClient) -> None:

@@ -45,7 +45,7 @@ def test_no_executor_of_the_type(sim: Simulation, colony: ColonyClient) -> None:
     process = colony.submit("f", executortype="t")
     assert _only(sim, process) == (
         "no executor",
-        "no executor of type 't' is registered; there is no executor at all",
+        "no executor of type 't' is registered; the colony has no executors",
     )
     colony.add_executor("other")
     assert _only(sim, process)[1].endswith("there are other")
@@ -66,7 +66,7 @@ def test_none_is_approved(sim: Simulation, colony: ColonyClient) -> None:
 def test_names(sim: Simulation, colony: ColonyClient) -> None:
     colony.add_executor("t", "e1")
     process = colony.submit("f", executortype="t", executornames=["e8", "e9"])
-    assert _only(sim, process) == ("names", "no approved executor of its type is named e8 or e9; there are e1")
+    assert _only(sim, process) == ("names", "no approved executor of its type is named e8 or e9; they are named e1")
 
 
 def test_location(sim: Simulation, colony: ColonyClient) -> None:
@@ -88,8 +88,8 @@ def test_conditions_that_nobody_meets_together(sim: Simulation, colony: ColonyCl
 @pytest.mark.parametrize(
     ("spec", "amounts", "text"),
     [
-        ({"cpu": "500m"}, {"cpu": "100m"}, "it needs 500m of CPU; who asks is e1 with 100m"),
-        ({"mem": "1Gi"}, {"mem": "1Mi"}, "it needs 1073741824 bytes of memory; who asks is e1 with 1048576"),
+        ({"cpu": "500m"}, {"cpu": "100m"}, "it needs 500m of CPU; those that ask are e1 with 100m"),
+        ({"mem": "1Gi"}, {"mem": "1Mi"}, "it needs 1073741824 bytes of memory; those that ask are e1 with 1048576"),
     ],
 )
 def test_who_asks_has_too_little(
@@ -150,7 +150,7 @@ def test_nobody_asks(sim: Simulation, colony: ColonyClient) -> None:
     process = colony.submit("f", executortype="t")
     found = sim.why_not(process.id)
     assert (found.kinds, found.would_get) == (["nobody asks"], ["e1"])
-    assert "who gets it by asking: e1" in str(found)
+    assert "executors that get it if they ask: e1" in str(found)
 
 
 def test_a_call_that_was_not_woken(sim: Simulation, colony: ColonyClient) -> None:

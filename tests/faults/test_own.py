@@ -209,7 +209,7 @@ def test_validate_finds_nothing_wrong_and_warns_of_what_changes_nothing(folder: 
     _, found = check(idle)
     assert [warning.text for warning in found] == [
         "fault 'CutShort' has no effect: it changes nothing, for length is 100",
-        "fault 'Stall' can never strike: no executor or program is called 'nobody'; there are e-1, e-2",
+        "fault 'Stall' can never strike: no executor or program is called 'nobody'; the names are e-1, e-2",
     ]
 
 
@@ -271,7 +271,7 @@ def test_an_installed_package_offers_faults_as_entry_points(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("mine.py:CutSort", "there is no subclass of Fault 'CutSort'; there are CutShort, Stall"),
+        ("mine.py:CutSort", "there is no subclass of Fault 'CutSort'; the module has CutShort, Stall"),
         ("mine.py:Match", "'Match' is a class, not a subclass of Fault"),
         ("mine.py:MessageFault", "'MessageFault' is a class, not a subclass of Fault"),
         ("gone.py:X", "gone.py cannot be read: No such file or directory"),
@@ -280,7 +280,7 @@ def test_an_installed_package_offers_faults_as_entry_points(monkeypatch: pytest.
         ("typed.py:X", r"typed.py:X: the type of a field cannot be used: name 'Span' is not defined; annotate"),
         ("odd.py:X", r"odd.py:X: the type of a field cannot be used: "),
         ("no.such.module:X", "'no.such.module' cannot be imported"),
-        ("mine.py:1", "'.*' names no code; write file.py:"),
+        ("mine.py:1", "'.*' does not name code; write file.py:"),
         ("cut_short", "there is no kind `cut_short` here; the kinds are lose_request"),
     ],
 )

@@ -67,7 +67,7 @@ def test_a_queue_that_finds_nothing_beside_a_waiting_process(
     monkeypatch.setattr(Queues, "take", nothing)
     executor = colony.add_executor("t", "e")
     colony.submit("f", executortype="t")
-    expect("waits and was not given to e, who asked for work", executor.assign)
+    expect("waits and was not given to e, which asked for work", executor.assign)
 
 
 @pytest.mark.parametrize("kinds", [1, 100], ids=["one kind", "many kinds"])
@@ -79,7 +79,7 @@ def test_priorities_that_are_taken_the_wrong_way_round(
     for number in range(kinds):
         colony.submit("f", executortype="t", cpu=f"{number + 1}m")
     colony.submit("f", executortype="t", cpu="1m", priority=3)
-    expect("which stood in front of it|who should have had", executor.assign)
+    expect("which stood in front of it|which should have got", executor.assign)
 
 
 def test_a_queue_that_miscounts(colony: ColonyClient) -> None:
@@ -114,7 +114,7 @@ def test_a_waiting_process_that_no_queue_holds(colony: ColonyClient, monkeypatch
 def test_a_parked_call_that_is_not_woken(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifecycle, "_wake", nothing)
     park(colony.add_executor("t", "e"))
-    expect("waits, and e, who may have it, is parked and was not woken", lambda: colony.submit("f", executortype="t"))
+    expect("waits, and e, which may have it, is parked and was not woken", lambda: colony.submit("f", executortype="t"))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_an_executor_that_keeps_what_it_ran(colony: ColonyClient, monkeypatch: p
     executor = colony.add_executor("t", "e")
     colony.submit("f", executortype="t")
     executor.assign()
-    expect("still runs at e, who is registered no more", lambda: colony.remove_executor(executor))
+    expect("is still assigned to e, which is no longer registered", lambda: colony.remove_executor(executor))
 
 
 @pytest.mark.parametrize("workflow", [False, True])

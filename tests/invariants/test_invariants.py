@@ -177,7 +177,7 @@ def test_order_among_classes(colony: ColonyClient, monkeypatch: pytest.MonkeyPat
     executor = colony.add_executor("t")
     colony.submit("f", executortype="t", cpu="1m")
     colony.submit("f", executortype="t", cpu="2m", priority=5)
-    _expect("who should have had .* first", executor.assign, colony.sim)
+    _expect("which should have got .* first", executor.assign, colony.sim)
 
 
 def test_retries(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:

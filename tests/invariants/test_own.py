@@ -194,7 +194,7 @@ def test_names_of_invariants_are_kept_where_a_scenario_is_written(file: Path) ->
         (
             "invariants.0=mine.py:Other",
             "invariants.0: ",
-            "there is no subclass of Invariant 'Other'; there are AtMostTwo",
+            "there is no subclass of Invariant 'Other'; the module has AtMostTwo",
         ),
         ("invariants.0=mine.py:MINE", "invariants.0: ", "there is no subclass of Invariant 'MINE'"),
         ("invariants.0=other", "invariants.0: ", "there is no 'other'; the invariants are your own as file.py:Name"),

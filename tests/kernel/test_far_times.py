@@ -73,7 +73,7 @@ def test_no_limit_is_passed_and_no_poll_ends_after_the_year_9999() -> None:
         sim.advance(10**9)
     sim.advance(to="9999-12-31T00:00:00Z")
     assert sim.now_ns == LAST_NS
-    with pytest.raises(Stuck, match="nothing is to come"):
+    with pytest.raises(Stuck, match="no event is left"):
         sim.advance(until=lambda: False)
 
 

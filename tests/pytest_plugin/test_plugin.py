@@ -97,7 +97,7 @@ def test_a_failure_tells_seed_command_last_events_and_what_is_unfinished(pyteste
             "*answer 6: 200 submitfuncspecmsg*WAITING*",
             "*2 processes unfinished:",
             "*NEW → WAITING  submit by myuser: f for 'cli'*",
-            "*nobody asks: no assign call is waiting of e1*",
+            "*nobody asks: no assign call is waiting from e1*",
             "*no executor of type 'nowhere' is registered*",
             "*journal written to kept/test_f.py__test_it/journal.jsonl; replay it with: colonysim replay *",
         ]

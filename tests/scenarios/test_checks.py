@@ -122,7 +122,7 @@ def test_what_counts_as_getting_there(until: str, passed: bool) -> None:
     [
         ("queue_depth", "must be a condition such as"),
         ("queue_depth =< 3", "must be a condition such as"),
-        ("queue_dept < 3", "there is no 'queue_dept' to compare here; there are .*queue_depth"),
+        ("queue_dept < 3", "there is no 'queue_dept' to compare here; use one of .*queue_depth"),
         ("running < capacity", "'capacity'"),
         ("waiting_s.p95 < 3", "there is no .* to compare here"),
     ],

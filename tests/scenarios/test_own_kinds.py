@@ -181,19 +181,19 @@ def test_an_arrival_that_never_ends_needs_an_end_whoever_wrote_it(file: Path) ->
 
 WRONG: list[tuple[str, str, str, str]] = [
     ("", "workload.0.arrivals.kind=nowhere.py:Pairs", "4: workload.0.arrivals.kind: ", "nowhere.py cannot be read: No such file"),
-    ("", "workload.0.arrivals.kind=mine.py:Pears", "4: workload.0.arrivals.kind: ", "there is no subclass of Arrivals 'Pears'; there are Pairs"),
-    ("", "workload.0.arrivals.kind=mine.py:quick", "4: workload.0.arrivals.kind: ", "'quick' is a function, not a subclass of Arrivals; there are Pairs"),
-    ("", "workload.0.arrivals.kind=mine.py:AtMost", "4: workload.0.arrivals.kind: ", "'AtMost' is a class, not a subclass of Arrivals; there are Pairs"),
+    ("", "workload.0.arrivals.kind=mine.py:Pears", "4: workload.0.arrivals.kind: ", "there is no subclass of Arrivals 'Pears'; the module has Pairs"),
+    ("", "workload.0.arrivals.kind=mine.py:quick", "4: workload.0.arrivals.kind: ", "'quick' is a function, not a subclass of Arrivals; the module has Pairs"),
+    ("", "workload.0.arrivals.kind=mine.py:AtMost", "4: workload.0.arrivals.kind: ", "'AtMost' is a class, not a subclass of Arrivals; the module has Pairs"),
     ("", "workload.0.arrivals.kind=mine", "4: workload.0.arrivals.kind: ", "there is no kind `mine` here; the kinds are once, constant"),
-    ("", "workload.0.arrivals.kind='mine.py:'", "4: workload.0.arrivals.kind: ", "names no code; write file.py:name"),
+    ("", "workload.0.arrivals.kind='mine.py:'", "4: workload.0.arrivals.kind: ", "does not name code; write file.py:name"),
     ("", "workload.0.arrivals.every_s=0", "4: workload.0.arrivals.every_s: ", "invalid every_s=0: must be greater than 0"),
     ("", "workload.0.arrivals.evry_s=1", "4: workload.0.arrivals: ", "there is no `evry_s` here; did you mean `every_s`?"),
-    ("", "checks.0.kind=mine.py:runs", "5: checks.0.kind: ", "'runs' is a list, not a subclass of Check or function; there are AtMost, quick"),
+    ("", "checks.0.kind=mine.py:runs", "5: checks.0.kind: ", "'runs' is a list, not a subclass of Check or function; the module has AtMost, quick"),
     ("", "checks.0.limt_s=1", "5: checks.0: ", "got an unexpected keyword argument 'limt_s'"),
     ("1 / 0", "name=x", "4: workload.0.arrivals.kind: ", "mine.py cannot be loaded: ZeroDivisionError: division by zero (mine.py, line 52)"),
     ("def (", "name=x", "4: workload.0.arrivals.kind: ", "mine.py:52: SyntaxError: invalid syntax"),
     ("import nothing_there", "name=x", "4: workload.0.arrivals.kind: ", "No module named 'nothing_there' (mine.py, line 52)"),
-    ("class Idle(Arrivals): pass", "workload.0.arrivals.kind=mine.py:Idle", "4: workload.0.arrivals.kind: ", "no method `times`, which all arrivals need"),
+    ("class Idle(Arrivals): pass", "workload.0.arrivals.kind=mine.py:Idle", "4: workload.0.arrivals.kind: ", "no method `times`, which arrivals must define"),
     ("class Odd(Arrivals):\n  every_s: float\n  def times(self, r, m): return []\n  def check(self): self.x", "workload.0.arrivals.kind=mine.py:Odd", "4: workload.0.arrivals: ", "AttributeError: 'Odd' object has no attribute 'x' (mine.py, line 55)"),
 ]  # fmt: skip
 
@@ -246,7 +246,7 @@ def test_arrivals_that_break_are_told_by_their_workload(file: Path, body: str, w
     ("own", "words"),
     [
         ("def own(summary): return summary.nothing", "check 'mine' raises AttributeError"),
-        ("def own(summary): return 3", "check 'mine' returns a int; return None if all is well"),
+        ("def own(summary): return 3", "check 'mine' returns a int; return None if it holds"),
         ("class own(Check):\n    def watch(self, checks, name): return 3", "returns a int from `watch`, not a Watch"),
         ("class own(Check):\n    def watch(self, checks, name): return x", "raises NameError: name 'x' is not defined"),
         (
@@ -274,7 +274,7 @@ def test_a_check_that_never_looked_is_warned_of(file: Path) -> None:
     (file.parent / "mine.py").write_text(f"{MINE}\n{own}")
     scenario = Scenario.load(file, ("checks=[{kind: 'mine.py:Idle'}]",))
     (warning,) = run(scenario).warnings
-    assert warning.text == "check 'check 1' was never evaluated: there was no process that it is about"
+    assert warning.text == "check 'check 1' was never evaluated: there was no process for it to check"
 
 
 # ---------------------------------------------------------------- in Python

@@ -301,7 +301,7 @@ def test_a_script_runs_as_published(tmp_path: Path) -> None:
     ("code", "more", "words"),
     [
         ("nowhere.py:__main__", "", "nowhere.py cannot be read"),
-        ("torn.py:__main__", "", "torn.py is no Python code"),
+        ("torn.py:__main__", "", "torn.py is not Python code"),
         ("torn.py:__main__", ", args: [1]", "a script takes no args"),
     ],
 )

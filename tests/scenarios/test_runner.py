@@ -189,7 +189,7 @@ def test_generators_are_fed_by_submissions() -> None:
 
 def test_what_names_no_generator_is_told() -> None:
     feed = Workload(name="feed", arrivals=Once(), mix=(Submission(generator="pick"),))
-    with pytest.raises(ValueError, match=r"workload\.0\.mix: there is no generator 'pick'; there is none"):
+    with pytest.raises(ValueError, match=r"workload\.0\.mix: there is no generator 'pick'; the generators are: none"):
         Scenario(workload=(feed,))
 
 

@@ -75,7 +75,7 @@ def test_all_of_a_shipped_scenario_does_something(path: Path) -> None:
 
 # ---------------------------------------------------------------- faults that can never strike
 NEVER: list[tuple[Any, str]] = [
-    (Crash(actors="nosuch", times=Times(at_s=5)), "no executor or program is called 'nosuch'; there are e-1, e-2, e-3"),
+    (Crash(actors="nosuch", times=Times(at_s=5)), "no executor or program is called 'nosuch'; the names are e-1, e-2, e-3"),
     (Crash(actors=("e-4", "f-*"), times=Times(at_s=5)), "is called 'e-4' or 'f-*'"),
     (Pause(executor_type="gpu", for_s=5, when=When(nth=3)), "is of type 'gpu'; their types are cli"),
     (Crash(actors="e-?", executor_type="gpu", times=Times(at_s=5)), "is of type 'gpu'"),
@@ -89,15 +89,15 @@ NEVER: list[tuple[Any, str]] = [
     (Hazard(hazard="lossy_wakeup", probability=0), "its probability is 0"),
     (LoseReply(when=When(probability=0)), "its probability is 0"),
     (Crash(when=When(probability=0)), "its probability is 0"),
-    (LoseReply(match=Match(colony="other")), "there is no colony 'other'; there is dev"),
-    (LoseReply(match=Match(types="addblueprintmsg")), "nobody sends 'addblueprintmsg'; what is sent is assignprocessmsg"),
+    (LoseReply(match=Match(colony="other")), "there is no colony 'other'; the colony is dev"),
+    (LoseReply(match=Match(types="addblueprintmsg")), "nobody sends 'addblueprintmsg'; the requests sent are assignprocessmsg"),
     (LoseReply(match=Match(types=("getprocess*", "addlogmsg"))), "nobody sends 'getprocess*' or 'addlogmsg'"),
     (LoseReply(match=Match(types="closefailedmsg")), "nobody sends 'closefailedmsg'"),
     (LoseReply(match=Match(types="submitworkflowspecmsg")), "nobody sends 'submitworkflowspecmsg'"),
-    (LoseReply(match=Match(executor_type="gpu")), "there is no executor of type 'gpu'; there are cli"),
-    (LoseReply(match=Match(callers="nosuch")), "nobody who fits its match sends a request that fits it"),
-    (LoseReply(match=Match(role="user", types="assignprocessmsg")), "nobody who fits its match"),
-    (LoseReply(match=Match(role="server_owner")), "nobody who fits its match"),
+    (LoseReply(match=Match(executor_type="gpu")), "there is no executor of type 'gpu'; the types are cli"),
+    (LoseReply(match=Match(callers="nosuch")), "no client that fits its match sends a request that fits it"),
+    (LoseReply(match=Match(role="user", types="assignprocessmsg")), "no client that fits its match"),
+    (LoseReply(match=Match(role="server_owner")), "no client that fits its match"),
     (LoseReply(when=When(after=After(type="submitworkflowspecmsg"))), "it waits for submitworkflowspecmsg"),
     (Partition(actors="nosuch", for_s=5, times=Times(at_s=5)), "no executor or user is called 'nosuch'"),
     (Delay(by_s=0), "it changes nothing, for by_s is 0"),
@@ -128,7 +128,7 @@ IDLE_BY_CHANCE: list[tuple[Any, str]] = [
     (LoseReply(match=CLOSES, when=When(probability=1e-9)), "none was drawn, at a probability of 1e-09"),
     (LoseRequest(match=CLOSES, when=ONCE), "another fault decided each of the 1 times"),
     (Crash(times=Times(mean_every_s=1e9)), "its time did not come"),
-    (Partition(actors="late", for_s=5, times=Times(at_s=5)), "nobody whom it cuts off called the server meanwhile"),
+    (Partition(actors="late", for_s=5, times=Times(at_s=5)), "none of the actors that it cuts off called the server meanwhile"),
     (Hazard(hazard="pool_deadlock"), "nothing that it could harm happened"),
     (Hazard(hazard="connection_leak"), "nothing that it could harm happened"),
 ]  # fmt: skip
@@ -255,7 +255,7 @@ def test_a_cron_and_a_generator_that_never_start_anything_are_told() -> None:
 
 # ---------------------------------------------------------------- executors
 IDLERS: list[tuple[ExecutorGroup, str, bool]] = [
-    (ExecutorGroup(name="idle", type="gpu"), "no process asks for executors of type 'gpu', but for cli", True),
+    (ExecutorGroup(name="idle", type="gpu"), "no process asks for type 'gpu'; processes ask for cli", True),
     (ExecutorGroup(name="idle", starts=1e6), "never asked for work", False),
     (ExecutorGroup(name="idle", count=9, starts=1e6), "9 of 9 executors 'idle' never asked for work", False),
 ]
@@ -318,7 +318,7 @@ def test_checks_that_checked_nothing_are_told() -> None:
     result = run(replace(FINE, checks=checks))
     assert result.ok
     assert told(result.warnings) == [("check", "calm", "checks.0"), ("check", "leads", "checks.1")]
-    assert "there are no faults" in result.warnings[0].text
+    assert "the scenario has no faults" in result.warnings[0].text
     assert "queue_depth > 500 never became true" in result.warnings[1].text
     assert [finding.looked for finding in result.findings[:2]] == [0, 0]
 
@@ -369,7 +369,7 @@ def test_a_scenario_accepts_what_chance_may_bring() -> None:
 
 @pytest.mark.parametrize("pattern", ["rare", "faults: rare", "fault:", "fault : "])
 def test_a_pattern_that_no_warning_fits_is_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match="names no warning; write `kind: name`"):
+    with pytest.raises(ValueError, match="does not name a warning; write `kind: name`"):
         replace(FINE, accept=(pattern,))
 
 
@@ -430,7 +430,7 @@ def test_a_partition_counts_what_it_takes_and_not_its_beginning() -> None:
     ("executors", "faults", "why"),
     [
         ((), (), "there are no executors"),
-        ((ExecutorGroup(name="x", type="gpu"),), (), "no process asked for executors of type 'gpu'"),
+        ((ExecutorGroup(name="x", type="gpu"),), (), "no process asked for type 'gpu'"),
         ((ExecutorGroup(name="x", starts=9e8),), (), "executor 'x' never asked for work"),
         ((ExecutorGroup(name="x"),), (Crash(times=Times(at_s=0), pick=None),), "executors 'x' never got a process"),
     ],

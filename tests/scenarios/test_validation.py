@@ -40,8 +40,8 @@ WORKFLOW = BASE + "workload: [{name: t, arrivals: {kind: once}, mix: [{workflow:
             "workload: [{name: w, trace: {file: t.csv}}]\nsites: {workload: w, total: 2, like: {name: n}}",
             "called 'site1'",
         ),
-        ("workload: [{name: w, trace: {file: bad.csv, count: 1}}]", "bad.csv:2: run_s is 'x', which is no number"),
-        ("workload: [{name: w, trace: {file: w.json}}]", "a trace would forget what depends on what"),
+        ("workload: [{name: w, trace: {file: bad.csv, count: 1}}]", "bad.csv:2: run_s is 'x', which is not a number"),
+        ("workload: [{name: w, trace: {file: w.json}}]", "a trace has no dependencies"),
         ("workload: [{name: w, trace: {file: nowhere.csv, format: xls}}]", "there is no format 'xls'"),
         ("workload: [{name: w, trace: {file: late.csv}}]", "its last process comes 1e+10 s after the first"),
         ("programs: [{name: p, code: 'nowhere.py:main'}]", "nowhere.py cannot be read: No such file"),
@@ -76,14 +76,14 @@ def test_code_that_cannot_be_loaded_leaves_nothing_behind(tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", ["nowhere.swf", "nowhere.zip"])
 def test_a_recorded_workload_that_is_not_there_is_said_and_not_failed(text: str, name: str) -> None:
     scenario = Scenario.read(text.replace("FILE", name))
-    assert check(scenario)[0] == [f"{name} is not there; a run needs it"]
+    assert check(scenario)[0] == [f"{name} does not exist; a run needs it"]
     with pytest.raises(BadTrace, match=f"{name}: cannot be read"):
         run(scenario)
 
 
 def test_the_rest_is_checked_where_a_trace_is_not_there() -> None:
     text = TRACE.replace("FILE", "nowhere.swf") + "sites: {workload: t, total: 2, like: {name: n}}\n"
-    assert check(Scenario.read(text))[0] == ["nowhere.swf is not there; a run needs it"]
+    assert check(Scenario.read(text))[0] == ["nowhere.swf does not exist; a run needs it"]
     generator = "generators: [{name: g, trigger: 99999999999, submit: {workflow: {kind: wfformat, file: no.json}}}]\n"
     with pytest.raises(BadValue, match="it is refused"):
         check(Scenario.read(text + generator))
@@ -97,7 +97,7 @@ def test_notes_on_recorded_workloads_are_in_the_result_and_of_validate(tmp_path:
     scenario = replace(Scenario.read(text.replace("}{name: t", "}, {name: w")), folder=str(tmp_path))
     notes = [
         "trace t.csv: the rows were not in the order of submission and have been sorted "
-        "(line 3 comes before the row above it)",
+        "(line 3 was submitted before the row above it)",
         "trace t.csv: 1 of 2 processes had more than one processor; each counts as one",
         "workflow w.json: 1 of 1 processes had more than one processor; each counts as one",
     ]
@@ -192,7 +192,7 @@ def test_validate_and_run_agree_on_any_change_of_what_is_shipped(name: str, seed
 
     said = refusal(ask)
     begun = refusal(lambda: begin(scenario))
-    if not said and any("is not there; a run needs it" in note for note in notes):
+    if not said and any("does not exist; a run needs it" in note for note in notes):
         assert begun == "MissingTrace"
     else:
         assert said == begun

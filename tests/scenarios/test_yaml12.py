@@ -45,8 +45,8 @@ def test_plain_words_mean_what_yaml_1_2_says(text: str, value: Any) -> None:
         ("a:\n  b: 1\n  'b': 2", 3, "the key 'b' is given twice, first in line 2"),
         ("a: [{b: {c: 1,\n c: 1}}]", 2, "the key 'c' is given twice, first in line 1"),
         ("a: &a {x: 1}\nb:\n  <<: *a\n  <<: *a", 4, "the key '<<' is given twice, first in line 3"),
-        ("a: &a [*a]", 1, "the alias *a stands inside of what it stands for"),
-        ("a: 1\nb: &b {c: {d: *b}}", 2, "the alias *b stands inside"),
+        ("a: &a [*a]", 1, "the alias *a refers to a node that contains it"),
+        ("a: 1\nb: &b {c: {d: *b}}", 2, "the alias *b refers to a node"),
         ("a: *b", 1, "undefined alias 'b'"),
         ("\n" + "[" * 5000, 2, "more than 64 levels deep"),
         ("{a: " * 5000, 1, "more than 64 levels deep"),
@@ -60,17 +60,17 @@ def test_plain_words_mean_what_yaml_1_2_says(text: str, value: Any) -> None:
         ("!!binary aGk=", 1, "the tag '!!binary'"),
         ("!!int x", 1, "the tag '!!int'"),
         ("!!map [1]", 1, "the tag '!!map'"),
-        ("a: 1\nb\0: 2", 2, "character U+0000 cannot stand here"),
-        ('a: "\\ud83d"', 1, "half of a character"),
-        ('"\\U00110000"', 0, "is no YAML"),
-        ("1: a", 1, "a key is a text, and 1 is none; write '1'"),
-        ("[{~: a}]", 1, "a key is a text, and ~ is none"),
-        ("? [a]\n: b", 1, "this is a list or a mapping"),
-        ("<<: 5", 1, "`<<` takes over the entries of a mapping"),
+        ("a: 1\nb\0: 2", 2, "character U+0000 is not allowed here"),
+        ('a: "\\ud83d"', 1, "half of a surrogate pair"),
+        ('"\\U00110000"', 0, "is not YAML"),
+        ("1: a", 1, "a key must be a text, and 1 is not; write '1'"),
+        ("[{~: a}]", 1, "a key must be a text, and ~ is not"),
+        ("? [a]\n: b", 1, "not a list or a mapping"),
+        ("<<: 5", 1, "the value of `<<` must be a mapping"),
         ("9" * 5000, 1, "a number has 5,000 characters"),
         ("a: b: c", 1, "a second colon in a line"),
-        ("a: [1\nb: 2", 2, "is no YAML"),
-        ("x" * (yaml12.MAX_BYTES + 1), 0, "524,288 at most are read"),
+        ("a: [1\nb: 2", 2, "is not YAML"),
+        ("x" * (yaml12.MAX_BYTES + 1), 0, "at most 524,288 are allowed"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(text: str, line: int, words: str) -> None:
@@ -84,7 +84,7 @@ def test_aliases_of_aliases_are_refused_before_they_are_copied() -> None:
     """A billion values: this ends only where they are counted and not made."""
     text = "a: &a [x,x,x,x,x,x,x,x,x]\n"
     text += "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(9))
-    with pytest.raises(BadYaml, match="the aliases stand for more than 10,000 values") as told:
+    with pytest.raises(BadYaml, match="the aliases expand to more than 10,000 values") as told:
         yaml12.read(text)
     assert told.value.line == 4
 

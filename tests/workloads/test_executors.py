@@ -106,7 +106,7 @@ def test_one_whom_the_server_has_forgotten_registers_again() -> None:
 
 
 def test_two_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="two executors called 'x'"):
+    with pytest.raises(ValueError, match="two executors are called 'x'"):
         Lab(ExecutorGroup(name="x"), ExecutorGroup(name="x"))
 
 

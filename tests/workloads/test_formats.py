@@ -56,7 +56,10 @@ def test_formats_are_found_by_name_and_by_the_name_of_the_file(tmp_path: Path) -
     names = {"a.swf": "swf", "a.txt.gz": "swf", "a.json": "wfformat", "A.CSV.xz": "csv"}
     assert {name: traces.format_of(tmp_path / name).name for name in names} == names
     assert traces.format_of(tmp_path / "a.swf", "csv").name == "csv"
-    for name, given, words in (("a.bar", "", "the name tells no format"), ("a.swf", "bar", "there is no format 'bar'")):
+    for name, given, words in (
+        ("a.bar", "", "its name does not show its format"),
+        ("a.swf", "bar", "there is no format 'bar'"),
+    ):
         with pytest.raises(BadTrace, match=words) as refused:
             traces.format_of(tmp_path / name, given)
         assert "csv, swf, wfformat, or your own as file.py:function" in str(refused.value)
@@ -66,7 +69,7 @@ def test_a_scenario_reads_a_trace_with_a_reader_of_a_file(file: Path) -> None:
     scenario = Scenario.load(file)
     result = run(scenario)
     assert (result.summary.succeeded, result.end_s) == (3, 14)
-    note = "trace jobs.bar: the rows were not in the order of submission and have been sorted (line 3 comes before"
+    note = "trace jobs.bar: the rows were not in the order of submission and have been sorted (line 3 was submitted"
     assert any(one.startswith(note) for one in result.notes)
     assert validate(scenario)[1] == []
     (file.parent / "below").mkdir()
@@ -92,8 +95,8 @@ def test_what_is_no_format_is_refused(given: Any) -> None:
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("mine.py:raed", "mine.py:raed: there is no function 'raed'; there are TraceRecord, read"),
-        ("mine.py:read.x", "names no code"),
+        ("mine.py:raed", "mine.py:raed: there is no function 'raed'; the module has TraceRecord, read"),
+        ("mine.py:read.x", "does not name code"),
         ("nowhere.py:read", "nowhere.py cannot be read: No such file"),
         ("no_such_package.x:read", "'no_such_package.x' cannot be imported"),
     ],
@@ -117,7 +120,7 @@ def test_a_reader_that_cannot_be_loaded_is_refused_with_the_line(file: Path, ove
         ),
         ("yield TraceRecord(0, float('nan'))", "run_s is nan"),
         ("yield TraceRecord('0', 1)", "not supported between"),
-        ("yield TraceRecord(0, 1, None)", "user is a NoneType, not a text"),
+        ("yield TraceRecord(0, 1, None)", "user is a NoneType, not text"),
         ("yield TraceRecord(0, 1, processors=0)", "processors is 0"),
         (
             "yield 1 / 0",
@@ -125,7 +128,7 @@ def test_a_reader_that_cannot_be_loaded_is_refused_with_the_line(file: Path, ove
         ),
         ("return None", "mine.py:read raises TypeError: 'NoneType' object is not iterable"),
         ("raise BadTrace(path, 7, 'it is torn', 'mend it')", "jobs.bar:7: it is torn; mend it"),
-        ("return []", "it holds no process"),
+        ("return []", "it has no processes"),
     ],
 )
 def test_a_reader_that_breaks_is_told_with_the_trace(file: Path, body: str, words: str) -> None:
@@ -141,7 +144,7 @@ def test_a_reader_that_breaks_is_told_with_the_trace(file: Path, body: str, word
 
 def test_a_trace_that_is_not_there_is_missing_whoever_reads_it(file: Path) -> None:
     scenario = Scenario.load(file, ("workload.0.trace.file=gone.bar",))
-    assert validate(scenario)[0] == ["gone.bar is not there; a run needs it"]
+    assert validate(scenario)[0] == ["gone.bar does not exist; a run needs it"]
     with pytest.raises(MissingTrace):
         run(scenario)
 

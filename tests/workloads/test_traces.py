@@ -61,55 +61,55 @@ def test_swf_is_read_compressed_or_not(tmp_path: Path, name: str) -> None:
     ("name", "text", "line", "words"),
     [
         ("a.swf", SWF + "5 40 -1 3\n", 9, "4 columns; a line has 18 numbers"),
-        ("a.swf", SWF.replace("83", "soon"), 5, "no number"),
+        ("a.swf", SWF.replace("83", "soon"), 5, "not a number"),
         ("a.csv", "submit_s,duration\n", 1, "no column 'run_s'"),
         ("a.csv", "submit_s,run_s,colour\n", 1, "colour"),
-        ("a.csv", "submit_s,run_s\n0,1\n2\n", 3, "1 columns; the header has 2"),
+        ("a.csv", "submit_s,run_s\n0,1\n2\n", 3, "it has 1 columns, the header 2"),
         ("a.csv", "submit_s,run_s\n0,soon\n", 2, "numbers of seconds"),
         ("a.csv", "submit_s,run_s\n5,-1\n", 2, "below zero"),
-        ("a.json", "{}", 0, "no WfFormat"),
-        ("a.json", "{\n!", 2, "no WfFormat"),
-        ("a.swf", SWF + row(submit="nan"), 9, "the submit time is 'nan', which is no number"),
+        ("a.json", "{}", 0, "not WfFormat"),
+        ("a.json", "{\n!", 2, "not WfFormat"),
+        ("a.swf", SWF + row(submit="nan"), 9, "the submit time is 'nan', which is not a number"),
         ("a.swf", SWF + row(submit="-3"), 9, "the submit time is -3, which is below zero"),
         ("a.swf", SWF + row(submit="1e12"), 9, "the submit time is 1e+12, which is more than 253402300799"),
-        ("a.swf", SWF + row(run="inf"), 9, "the run time is 'inf', which is no number"),
+        ("a.swf", SWF + row(run="inf"), 9, "the run time is 'inf', which is not a number"),
         ("a.swf", SWF + row(run="1e400"), 9, "the run time is inf, which is more than 1000000000"),
         ("a.swf", SWF + row(run="-2"), 9, "the run time is -2, which is below zero"),
-        ("a.swf", SWF + row(run="1_0"), 9, "'1_0', which is no number"),
-        ("a.swf", SWF + row(run="\N{ARABIC-INDIC DIGIT ONE}"), 9, "which is no number"),
+        ("a.swf", SWF + row(run="1_0"), 9, "'1_0', which is not a number"),
+        ("a.swf", SWF + row(run="\N{ARABIC-INDIC DIGIT ONE}"), 9, "which is not a number"),
         ("a.swf", SWF + row(processors="9" * 30), 9, "the number of processors is 1e+30, which is more than"),
         ("a.swf", SWF + row(processors="-3"), 9, "the number of processors is -3, which is below zero"),
-        ("a.swf", SWF + row(requested="x"), 9, "the requested time is 'x', which is no number"),
+        ("a.swf", SWF + row(requested="x"), 9, "the requested time is 'x', which is not a number"),
         ("a.swf", SWF + row(requested="-7"), 9, "the requested time is -7, which is below zero"),
-        ("a.swf", SWF + row(status="done"), 9, "the status is 'done', which is no number"),
+        ("a.swf", SWF + row(status="done"), 9, "the status is 'done', which is not a number"),
         ("a.swf", SWF.replace(";\n", "Job Submit Wait\n") + "a b c\n", 9, "3 columns"),
         ("a.swf", row() + "; " + "x" * 70_000, 2, "more than 65,536 bytes"),
         ("a.swf", row() + "\0\n", 2, "NUL byte"),
         ("a.swf", row().strip() + " 1\n", 1, "19 columns"),
-        ("a.swf", "", 0, "holds no process; fetch it again"),
-        ("a.swf", "\r\r\r", 0, "holds no process"),
-        ("a.swf", "; Version: 2.2\n", 0, "holds no process"),
-        ("a.swf", row(run="-1"), 0, "holds no process that ran (1 of 1 rows were skipped: the job never ran"),
+        ("a.swf", "", 0, "it has no processes; fetch it again"),
+        ("a.swf", "\r\r\r", 0, "it has no processes"),
+        ("a.swf", "; Version: 2.2\n", 0, "it has no processes"),
+        ("a.swf", row(run="-1"), 0, "it has no process that ran (1 of 1 rows were skipped: the job never ran"),
         ("a.csv", "", 1, "no column 'submit_s'"),
-        ("a.csv", "submit_s,run_s\n", 0, "holds no process"),
-        ("a.csv", "submit_s,run_s\n0,inf\n", 2, "run_s is 'inf', which is no number"),
+        ("a.csv", "submit_s,run_s\n", 0, "it has no processes"),
+        ("a.csv", "submit_s,run_s\n0,inf\n", 2, "run_s is 'inf', which is not a number"),
         ("a.csv", "submit_s,run_s\n0,1\n\n9e99,1\n", 4, "submit_s is 9e+99, which is more than"),
-        ("a.csv", "submit_s,run_s,processors\n0,1,0\n", 2, "a whole number from 1 on"),
-        ("a.csv", "submit_s,run_s,processors\n0,1,2.5\n", 2, "a whole number from 1 on"),
+        ("a.csv", "submit_s,run_s,processors\n0,1,0\n", 2, "a whole number, at least 1"),
+        ("a.csv", "submit_s,run_s,processors\n0,1,2.5\n", 2, "a whole number, at least 1"),
         ("a.csv", "submit_s,run_s,processors\n0,1,-3\n", 2, "below zero"),
         ("a.csv", "submit_s,run_s,requested_s\n0,1,-3\n", 2, "below zero"),
-        ("a.csv", "submit_s;run_s\n0;1\n", 1, "divided by semicolons; divide them by commas"),
-        ("a.csv", "submit_s\trun_s\n0\t1\n", 1, "divided by tabs"),
-        ("a.csv", "submit_s,run_s,Run_S\n", 1, "two columns 'run_s'"),
-        ("a.csv", "submit_s,run_s,\n", 1, "a column '', which has no meaning"),
+        ("a.csv", "submit_s;run_s\n0;1\n", 1, "separated by semicolons; separate them by commas"),
+        ("a.csv", "submit_s\trun_s\n0\t1\n", 1, "separated by tabs"),
+        ("a.csv", "submit_s,run_s,Run_S\n", 1, "column 'run_s' is there twice"),
+        ("a.csv", "submit_s,run_s,\n", 1, "unknown column ''"),
         ("a.csv", 'submit_s,run_s,user\n0,1,"me\n0,1,you\n', 3, "close each quotation mark"),
         ("a.csv", "submit_s,run_s,user\n0,1," + "x" * 140_000, 2, "more than 65,536 bytes"),
         ("a.csv", 'submit_s,run_s,user\n0,1,"' + ("x" * 60_000 + "\n") * 4, 4, "field larger than field limit"),
-        ("a.json", "[", 0, "no WfFormat"),
-        ("a.json", '{"workflow":\n\n!}', 3, "no WfFormat"),
+        ("a.json", "[", 0, "not WfFormat"),
+        ("a.json", '{"workflow":\n\n!}', 3, "not WfFormat"),
         ("a.json", '{"workflow": {"x": ' + "[" * 100_000, 0, "nested too deeply"),
         ("a.json", '{"workflow": {"specification": {"tasks": []}}}', 0, "nor workflow.tasks (1.3, 1.4)"),
-        ("a.json", '{"workflow": {"tasks": []}}', 0, "holds no process"),
+        ("a.json", '{"workflow": {"tasks": []}}', 0, "it has no processes"),
         ("a.xlsx", "", 0, "name it .swf"),
     ],
 )
@@ -162,7 +162,7 @@ def test_the_file_in_a_zip_tells_the_format_where_the_zip_does_not(tmp_path: Pat
     path.write_bytes(zipped({"__MACOSX/._x.csv": b"", "deep/X.CSV": b"submit_s,run_s\n0,1\n"}))
     assert traces.load(path).records == [TraceRecord(0.0, 1.0)]
     path.write_bytes(zipped({"a.swf": b"", "b.swf": b""}))
-    with pytest.raises(BadTrace, match="holds 2 files, not one; unpack it"):
+    with pytest.raises(BadTrace, match="has 2 files, not one; unpack it"):
         traces.load(path)
 
 
@@ -183,8 +183,8 @@ def test_a_packed_file_that_is_cut_short_or_altered_is_told(tmp_path: Path, pack
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"\x28\xb5\x2f\xfd1234", "packed by Zstandard"),
-        (b"7z\xbc\xaf\x27\x1c", "packed by 7-Zip"),
+        (b"\x28\xb5\x2f\xfd1234", "compressed by Zstandard"),
+        (b"7z\xbc\xaf\x27\x1c", "compressed by 7-Zip"),
         (SWF.encode("utf-16"), "UTF-16; save it as UTF-8"),
     ],
 )
@@ -249,7 +249,7 @@ def test_rows_out_of_order_are_sorted_in_a_stable_way_and_said(tmp_path: Path) -
     recording = traces.load(path)
     assert [record.run_s for record in recording.records] == [2, 3, 1, 4]
     assert recording.notes == (
-        "the rows were not in the order of submission and have been sorted (line 3 comes before the row above it)",
+        "the rows were not in the order of submission and have been sorted (line 3 was submitted before the row above it)",
     )
     assert traces.load(path, first=1).notes == ()
 
@@ -262,7 +262,7 @@ def test_rows_that_are_left_out_and_columns_without_effect_are_counted(tmp_path:
     assert recording.notes == (
         "line 1 is a header row and was skipped",
         "1 of 8 rows were skipped: the job never ran (run time -1)",
-        "2 of 8 rows were skipped: parts of a job that was interrupted (status 2, 3 or 4), whose own row counts",
+        "2 of 8 rows were skipped: parts of an interrupted job (status 2, 3 or 4), which has a row for the whole",
         "1 of 8 rows have the status failed or cancelled, which has no effect",
         "1 of 8 rows name a preceding job, which has no effect, nor has think time",
         "2 of 5 processes had more than one processor; each counts as one",
@@ -348,8 +348,8 @@ def test_older_wfformat_gives_the_same(tmp_path: Path, version: str) -> None:
     [
         ({"listed": [{"id": "a"}, {"id": "a"}]}, "two processes in workflow.specification are called 'a'"),
         ({"ran": [{"id": "a", "runtimeInSeconds": 1}] * 2}, "two processes in workflow.execution are called 'a'"),
-        ({"listed": [{"id": "a", "parents": ["nobody"]}]}, "'nobody', which 'a' refers to, is missing"),
-        ({"listed": [{"id": "a", "children": ["nobody"]}]}, "'nobody', which 'a' refers to, is missing"),
+        ({"listed": [{"id": "a", "parents": ["nobody"]}]}, "'nobody', which 'a' refers to, is not a process"),
+        ({"listed": [{"id": "a", "children": ["nobody"]}]}, "'nobody', which 'a' refers to, is not a process"),
         ({"listed": [{"id": "a", "parents": ["a"]}]}, "wait for each other: a → a"),
         (
             {"listed": [{"id": "a", "parents": ["c"]}, {"id": "b", "parents": ["a"]}, {"id": "c", "parents": ["b"]}]},
@@ -357,11 +357,11 @@ def test_older_wfformat_gives_the_same(tmp_path: Path, version: str) -> None:
         ),
         (
             {"listed": [{"id": "a", "name": "n"}, {"id": "b", "name": "n"}, {"id": "c", "parents": ["n"]}]},
-            "'n', which 'c' refers to, is the name of several; refer to it by its id",
+            "'n', which 'c' refers to, is the name of several processes; refer to it by its id",
         ),
         ({"listed": [{"parents": []}]}, "workflow.specification[0] has neither an id nor a name"),
         ({"ran": [{"id": key, "runtimeInSeconds": -1} for key in "abc"]}, "process 'a': runtimeInSeconds is -1"),
-        ({"ran": [{"id": key} for key in "abc"]}, "process 'a': there is no runtimeInSeconds"),
+        ({"ran": [{"id": key} for key in "abc"]}, "process 'a': runtimeInSeconds is missing"),
         ({"ran": [{"id": key, "runtimeInSeconds": 1e300} for key in "abc"]}, "which is more than"),
     ],
 )

@@ -1,7 +1,7 @@
 """Cron expressions in the reference's dialect: six fields, descriptors, zones (docs/protocol/c-workflows.md 6.4).
 
-`parse` says no with the reference's texts; `Schedule.next` gives the run after a time, step by step as the
-reference does it, so that it also stumbles where the reference stumbles (days without a midnight).
+`parse` refuses invalid expressions with the reference's texts. `Schedule.next` returns the next run after a time; it
+searches step by step as the reference does, so that it has the same errors (on days without a midnight).
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class Schedule(msgspec.Struct, frozen=True):
     def _can_match(self) -> bool:
         """Whether any time of any year matches.
 
-        Quirk: an empty list of days (`,`) matches no day, but it is no star: beside a restricted other day field,
-        that one alone decides.
+        Quirk: an empty list of days (`,`) matches no day, but does not count as a star. If the other day field is
+        restricted, that field alone decides.
         """
         if not (self.seconds and self.minutes and self.hours):
             return False
@@ -242,7 +242,7 @@ def _add_month(local: datetime) -> datetime:
 
 # ---------------------------------------------------------------- parsing
 def parse(expression: str) -> Schedule | EveryInterval:
-    """Parse an expression. Refusals: 400, with the text of the reference. Long expressions are not cached."""
+    """Parse an expression. Raises Refusal 400 with the reference's text. Long expressions are not cached."""
     return _kept(expression) if len(expression) <= _LONGEST_KEPT else _parse(expression)
 
 

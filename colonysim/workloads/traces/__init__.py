@@ -1,4 +1,4 @@
-"""Recorded workloads: readers of SWF, WfFormat and plain CSV, packed or not, and of users' own formats."""
+"""Recorded workloads: readers of SWF, WfFormat and plain CSV, compressed or not, and of users' formats."""
 
 from __future__ import annotations
 
@@ -36,44 +36,44 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_PROCESSES: Final = 10_000_000
-"""So many processes are read from one trace at most."""
+"""The most processes that are read from one trace."""
 
 
 def read(path: Path, given: Format = "", tally: ReadTally | None = None, base: Path = Path()) -> Iterator[TraceRecord]:
-    """The processes of a trace in the order of the file. Errors: BadTrace, which names file and line; BadCode."""
+    """Return the processes of a trace in the order of the file. Raises BadTrace with file and line; BadCode."""
     return format_of(path, given, base).read(path, ReadTally() if tally is None else tally)
 
 
 def load(path: Path, given: Format = "", first: int = 0, count: int | None = None, base: Path = Path()) -> Recording:
-    """The processes of a trace, sorted by their time of submission, with notes on what is not as it was recorded.
+    """Return the processes of a trace, sorted by time of submission, with notes on deviations from the recording.
 
-    `first` and `count` cut a piece out of the file as it stands, which is then sorted. `base` is the folder where files
-    with users' own readers are sought. Errors: BadTrace, BadCode.
+    `first` and `count` select rows in the order of the file, before it is sorted. `base`: the folder of files with
+    users' readers. Raises BadTrace, BadCode.
     """
     tally = ReadTally()
     most = MAX_PROCESSES + 1 if count is None else min(count, MAX_PROCESSES + 1)
     records = list(islice(read(path, given, tally, base), first, first + most))
     if len(records) > MAX_PROCESSES:
-        fix = "cut a piece out of it, in a scenario with `first` and `count`"
-        raise BadTrace(path, 0, f"it holds more than {MAX_PROCESSES:,} processes", fix)
+        fix = "use a part of it, in a scenario with `first` and `count`"
+        raise BadTrace(path, 0, f"it has more than {MAX_PROCESSES:,} processes", fix)
     if not records:
         raise _empty(path, tally, first)
     notes = tally.notes()
     if tally.unsorted_line and any(later.submit_s < earlier.submit_s for earlier, later in pairwise(records)):
         records.sort(key=attrgetter("submit_s"))
-        where = "" if first else f" (line {tally.unsorted_line} comes before the row above it)"
+        where = "" if first else f" (line {tally.unsorted_line} was submitted before the row above it)"
         notes.append(f"the rows were not in the order of submission and have been sorted{where}")
     notes += processors_note(sum(record.processors > 1 for record in records), len(records))
     return Recording(records, tuple(notes))
 
 
 def _empty(path: Path, tally: ReadTally, first: int) -> BadTrace:
-    """The error for a trace without processes: a failed download must not pass for a workload."""
+    """Return the error for a trace without processes, such as a failed download."""
     left_out = sum(tally.skipped.values())
     if tally.rows > left_out:
         fix = "give a smaller `first`"
         return BadTrace(path, 0, f"it ends before `first`: {first:,} of {tally.rows - left_out:,} are skipped", fix)
     if left_out:
         why = "; ".join(tally.notes())
-        return BadTrace(path, 0, f"it holds no process that ran ({why})", "take a trace with jobs that ran")
-    return BadTrace(path, 0, "it holds no process", "fetch it again, or give the path of another")
+        return BadTrace(path, 0, f"it has no process that ran ({why})", "take a trace with jobs that ran")
+    return BadTrace(path, 0, "it has no processes", "fetch it again, or give the path of another")

@@ -1,7 +1,7 @@
-"""Reads the files of traces: packed or not, with bounded memory, and errors that say what would help.
+"""Read the files of traces, compressed or not, with bounded memory.
 
-Bounds: MAX_LINE bytes a line, MAX_DOCUMENT bytes for a file that is read as a whole (JSON), and MAX_UNPACKED bytes
-in all.
+Bounds: MAX_LINE bytes for a line, MAX_DOCUMENT bytes for a file that is read as a whole (JSON), and MAX_UNPACKED bytes
+for any file.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _UNREADABLE: Final = {
 
 
 def lines_of(path: Path, lossy: bool = False) -> Iterator[str]:
-    r"""The lines of a text file, packed or not, without their ends (\n, \r\n or \r).
+    r"""Yield the lines of a text file, compressed or not, without their ends (\n, \r\n or \r).
 
-    `lossy`: bytes that are not UTF-8 are replaced, for formats whose texts are comments. Errors: BadTrace.
+    `lossy`: bytes that are not UTF-8 are replaced, for formats whose texts are comments. Raises BadTrace.
     """
     number, held = 0, b""
     for chunk in _chunks(path):
@@ -63,7 +63,7 @@ def lines_of(path: Path, lossy: bool = False) -> Iterator[str]:
 
 
 def document_of(path: Path) -> bytes:
-    """The whole of a UTF-8 file, packed or not, without a byte order mark. Errors: BadTrace."""
+    """Return the content of a UTF-8 file, compressed or not, without a byte order mark. Raises BadTrace."""
     parts, size = [], 0
     for chunk in _chunks(path):
         size += len(chunk)
@@ -76,9 +76,9 @@ def document_of(path: Path) -> bytes:
 
 
 def inner_name(path: Path) -> str:
-    """The name that tells the format: without the ending of the packing; of the file inside of a .zip. Lower case.
+    """Return the name that shows the format, in lower case: that of the uncompressed file, or of the file in a .zip.
 
-    Errors: BadTrace for a .zip that cannot be read.
+    Raises BadTrace if a .zip cannot be read.
     """
     name = path.name.lower()
     if name.endswith(".zip") and not PurePosixPath(name.removesuffix(".zip")).suffix:
@@ -91,7 +91,7 @@ def inner_name(path: Path) -> str:
 
 # ---------------------------------------------------------------- bytes
 def _chunks(path: Path) -> Iterator[bytes]:
-    """The unpacked bytes in pieces, without a byte order mark, and one empty piece at the end."""
+    """Yield the uncompressed bytes in pieces, without a byte order mark, and one empty piece at the end."""
     size = 0
     with ExitStack() as opened, _read_errors(path):
         stream = _opened(path, opened)
@@ -112,14 +112,14 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _opened(path: Path, opened: ExitStack) -> Any:
-    """What reads the file, unpacked as its first bytes say, whatever its name."""
+    """Open the file for reading, uncompressed. Its first bytes, not its name, decide how it is compressed."""
     raw: IO[bytes] = opened.enter_context(path.open("rb"))
     first = raw.read(6)
     raw.seek(0)
     for mark, name in _UNREADABLE.items():
         if first.startswith(mark):
             raise BadTrace(
-                path, 0, f"it is packed by {name}, which cannot be read here", "unpack it, or pack it by gzip"
+                path, 0, f"it is compressed by {name}, which cannot be read", "unpack it, or pack it by gzip"
             )
     if first.startswith(b"\x1f\x8b"):
         return opened.enter_context(gzip.GzipFile(fileobj=raw))
@@ -134,20 +134,20 @@ def _opened(path: Path, opened: ExitStack) -> Any:
 
 
 def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """The one file in an archive, what file managers add for themselves apart. Errors: BadTrace."""
+    """Return the only file in an archive, ignoring metadata of file managers. Raises BadTrace."""
     found = [
         info
         for info in archive.infolist()
         if not info.is_dir() and not info.filename.startswith("__MACOSX/") and info.filename[:1] != "."
     ]
     if len(found) != 1:
-        raise BadTrace(path, 0, f"the archive holds {len(found)} files, not one", "unpack it and name the one to read")
+        raise BadTrace(path, 0, f"the archive has {len(found)} files, not one", "unpack it and name the one to read")
     return found[0]
 
 
 @contextmanager
 def _read_errors(path: Path) -> Iterator[None]:
-    """Turns what goes wrong in reading and unpacking into BadTrace."""
+    """Raise errors of reading and decompressing as BadTrace."""
     try:
         yield
     except BadTrace:
@@ -156,22 +156,22 @@ def _read_errors(path: Path) -> Iterator[None]:
         raise MissingTrace(path, 0, "cannot be read: No such file or directory", "give the path of a trace") from None
     except OSError as error:
         if error.errno is not None:
-            fix = "give the path of a trace that you may read"
+            fix = "give the path of a trace that is readable"
             raise BadTrace(path, 0, f"cannot be read: {error.strerror or error}", fix) from None
-        raise BadTrace(path, 0, f"the packed file is damaged ({error})", "fetch it again") from None
+        raise BadTrace(path, 0, f"the compressed file is damaged ({error})", "fetch it again") from None
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
-        raise BadTrace(path, 0, f"the packed file is damaged ({error})", "fetch it again") from None
+        raise BadTrace(path, 0, f"the compressed file is damaged ({error})", "fetch it again") from None
     except (RuntimeError, MemoryError, ValueError) as error:  # a password, an unknown method, a name with a NUL
         raise BadTrace(path, 0, f"cannot be read ({error or type(error).__name__})", "unpack it first") from None
 
 
 # ---------------------------------------------------------------- text
 def _decoded(path: Path, number: int, data: bytes, lossy: bool) -> str:
-    """The text of whole lines, which follow on line `number`. Errors: BadTrace."""
+    """Return the text of whole lines that follow line `number`. Raises BadTrace."""
     if b"\0" in data:
         line = number + 1 + data.count(b"\n", 0, data.index(b"\0"))
         raise BadTrace(
-            path, line, "it holds a NUL byte, so it is no text", "is it packed in a way of its own? Unpack it"
+            path, line, "it has a NUL byte, so it is not text", "is it packed in a way of its own? Unpack it"
         )
     try:
         return data.decode("utf-8", "replace" if lossy else "strict")

@@ -1,8 +1,8 @@
 """The formats of traces: one reader each, found by name or by the ending of the file's name.
 
-To add one, write a function that yields the records of a file, decorated with `trace_format`. Users add theirs from
-outside: a function that takes the path and yields records, by its code in a scenario file, as an object in Python, or
-as an entry point of `colonysim.traces`.
+To add one, write a function that yields the records of a file, decorated with `trace_format`. Users pass a function of
+their own, which takes the path and yields records: named as `file.py:function` in a scenario, as an object in Python,
+or by an entry point of `colonysim.traces`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from colonysim.extensions import BadCode, Loader, Registry, reference, shown, told
+from colonysim.extensions import BadCode, Loader, Registry, error_line, reference, shown
 from colonysim.workloads.traces import files
 from colonysim.workloads.traces.record import (
     LATEST_S,
@@ -26,11 +26,11 @@ from colonysim.workloads.traces.record import (
 )
 
 Read = Callable[[Path, ReadTally], Iterator[TraceRecord]]
-"""Yields the records of a file, in its order, and counts in the tally what is left out. Errors: BadTrace."""
+"""Yields the records of a file, in its order, and counts rows that it leaves out in the tally. Raises BadTrace."""
 
 
 Format = str | Callable[[Path], Iterable[TraceRecord]]
-"""The name of a format, or a function that reads it; "" for that of the file's name."""
+"""The name of a format, or a function that reads it; "" means that the file's name shows the format."""
 
 
 class TraceFormat(NamedTuple):
@@ -57,10 +57,9 @@ def trace_format(name: str, *suffixes: str, workflow: bool = False) -> Callable[
 
 
 def format_of(path: Path, given: Format = "", base: Path = Path()) -> TraceFormat:
-    """Return the format that is given, or that of the file's name, or for a .zip of the file in it.
+    """Return the given format, or that of the file's name (for a .zip, the name of the file in it).
 
-    `given` is a name, code as `file.py:function`, with the file sought from the folder `base`, or a function.
-    Errors: BadTrace, BadCode.
+    `given`: a name, code as `file.py:function` relative to the folder `base`, or a function. Raises BadTrace, BadCode.
     """
     if callable(given):
         return _own(reference(given), given)
@@ -84,8 +83,8 @@ def _by_name(path: Path) -> TraceFormat:
         if name.endswith(f".{offered}"):
             return format_of(path, offered)
     endings = ", ".join(sorted((one.suffixes[0] for one in FORMATS.known.values()), reverse=True))
-    fix = f"name it {endings} (and {', '.join(files.PACKED)}), or give its format: {FORMATS.names()}"
-    raise BadTrace(path, 0, "the name tells no format", fix)
+    fix = f"name it {endings} (and {', '.join(files.PACKED)}), or name the format: {FORMATS.names()}"
+    raise BadTrace(path, 0, "its name does not show its format", fix)
 
 
 # ---------------------------------------------------------------- users' readers
@@ -99,7 +98,7 @@ def _own(name: str, function: Any, loader: Loader | None = None) -> TraceFormat:
 
 
 def _checked(name: str, function: Any, path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
-    """The records of a user's reader. Errors: BadTrace for what it yields or raises."""
+    """Yield the records of a user's reader. Raises BadTrace if it yields invalid records or raises an exception."""
     if not path.exists():
         raise MissingTrace(path, 0, "cannot be read: No such file or directory", "give the path of a trace")
     last_s = float("-inf")
@@ -120,11 +119,11 @@ def _checked(name: str, function: Any, path: Path, tally: ReadTally) -> Iterator
     except (BadTrace, BadCode):
         raise
     except Exception as error:
-        raise BadTrace(path, 0, f"{name} raises {told(error)}", "correct the reader") from error
+        raise BadTrace(path, 0, f"{name} raises {error_line(error)}", "correct the reader") from error
 
 
 def _check(record: TraceRecord) -> None:
-    """Errors: ValueError, TypeError for values that no reader of colonysim's would yield."""
+    """Raise ValueError or TypeError for values that no built-in reader would yield."""
     in_range(record.submit_s, "submit_s", LATEST_S)
     in_range(record.run_s, "run_s", LONGEST_S)
     in_range(record.requested_s, "requested_s", LONGEST_S, unknown=True)
@@ -132,4 +131,4 @@ def _check(record: TraceRecord) -> None:
         raise ValueError("processors is 0, and must be at least 1")
     for name in ("user", "site", "funcname"):
         if not isinstance(getattr(record, name), str):
-            raise TypeError(f"{name} is {shown(getattr(record, name))}, not a text")
+            raise TypeError(f"{name} is {shown(getattr(record, name))}, not text")

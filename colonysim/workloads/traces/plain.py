@@ -29,7 +29,7 @@ _FIX: Final = "times are numbers of seconds from the beginning, processors are c
 
 @trace_format("csv", ".csv")
 def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
-    """The rows in the order of the file. Errors: BadTrace."""
+    """Yield the rows in the order of the file. Raises BadTrace."""
     rows = csv.reader((line + "\n" for line in lines_of(path)), strict=True)
     try:
         header = _header(path, next(rows, []))
@@ -50,28 +50,30 @@ def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
 
 
 def _header(path: Path, cells: list[str]) -> list[str]:
-    """The names of the columns, in lower case and without blanks around. Errors: BadTrace."""
+    """Return the names of the columns, in lower case and stripped. Raises BadTrace."""
     header = [name.strip().lower() for name in cells]
     names = f"the first line names the columns: {','.join(COLUMNS)}"
     if len(header) == 1:
         for divider, called in _OTHER_DIVIDERS.items():
             if divider in header[0]:
-                raise BadTrace(path, 1, f"its columns are divided by {called}", "divide them by commas")
+                raise BadTrace(path, 1, f"its columns are separated by {called}", "separate them by commas")
     for name in _NEEDED:
         if name not in header:
             raise BadTrace(path, 1, f"there is no column {name!r}", names)
     for place, name in enumerate(header):
         if name not in COLUMNS:
             fix = f"use some of {', '.join(COLUMNS)}"
-            raise BadTrace(path, 1, f"there is a column {shortened(name)}, which has no meaning here", fix)
+            raise BadTrace(path, 1, f"unknown column {shortened(name)}", fix)
         if name in header[:place]:
-            raise BadTrace(path, 1, f"there are two columns {name!r}", "name each column once")
+            raise BadTrace(path, 1, f"column {name!r} is there twice", "name each column once")
     return header
 
 
 def _record(path: Path, line: int, header: list[str], row: list[str]) -> TraceRecord:
     if len(row) != len(header):
-        raise BadTrace(path, line, f"{len(row)} columns; the header has {len(header)}", "give each row as many cells")
+        raise BadTrace(
+            path, line, f"it has {len(row)} columns, the header {len(header)}", "give each row as many cells"
+        )
     given = dict(zip(header, (cell.strip() for cell in row), strict=True))
     try:
         submit_s = in_range(number(given["submit_s"], "submit_s"), "submit_s", LATEST_S)
@@ -80,7 +82,7 @@ def _record(path: Path, line: int, header: list[str], row: list[str]) -> TraceRe
         in_range(requested_s, "requested_s", LONGEST_S, unknown=True)
         processors = in_range(number(given.get("processors") or "1", "processors"), "processors", MOST_PROCESSORS)
         if processors < 1 or not processors.is_integer():
-            raise ValueError(f"processors is {processors:g}, and must be a whole number from 1 on")
+            raise ValueError(f"processors is {processors:g}, and must be a whole number, at least 1")
     except ValueError as error:
         raise BadTrace(path, line, str(error), _FIX) from None
     texts = (given.get("user", ""), given.get("site", ""))
@@ -88,7 +90,7 @@ def _record(path: Path, line: int, header: list[str], row: list[str]) -> TraceRe
 
 
 def write(records: Iterable[TraceRecord], stream: TextIO) -> int:
-    """Write records with all columns; returns how many."""
+    """Write records with all columns. Returns their number."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     count = 0
@@ -99,5 +101,5 @@ def write(records: Iterable[TraceRecord], stream: TextIO) -> int:
 
 
 def _cell(value: object) -> object:
-    """Whole numbers without a point, with all their digits."""
+    """Format a number: whole numbers without a point, with all their digits."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

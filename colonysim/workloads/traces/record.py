@@ -1,4 +1,4 @@
-"""One recorded process, what a reader counts beside it, and the error for a file that cannot be read."""
+"""One recorded process, the counts that a reader keeps, and the error for unreadable files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 LATEST_S: Final = 253_402_300_799.0
-"""The latest time of submission: the end of the year 9999, for traces that count from 1970."""
+"""The latest time of submission: the end of the year 9999, in seconds since 1970."""
 LONGEST_S: Final = 1e9
 """The longest run time, as for all spans of scenarios: 31 years."""
 MOST_PROCESSORS: Final = 10**9
@@ -17,7 +17,7 @@ NUMBER: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?
 
 
 class TraceRecord(msgspec.Struct, frozen=True, gc=False):
-    """A process as a trace has it. Times in seconds from the beginning of the trace; "" for what is unknown."""
+    """A process as recorded. Times in seconds from the beginning of the trace; "" if unknown."""
 
     submit_s: float
     run_s: float
@@ -29,30 +29,30 @@ class TraceRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class Recording(NamedTuple):
-    """The processes of a trace in the order of submission, and what a reader of results must know about them."""
+    """The processes of a trace in the order of submission, with notes for readers of the results."""
 
     records: list[TraceRecord]
     notes: tuple[str, ...]
 
 
 class ReadTally(msgspec.Struct):
-    """What a reader counts beside the processes: rows left out and columns without effect."""
+    """Counts of rows that were left out and of columns without effect."""
 
     rows: int = 0
     skipped: dict[str, int] = {}
     """Rows left out, by the reason."""
     header_line: int = 0
     unsorted_line: int = 0
-    """The first row that was submitted before the one above it; 0 where there is none."""
+    """The first row that was submitted before the one above it; 0 if there is none."""
     unsuccessful: int = 0
     preceded: int = 0
 
     def skip(self, reason: str) -> None:
-        """Count a row that is left out."""
+        """Count a row that is left out, with the reason."""
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
 
     def notes(self) -> list[str]:
-        """What was counted, in words."""
+        """Return notes on the counts."""
         found = []
         if self.header_line:
             found.append(f"line {self.header_line} is a header row and was skipped")
@@ -70,7 +70,7 @@ class ReadTally(msgspec.Struct):
 
 
 class BadTrace(ValueError):
-    """A trace that cannot be read: the file, the line (0 for the whole of it), what is wrong, and the fix."""
+    """A trace cannot be read. Has the file, the line (0 for the whole file), what is wrong, and the fix."""
 
     def __init__(self, path: Path, line: int, what: str, fix: str) -> None:
         place = f"{path}:{line}" if line else str(path)
@@ -85,11 +85,11 @@ class BadTrace(ValueError):
 
 
 class MissingTrace(BadTrace):
-    """A trace whose file does not exist."""
+    """The file of a trace does not exist."""
 
 
 def in_range(value: float, name: str, most: float, unknown: bool = False) -> float:
-    """The value, from 0 to `most`, or -1 where that may stand for unknown. Errors: ValueError."""
+    """Return a value from 0 to `most`, or -1 if that may mean unknown. Raises ValueError for others."""
     if 0.0 <= value <= most or (unknown and value == -1.0):
         return value
     why = "below zero" if value < 0 else f"more than {most:.15g}"
@@ -97,20 +97,20 @@ def in_range(value: float, name: str, most: float, unknown: bool = False) -> flo
 
 
 def number(text: str, name: str) -> float:
-    """A decimal number as a trace writes it. Errors: ValueError."""
+    """Parse a decimal number of a trace. Raises ValueError."""
     if not NUMBER.fullmatch(text):
-        raise ValueError(f"{name} is {shortened(text)}, which is no number")
+        raise ValueError(f"{name} is {shortened(text)}, which is not a number")
     return float(text)
 
 
 def shortened(value: Any, most: int = 60) -> str:
-    """A value for an error message, cut where it is long."""
+    """Return a value for an error message, shortened if it is long."""
     shown = value if isinstance(value, str) and len(value) <= most else str(value)[:most]
     return repr(shown) if len(str(value)) <= most else f"{shown!r}…"
 
 
 def processors_note(several: int, count: int) -> list[str]:
-    """The note about records of several processors, where there are any."""
+    """Return a note on records with several processors, if there are any."""
     if not several:
         return []
     return [f"{several:,} of {count:,} processes had more than one processor; each counts as one"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from sys import intern  # the few names stand in each row
+from sys import intern  # few different names, repeated in each row
 from typing import Final
 
 from colonysim.workloads.traces.files import lines_of
@@ -28,8 +28,8 @@ _COLUMNS: Final = (
     "queue", "partition", "preceding job", "think time",
 )  # fmt: skip
 _UNKNOWN: Final = "-1"
-_FIX: Final = "a line has 18 numbers: number, submit, wait, run, processors, … (see the archive's page on SWF)"
-_FIX_VALUE: Final = "times are seconds from the beginning of the trace, -1 stands for unknown"
+_FIX: Final = "a line has 18 numbers: number, submit, wait, run, processors, … (see the page on SWF of the archive)"
+_FIX_VALUE: Final = "times are seconds from the beginning of the trace, -1 means unknown"
 _NUMBERS: Final = re.compile(r"[-+.0-9eE \t]*")
 _PARTIAL: Final = frozenset("234")
 _UNSUCCESSFUL: Final = frozenset("05")
@@ -37,7 +37,7 @@ _UNSUCCESSFUL: Final = frozenset("05")
 
 @trace_format("swf", ".swf", ".txt")
 def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
-    """The jobs that ran, in the order of the file; the tally counts what is left out. Errors: BadTrace."""
+    """Yield the jobs that ran, in the order of the file; the tally counts the others. Raises BadTrace."""
     last_s, numeric = float("-inf"), _NUMBERS.fullmatch
     for place, line in enumerate(lines_of(path, lossy=True), 1):
         columns = line.split()
@@ -60,7 +60,7 @@ def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
             tally.unsorted_line = place
         last_s = submit_s
         if status in _PARTIAL:
-            tally.skip("parts of a job that was interrupted (status 2, 3 or 4), whose own row counts")
+            tally.skip("parts of an interrupted job (status 2, 3 or 4), which has a row for the whole")
             continue
         if run_s < 0:
             tally.skip("the job never ran (run time -1)")
@@ -82,9 +82,9 @@ def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
 
 
 def _unusual(columns: list[str]) -> float:
-    """Check the values of a row one by one; gives its processors, by request where they are unknown.
+    """Check the values of a row one by one. Returns its processors: those requested if the used ones are unknown.
 
-    Errors: ValueError that names the column.
+    Raises ValueError with the column.
     """
     in_range(float(columns[1]), "the submit time", LATEST_S)
     in_range(float(columns[3]), "the run time", LONGEST_S, unknown=True)
@@ -94,7 +94,7 @@ def _unusual(columns: list[str]) -> float:
 
 
 def _bad(path: Path, place: int, columns: list[str]) -> BadTrace:
-    """The error for a row with a value that is none."""
+    """Return the error for a row with an invalid value."""
     for name, text in zip(_COLUMNS, columns, strict=True):
         try:
             number(text, f"the {name}")
@@ -109,7 +109,7 @@ def _bad(path: Path, place: int, columns: list[str]) -> BadTrace:
 
 
 def _header(path: Path, place: int, columns: list[str], tally: ReadTally) -> None:
-    """Accept a header row, which comes before all others and has no number in it. Errors: BadTrace."""
+    """Accept a header row, which precedes all others and has no numbers. Raises BadTrace."""
     numbers = sum(NUMBER.fullmatch(text) is not None for text in columns)
     if not tally.rows and not tally.header_line and not numbers and len(columns) > 2 and columns[0][0].isalpha():
         tally.header_line = place
@@ -120,7 +120,7 @@ def _header(path: Path, place: int, columns: list[str], tally: ReadTally) -> Non
 
 
 def sites(path: Path) -> dict[str, str]:
-    """The names of partitions that the header gives, by number."""
+    """Return the names of the partitions in the header, by number."""
     found = {}
     for line in lines_of(path, lossy=True):
         if not line.startswith(";"):

@@ -1,4 +1,4 @@
-"""WfFormat of WfCommons: one recorded run of a workflow, with what depends on what and how long it took.
+"""WfFormat of WfCommons: one recorded run of a workflow, with its dependencies and run times.
 
 Version 1.5 divides each process (a task there) between `workflow.specification` and `workflow.execution`; before, one
 list `workflow.tasks` (`jobs` up to 1.2) had it all, with `runtimeInSeconds` (1.4) or `runtime`, and dependencies by
@@ -43,7 +43,7 @@ class RecordedNode(msgspec.Struct, frozen=True):
 
 
 class RecordedWorkflow(msgspec.Struct, frozen=True):
-    """A workflow as it ran, its processes in the order of the file."""
+    """A recorded workflow, with its processes in the order of the file."""
 
     name: str
     nodes: tuple[RecordedNode, ...]
@@ -51,11 +51,11 @@ class RecordedWorkflow(msgspec.Struct, frozen=True):
 
     @property
     def notes(self) -> list[str]:
-        """What is not as it was recorded."""
+        """Return notes on deviations from the recording."""
         return processors_note(sum(node.processors > 1 for node in self.nodes), len(self.nodes))
 
     def depth(self) -> int:
-        """The number of processes in the longest chain of them."""
+        """Return the number of processes in the longest chain."""
         depths: dict[str, int] = {}
         after = {node.name: node.after for node in self.nodes}
         for name in _in_order(after):
@@ -69,7 +69,7 @@ class _Command(msgspec.Struct, frozen=True):
 
 
 class _Listed(msgspec.Struct, frozen=True):
-    """A process: all of it up to 1.4, the part that is planned in 1.5."""
+    """A process: all of it up to 1.4, the planned part in 1.5."""
 
     id: str = ""
     name: str = ""
@@ -111,7 +111,7 @@ class _File(msgspec.Struct, frozen=True):
 
 
 def read_workflow(path: Path) -> RecordedWorkflow:
-    """The workflow of a file. Errors: BadTrace."""
+    """Read the workflow of a file. Raises BadTrace."""
     file = _file(path)
     workflow = file.workflow
     if workflow.specification is not None and workflow.execution is not None:
@@ -121,7 +121,7 @@ def read_workflow(path: Path) -> RecordedWorkflow:
         found = workflow.listed if workflow.listed is not None else workflow.jobs
         if found is None:
             what = "has neither workflow.specification and workflow.execution (1.5) nor workflow.tasks (1.3, 1.4)"
-            raise BadTrace(path, 0, f"is no WfFormat: it {what}", _SOURCE)
+            raise BadTrace(path, 0, f"is not WfFormat: it {what}", _SOURCE)
         listed = ran = found
         makespan_s = workflow.makespan_s if workflow.makespan_s is not None else workflow.older_makespan_s
     by_key = _by_key(path, listed, "workflow.tasks" if listed is ran else "workflow.specification")
@@ -131,7 +131,7 @@ def read_workflow(path: Path) -> RecordedWorkflow:
             where = "workflow.execution" if key in by_key else "workflow.specification"
             raise BadTrace(path, 0, f"{shortened(key)} is missing in {where}", "every process needs its place in both")
     if not by_key:
-        raise BadTrace(path, 0, "it holds no process", _SOURCE)
+        raise BadTrace(path, 0, "it has no processes", _SOURCE)
     after = _dependencies(path, by_key)
     nodes = tuple(_node(path, one, ran_by_key[key], tuple(after[key])) for key, one in by_key.items())
     return RecordedWorkflow(file.name or "", nodes, makespan_s or 0.0)
@@ -144,9 +144,9 @@ def _file(path: Path) -> _File:
     except msgspec.DecodeError as error:
         at = _BYTE.search(str(error))
         line = 1 + data.count(b"\n", 0, int(at[1])) if at else 0
-        raise BadTrace(path, line, f"is no WfFormat: {error}", _SOURCE) from None
+        raise BadTrace(path, line, f"is not WfFormat: {error}", _SOURCE) from None
     except RecursionError:
-        raise BadTrace(path, 0, "is no WfFormat: its JSON is nested too deeply", _SOURCE) from None
+        raise BadTrace(path, 0, "is not WfFormat: its JSON is nested too deeply", _SOURCE) from None
 
 
 def _by_key(path: Path, listed: list[_Listed], where: str) -> dict[str, _Listed]:
@@ -161,14 +161,14 @@ def _by_key(path: Path, listed: list[_Listed], where: str) -> dict[str, _Listed]
 
 
 def _dependencies(path: Path, listed: dict[str, _Listed]) -> dict[str, dict[str, None]]:
-    """The parents of each process, whether it or its parent tells. Errors: BadTrace."""
+    """Return the parents of each process, from its parents and the children of others. Raises BadTrace."""
     names = Counter(one.name for one in listed.values())
     by_name = {one.name: key for key, one in listed.items() if names[one.name] == 1}
 
     def resolved(said: str, by: str) -> str:
         key = said if said in listed else by_name.get(said)
         if key is None:
-            why = "is the name of several" if names[said] > 1 else "is missing among the processes of the file"
+            why = "is the name of several processes" if names[said] > 1 else "is not a process of the file"
             raise BadTrace(
                 path, 0, f"{shortened(said)}, which {shortened(by)} refers to, {why}", "refer to it by its id"
             )
@@ -187,7 +187,7 @@ def _dependencies(path: Path, listed: dict[str, _Listed]) -> dict[str, dict[str,
 
 
 def _in_order(after: dict[str, dict[str, None]] | dict[str, tuple[str, ...]]) -> list[str]:
-    """The processes with parents before children; those in or behind a circle are left out."""
+    """Return the processes with parents before children. Leaves out those in a cycle and their descendants."""
     waits = {key: len(parents) for key, parents in after.items()}
     children: dict[str, list[str]] = {key: [] for key in after}
     for key, parents in after.items():
@@ -203,7 +203,7 @@ def _in_order(after: dict[str, dict[str, None]] | dict[str, tuple[str, ...]]) ->
 
 
 def _cycle(after: dict[str, dict[str, None]], left: set[str]) -> str:
-    """One circle among processes that all wait, as it is told: first waits for second and so on."""
+    """Describe one cycle among processes that all wait: the first waits for the second, and so on."""
     here = next(key for key in after if key in left)
     seen: dict[str, None] = {}
     while here not in seen:
@@ -219,7 +219,7 @@ def _node(path: Path, listed: _Listed, ran: _Listed, after: tuple[str, ...]) -> 
     cores = ran.core_count if ran.core_count is not None else ran.cores
     try:
         if run_s is None:
-            raise ValueError("there is no runtimeInSeconds")
+            raise ValueError("runtimeInSeconds is missing")
         in_range(run_s, "runtimeInSeconds", LONGEST_S)
         in_range(1.0 if cores is None else cores, "coreCount", MOST_PROCESSORS)
     except ValueError as error:
@@ -231,7 +231,7 @@ def _node(path: Path, listed: _Listed, ran: _Listed, after: tuple[str, ...]) -> 
 
 @trace_format("wfformat", ".json", workflow=True)
 def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
-    """The processes of a workflow as if all were submitted at once, for a look at what they take."""
+    """Yield the processes of a workflow as if all were submitted at once, to summarise them."""
     for node in read_workflow(path).nodes:
         tally.rows += 1
         yield TraceRecord(0.0, node.run_s, processors=node.processors, funcname=node.funcname)
