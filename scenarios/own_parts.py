@@ -8,7 +8,7 @@ from colonysim.scenarios import Arrivals, Check, Watch
 
 
 class Shift(Arrivals):
-    """People who submit `per_hour` between two hours of the day (UTC), each on their own, and nothing else."""
+    """Independent submissions, `per_hour` on average, between two hours of the day (UTC)."""
 
     per_hour: float
     from_hour: float = 8.0
@@ -73,5 +73,5 @@ LENGTHS_S = {"look": 2, "render": 60, "backup": 600}
 
 
 def quick_first(process):
-    """By the length that the function is known for; then by the time of submission."""
+    """By the known length of the function; then by the time of submission."""
     return round(LENGTHS_S[process.spec.funcname] * 1e9)

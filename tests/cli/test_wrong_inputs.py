@@ -123,7 +123,7 @@ WRONG: list[tuple[list[str], str]] = [
     # ------------------------------------------------ traces, journals and cases
     (["import-trace", "binary", "--format", "csv"], "UTF-16"),
     (["import-trace", "/dev/zero", "--format", "swf"], "the line has more than"),
-    (["import-trace", "deep.json"], "is no WfFormat"),
+    (["import-trace", "deep.json"], "is not WfFormat"),
     (["import-trace", "cut.csv.gz"], "the compressed file is damaged"),
     (["replay", "dir"], "Is a directory"),
     (["replay", "binary"], "not a colonysim journal"),

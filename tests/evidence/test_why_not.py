@@ -48,7 +48,7 @@ def test_no_executor_of_the_type(sim: Simulation, colony: ColonyClient) -> None:
         "no executor of type 't' is registered; the colony has no executors",
     )
     colony.add_executor("other")
-    assert _only(sim, process)[1].endswith("there are other")
+    assert _only(sim, process)[1].endswith("the types are other")
 
 
 def test_none_is_approved(sim: Simulation, colony: ColonyClient) -> None:
