@@ -11,7 +11,7 @@ from colonysim.cli import outputs
 from colonysim.cli.console import FAILED, AsJson, fail, out, spread
 
 if TYPE_CHECKING:
-    from colonysim.scenarios.trace_summary import Census
+    from colonysim.scenarios.trace_summary import TraceSummary
 
 
 def import_trace(
@@ -34,7 +34,7 @@ def import_trace(
     outputs.require([file], {"--csv": csv})
     try:
         recording = traces.load(file, kind)
-        taken = trace_summary.take(recording.records, recording.notes)
+        summary = trace_summary.summarise(recording.records, recording.notes)
         is_workflow = traces.format_of(file, kind).workflow
     except (traces.BadTrace, BadCode, OSError) as error:
         fail(str(error))
@@ -45,9 +45,9 @@ def import_trace(
         except OSError as error:
             fail(f"{csv}: cannot be written: {error.strerror or error}", FAILED)
     if as_json:
-        print(msgspec.json.encode(taken).decode())
+        print(msgspec.json.encode(summary).decode())
     else:
-        _print(file, taken)
+        _print(file, summary)
         if is_workflow:
             recorded = traces.read_workflow(file)
             out.print(
@@ -57,19 +57,19 @@ def import_trace(
             out.print(f"  written to      {csv}")
 
 
-def _print(file: Path, taken: Census) -> None:
+def _print(file: Path, summary: TraceSummary) -> None:
     from colonysim.kernel.clock import show_span
 
     out.print(f"{file}")
-    out.print(f"  processes       {taken.processes:,}")
-    out.print(f"  span            {show_span(round(taken.span_s * 1e9))}")
-    out.print(f"  work            {show_span(round(taken.work_s * 1e9))}, {taken.processors_busy:,.1f} processors busy")
-    out.print(f"  users, sites    {taken.users:,}, {taken.sites:,}; functions {taken.functions:,}")
-    out.print(f"  run time        {spread(taken.run_s, ' s', 6)}")
-    out.print(f"  between         {spread(taken.between_s, ' s', 6)}")
-    out.print(f"  processors      {spread(taken.processors, digits=6)}")
-    for title, listed in (("busiest sites", taken.busiest_sites), ("busiest users", taken.busiest_users)):
+    out.print(f"  processes       {summary.processes:,}")
+    out.print(f"  span            {show_span(round(summary.span_s * 1e9))}")
+    out.print(f"  work            {show_span(round(summary.work_s * 1e9))}, {summary.processors_busy:,.1f} processors busy")
+    out.print(f"  users, sites    {summary.users:,}, {summary.sites:,}; functions {summary.functions:,}")
+    out.print(f"  run time        {spread(summary.run_s, ' s', 6)}")
+    out.print(f"  between         {spread(summary.between_s, ' s', 6)}")
+    out.print(f"  processors      {spread(summary.processors, digits=6)}")
+    for title, listed in (("busiest sites", summary.busiest_sites), ("busiest users", summary.busiest_users)):
         if listed:
             out.print(f"  {title}   {', '.join(f'{name} ({count:,})' for name, count in listed[:5])}")
-    for note in taken.notes:
+    for note in summary.notes:
         out.print(f"  note            {note}")

@@ -236,5 +236,5 @@ class ClockSkew(ActorFault, frozen=True, kw_only=True, tag="clock_skew"):
         if is_no_offset(self.by_s) and self.drift == 0:
             return "by_s and drift are 0"
         if not any(fits(self.actors, name) for name, _ in known.programs):
-            return "modelled executors never look at a clock, only programs do"
+            return "simulated executors never read a clock, only programs do"
         return ""

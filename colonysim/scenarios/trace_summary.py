@@ -13,7 +13,7 @@ from colonysim.scenarios.metrics import Quantiles, quantiles
 from colonysim.workloads.traces.record import TraceRecord
 
 
-class Census(msgspec.Struct, frozen=True, kw_only=True):
+class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of a trace. `processors_busy` is the mean number that the work would keep busy.
 
     `notes`: deviations from the recording.
@@ -34,7 +34,7 @@ class Census(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def take(records: Iterable[TraceRecord], notes: tuple[str, ...] = ()) -> Census:
+def summarise(records: Iterable[TraceRecord], notes: tuple[str, ...] = ()) -> TraceSummary:
     """Summarise a trace, sorted by time of submission, in one pass."""
     runs, submits, processors = array("d"), array("d"), array("d")
     users: Counter[str] = Counter()
@@ -51,7 +51,7 @@ def take(records: Iterable[TraceRecord], notes: tuple[str, ...] = ()) -> Census:
         functions[record.funcname] += 1
     span_s = submits[-1] - submits[0] if submits else 0.0
     between = [later - earlier for earlier, later in pairwise(submits)]
-    return Census(
+    return TraceSummary(
         processes=len(runs),
         span_s=span_s,
         work_s=work_s,

@@ -104,7 +104,7 @@ NEVER: list[tuple[Any, str]] = [
     (Pause(for_s=(0, 0), times=Times(at_s=5)), "it changes nothing, for for_s is 0"),
     (SlowDown(factor=1, for_s=5, times=Times(at_s=5)), "factor is 1"),
     (ClockSkew(for_s=5, times=Times(at_s=5)), "by_s and drift are 0"),
-    (ClockSkew(by_s=9, for_s=5, times=Times(at_s=5)), "modelled executors never look at a clock"),
+    (ClockSkew(by_s=9, for_s=5, times=Times(at_s=5)), "simulated executors never read a clock"),
 ]  # fmt: skip
 
 
