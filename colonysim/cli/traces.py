@@ -63,7 +63,9 @@ def _print(file: Path, summary: TraceSummary) -> None:
     out.print(f"{file}")
     out.print(f"  processes       {summary.processes:,}")
     out.print(f"  span            {show_span(round(summary.span_s * 1e9))}")
-    out.print(f"  work            {show_span(round(summary.work_s * 1e9))}, {summary.processors_busy:,.1f} processors busy")
+    out.print(
+        f"  work            {show_span(round(summary.work_s * 1e9))}, {summary.processors_busy:,.1f} processors busy"
+    )
     out.print(f"  users, sites    {summary.users:,}, {summary.sites:,}; functions {summary.functions:,}")
     out.print(f"  run time        {spread(summary.run_s, ' s', 6)}")
     out.print(f"  between         {spread(summary.between_s, ' s', 6)}")

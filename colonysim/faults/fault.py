@@ -217,7 +217,7 @@ def check_kind(fault: Fault) -> None:
         return
     family: Any = next((base for base in kind.__mro__ if vars(base).get("decides")), None)
     if family is None:
-        raise BadValue(f"{kind.__name__} is of no family: derive it from MessageFault, ActorFault or ServerFault")
+        raise BadValue(f"{kind.__name__} belongs to no family: derive it from MessageFault, ActorFault or ServerFault")
     methods = family.decides
     if all(getattr(kind, method) is getattr(family, method) for method in methods):
         raise BadValue(f"{kind.__name__} does nothing: override {' or '.join(methods)}")

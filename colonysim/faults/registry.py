@@ -44,7 +44,7 @@ def named(faults: Iterable[AnyFault], taken: Iterable[str] = ()) -> tuple[AnyFau
             name = next(candidate for candidate in numbers if candidate not in names)
             fault = replace(fault, name=name)
         elif name in names:
-            raise fault.refused("name", "there is a fault of that name already; give it another")
+            raise fault.refused("name", "a fault of that name exists already; give this one another name")
         names[name] = None
         result.append(fault)
     return tuple(result)

@@ -33,7 +33,7 @@ class ServerFault(Fault, frozen=True, kw_only=True):
 
     def strike(self, hit: Hit) -> ServerVerdict:
         """Decide what happens to the server. Called under the simulation's lock."""
-        raise TypeError(f"{type(self).__name__} defines no `strike`")
+        raise TypeError(f"{type(self).__name__} does not define `strike`")
 
     def on_request(self, request: RequestInfo, hit: Hit) -> RequestVerdict:
         """Decide what happens to a request that cannot reach the server."""

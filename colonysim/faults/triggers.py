@@ -66,7 +66,7 @@ def check_type(value: Value, field: str, pattern: str) -> None:
     """Refuse a name or pattern that no message type has. Errors: BadValue."""
     if not fnmatch.filter(OPERATIONS, pattern):
         near = difflib.get_close_matches(pattern, OPERATIONS, 1) or ["assignprocessmsg"]
-        raise value.refused(field, f"there is no message type {pattern!r}; perhaps {near[0]!r} is meant")
+        raise value.refused(field, f"there is no message type {pattern!r}; did you mean {near[0]!r}?")
 
 
 def fits(patterns: Names, *texts: str) -> bool:
@@ -106,7 +106,7 @@ class When(Value, frozen=True, kw_only=True, omit_defaults=True):
     def check(self) -> None:
         check_window(self)
         if self.nth is not None and (self.first is not None or self.every is not None):
-            raise self.refused("nth", "the nth is one alone; leave out first and every")
+            raise self.refused("nth", "nth cannot be combined with first or every; leave them out")
 
     @property
     def ends(self) -> bool:

@@ -36,7 +36,7 @@ class Agreement(Invariant):
         entries = self.world.agenda.entries()
         if len(entries) != len(self.world.agenda):
             raise InvariantViolation(
-                f"the agenda holds {len(self.world.agenda)} events, {len(entries)} of which will come"
+                f"the agenda holds {len(self.world.agenda)} events, but {len(entries)} are pending"
             )
         for due_ns, _, event in entries:
             events.setdefault(type(event), []).append((due_ns, event))
@@ -52,13 +52,13 @@ class Agreement(Invariant):
             listed = [process_id for tables in world.by_state.values() for process_id in tables[state]]
             for process_id in listed:
                 if process_id not in records or records[process_id].state != state:
-                    raise self.ledger.violation(process_id, f"is listed as {STATE_NAMES[state]}, which it is not")
+                    raise self.ledger.violation(process_id, f"is listed as {STATE_NAMES[state]}, and is not")
         held = {holder: set(processes) for holder, processes in world.held_by.items() if processes}
         known = {holder: set(processes) for holder, processes in self.ledger.held.items() if processes}
         for holder in held.keys() | known.keys():
             wrong = held.get(holder, set()) ^ known.get(holder, set())
             if wrong:
-                raise self.ledger.violation(min(wrong), f"is not rightly listed with those that {holder} runs")
+                raise self.ledger.violation(min(wrong), f"is listed wrongly, or missing, among those of {holder}")
 
     def _queues(self) -> None:
         """Check that each waiting process is in its queue once, in order, or cannot be assigned."""
@@ -77,11 +77,11 @@ class Agreement(Invariant):
                         raise self.ledger.violation(one[2], what)
         for process_id, count in found.items():
             if count != 1 or process_id not in records or records[process_id].state != WAITING:
-                raise self.ledger.violation(process_id, f"stands in {count} queues, and should not")
+                raise self.ledger.violation(process_id, f"is in {count} queues, and should not be")
         if len(found) != self.ledger.waiting or len(queues) != self.ledger.waiting:
             for process_id, record in records.items():
                 if record.state == WAITING and process_id not in found:
-                    raise self.ledger.violation(process_id, "waits, and stands in no queue")
+                    raise self.ledger.violation(process_id, "waits, but is in no queue")
             raise InvariantViolation(f"the queues count {len(queues)} waiting processes of {self.ledger.waiting}")
 
     # ------------------------------------------------------------ the agenda
@@ -112,15 +112,13 @@ class Agreement(Invariant):
         crons = [(event.cron_id, due_ns) for due_ns, event in events.get(CronCheck, ()) if isinstance(event, CronCheck)]
         for cron_id, count in Counter(cron_id for cron_id, _ in crons).items():
             if count != 1 or cron_id not in self.crons.records:
-                raise InvariantViolation(f"cron {cron_id} stands on the agenda {count} times")
+                raise InvariantViolation(f"cron {cron_id} is on the agenda {count} times")
         planned = dict(crons)
         for cron_id, record in self.crons.records.items():
             if (deadline := record.deadline) is not None:
                 due_ns = planned.get(cron_id)
                 if due_ns is None or not (record.due_ns or 0) < due_ns <= deadline.latest_ns:
-                    raise InvariantViolation(
-                        f"cron {record.cron.name!r} ({cron_id}) does not stand on the agenda in time"
-                    )
+                    raise InvariantViolation(f"cron {record.cron.name!r} ({cron_id}) is not on the agenda in time")
         generators = [
             (event.generator_id, due_ns)
             for due_ns, event in events.get(GeneratorCheck, ())
@@ -129,7 +127,7 @@ class Agreement(Invariant):
         for generator_id, count in Counter(generator_id for generator_id, _ in generators).items():
             waits = (found := self.generators.records.get(generator_id)) is not None and found.deadline is not None
             if count != 1 or not waits:
-                raise InvariantViolation(f"generator {generator_id} stands on the agenda {count} times")
+                raise InvariantViolation(f"generator {generator_id} is on the agenda {count} times")
         planned = dict(generators)
         for generator_id, one in self.generators.records.items():
             if (

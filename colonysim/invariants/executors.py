@@ -116,7 +116,7 @@ class Executors(Invariant):
         planned = [due_ns for due_ns, _, event in world.agenda.entries() if isinstance(event, Cleanup)]
         due_ns = None if world.cleanup is None else world.cleanup[1]
         if planned != ([] if due_ns is None else [due_ns]):
-            raise InvariantViolation(f"looks at all executors stand on the agenda for {planned}, not for {due_ns}")
+            raise InvariantViolation(f"clean-ups of executors are planned for {planned}, not for {due_ns}")
         for record in () if self.unreadable else self.records.values():
             executor = world.executors.get(record.key)
             if executor is None or executor.state == UNREGISTERED or record.deadline is None:

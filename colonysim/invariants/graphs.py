@@ -107,7 +107,7 @@ class Graphs(Invariant):
             if new == FAILED and step.cause != "cascade" and record.process.children:
                 graph.falls = True
             if new == FAILED and step.cause == "cascade" and not graph.falls and not self._has_unreachable_nodes(graph):
-                raise self._violation(graph, f"fell with {step.process_id}, although none that has children failed")
+                raise self._violation(graph, f"failed with {step.process_id}, although no process with children failed")
             if new == SUCCESS != old:
                 self._succeeded(record)
         self._touch(graph)
@@ -179,7 +179,7 @@ class Graphs(Invariant):
             name = ProcessState(step.state).name
             if step.state == SUCCESS:
                 others = sum(record.counts) - record.counts[SUCCESS]
-                raise self._violation(record, f"is a success with {others} processes that are none")
+                raise self._violation(record, f"has succeeded with {others} processes that have not")
             raise self._violation(record, f"was found {name}")
         if record.state == WAITING and step.state == RUNNING:
             record.started_ns = self.world.now_ns
@@ -213,15 +213,15 @@ class Graphs(Invariant):
         """Check that all processes of a removed graph were removed."""
         for process_id in record.members:
             if not record.colony_gone:  # else processes in other colonies stay
-                raise self.ledger.violation(process_id, f"is still there, but its graph {record.graph_id} is not")
+                raise self.ledger.violation(process_id, f"still exists, but its graph {record.graph_id} does not")
 
     def _consistent(self, record: _GraphRecord, graph: ProcessGraph) -> None:
         if record.lost:
-            raise self.ledger.violation(record.lost, f"was removed, but its graph {record.graph_id} lives")
+            raise self.ledger.violation(record.lost, f"was removed, but its graph {record.graph_id} still exists")
         if record.counts != graph.counts:
             raise self._violation(record, f"counts {graph.counts}")
         if record.unsettled:
-            raise self._violation(record, "was not looked at after one of its processes had moved")
+            raise self._violation(record, "was not evaluated after one of its processes changed its state")
         times = graph.state, graph.started_ns, graph.ended_ns
         if not graph.has_unreachable_nodes and times != (record.state, record.started_ns, record.ended_ns):
             raise self._violation(record, f"shows state {graph.state} with times that it did not have")
@@ -230,7 +230,7 @@ class Graphs(Invariant):
         if record.falls:
             record.falls = False
             if record.counts[FAILED] != len(record.members) and not graph.has_unreachable_nodes:
-                raise self._violation(record, "goes on although a process that others depend on has failed")
+                raise self._violation(record, "continues although a process that others depend on has failed")
 
     def agree(self) -> None:
         for record in self.records.values():

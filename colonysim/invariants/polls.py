@@ -264,7 +264,7 @@ class Polls(Invariant):
                 raise self._violation(poll, "still waits for the end of a pause that is over")
 
     def _unanswered(self, poll: WaitingPoll) -> None:
-        raise self._violation(poll, f"has got no answer at {show_time(self.world.now_ns)}, although its time is over")
+        raise self._violation(poll, f"got no answer by {show_time(self.world.now_ns)}, although its timeout has passed")
 
     def _violation(self, poll: WaitingPoll, what: str) -> InvariantViolation:
         return InvariantViolation(f"the assign call {poll.ticket} of {poll.demand.name} {what}")

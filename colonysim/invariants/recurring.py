@@ -103,7 +103,7 @@ class Crons(Invariant):
                 raise self._violation(step.cron_id, f"ran {early} before its time")
         previous = self.world.graphs.get(record.graph_id)
         if record.cron.wait_for_previous and previous is not None and previous.state not in (SUCCESS, FAILED):
-            raise self._violation(step.cron_id, f"ran before its workflow {record.graph_id} had come to an end")
+            raise self._violation(step.cron_id, f"ran before its workflow {record.graph_id} had ended")
         graph, nodes = self.world.graphs.get(step.graph_id), record.cron.workflow.functionspecs or ()
         if graph is not None and len(graph.members) != len(nodes):
             raise self._violation(step.cron_id, f"started {len(graph.members)} processes for {len(nodes)} nodes")
@@ -117,7 +117,7 @@ class Crons(Invariant):
     def idle(self, step: CronIdle) -> None:
         if (record := self.records.get(step.cron_id)) is not None:
             if record.cron.interval_s > 0:
-                raise self._violation(step.cron_id, "has an interval, and was found to have no time at which it runs")
+                raise self._violation(step.cron_id, "has an interval, but no next run was found")
             self._first_check_done(record)
 
     @staticmethod

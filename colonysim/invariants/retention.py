@@ -53,7 +53,7 @@ class RetentionRule(Invariant):
             young = record.submitted_ns + self.policy_ns >= step.now_ns
             if young or step.old != SUCCESS or record.process.graph_id:
                 what = "is too young" if young else "has not succeeded, or belongs to a graph"
-                raise self.ledger.violation(step.process_id, f"went by retention although it {what}")
+                raise self.ledger.violation(step.process_id, f"was removed by retention although it {what}")
         self._over(step.process_id)
         if step.new == SUCCESS and not record.process.graph_id:
             self._expect(step.process_id, record.submitted_ns, self._process_stays)
@@ -79,14 +79,14 @@ class RetentionRule(Invariant):
         return started_ns + ((old_ns - started_ns) // _PERIOD_NS + 1) * _PERIOD_NS
 
     def _process_stays(self, process_id: str) -> None:
-        raise self.ledger.violation(process_id, f"is still there at {self._now()}, too old for the retention policy")
+        raise self.ledger.violation(process_id, f"still exists at {self._now()}, too old for the retention policy")
 
     def _graph_stays(self, graph_id: str) -> None:
         del self.due[graph_id]
         graph = self.world.graphs.get(graph_id)
         if graph is not None and graph.state == SUCCESS:
             raise InvariantViolation(
-                f"graph {graph_id} is still there at {self._now()}, too old for the retention policy"
+                f"graph {graph_id} still exists at {self._now()}, too old for the retention policy"
             )
 
     def after_step(self, deliveries: Sequence[Delivery]) -> None:
@@ -97,7 +97,7 @@ class RetentionRule(Invariant):
         self.looked_after = run
         if (oldest := next(iter(self.world.logs), None)) is not None:
             if self._run_of(oldest.timestamp + self.policy_ns) < self.world.now_ns:
-                raise InvariantViolation(f"a log is still there at {self._now()}, too old for the retention policy")
+                raise InvariantViolation(f"a log still exists at {self._now()}, too old for the retention policy")
 
     def agree(self) -> None:
         """Check that one run is on the agenda, in time for the first record or log that will be too old."""
@@ -107,11 +107,11 @@ class RetentionRule(Invariant):
         planned = [due_ns for due_ns, _, event in world.agenda.entries() if isinstance(event, Retention)]
         due_ns = None if world.retention is None else world.retention[1]
         if planned != ([] if due_ns is None else [due_ns]):
-            raise InvariantViolation(f"runs of retention stand on the agenda for {planned}, not for {due_ns}")
+            raise InvariantViolation(f"runs of retention are planned for {planned}, not for {due_ns}")
         for attribute in world.attributes.values():
             run_ns = self._run_of(world.attribute_times[attribute.attributeid] + self.policy_ns)
             if attribute.state == SUCCESS and run_ns < world.now_ns:
-                raise InvariantViolation(f"attribute {attribute.key!r} of {attribute.targetid} is too old to be there")
+                raise InvariantViolation(f"attribute {attribute.key!r} of {attribute.targetid} is too old to exist")
         for source_id, deadline in self.due.items():
             there = source_id in world.processes or source_id in world.graphs
             if there and (due_ns is None or due_ns > deadline.latest_ns):

@@ -160,7 +160,7 @@ class RecordComparison(Invariant):
         if graph.state == RUNNING and graph.started_ns == ZERO_TIME_NS:
             raise InvariantViolation(f"graph {graph.graph_id} runs and has never started")
         if ended and graph.ended_ns == ZERO_TIME_NS:
-            raise InvariantViolation(f"graph {graph.graph_id} is at its end and has no end time")
+            raise InvariantViolation(f"graph {graph.graph_id} has ended, but has no end time")
         if ended and graph.state != CANCELLED and graph.ended_ns not in times:
             raise InvariantViolation(f"graph {graph.graph_id} ended when nothing happened to its processes")
 
@@ -168,7 +168,7 @@ class RecordComparison(Invariant):
     def _attributes(self) -> None:
         world = self.world
         if world.attributes.keys() != world.attribute_times.keys():
-            raise InvariantViolation("the attributes and the times at which they were added do not belong together")
+            raise InvariantViolation("the attributes and the times at which they were added do not match")
         for attribute in world.attributes.values():
             process = world.processes.get(attribute.targetid)
             if process is not None and attribute not in process.attributes:
@@ -186,7 +186,7 @@ class RecordComparison(Invariant):
                 heard, told = show_time(heard_ns), show_time(record.heard_ns)
                 raise InvariantViolation(f"executor {executor.name!r} was last heard of at {told}, and shows {heard}")
             if executor.state == UNREGISTERED and world.functions_of.get(key):
-                raise InvariantViolation(f"executor {executor.name!r} is registered no more and has functions")
+                raise InvariantViolation(f"executor {executor.name!r} is no longer registered, but has functions")
 
     # ------------------------------------------------------------ indexes
     def _indexes(self) -> None:

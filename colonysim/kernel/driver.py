@@ -236,7 +236,7 @@ class Driver:
             outcome = self._pump()
             anybody = waiter.done or kernel.actors.busy() or kernel.actors.outside_active_at is not None
             if outcome is MoveResult.NEVER and not anybody:
-                raise Stuck(f"nothing can ever happen any more\n{kernel.why()}")
+                raise Stuck(f"no further event can happen\n{kernel.why()}")
             return MoveResult.DONE if waiter.done else outcome
 
     def _release_turn(self, waiter: Waiter) -> None:

@@ -41,7 +41,7 @@ class Span(Value, frozen=True, tag_field="kind"):
 
     def draw(self, random: Random) -> Draw:
         """Return a function that draws spans from a source of random numbers."""
-        raise TypeError(f"{type(self).__name__} defines no `draw`")
+        raise TypeError(f"{type(self).__name__} does not define `draw`")
 
     @property
     def is_zero(self) -> bool:

@@ -120,7 +120,7 @@ def _members(world: World, stored: Stored) -> None:
             registration.join_id(world, record)
         seen += places
     if sorted(seen) != list(range(len(stored.executors))):
-        _contradict("its index of executors by id lists one not exactly once")
+        _contradict("its index of executors by id does not list each executor exactly once")
     for executor in stored.executors:
         registration.take_seat(world, executor)
     _table(stored.functions, lambda function: function.functionid, "functions")

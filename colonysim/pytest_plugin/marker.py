@@ -80,7 +80,7 @@ def _wrong(marker: pytest.Mark, item: pytest.Item) -> Iterator[str]:
     for name in marker.kwargs:
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
-            fix = f"perhaps {near[0]} is meant" if near else f"the arguments are {', '.join(names)}"
+            fix = f"did you mean {near[0]}?" if near else f"the arguments are {', '.join(names)}"
             yield f"@pytest.mark.colonysim({name}=...): there is no such argument; {fix}"
     given = {name: value for name, value in marker.kwargs.items() if value is not None and name in names}
     for name, value in given.items():

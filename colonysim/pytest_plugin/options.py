@@ -231,4 +231,4 @@ def _ineffective_variables() -> Iterator[str]:
     for variable in sorted(name for name in os.environ if name.startswith("COLONYSIM_")):
         name = variable.removeprefix("COLONYSIM_").lower()
         if name not in OPTIONS and (near := difflib.get_close_matches(name, OPTIONS, 1, cutoff=0.75)):
-            yield f"the variable {variable} has no effect; perhaps COLONYSIM_{near[0].upper()} is meant"
+            yield f"the variable {variable} has no effect; did you mean COLONYSIM_{near[0].upper()}?"

@@ -364,7 +364,7 @@ class Simulation:
             raise ValueError("no program ever ends: give a limit, run(for_s=...)")
         done = until or (_never if for_s is not None else (lambda: programs.finished))
         if not programs.run_to(limit_ns, done) and limit_ns is None:
-            raise Stuck(f"nothing can ever happen any more\n{self.why()}")
+            raise Stuck(f"no further event can happen\n{self.why()}")
 
     def stop_programs(self) -> None:
         """End all programs where they are, and restore the clocks and random sources of the process.

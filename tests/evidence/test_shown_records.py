@@ -198,7 +198,7 @@ def test_a_clean_up_that_is_not_planned(colony: ColonyClient) -> None:
     world = colony.sim.world
     assert world.cleanup is not None
     world.agenda.cancel(world.cleanup[0])
-    expect("looks at all executors stand on the agenda for", colony.sim.check)
+    expect("clean-ups of executors are planned for", colony.sim.check)
 
 
 def test_a_run_of_retention_that_is_not_planned() -> None:
@@ -386,7 +386,7 @@ def test_a_leaf_that_takes_its_graph_with_it(colony: ColonyClient, monkeypatch: 
         failed(world, process)
 
     monkeypatch.setattr(graphs, "on_failed", all_fall)
-    expect("fell with .*, although none that has children failed", assigned.fail)
+    expect("failed with .*, although no process with children failed", assigned.fail)
 
 
 def test_a_graph_that_forgets_when_it_began(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def test_of_several_faults_all_are_added_or_none() -> None:
 
 def test_names_are_unique(sim: Simulation) -> None:
     assert [fault.name for fault in sim.faults.add(Delay(by_s=1), Delay(by_s=2))] == ["delay", "delay-2"]
-    with pytest.raises(BadFault, match="there is a fault of that name already"):
+    with pytest.raises(BadFault, match="a fault of that name exists already"):
         sim.faults.add(Delay(name="delay", by_s=1))
     with pytest.raises(BadFault, match="there is no fault 'x'; the faults are: delay, delay-2"):
         sim.faults.remove("x")

@@ -387,7 +387,7 @@ class NoMethod(ActorFault):
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        (NoFamily(), "NoFamily is of no family: derive it from MessageFault, ActorFault or ServerFault"),
+        (NoFamily(), "NoFamily belongs to no family: derive it from MessageFault, ActorFault or ServerFault"),
         (NoMethod(times=Times(at_s=1)), "NoMethod does nothing: override begin or slowness or skew_ns"),
         (MessageFault(), "MessageFault does nothing: override on_request or on_reply"),
         (ServerFault(times=Times(at_s=1)), "ServerFault does nothing: override strike"),

@@ -107,7 +107,7 @@ def test_names_of_a_swarm_are_taken_even_where_it_does_not_draw_them() -> None:
     sim = Simulation(seed=1)
     sim.faults.add(_swarm())
     idle = next(fault for fault in _swarm().faults if fault.name not in _names(sim))
-    with pytest.raises(BadFault, match=f"invalid name='{idle.name}': there is a fault of that name already"):
+    with pytest.raises(BadFault, match=f"invalid name='{idle.name}': a fault of that name exists already"):
         sim.faults.add(idle)
 
 

@@ -107,7 +107,7 @@ def test_a_process_that_is_in_no_table_is_missed_by_the_next_request(colony: Col
 def test_a_waiting_process_that_no_queue_holds(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Queues, "push", nothing)
     colony.submit("f", executortype="t")
-    expect("waits, and stands in no queue", colony.sim.check)
+    expect("waits, but is in no queue", colony.sim.check)
 
 
 # ---------------------------------------------------------------- parked calls
@@ -154,7 +154,7 @@ def test_a_parked_call_whose_time_is_forgotten(colony: ColonyClient) -> None:
     colony.sim.world.agenda.cancel(poll.timer)
     expect("the ends of assign calls on the agenda are not those that are parked", colony.sim.check)
     colony.sim.advance(11)
-    expect("of e has got no answer", lambda: colony.submit("f"))
+    expect("of e got no answer", lambda: colony.submit("f"))
 
 
 def test_a_parked_call_that_does_not_hear_of_the_end_of_a_pause(colony: ColonyClient) -> None:
@@ -193,9 +193,9 @@ def test_an_event_that_is_lost_when_the_agenda_is_rebuilt(
         for _ in executors[:150]:
             colony.submit("f", executortype="t")
 
-    expect("the agenda holds .* events, .* of which will come", wake)  # without having been asked to look
+    expect("the agenda holds .* events, .* are pending", wake)  # without having been asked to look
     colony.sim.advance(61)
-    expect("has got no answer", lambda: colony.submit("g"))
+    expect("got no answer", lambda: colony.submit("g"))
 
 
 # ---------------------------------------------------------------- limits
@@ -280,7 +280,7 @@ def test_a_retention_that_is_skipped(monkeypatch: pytest.MonkeyPatch, workflow: 
     assert assigned is not None
     assigned.close()
     colony.sim.advance(200)
-    expect("is still there at .*, too old for the retention policy", lambda: colony.submit("g"))
+    expect("still exists at .*, too old for the retention policy", lambda: colony.submit("g"))
 
 
 # ---------------------------------------------------------------- crons and generators
@@ -311,7 +311,7 @@ def test_a_timer_of_a_cron_that_stays_when_it_is_run_by_hand(
     cron = add_cron(colony, interval=100)
     colony.sim.advance(50)
     colony.user.ask(RunCron(cronid=cron.cron_id))
-    expect("stands on the agenda 2 times", colony.sim.check)
+    expect("is on the agenda 2 times", colony.sim.check)
     expect("ran .* before its time", lambda: colony.sim.advance(100))
 
 
@@ -325,7 +325,7 @@ def test_a_cron_that_does_not_wait_for_its_workflow(colony: ColonyClient, monkey
     cron = add_cron(colony, interval=10, waitforprevprocessgraph=True)
     colony.sim.advance(15)
     cron.previous_graph_id = ""  # forgotten
-    expect("ran before its workflow .* had come to an end", lambda: colony.sim.advance(20))
+    expect("ran before its workflow .* had ended", lambda: colony.sim.advance(20))
 
 
 @pytest.mark.parametrize(
@@ -379,14 +379,14 @@ PAIR = {"a": {"executortype": "t"}, "b": {"executortype": "t", "after": ["a"]}}
 def test_a_process_that_is_dropped_from_a_living_graph(colony: ColonyClient) -> None:
     graph = colony.submit_workflow(PAIR)
     transitions.leave(colony.sim.world, colony.sim.world.processes[graph.processes["b"].id], "remove")
-    expect("was removed, but its graph .* lives", lambda: colony.submit("f"))
+    expect("was removed, but its graph .* still exists", lambda: colony.submit("f"))
 
 
 def test_a_graph_that_is_removed_without_its_processes(colony: ColonyClient) -> None:
     executor = colony.add_executor("t")
     graph = colony.submit_workflow(PAIR)
     del colony.sim.world.graphs[graph.id]
-    expect("is still there, but its graph .* is not", executor.assign)
+    expect("still exists, but its graph .* does not", executor.assign)
 
 
 def test_a_child_that_is_not_released(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,14 +416,14 @@ def test_a_graph_that_goes_on_after_a_failure(colony: ColonyClient, monkeypatch:
     colony.submit_workflow(PAIR)
     first = executor.assign()
     assert first is not None
-    expect("goes on although a process that others depend on has failed", lambda: first.fail("no"))
+    expect("continues although a process that others depend on has failed", lambda: first.fail("no"))
 
 
 def test_a_graph_that_is_not_looked_at(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphs, "evaluate", nothing)
     executor = colony.add_executor("t")
     colony.submit_workflow(PAIR)
-    expect("was not looked at after one of its processes had moved", executor.assign)
+    expect("was not evaluated after one of its processes changed its state", executor.assign)
 
 
 def test_channels_that_stay_after_the_end(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:

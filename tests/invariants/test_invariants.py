@@ -292,7 +292,7 @@ def test_a_success_with_a_process_that_is_none(colony: ColonyClient, monkeypatch
     executor = colony.add_executor("t")
     colony.submit_workflow({"a": {"executortype": "t"}, "b": {"executortype": "t"}})
     monkeypatch.setattr(graphs, "_state_of", lambda counts: 2)
-    _expect("is a success with 2 processes that are none", executor.assign, colony.sim)
+    _expect("has succeeded with 2 processes that have not", executor.assign, colony.sim)
 
 
 # ---------------------------------------------------------------- crons and generators

@@ -177,7 +177,7 @@ def test_a_mover_of_time_is_told_when_to_look_again() -> None:
 
 def test_a_driver_serves_a_kernel_without_a_simulation(kernel: Kernel) -> None:
     kernel.clock.set(Mode.AUTO, None, kernel.world.now_ns)
-    with pytest.raises(Stuck, match="nothing can ever happen"):
+    with pytest.raises(Stuck, match="no further event can happen"):
         Driver(kernel).wait_for(Inbox(), "what never comes")
     assert kernel.mover.event is None
     assert not kernel.lock.locked()

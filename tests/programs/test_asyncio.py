@@ -190,7 +190,7 @@ def test_a_loop_that_waits_for_ever_is_told(sim: Simulation) -> None:
         await asyncio.Event().wait()
 
     sim.program(program)
-    with pytest.raises(Stuck, match=r"nothing can ever happen(.|\n)*program program waits for a file or socket"):
+    with pytest.raises(Stuck, match=r"no further event can happen(.|\n)*program program waits for a file or socket"):
         sim.run()
 
 

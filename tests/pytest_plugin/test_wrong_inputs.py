@@ -157,7 +157,7 @@ def test_a_misspelt_variable_is_a_warning(
     result = _run(pytester)
     result.assert_outcomes(passed=1, warnings=1)
     said = " ".join(result.stdout.str().split())
-    assert f"the variable COLONYSIM_{variable} has no effect; perhaps COLONYSIM_{meant}" in said
+    assert f"the variable COLONYSIM_{variable} has no effect; did you mean COLONYSIM_{meant}" in said
 
 
 def test_variables_of_the_command_line_are_no_misspelt_options(
@@ -178,9 +178,9 @@ def test_a_wrong_value_is_refused_with_xdist(pytester: pytest.Pytester) -> None:
 ALL = "colonysim, colonysim_seed"
 WRONG_ARGUMENTS: list[tuple[str, str]] = [
     ("5", "takes keywords only, such as seed=7"), ("None", "takes keywords only"), ("'auto', seed=1", "keywords only"),
-    ("moed='auto'", "perhaps mode is meant"), ("sed=1", "perhaps seed is meant"), ("fault=[]", "perhaps faults is"),
-    ("timezon='UTC'", "perhaps timezone is meant"), ("qqqq=1", "the arguments are seed, seeds, faults, scenario,"),
-    ("overrides={}", "there is no such argument"), ("moed=None", "mode is meant"),
+    ("moed='auto'", "did you mean mode"), ("sed=1", "did you mean seed"), ("fault=[]", "did you mean faults"),
+    ("timezon='UTC'", "did you mean timezone"), ("qqqq=1", "the arguments are seed, seeds, faults, scenario,"),
+    ("overrides={}", "there is no such argument"), ("moed=None", "did you mean mode"),
     ("frozen='yes'", "True or False"), ("frozen=1", "True or False"),
     ("seed='x'", "a whole number"), ("seed=1.0", "a whole number"), ("seed=True", "a whole number"),
     ("seed=2**64", "more than 64 bits"), ("seeds=0", "no test would be run"), ("seeds='3'", "1 or more"),
@@ -202,7 +202,7 @@ WRONG_ARGUMENTS: list[tuple[str, str]] = [
     ("faults=5", "faults=5"), ("faults='lose_reply'", "faults='lose_reply'"), ("faults={'kind': 'fire'}", "the kinds are"),
     ("faults=[{'kind': 'delay', 'by_s': -1}]", "by_s=-1"), ("faults={'kind': 'lose_reply', 'wehn': 1}", "wehn"),
     ("faults={'kind': 'restart', 'times': {'every_s': 1}}", "has no end: give it until_s"),
-    ("faults=[{'kind': 'reorder', 'name': 'a'}] * 2", "there is a fault of that name already"),
+    ("faults=[{'kind': 'reorder', 'name': 'a'}] * 2", "a fault of that name exists already"),
     ("scenario=5", "a scenario file or a Scenario"), ("scenario='gone.yaml'", "gone.yaml"), ("scenario=''", "cannot be read"),
     ("scenario='text'", "text"), ("scenario='binary'", "binary"), ("scenario='x' * 300", "File name too long"),
     ("faults={'kind': 'reorder'}, scenario='s.yaml', timezone='UTC', mode='manual'", "timezone has no effect on a scenario"),
@@ -337,5 +337,5 @@ def test_a_wrong_argument_is_told_with_xdist(pytester: pytest.Pytester) -> None:
     _marked(pytester, "moed='auto'", ALL)
     result = pytester.runpytest_subprocess("-n", "2")
     assert result.ret != pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["*::test_marked: @pytest.mark.colonysim(moed=...): * perhaps mode is meant"])
+    result.stdout.fnmatch_lines(["*::test_marked: @pytest.mark.colonysim(moed=...): * did you mean mode[?]"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
