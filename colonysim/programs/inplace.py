@@ -42,6 +42,7 @@ def check_layout() -> None:
     try:
         definition = _method_definition().from_address(_words(time.sleep)[0])
         fits = definition.name == b"sleep" and twin(time.time)() > 0
+        fits = fits and _hash_slot(_HashedInPython)[0] != _hash_slot(object)[0] == _hash_slot(type(_words))[0]
     except (TypeError, ValueError, AttributeError):
         fits = False
     if not fits or not hasattr(ctypes.pythonapi, "PyCFunction_NewEx"):
@@ -87,10 +88,56 @@ def replace_method(owner: type, name: str, wrapper: Wrapper) -> Undo:
 
 def _set_method(owner: type, name: str, method: Any) -> None:
     """Set a method in the dictionary of a class, the only place that takes it for classes written in C."""
+    gc.get_referents(owner.__dict__)[0][name] = method
+    _forget_cached_methods(owner)
+
+
+def _forget_cached_methods(owner: type) -> None:
     import ctypes
 
-    gc.get_referents(owner.__dict__)[0][name] = method
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))
+
+
+class _HashedInPython:
+    """Any class whose `__hash__` is written in Python."""
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def replace_hash(owner: type, method: Callable[[Any], int]) -> Undo:
+    """Have `method` hash the instances of a class written in C that hashes by address, and those of its subclasses.
+
+    Subclasses made meanwhile keep the slot, which then finds the method of `object` again.
+    """
+    in_python, by_address = _hash_slot(_HashedInPython)[0], _hash_slot(object)[0]
+    slots = [slot for kind in _with_subclasses(owner) if (slot := _hash_slot(kind))[0] == by_address]
+    methods = gc.get_referents(owner.__dict__)[0]
+
+    def undo() -> None:
+        for slot in slots:
+            slot[0] = by_address
+        del methods["__hash__"]
+        _forget_cached_methods(owner)
+
+    methods["__hash__"] = method
+    _forget_cached_methods(owner)
+    for slot in slots:
+        slot[0] = in_python
+    return undo
+
+
+def _with_subclasses(owner: type) -> list[type]:
+    kinds: list[type] = owner.__subclasses__()
+    return [owner, *(one for kind in kinds for one in _with_subclasses(kind))]
+
+
+def _hash_slot(owner: type) -> memoryview:
+    """The word of CPython's PyTypeObject that is its `tp_hash`, the 14th behind the header of every object."""
+    import ctypes
+
+    word = ctypes.c_size_t.from_address(id(owner) + object.__basicsize__ + 13 * ctypes.sizeof(ctypes.c_size_t))
+    return _as_words(word)
 
 
 # ---------------------------------------------------------------- functions written in Python

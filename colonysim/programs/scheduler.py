@@ -12,7 +12,17 @@ from colonysim.faults.injector import Faults
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
-from colonysim.programs import children, locks, processes, selects, signals, stdlib_patches, surroundings, threads
+from colonysim.programs import (
+    children,
+    locks,
+    numbering,
+    processes,
+    selects,
+    signals,
+    stdlib_patches,
+    surroundings,
+    threads,
+)
 from colonysim.programs.host import ProgramFailed, place
 from colonysim.programs.program import Program
 from colonysim.programs.surroundings import Script, variables
@@ -22,6 +32,7 @@ _PATCHES: Final = (
     stdlib_patches.patch,
     locks.patch,
     threads.patch,
+    numbering.patch,
     selects.patch,
     signals.patch,
     children.patch,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from colonysim.programs import inplace, stdlib_patches
+from colonysim.programs import inplace
 from colonysim.programs.host import Crashed
 from colonysim.programs.locks import ProgramLock
 from colonysim.programs.stdlib_patches import here
@@ -43,7 +43,6 @@ class _UntilItsEnd(ProgramLock):
         return super().acquire(blocking, timeout)
 
 
-_NUMBER: Final = "_number_in_program"
 _ends: Final[dict[int, tuple[Any, _UntilItsEnd]]] = {}
 """The handles of threads of programs, by identity, each with what is free once its thread has ended."""
 
@@ -158,15 +157,6 @@ def _main_thread(real: Any) -> Callable[[], threading.Thread]:
     return lambda: real() if here.thread is None else here.thread.program.main_thread
 
 
-def _hash(thread: threading.Thread) -> int:
-    """Number the threads of a program, which else stand in sets, such as that of a pool, in the order of addresses."""
-    number: int | None = vars(thread).get(_NUMBER)
-    if number is None:
-        who = here.thread
-        number = vars(thread)[_NUMBER] = object.__hash__(thread) if who is None else who.program.count()
-    return number
-
-
 def _is_alive(_: logging.LogRecord) -> bool:
     """Whether who logs is alive: a pool would report each of its threads that dies in a crash."""
     return here.thread is None or not here.thread.program.doomed
@@ -185,7 +175,6 @@ def patch() -> list[inplace.Undo]:
         inplace.replace_function(threading.enumerate, _enumerate),
         inplace.replace_function(threading.active_count, _active_count),
         inplace.replace_function(threading.main_thread, _main_thread),
-        stdlib_patches.replace_attribute(threading.Thread, "__hash__", _hash),
     ]
     if _JOINABLE:
         handle = vars(_thread)["_ThreadHandle"]
