@@ -22,7 +22,7 @@ from colonysim.invariants import Invariants, InvariantViolation
 from colonysim.kernel import snapshots
 from colonysim.kernel.calls import ENCODER
 from colonysim.kernel.clock import show_time
-from colonysim.kernel.vetting import decoder_of
+from colonysim.wire.vetting import decoder_of
 
 BEFORE: Final = 8  # lines shown before a difference
 MOST_HEADER_BYTES: Final = 65_536

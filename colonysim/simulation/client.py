@@ -38,12 +38,12 @@ from colonysim.core.types import (
     WorkflowSpec,
 )
 from colonysim.kernel.pending import LOST, CorruptedBody, Lost
-from colonysim.kernel.vetting import listed, mapping, text
 from colonysim.simulation import stock
 from colonysim.simulation.losses import loss_of
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 from colonysim.wire.identity import Identity
+from colonysim.wire.vetting import listed, mapping, text
 
 
 class Refused(Exception):

@@ -35,7 +35,7 @@ from colonysim.kernel.clock import EPOCH, Mode, time_after
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending
-from colonysim.kernel.vetting import Vetting
+from colonysim.wire.vetting import Vetting
 
 if TYPE_CHECKING:
     from colonysim.evidence.why_not import WhyNot

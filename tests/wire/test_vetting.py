@@ -38,8 +38,8 @@ from colonysim.core.types import (
     SchemaProperty,
     Timestamp,
 )
-from colonysim.kernel.vetting import Vetting
 from colonysim.wire.codec import decode_message
+from colonysim.wire.vetting import Vetting
 
 
 class _Level(enum.IntEnum):

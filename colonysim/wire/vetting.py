@@ -239,11 +239,11 @@ def _may_be_none(kind: Any) -> frozenset[str]:
 class _ValueReader:
     """Converts each field to what decoding would give, or raises an error that names the field.
 
-    `open`: the ids of the containers of the present value.
+    `open`: the containers of the present value, the outermost first.
     """
 
     def __init__(self) -> None:
-        self.open: set[int] = set()
+        self.open: list[Any] = []
 
     def struct(self, value: Any, kind: Any, path: Path) -> Any:
         shapes, optional = shapes_of(kind), _may_be_none(kind)
@@ -257,7 +257,7 @@ class _ValueReader:
                 fields[name] = None
             else:
                 fields[name] = self.make(item, shape, (path, ": " + name if len(path) == 1 else "." + name))
-        self.open.remove(id(value))
+        self.open.pop()
         return kind(**fields)
 
     def make(self, value: Any, shape: GoShape, path: Path) -> Any:
@@ -265,11 +265,11 @@ class _ValueReader:
         return getattr(self, f"_{shape.kind}")(value, shape, path)
 
     def _enter(self, value: Any, path: Path) -> None:
-        if id(value) in self.open:
+        if any(each is value for each in self.open):
             raise ValueError(f"{_name(path)} must not contain itself")
         if len(self.open) >= MAX_DEPTH:
             raise ValueError(f"{_name(path)} is nested deeper than the limit of {MAX_DEPTH} levels")
-        self.open.add(id(value))
+        self.open.append(value)
 
     def _struct(self, value: Any, shape: GoShape, path: Path) -> Any:
         return self.struct(value, shape.inner, path)
@@ -313,7 +313,7 @@ class _ValueReader:
             raise _wrong(path, "a list", value)
         self._enter(value, path)
         items = [self._item(item, shape, (path, (place,))) for place, item in enumerate(value)]
-        self.open.remove(id(value))
+        self.open.pop()
         return items
 
     def _map(self, value: Any, shape: GoShape, path: Path) -> dict[str, Any]:
@@ -324,7 +324,7 @@ class _ValueReader:
         for key, item in value.items():
             name = _text(key, (path, " (a key)"))
             entries[name] = self._item(item, shape, (path, (name,)))
-        self.open.remove(id(value))
+        self.open.pop()
         return entries
 
     def _item(self, item: Any, outer: GoShape, path: Path) -> Any:
@@ -356,5 +356,5 @@ class _ValueReader:
         else:
             for place, item in enumerate(value):
                 made.append(self._json(item, (path, (place,))))
-        self.open.remove(id(value))
+        self.open.pop()
         return made
