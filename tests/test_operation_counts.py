@@ -108,7 +108,7 @@ def workflow(parents: Callable[[int, int], list[str]], count: int) -> SubmitWork
 
 
 # ---------------------------------------------------------------- one life cycle
-@pytest.mark.parametrize(("invariants", "journal", "most"), [(False, False, 52), (True, False, 75), (True, True, 78)])
+@pytest.mark.parametrize(("invariants", "journal", "most"), [(False, False, 24), (True, False, 48), (True, True, 52)])
 def test_a_life_cycle_takes_so_many_calls(invariants: bool, journal: bool, most: int) -> None:
     stage = Stage(invariants, journal)
     stage.life_cycle()
@@ -116,16 +116,16 @@ def test_a_life_cycle_takes_so_many_calls(invariants: bool, journal: bool, most:
 
 
 def test_invariants_and_journal_add_so_much_to_a_life_cycle() -> None:
-    """With 1.74 times the bytecodes a life cycle takes 2.4 times as long, which is as much as it may."""
+    """Beside 1,610 bytecodes of a plain life cycle, the invariants take as many again, and the journal few."""
     counts = []
     for observed in ({}, {"invariants": True}, {"invariants": True, "journal": True}):
         stage = Stage(**observed)
         stage.life_cycle()
         counts.append(bytecodes(lambda stage=stage: [stage.life_cycle() for _ in range(64)]) / 64)  # type: ignore[misc]
     plain, checked, both = counts
-    assert plain <= 2440
-    assert checked <= 1.70 * plain
-    assert both <= 1.77 * plain
+    assert plain <= 1650
+    assert checked - plain <= 1620
+    assert both - checked <= 180
 
 
 def test_a_life_cycle_takes_as_many_calls_however_many_wait() -> None:
@@ -192,7 +192,7 @@ def test_an_assign_among_many_condition_sets_looks_at_few(limits: dict[str, str]
     _sets(stage, 400)
     message = AssignProcess(colonyname="c", timeout=-1, **limits)
     stage.sim.call(stage.executor, message)
-    assert calls(lambda: [stage.sim.call(stage.executor, message) for _ in range(50)]) / 50 <= 32
+    assert calls(lambda: [stage.sim.call(stage.executor, message) for _ in range(50)]) / 50 <= 34
 
 
 def test_an_assign_that_finds_nothing_among_many_condition_sets_looks_at_none() -> None:
@@ -200,7 +200,7 @@ def test_an_assign_that_finds_nothing_among_many_condition_sets_looks_at_none() 
     _sets(stage, 400)
     message = AssignProcess(colonyname="c", timeout=-1, availablecpu="50m")
     stage.sim.call(stage.executor, message)
-    assert calls(lambda: stage.sim.call(stage.executor, message)) <= 24
+    assert calls(lambda: stage.sim.call(stage.executor, message)) <= 26
 
 
 def test_a_submit_wakes_one_of_many_parked_calls() -> None:

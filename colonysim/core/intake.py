@@ -81,7 +81,7 @@ def holds_nul(spec: WorkflowSpec) -> bool:
 def checked(world: World, spec: FunctionSpec) -> tuple[FunctionSpec, Resources]:
     """Return a spec as it is stored, and its resources. Raises as `check` does."""
     resources = check(world, spec)
-    return (_with_plain_json(spec) if spec.args or spec.kwargs else spec), resources
+    return (with_plain_json(spec) if spec.args or spec.kwargs else spec), resources
 
 
 def new_process(world: World, spec: FunctionSpec, colony: str, initiator: Initiator) -> Process:
@@ -169,7 +169,7 @@ def _resources(spec: FunctionSpec) -> Resources:
     )
 
 
-def _with_plain_json(spec: FunctionSpec) -> FunctionSpec:
+def with_plain_json(spec: FunctionSpec) -> FunctionSpec:
     """Return the spec with `args` and `kwargs` as the storage returns them."""
     args, kwargs = through_double(spec.args), through_double(spec.kwargs)
     if args is spec.args and kwargs is spec.kwargs:

@@ -20,7 +20,7 @@ from colonysim.core.waiters import Poll, ResourceNeed, Waiters
 MAX_COUNT: Final = 127
 """Quirk: processes that ask for more nodes, processes or processes per node are never assigned."""
 
-_ANY: Final = ("", None)
+ANYWHERE: Final = ("", None)
 _RUNS_BEFORE_PRUNING: Final = 63
 
 __all__ = ["MAX_COUNT", "Demand", "LaneRun", "Poll", "Pool", "Queues", "order_of"]
@@ -54,7 +54,7 @@ class Pool:
     def best(self, demand: Demand) -> tuple[LaneRun, Process] | None:
         """Return the first head in the lanes of an executor, at most four, with its run."""
         lanes = self.lanes
-        found = lane.best(demand) if (lane := lanes.get(_ANY)) else None
+        found = lane.best(demand) if (lane := lanes.get(ANYWHERE)) else None
         if lane is not None and len(lanes) == 1:
             return found
         keys: tuple[tuple[str, str | None], ...] = (("", demand.name),)

@@ -12,12 +12,14 @@ import pytest
 from colonysim import ColonyClient, InvariantViolation, Refused, Simulation
 from colonysim.core import access, channels, lifecycle, subscriptions
 from colonysim.core.operations.assignment import PauseAssignments
+from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.colonies import GetColony
 from colonysim.core.operations.executors import RejectExecutor
 from colonysim.core.operations.logs import GetLogs
 from colonysim.core.operations.processes import GetProcessHist
 from colonysim.core.records import SUCCESS, Process
 from colonysim.core.types import User
+from colonysim.core.usual import USUAL
 from colonysim.core.world import World
 from colonysim.invariants import ServerRaised, TablesUnreadable
 from colonysim.scenarios.runner import run
@@ -77,6 +79,7 @@ def test_a_scenario_tells_an_exception_of_the_server_as_a_failure(
 ) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(SCENARIO)
+    monkeypatch.delitem(USUAL, CloseSuccessful)
     monkeypatch.setattr(lifecycle, "succeed", planted)
     failures = run(Scenario.load(path)).failures
     assert (failures[0].kind, failures[0].name) == ("invariant", "server raised")
@@ -273,6 +276,7 @@ def test_somebody_who_is_served_for_what_another_one_runs(
     def give_away(world: World, process: Process, output: list[Any]) -> None:
         process.output, process.executor_id = output, other.id
 
+    monkeypatch.delitem(USUAL, CloseSuccessful)
     monkeypatch.setattr(lifecycle, "succeed", give_away)
     expect(f"is assigned to {other.id}, and {executor.id} was served by CloseSuccessful", assigned.close)
 
