@@ -18,10 +18,10 @@ TerminatingSignal = Literal["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1",
 
 
 class Victim(Protocol):
-    """An actor that faults strike: a program, a simulated executor. Enlisted with `sim.faults.enlist(victim)`.
+    """An actor that faults may strike: a program or a simulated executor. Added by `sim.faults.enlist(victim)`.
 
-    All is called under the simulation's lock and must not wait. A victim tells `sim.faults.step(name)` of each of
-    its steps, and asks `sim.faults.slowness(name)` and `sim.faults.skew_ns(name)` when it needs them.
+    All methods are called under the simulation's lock and must not wait. A victim calls `sim.faults.step(name)` at each
+    of its steps, and `sim.faults.slowness(name)` and `sim.faults.skew_ns(name)` when it needs these values.
     """
 
     @property
@@ -29,23 +29,23 @@ class Victim(Protocol):
 
     @property
     def executor_type(self) -> str:
-        """ "" where it is no executor."""
+        """The executor type; "" if it is not an executor."""
 
     def crash(self, restart_after_s: float | None) -> None:
-        """Die at once, and start anew after so many seconds; None: never."""
+        """Die at once, and restart after some seconds; None: never."""
 
     def terminate(self, number: int, grace_s: float, restart_after_s: float | None) -> None:
-        """End because of a signal with this number; what is left after so many seconds dies. Start anew: as `crash`."""
+        """End by the signal of this number, after `grace_s` at the latest. Restart as after `crash`."""
 
     def pause(self, until_ns: int) -> None:
-        """Stand still until a virtual time, in nanoseconds since 1970."""
+        """Stop until a virtual time, in nanoseconds since 1970."""
 
     def resume(self) -> None:
-        """Go on, if it stands still."""
+        """Continue, if it is stopped."""
 
 
 class Effect(msgspec.Struct):
-    """What a fault has begun with one actor, from `since_ns` to `until_ns` (virtual time in nanoseconds since 1970).
+    """The effect of a fault on one actor, from `since_ns` to `until_ns` (virtual time in nanoseconds since 1970).
 
     `hit` is the strike that began or prolonged it. `span_ns` is how long that lasts, as drawn from the fault's field
     `lasts`; None if the field is None, or if there is none.
@@ -66,11 +66,11 @@ class Effect(msgspec.Struct):
 class ActorFault(Fault, frozen=True, kw_only=True):
     """Base of the faults of actors. It strikes at their steps (`when`) or by itself (`times`).
 
-    `actors` (names) and `executor_type` say which actors it is about. A step is a request or a sleep; the fault then
-    strikes who takes it. At `times`, `pick` of the actors that it is about are drawn (None: all).
+    `actors` (names) and `executor_type` say which actors it concerns. A step is a request or a sleep; the fault strikes
+    the actor that takes it. At `times`, `pick` of the concerned actors are drawn (None: all).
 
-    A fault overrides `begin`, which does something to the actor, and `end`, which undoes it; or `slowness` or
-    `skew_ns`, which the actor asks for while the effect lasts: for the span in the field that `lasts` names.
+    A fault overrides `begin`, which changes the actor, and `end`, which undoes that; or `slowness` or `skew_ns`, which
+    the actor calls while the effect lasts. The field named by `lasts` has the length of the effect.
     """
 
     actors: Names = ()
@@ -84,24 +84,24 @@ class ActorFault(Fault, frozen=True, kw_only=True):
     ends_with_process: ClassVar[bool] = False
     """Whether its effect ends when the actor's process dies: that of the process, not that of its machine."""
     kills: ClassVar[bool] = False
-    """Whether the actor's process dies of it."""
+    """Whether it kills the actor's process."""
 
     def begin(self, actor: Victim, effect: Effect) -> None:
-        """Do to an actor what the fault does, at once. Called under the simulation's lock."""
+        """Begin the effect on an actor. Called under the simulation's lock."""
 
     def end(self, actor: Victim, others: Sequence[Effect]) -> None:
-        """Undo it, for the fault was taken back; `others` are effects of the same class that still last."""
+        """Undo the effect, because the fault was removed; `others`: effects of the same class that still last."""
 
     def slowness(self, effect: Effect) -> float | None:
-        """Return how many times as long an actor takes for what it does by itself; None: this fault says nothing."""
+        """Return by which factor the actor's own work takes longer; None if the fault does not change that."""
         return None
 
     def skew_ns(self, effect: Effect, now_ns: int) -> int | None:
-        """Return how far the actor's clock is ahead of `now_ns`, in nanoseconds; None: this fault says nothing."""
+        """Return how far the actor's clock is ahead of `now_ns`, in nanoseconds; None if it is not changed."""
         return None
 
     def offsets_ns(self, hit: Hit) -> dict[str, int]:
-        """Return what else than its span is drawn in a strike, by the name of the field without `_s`, for the log."""
+        """Return other values drawn in a strike, by the name of the field without `_s`, for the log."""
         return {}
 
     # ------------------------------------------------------------ which actors, and when
@@ -111,7 +111,7 @@ class ActorFault(Fault, frozen=True, kw_only=True):
             raise BadFault("a fault of an actor needs either `when` (at which of its steps) or `times`")
 
     def concerns(self, actor: Victim) -> bool:
-        """Return whether it is about an actor."""
+        """Return whether it concerns an actor."""
         if self.executor_type and self.executor_type != actor.executor_type:
             return False
         return not self.actors or fits(self.actors, actor.name)
@@ -148,7 +148,7 @@ class ActorFault(Fault, frozen=True, kw_only=True):
 
 @FAULTS.kind
 class Crash(ActorFault, frozen=True, kw_only=True, tag="crash"):
-    """The actor dies where it stands, and is started anew `restart_after_s` seconds later (None: never)."""
+    """The actor dies at once, and restarts `restart_after_s` seconds later (None: never)."""
 
     restart_after_s: Span | None = None
 
@@ -162,10 +162,10 @@ class Crash(ActorFault, frozen=True, kw_only=True, tag="crash"):
 
 @FAULTS.kind
 class Terminate(ActorFault, frozen=True, kw_only=True, tag="terminate"):
-    """The actor is told to end by a signal; what is left of it `grace_s` seconds later dies as in a crash.
+    """The actor gets a signal to end; if it has not ended `grace_s` seconds later, it dies as in a crash.
 
     A program handles the signal in its main thread, at its next step or while it waits; without a handler it dies at
-    once, as simulated executors do. It is started anew `restart_after_s` seconds after its end (None: never).
+    once, as simulated executors do. It restarts `restart_after_s` seconds after its end (None: never).
     """
 
     signal: TerminatingSignal = "SIGTERM"
@@ -181,7 +181,7 @@ class Terminate(ActorFault, frozen=True, kw_only=True, tag="terminate"):
 
 @FAULTS.kind
 class Pause(ActorFault, frozen=True, kw_only=True, tag="pause"):
-    """The actor stands still for `for_s` seconds, as under SIGSTOP; it does not notice."""
+    """The actor stops for `for_s` seconds, as after SIGSTOP, without noticing."""
 
     for_s: Span
 
@@ -198,7 +198,7 @@ class Pause(ActorFault, frozen=True, kw_only=True, tag="pause"):
 
 @FAULTS.kind
 class SlowDown(ActorFault, frozen=True, kw_only=True, tag="slow_down"):
-    """All that the actor does by itself (sleeps, service times) takes `factor` times as long, for `for_s` seconds."""
+    """The actor's own work (sleeps, service times) takes `factor` times as long, for `for_s` seconds."""
 
     factor: Positive
     for_s: Span

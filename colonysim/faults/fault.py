@@ -1,8 +1,8 @@
-"""The base of all faults: what each has, what it is asked, and one strike of it.
+"""The base class of all faults, and one strike of a fault.
 
-A fault is a struct: validated when it is made, and the same in Python, JSON and YAML. Its family says what else it is
-asked: `messages.py`, `actors.py`, `server.py` and `hazards.py`. A new fault is one class in one of these files, or in
-a file of a user's own (see docs/faults.md).
+A fault is a struct: validated when it is created, and the same in Python, JSON and YAML. Each family adds
+methods: `messages.py`, `actors.py`, `server.py` and `hazards.py`. A new fault is one class in one of these files, or in
+a user's file (see docs/faults.md).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _ID_LIKE: Final = re.compile(r"[0-9a-f*?\[\]!]+\Z")
 
 
 class Hit:
-    """One strike of a fault: the chance that belongs to it, and when it is.
+    """One strike of a fault: its random numbers and its time.
 
-    `now_ns` is the virtual time of the server in nanoseconds since 1970. What is drawn depends on the seed, the fault's
-    name and how often it has struck, and on nothing else.
+    `now_ns` is the virtual time of the server in nanoseconds since 1970. Random numbers depend only on the seed, the
+    fault's name and the number of its strikes before.
     """
 
     def __init__(self, seed: int, fault: str, number: int, now_ns: int) -> None:
@@ -55,7 +55,7 @@ class Hit:
 
     @cached_property
     def random(self) -> Random:
-        """The random numbers for everything else that a fault decides in this strike."""
+        """The random numbers for all other decisions of the fault in this strike."""
         return randomness.source(self._seed, f"{self._strike}/random")
 
 
@@ -84,7 +84,7 @@ class Strike(NamedTuple):
 
 
 class KnownParts(Protocol):
-    """What is known of a scenario before it is run. Executors and programs are pairs of a name and an executor type."""
+    """The parts of a scenario, as far as known before a run. Executors and programs: (name, executor type)."""
 
     @property
     def colony(self) -> str: ...
@@ -105,26 +105,26 @@ class KnownParts(Protocol):
 
 
 class Fault(Value, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """Base of all faults. `name` is unique among those of a run and the source of the fault's chance.
+    """Base of all faults. `name` is unique in a run, and its random numbers derive from it.
 
-    A fault without a name is called by its kind. `enabled=False` keeps it from striking.
+    A fault without a name is named after its kind. `enabled=False` keeps it from striking.
     """
 
     name: str = ""
     enabled: bool = True
 
     decides: ClassVar[tuple[str, ...]] = ()
-    """The methods of a family of which each kind has to override one."""
+    """Methods of a family; each kind must override at least one."""
     lasts: ClassVar[str] = ""
-    """The name of the field that says how long what a strike begins lasts, if there is one."""
+    """The name of the field with the length of the effect of a strike, if there is one."""
     is_on_while_it_lasts: ClassVar[bool] = True
-    """Whether reports and checks take it as on for the span in that field."""
+    """Whether reports and checks count it as on for the span in that field."""
     counts_messages: ClassVar[bool] = False
-    """Whether each message that it takes counts as a strike, instead of each time that it begins."""
+    """Whether each message that it loses counts as a strike, instead of each time that it begins."""
 
     @property
     def kind(self) -> str:
-        """The kind as logs and reports call it: the tag of its class, or the name of a class without one of its own."""
+        """The kind in logs and reports: the tag of its class, or the name of a class without a tag."""
         kind = type(self)
         tag = kind.__struct_config__.tag
         inherits = any(base.__struct_config__.tag == tag for base in kind.__bases__ if issubclass(base, Fault))
@@ -132,39 +132,39 @@ class Fault(Value, frozen=True, kw_only=True, omit_defaults=True, tag_field="kin
 
     @property
     def trigger(self) -> When | Times | None:
-        """What says when it strikes."""
+        """The trigger that decides when it strikes."""
         return None
 
     @property
     def window(self) -> When | None:
-        """The time in which it is on, if it strikes whatever comes in a window."""
+        """The window in which it is on, if it has one."""
         return None
 
     @property
     def strikes_by_itself(self) -> bool:
-        """Whether it strikes without anybody asking for anything; it needs an end then."""
+        """Whether it strikes without a request or step; it then needs an end."""
         return True
 
     @property
     def ends(self) -> bool:
-        """Whether it comes to an end by itself."""
+        """Whether it has an end."""
         return self.trigger is not None and self.trigger.ends
 
     # ------------------------------------------------------------ what warnings need
     def never_strikes(self, known: KnownParts, storm_s: float) -> str:
-        """Return why it can never strike in a storm of so many seconds, "" where it may."""
+        """Return why it can never strike in a storm of `storm_s` seconds; "" if it can."""
         return _never_in_time(self.trigger, storm_s) or self.concerns_nobody(known)
 
     def concerns_nobody(self, known: KnownParts) -> str:
-        """Return why nobody and no request in a scenario is what it is about, "" where somebody may be."""
+        """Return why it concerns no actor and no request of a scenario; "" if it may concern one."""
         return ""
 
     def changes_nothing(self, known: KnownParts) -> str:
-        """Return why it makes no difference when it strikes, such as "for_s is 0"; "" where it may make one."""
+        """Return why its strikes have no effect, such as "for_s is 0"; "" if they may have one."""
         return ""
 
     def why_idle(self, seen: int, struck: int) -> str:
-        """Return why it has had no effect so far: it has met `seen` chances, and was to strike `struck` times."""
+        """Return why it has had no effect so far, after `seen` opportunities and `struck` strikes that were due."""
         return "its time did not come, or nothing that it could harm happened then"
 
     # ------------------------------------------------------------ what shrinking needs
@@ -178,7 +178,7 @@ class Fault(Value, frozen=True, kw_only=True, omit_defaults=True, tag_field="kin
         return " ".join(word for word in words if word)
 
     def __reduce__(self) -> Any:
-        """Pickle a fault whose class stands in a file of a user's own by the name of the file."""
+        """Pickle a fault whose class is in a user's file by the name of the file."""
         if FAULTS.is_from_file(type(self)):
             return _unpickled, (FAULTS.name_of(self), {name: getattr(self, name) for name in self.__struct_fields__})
         return super().__reduce__()
@@ -190,12 +190,12 @@ class Fault(Value, frozen=True, kw_only=True, omit_defaults=True, tag_field="kin
 
 
 FAULTS: Final = LoadedKinds(Fault, "faults", "faults")
-"""The one registry of faults: a class that stands in a file of a family is registered by `@FAULTS.kind`."""
+"""The registry of faults; `@FAULTS.kind` registers a class."""
 
 
 @contextmanager
 def asking(fault: Fault, method: str) -> Iterator[None]:
-    """Tell what goes wrong in a method of a user's own fault in one line. Errors: BadCode."""
+    """Raise errors in methods of a user's fault as BadCode, in one line."""
     try:
         yield
     except BadCode:
@@ -211,7 +211,7 @@ def _unpickled(kind: str, fields: dict[str, Any]) -> Fault:
 
 
 def check_kind(fault: Fault) -> None:
-    """Refuse a fault of a user's own that could do nothing. Errors: BadValue."""
+    """Raise BadValue for a user's fault that could do nothing."""
     kind = type(fault)
     if FAULTS.has(fault):
         return
@@ -224,14 +224,14 @@ def check_kind(fault: Fault) -> None:
 
 
 def check_end(fault: Fault) -> None:
-    """Refuse a fault that strikes again and again by itself and has no end. Errors: BadValue."""
+    """Raise BadValue for a fault that strikes repeatedly and has no end."""
     if fault.strikes_by_itself and not fault.ends:
         raise BadValue(f"fault {fault.name or fault.kind!r} has no end: give it until_s or count, or the plan until_s")
 
 
 # ---------------------------------------------------------------- texts of warnings
 def _never_in_time(trigger: When | Times | None, storm_s: float) -> str:
-    """Return why the time of a fault never comes, "" where it may."""
+    """Return why the time of a fault never comes; "" if it may."""
     if trigger is None:
         return ""
     if isinstance(trigger, When) and trigger.probability == 0:
@@ -258,7 +258,7 @@ def no_such_actor(
 
 
 def why_no_chance(when: When, seen: int, struck: int, what: str, missing: str) -> str:
-    """Return why a fault with this trigger has not struck; `what` it counts, and what is `missing` where none came."""
+    """Return why a fault with this trigger has not struck. `what`: what it counts; `missing`: the text if none came."""
     if not seen:
         return f"no {what} {missing} in its time"
     if struck:
@@ -269,7 +269,7 @@ def why_no_chance(when: When, seen: int, struck: int, what: str, missing: str) -
 
 
 def may_be_ids(patterns: str | tuple[str, ...]) -> bool:
-    """Return whether a pattern may be one of ids, which follow from the seed: only the run can tell whom it fits."""
+    """Return whether a pattern may match ids, which depend on the seed, so that only the run shows what it matches."""
     listed = (patterns,) if isinstance(patterns, str) else patterns
     return any(_ID_LIKE.match(pattern) for pattern in listed)
 
@@ -288,5 +288,5 @@ def some(names: Iterable[str]) -> str:
 
 
 def is_zero(span: Span) -> bool:
-    """Return whether all that a span draws is 0."""
+    """Return whether a span is always 0."""
     return randomness.distribution(span).is_zero

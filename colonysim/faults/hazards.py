@@ -1,6 +1,6 @@
-"""Hazards: weaknesses of the reference server that it shows by chance only, and a server that has them.
+"""Hazards: weaknesses of the reference server that appear only by chance, and a server that has them.
 
-All of `WeakServer` is called under the simulation's lock.
+All methods of `WeakServer` are called under the simulation's lock.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from colonysim.kernel.randomness import NotNegative, Positive, Probability
 HazardName = Literal["lossy_wakeup", "lost_signal", "pool_deadlock", "connection_leak", "retried_close", "double_close"]
 
 HAZARDS: Final[dict[str, str]] = {
-    "lossy_wakeup": "a process that comes to wait wakes one parked assign of its type, whether that may have it or not",
-    "lost_signal": "a process that comes to wait wakes nobody",  # docs/protocol/b-processes.md 4.4
+    "lossy_wakeup": "a process that begins to wait wakes one parked assign of its type, even if that may not have it",
+    "lost_signal": "a process that begins to wait wakes no parked call",  # docs/protocol/b-processes.md 4.4
     "pool_deadlock": "`pool_size` reads of processes within `window_s` stop the server until it is restarted",
     "connection_leak": "after `pool_size` changes of ids nothing that needs storage is answered until a restart",
-    "retried_close": "a close is sent once more by itself; the client gets the second reply",
-    "double_close": "closes of both kinds by the holder at one instant may both get 200; only the first has counted",
+    "retried_close": "a close is sent twice; the client gets the second reply",
+    "double_close": "both kinds of close by the holder at one instant may get 200; only the first takes effect",
 }
-"""The named hazards of the reference, all off unless a plan says so."""
+"""The hazards of the reference by name; all are off unless a fault turns them on."""
 
 _CLOSES: Final = ("closesuccessfulmsg", "closefailedmsg")
 _ID_CHANGES: Final = ("changeuseridmsg", "changeexecutoridmsg", "changecolonyidmsg")
@@ -41,7 +41,7 @@ _WITHOUT_STORAGE: Final = ("versionmsg",)
 
 @FAULTS.kind
 class Hazard(Fault, frozen=True, kw_only=True, tag="hazard"):
-    """A weakness of the reference server that it shows by chance only (HAZARDS), on from `from_s` to `until_s`.
+    """A weakness of the reference server that appears only by chance (HAZARDS), on from `from_s` to `until_s`.
 
     Times are in seconds from the start of the run. `pool_size` and `window_s` belong to `pool_deadlock`, `pool_size`
     to `connection_leak` as well.
@@ -67,9 +67,9 @@ class Hazard(Fault, frozen=True, kw_only=True, tag="hazard"):
 
 
 class WeakServer:
-    """The server with the weaknesses that hazards give it. `on` has the hazards that are on, by their names.
+    """The server with the weaknesses of hazards. `on`: the hazards that are on, by name.
 
-    `stopped_by` is the hazard because of which it answers nothing, None while it answers.
+    `stopped_by`: the hazard that makes the server answer nothing; None while it answers.
     """
 
     def __init__(self, kernel: Kernel, tally: FaultTally) -> None:
@@ -87,19 +87,19 @@ class WeakServer:
         return bool(self.on or self.stopped_by)
 
     def restart(self) -> None:
-        """Start anew: what has stopped the server is gone, and all connections to its storage are free."""
+        """Restart: the server answers again, and all connections to its storage are free."""
         self.stopped_by = None
         self._leaked = 0
         self._reads_ns.clear()
 
     def switch_on(self, rule: Rule) -> None:
-        """Give the server a weakness; it replaces one of the same name."""
+        """Turn a hazard on; it replaces one of the same name."""
         self.on[_hazard(rule).hazard] = rule
 
     def switch_off(self, rule: Rule, other: Rule | None) -> list[Pending]:
-        """Take a weakness away; `other` is another hazard of that name that is still on.
+        """Turn a hazard off; `other` is another hazard of that name that is still on.
 
-        Return the requests that will never be answered because the server had stopped.
+        Returns the requests that will never be answered because the server had stopped.
         """
         hazard = _hazard(rule).hazard
         if self.on.get(hazard) is rule:
@@ -115,7 +115,7 @@ class WeakServer:
 
     # ------------------------------------------------------------ requests
     def serve(self, pending: Pending, request: Request) -> None:
-        """Serve a request of a client, as far as the weaknesses let it."""
+        """Serve a request of a client, with the effects of hazards."""
         if not self.is_weak:
             self.kernel.serve_delayed(request)
             return
@@ -136,14 +136,14 @@ class WeakServer:
             self.kernel.serve_delayed(request)
 
     def serve_copy(self, pending: Pending, request: Request) -> None:
-        """Serve the same request once more; its answer goes to nobody."""
+        """Serve the same request again, and drop the answer."""
         ticket = self.kernel.new_ticket()
         self.tally.write({"arrive": ticket, "copy_of": pending.ticket})
         stream = ticket if request.stream else 0
         self.kernel.serve_delayed(Request(ticket, request.caller_id, request.message, request.has_nul, stream))
 
     def swallows(self, name: str) -> bool:
-        """Return whether the server never answers a request, for it has no connection to its database left."""
+        """Return whether the server never answers a request, because no connection to its database is free."""
         if name in _WITHOUT_STORAGE:
             return False
         if self.stopped_by is None:
@@ -171,9 +171,9 @@ class WeakServer:
         return False
 
     def _closes_twice(self, pending: Pending, request: Request) -> bool:
-        """Return whether the other close of the same holder at this very instant is answered 200 as well.
+        """Return whether to answer the other close of the same holder at this instant with 200 as well.
 
-        Nothing else comes of it: in the reference both have seen the process running, and one of them is written last.
+        It has no other effect: in the reference both have read the process as running, and one is written last.
         """
         world, name, message = self.kernel.world, pending.call.payload_type, request.message
         assert isinstance(message, (CloseSuccessful, CloseFailed))
@@ -200,7 +200,7 @@ class WeakServer:
         return limited_by
 
     def _serve_with_few_wakeups(self, rule: Rule, request: Request) -> None:
-        """Serve a request; the hazard struck where a process came to wait, and stayed, beside a parked call."""
+        """Serve a request. The hazard struck if a process began to wait, and still waits, while a call is parked."""
         world = self.kernel.world
         parked, waiting = bool(world.queues.polls), _waiting(world)
         self.kernel.serve_delayed(request)

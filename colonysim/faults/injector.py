@@ -1,6 +1,6 @@
-"""The faults of a simulation: add, list and remove them, and whom they may strike.
+"""The faults of a simulation: add, list and remove them, and register the actors that they may strike.
 
-What they need to be at work is imported when a fault is first added: most simulations have none.
+The code that runs faults is imported when a fault is first added, because most simulations have none.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Faults:
         return {} if self._running is None else self._running.tally.idle(self._running.rules)
 
     def add(self, *faults: AnyFault | Plan | dict[str, Any]) -> tuple[AnyFault, ...]:
-        """Add faults, or what is active of plans, and return them with their names. Errors: BadFault."""
+        """Add faults, or what is active of plans, and return them with their names. Raises BadFault."""
         from colonysim.faults.fault import check_end
         from colonysim.faults.plan import Plan
         from colonysim.faults.registry import named, read_faults
@@ -104,7 +104,7 @@ class Faults:
         return drawn
 
     def remove(self, name: str) -> None:
-        """Take a fault away; what it has begun ends now. Errors: BadFault if there is no fault of that name."""
+        """Remove a fault, and end its effects. Raises BadFault if there is no fault of that name."""
         with self._kernel.lock:
             self._known(name)
             running = self._started()
@@ -114,7 +114,7 @@ class Faults:
             self._refresh(running)
 
     def enable(self, name: str, enabled: bool = True) -> None:
-        """Turn a fault on or off; on, it begins anew. Errors: BadFault."""
+        """Turn a fault on or off; when turned on, it starts again. Raises BadFault."""
         with self._kernel.lock:
             given = self._known(name)
             running = self._started()
@@ -126,9 +126,9 @@ class Faults:
                 self._refresh(running)
 
     def clear(self) -> None:
-        """Take all faults away: the calm after the storm.
+        """Remove all faults: the calm after the storm.
 
-        What is delayed still arrives, and what an actor does slowly at that moment it does so to its end.
+        Delayed messages still arrive, and a slow actor finishes its current sleep or service slowly.
         """
         with self._kernel.lock:
             if self._running is None:
@@ -152,7 +152,7 @@ class Faults:
         return self._kernel.world.settings.seed
 
     def begin(self) -> None:
-        """Begin a run: everything is as if no fault had struck yet."""
+        """Begin a run, in which no fault has struck yet."""
         self._kernel.timetable.server_down = False
         engine.set_wakeups(self._kernel.world, "all")
         if self._running is None:
@@ -182,11 +182,11 @@ class Faults:
         return self._running is not None and self._running.watches_steps
 
     def enlist(self, victim: Victim) -> None:
-        """Let faults strike an actor from now on. Called under the lock."""
+        """Make an actor a target of faults from now on. Called under the lock."""
         self._victims[victim.name] = victim
 
     def dismiss(self, victim: Victim) -> None:
-        """Let no fault strike an actor any more. Called under the lock."""
+        """Remove an actor from the targets of faults. Called under the lock."""
         if self._victims.get(victim.name) is victim:
             del self._victims[victim.name]
 
@@ -196,7 +196,7 @@ class Faults:
             self._running.step(name)
 
     def slowness(self, name: str) -> float:
-        """Return how many times as long an actor takes for what it does by itself, now."""
+        """Return by which factor an actor's own work takes longer now."""
         return 1.0 if self._running is None else self._running.slowness(name)
 
     def skew_ns(self, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Faults of messages: what may happen to a request, its reply, and the pushes of a subscription."""
+"""Faults of messages: of a request, its reply, and the pushes of a subscription."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class MessageFault(Fault, frozen=True, kw_only=True):
         return PASS
 
     def concerns(self, request: RequestInfo) -> bool:
-        """Return whether it is about a request; only such requests are counted for its trigger."""
+        """Return whether it concerns a request; its trigger counts only such requests."""
         return request.fits(self.match)
 
     @property
@@ -135,7 +135,7 @@ class LoseReply(MessageFault, frozen=True, kw_only=True, tag="lose_reply"):
 
 @FAULTS.kind
 class Duplicate(MessageFault, frozen=True, kw_only=True, tag="duplicate"):
-    """The request reaches the server `copies` times more, each `after_s` seconds after the one before.
+    """The request reaches the server `copies` more times, each `after_s` seconds after the one before.
 
     The client gets the first reply.
     """
@@ -185,7 +185,7 @@ class Reorder(MessageFault, frozen=True, kw_only=True, tag="reorder"):
 
 @FAULTS.kind
 class AnswerWith(MessageFault, frozen=True, kw_only=True, tag="answer"):
-    """The client gets this HTTP status and error text; the server has `served` the request all the same, or not."""
+    """The client gets this HTTP status and error text; `served`: whether the request takes effect nevertheless."""
 
     status: Annotated[int, Meta(ge=400, le=599, extra={"fix": "errors have a status of 400 to 599"})]
     text: str
@@ -202,7 +202,7 @@ class AnswerWith(MessageFault, frozen=True, kw_only=True, tag="answer"):
 class Disconnect(MessageFault, frozen=True, kw_only=True, tag="disconnect"):
     """The connection breaks `after_s` seconds after the request has reached the server.
 
-    What has been answered by then has taken effect, what is parked is given up. A websocket loses all its
+    A request that was answered by then has taken effect; a parked one is dropped. A WebSocket loses all its
     subscriptions.
     """
 

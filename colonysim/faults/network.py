@@ -1,8 +1,8 @@
-"""Between clients and server: carries out what faults decide about requests, replies and pushes on their way.
+"""The network between clients and server: executes the verdicts of faults on requests, replies and pushes.
 
-Each fault is asked about each request when it is sent, and draws from a chance of its own; the first that strikes
-decides. `_deliver_request`, `keeps` and `takes` are the only places where verdicts on messages are carried out. All is
-called under the simulation's lock.
+Each fault is called for each request when it is sent, and has its own random numbers; the first that strikes decides.
+Only `_deliver_request`, `keeps` and `takes` execute verdicts on messages. All methods are called under the simulation's
+lock.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Held(msgspec.Struct, eq=False):
 
 
 class FaultyNetwork:
-    """The faults of messages that are at work, partitions and outages, and the messages that are on their way.
+    """The active faults of messages, partitions and outages, and the messages that are delayed.
 
     `cuts` are the partitions that are on, `outage` the fault that keeps the server down, `server` has its weaknesses.
     """
@@ -59,7 +59,7 @@ class FaultyNetwork:
     def __init__(self, kernel: Kernel, tally: FaultTally, heard: Callable[[str, int], None]) -> None:
         self.kernel = kernel
         self.tally = tally
-        self.heard = heard  # told of the type and status of each answer of the server
+        self.heard = heard  # called with the type and status of each answer of the server
         self.server = WeakServer(kernel, tally)
         self.rules: dict[str, Rule] = {}
         self.cuts: dict[str, Rule] = {}
@@ -73,7 +73,7 @@ class FaultyNetwork:
 
     # ------------------------------------------------------------ requests
     def send(self, pending: Pending, request: Request) -> None:
-        """Take a request that a client sends: let it arrive now, later, more than once or not at all."""
+        """Send a request of a client: it arrives now, later, more than once or not at all."""
         kernel, call = self.kernel, pending.call
         world = kernel.world
         pending.by = kernel.calling_program
@@ -104,7 +104,7 @@ class FaultyNetwork:
             return fault.on_reply(reply, rule.hit(self.kernel.world.now_ns))
 
     def _first_that_strikes(self, info: RequestInfo, rules: Iterable[Rule]) -> Rule | None:
-        """Ask every fault, so that each draws the same whatever the others say; the first that strikes decides."""
+        """Call every fault, so that none affects the random numbers of another. Returns the first that strikes."""
         first, now_ns = None, self.kernel.world.now_ns
         for rule in rules:
             fault = rule.fault
@@ -119,7 +119,7 @@ class FaultyNetwork:
         return first
 
     def _deliver_request(self, rule: Rule | None, verdict: RequestVerdict, pending: Pending, request: Request) -> None:
-        """Carry out the verdict on a request. Errors: BadVerdict."""
+        """Execute the verdict on a request. Raises BadVerdict."""
         if rule is None or isinstance(verdict, Pass):
             self.server.serve(pending, request)
             return
@@ -154,7 +154,7 @@ class FaultyNetwork:
             self.kernel.timetable.add(self.kernel.world.now_ns + span_ns, act, f"{what} ({rule.name})")
 
     def _arrive_late(self, pending: Pending, request: Request) -> None:
-        """Let a request arrive that has been under way, whether its client still waits or not."""
+        """Deliver a delayed request, whether its client still waits or not."""
         kernel = self.kernel
         self.tally.write({"arrive": pending.ticket})
         if self.outage is not None:
@@ -176,7 +176,7 @@ class FaultyNetwork:
         return None
 
     def _arrive_again(self, pending: Pending, request: Request) -> None:
-        """Let a copy of a request arrive, if the server is there and answers."""
+        """Deliver a copy of a request, if the server is up and answers."""
         if self.outage or self._cut_from(pending) or self.server.swallows(pending.call.payload_type):
             self.tally.write({"arrive": None, "copy_of": pending.ticket})
         else:
@@ -194,9 +194,9 @@ class FaultyNetwork:
 
     # ------------------------------------------------------------ replies and pushes
     def keeps(self, pending: Pending, answer: Answer) -> bool:
-        """Carry out the verdict on a reply: return whether it does not get to its client, now or at all.
+        """Execute the verdict on a reply: return whether it is kept from its client for now or for ever.
 
-        What happens instead is arranged. Errors: BadVerdict.
+        What happens instead is arranged. Raises BadVerdict.
         """
         rule = pending.fault
         if (cut := self._cut_from(pending)) is not None:
@@ -227,16 +227,16 @@ class FaultyNetwork:
         return True
 
     def _come_late(self, pending: Pending, answer: Answer) -> None:
-        """Let a reply arrive that has been under way."""
+        """Deliver a delayed reply."""
         if (cut := self._cut_from(pending)) is not None:
             self._cut_short(cut, pending)
         else:
             self.kernel.answer(answer)
 
     def takes(self, push: Push) -> bool:
-        """Carry out the verdict on a push: return whether it does not get to its client, now or at all.
+        """Execute the verdict on a push: return whether it is kept from its client for now or for ever.
 
-        Errors: BadVerdict.
+        Raises BadVerdict.
         """
         info = self._subscription(push.stream)
         rules = [rule for rule in self.rules.values() if _strikes_pushes(rule)]
@@ -276,14 +276,14 @@ class FaultyNetwork:
         self._later(rule, lambda: self._lose(pending), span_ns, "a loss noticed")
 
     def _lose(self, pending: Pending) -> None:
-        """Let the client notice that no answer will come."""
+        """Notify the client that no answer will come."""
         stream = pending.stream
         if stream:
             self.kernel.connections.disconnect(stream)
         self.kernel.answer(Answer(pending.ticket, LOST, "", None))
 
     def _break(self, pending: Pending, stream: int) -> None:
-        """Break the connection: the server gives up what is parked."""
+        """Break the connection: the server drops a parked request."""
         if pending.answer is None:
             engine.abandon(self.kernel.world, pending.ticket)
         if stream or pending.answer is None:
@@ -291,7 +291,7 @@ class FaultyNetwork:
 
     # ------------------------------------------------------------ partitions
     def cut(self, rule: Rule) -> None:
-        """Begin a partition. Requests that are parked stay so, but nothing gets back to their clients."""
+        """Begin a partition. Parked requests stay parked, but no answer reaches their clients."""
         self.cuts[rule.name] = rule
         parked = self.kernel.world.queues.polls
         for pending in list(self.kernel.pending.values()):

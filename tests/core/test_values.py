@@ -200,7 +200,7 @@ def test_a_value_outside_its_limits_is_refused_in_python_and_in_data_with_one_te
         (lambda: Probe(that="queue_dept < 3"), "there is no 'queue_dept' to compare here"),
         (lambda: Each(within_s=-1), "invalid within_s=-1: must be at least 0"),
         (lambda: When(from_s=5, until_s=5), "invalid until_s=5.0: must be later than from_s=5"),
-        (lambda: When(nth=2, first=3), "invalid nth=2: the nth is one alone"),
+        (lambda: When(nth=2, first=3), "invalid nth=2: nth cannot be combined with first or every"),
         (lambda: Times(at_s=-1), "invalid at_s=-1: must be at least 0"),
         (lambda: Match(types={"a"}), "must be a list: a set has no order"),  # type: ignore[arg-type]
         (lambda: Hazard(hazard="fire"), "invalid hazard='fire': must be lossy_wakeup or"),  # type: ignore[arg-type]
