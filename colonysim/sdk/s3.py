@@ -102,11 +102,12 @@ class ObjectStore:
 # ---------------------------------------------------------------- pycolonies' sync
 @contextmanager
 def python_sync() -> Iterator[None]:
-    """Within the context, replace pycolonies' `sync` if the shared library that it calls is not installed.
+    """Within the context, replace `sync` of pycolonies' `Colonies` and `CFS` if the library is not installed.
 
     That library is on no package index. If it is installed (at CFSLIB or its default path), nothing is replaced.
     """
     try:
+        import cfs
         import pycolonies
     except ImportError:
         yield
@@ -114,12 +115,41 @@ def python_sync() -> Iterator[None]:
     if Path(os.environ.get("CFSLIB", _SYNC_LIBRARY)).exists():
         yield
         return
-    real = pycolonies.Colonies.sync
-    pycolonies.Colonies.sync = sync
+    ours = ((pycolonies.Colonies, {"sync": sync}), (cfs.CFS, {"__init__": _load_nothing, "sync": _sync_at}))
+    theirs = [(owner, {name: getattr(owner, name) for name in functions}) for owner, functions in ours]
+    _set(ours)
     try:
         yield
     finally:
-        pycolonies.Colonies.sync = real
+        _set(theirs)
+
+
+def _set(classes: Iterable[tuple[type, dict[str, Any]]]) -> None:
+    for owner, functions in classes:
+        for name, function in functions.items():
+            setattr(owner, name, function)
+
+
+def _load_nothing(_: object) -> None:
+    """Initialise pycolonies' `CFS` without its library."""
+
+
+def _sync_at(
+    _: object,
+    host: str,
+    port: int,
+    tls: bool,
+    skip_tls_verify: bool,
+    dir: str,
+    label: str,
+    keeplocal: bool,
+    colonyname: str,
+    prvkey: str,
+) -> None:
+    """`sync` with the signature of pycolonies' `CFS.sync`, whose third parameter is called `insecure` and means TLS."""
+    from pycolonies import Colonies
+
+    sync(Colonies(host, port, tls=tls), dir, label, keeplocal, colonyname, prvkey)
 
 
 class UnsafeName(ValueError):

@@ -21,9 +21,12 @@ def setup_test_environment():
 """
 SUITE = """
 import os
+import tempfile
 import threading
 import time
 import unittest
+from pathlib import Path
+from cfs import CFS
 from pycolonies import Colonies, func_spec
 
 class TestChannels(unittest.TestCase):
@@ -83,6 +86,23 @@ class TestChannels(unittest.TestCase):
             thread.join(timeout=6)
         assert heard == [[b"message 1", b"message 2"]] * 2
         self.client.close(process, [], self.key)
+
+class TestFiles(unittest.TestCase):
+    def setUp(self):
+        self.client = Colonies("localhost", 50080, tls=False)
+        self.key = os.environ.get("COLONIES_PRVKEY")
+
+    def test_bytes_come_back(self):
+        self.client.upload_data("dev", self.key, filename="data", label="/l", data=b"x")
+        assert self.client.download_data("dev", self.key, label="/l", filename="data") == b"x"
+
+    def test_folders_are_synchronised(self):
+        with tempfile.TemporaryDirectory() as here, tempfile.TemporaryDirectory() as there:
+            Path(here, "f").write_text("hello")
+            port, tls = int(os.environ["COLONIES_SERVER_PORT"]), os.environ["COLONIES_SERVER_TLS"] == "true"
+            CFS().sync(os.environ["COLONIES_SERVER_HOST"], port, tls, False, here, "/s", False, "dev", self.key)
+            self.client.sync(there, "/s", False, "dev", self.key)
+            assert Path(there, "f").read_text() == "hello"
 """
 
 
@@ -95,4 +115,4 @@ def test_it_runs_by_the_documented_conftest_in_mode_auto(pytester: pytest.Pytest
     pytester.makeconftest(conftest)
     pytester.makepyfile(setup_test_env=SETUP, channel_test=SUITE)
     result = pytester.runpytest_subprocess("-p", "no:randomly", "channel_test.py")
-    result.assert_outcomes(passed=2)
+    result.assert_outcomes(passed=4)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cfs import CFS
 
 from .conftest import Sdk
 
@@ -72,6 +73,13 @@ def test_folders_are_synchronised_by_way_of_a_label(sdk: Sdk, here: Path, tmp_pa
     sdk.client.sync(str(there), "/myfiles", False, "dev", sdk.user_key)
     assert (there / "hello.txt").read_text() == "Hello"
     assert (there / "subdir" / "hello2.txt").read_text() == "Hello 2"
+
+
+def test_the_class_of_the_shared_library_synchronises_as_the_client_does(sdk: Sdk, here: Path, tmp_path: Path) -> None:
+    there, port = tmp_path / "there", sdk.client.port
+    CFS().sync("localhost", port, False, False, str(here), "/l", True, "dev", sdk.user_key)
+    CFS().sync("localhost", port, False, False, str(there), "/l", False, "dev", sdk.user_key)
+    assert tree(there) == {"hello.txt": b"Hello", "subdir/hello2.txt": b"Hello 2"}
 
 
 @pytest.mark.parametrize(("keeplocal", "kept"), [(True, "mine"), (False, "Hello")])
