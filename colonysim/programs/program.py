@@ -17,7 +17,7 @@ from colonysim.kernel.kernel import Kernel
 from colonysim.programs.children import Child, end_all
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
 from colonysim.programs.output import Output
-from colonysim.programs.program_thread import FIRST_TURN, ProgramThread
+from colonysim.programs.program_thread import FIRST_TURN, Link, ProgramThread
 from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
 from colonysim.programs.surroundings import Script, Surroundings
@@ -65,6 +65,7 @@ class Program:
         self.comes_back = False  # at once, as soon as it has ended
         self.paused_until_ns = 0
         self.sockets: list[Connection] = []
+        self.links: dict[Link, None] = {}
         self.threads: list[ProgramThread] = []
         self._outcome: tuple[str, BaseException | None] = ("over", None)
         self._where = ""
@@ -158,15 +159,21 @@ class Program:
 
     def _doom(self) -> None:
         """All its threads end as soon as they have their turn, and nothing that they do reaches the server any more."""
-        kernel, self.doomed, self.interrupted = self._kernel, True, True
+        self.doomed = self.interrupted = True
         for thread in self.threads:
             thread.doom()
-        for connection in self.sockets:
-            if not connection.closed:
-                kernel.connections.close(connection)
+        self._close_connections()
         for thread in self.threads:
             if thread is not self._turns.acting:
                 thread.make_ready()
+
+    def _close_connections(self) -> None:
+        """Close what it has left open, in the order in which it was opened, as the system does when a process ends."""
+        for connection in self.sockets:
+            if not connection.closed:
+                self._kernel.connections.close(connection)
+        for link in list(self.links):
+            link.cut()
 
     def plan_restart(self, after_s: float) -> None:
         """Start it, for the first time or anew, after so many seconds, unless that has been planned already."""
@@ -191,6 +198,7 @@ class Program:
         self.state, self.error = self._outcome
         self._turns.lives += 1
         self.signals.stop()
+        self._close_connections()
         end_all(self.children)
         self._kernel.timetable.cancel(self._grace_timer)
 

@@ -30,6 +30,12 @@ _LAST_WORDS: Final = 100
 """So often is a dead thread told that it is dead; one that goes on all the same is left standing."""
 
 
+class Link(Protocol):
+    """The server's side of a connection that a program has opened by a socket."""
+
+    def cut(self) -> None: ...
+
+
 class OwnProgram(Protocol):
     """What a program is to its threads: see `Program`."""
 
@@ -42,6 +48,7 @@ class OwnProgram(Protocol):
     signals: Signals
     surroundings: Surroundings | None
     sockets: list[Connection]
+    links: dict[Link, None]
 
     def resume(self) -> None: ...
 
@@ -96,6 +103,11 @@ class ProgramThread:
     @sockets.setter
     def sockets(self, sockets: Any) -> None:
         self.program.sockets = sockets
+
+    @property
+    def links(self) -> dict[Link, None]:
+        """The connections that its program has opened by sockets, in that order."""
+        return self.program.links
 
     # ------------------------------------------------------------ what its code meets
     def step(self) -> None:

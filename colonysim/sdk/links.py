@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -21,6 +21,9 @@ from colonysim.sdk import threads
 from colonysim.web.application import Application, Parked
 from colonysim.web.http1 import BadRequest, HttpReader, HttpRequest, Reply, render
 
+if TYPE_CHECKING:
+    from colonysim.web.websocket import Session
+
 
 class Route:
     """A simulated host and port, and the application that serves it."""
@@ -28,7 +31,8 @@ class Route:
     def __init__(self, application: Application, reach: threads.Reach) -> None:
         self.application = application
         self.reach = reach
-        self.links: set[Link] = set()
+        self.links: dict[Link, None] = {}
+        """The open connections, in the order in which they were opened."""
         self.address = ""
         self.watcher: threading.Thread | None = None
         self.stirred = threading.Event()
@@ -138,9 +142,10 @@ class Link:
         """The threads that wait to read; changed under the kernel's lock."""
         self._reader = HttpReader(self.app.limits)
         self._parked: Parked | None = None
-        self._session: Any = None
-        self._closing = self._closed = self._in_program = False
-        route.links.add(self)
+        self._session: Session | None = None
+        self._closing = self._closed = False
+        self._program: Any = None
+        route.links[self] = None
 
     @property
     def done(self) -> bool:
@@ -151,7 +156,7 @@ class Link:
     def waits_silently(self) -> bool:
         """Whether the client waits for a reply or for messages, and not by a call that blocks."""
         waits = not self._closed and (self._parked is not None or self._session is not None)
-        return waits and not self.waiting and not self._in_program
+        return waits and not self.waiting and self._program is None
 
     # ------------------------------------------------------------ called by the client
     def receive(self, data: bytes) -> None:
@@ -160,12 +165,22 @@ class Link:
             raise BrokenPipeError(errno.EPIPE, "the connection is closed")
         if threads.here.reach is not self.route.reach:
             threads.admit(self.route.reach)
-        self._in_program = self.sim.kernel.actors.this_thread().program is not None
-        if self._session is not None:
-            self._guarded(lambda: self._session.receive(data))
+        self._belong_to(self.sim.kernel.actors.this_thread().program)
+        if (session := self._session) is not None:
+            self._guarded(lambda: session.receive(data))
             return
         self._reader.feed(data)
         self._serve()
+
+    def _belong_to(self, thread: Any) -> None:
+        """Note whose the connection is: that of the thread of a program, or that of a client outside (None)."""
+        program = None if thread is None else thread.program
+        if program is not self._program:
+            if self._program is not None:
+                self._program.links.pop(self, None)
+            self._program = program
+            if program is not None:
+                program.links[self] = None
 
     def wait(self, timeout_s: float | None) -> None:
         """Wait in virtual time until the client can read. Raises TimeoutError after `timeout_s` seconds of it."""
@@ -192,8 +207,18 @@ class Link:
         if self._parked is not None:
             self.sim.abandon(self._parked.pending)
         if self._session is not None:
-            self._session.lost()
+            self._session.disconnected()
         self._wake()
+
+    def cut(self) -> None:
+        """Take note, under the kernel's lock, that the program whose connection this is has ended."""
+        if self._closed:
+            return
+        self._end_now()
+        if self._parked is not None:
+            self.sim.kernel.abandon(self._parked.pending)
+        if self._session is not None and not self._session.closed:
+            self.sim.kernel.connections.close(self._session)
 
     def refuse(self) -> None:
         """Answer what is no HTTP. The client may go on to send, as it does before it reads the answer."""
@@ -261,7 +286,7 @@ class Link:
         self._parked = parked
         if not self.sim.kernel.when_answered(parked.pending, answered):
             answered()
-        elif not self._in_program:
+        elif self._program is None:
             self.route.watch()
 
     def _upgrade(self, request: HttpRequest) -> None:
@@ -283,7 +308,7 @@ class Link:
         if rest := self._reader.remaining:
             self._guarded(lambda: session.receive(rest))
         self._reader.clear()
-        if not self._in_program:
+        if self._program is None:
             self.route.watch()
 
     def _guarded(self, do: Callable[[], object]) -> None:
@@ -313,7 +338,9 @@ class Link:
         if self._closing and not self._closed:
             self._closed = True
             self._end.close()
-            self.route.links.discard(self)
+            self.route.links.pop(self, None)
+            if self._program is not None:
+                self._program.links.pop(self, None)
 
     def _hang_up(self) -> None:
         """Close the connection once the client has read everything."""
