@@ -82,6 +82,9 @@ class Executors(Invariant):
             record.heard_ns = entry.heard_ns
         if record.heard_ns != ZERO_TIME_NS:
             self._expect(record, entry.now_ns)
+        else:  # it is registered anew, and what it did before does not count
+            self.deadlines.drop(record.deadline)
+            record.deadline = None
 
     def _expect(self, record: _ExecutorRecord, now_ns: int) -> None:
         """Return when the first clean-up after it has become stale must find it."""
