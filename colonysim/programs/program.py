@@ -16,6 +16,7 @@ from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel
 from colonysim.programs.children import Child, end_all
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
+from colonysim.programs.leftovers import forget
 from colonysim.programs.output import Output
 from colonysim.programs.program_thread import FIRST_TURN, Link, ProgramThread
 from colonysim.programs.signals import Signals
@@ -199,7 +200,9 @@ class Program:
         self._turns.lives += 1
         self.signals.stop()
         self._close_connections()
+        pids = list(self.children)
         end_all(self.children)
+        forget(pids)
         self._kernel.timetable.cancel(self._grace_timer)
 
     # ------------------------------------------------------------ its threads

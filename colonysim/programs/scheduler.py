@@ -14,6 +14,7 @@ from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.programs import (
     children,
+    leftovers,
     locks,
     numbering,
     processes,
@@ -36,6 +37,7 @@ _PATCHES: Final = (
     selects.patch,
     signals.patch,
     children.patch,
+    leftovers.patch,
     surroundings.patch,
     processes.patch,
 )
