@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from _thread import get_ident
+from asyncio import BaseEventLoop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -15,6 +16,7 @@ from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending, Waiter
 from colonysim.programs.host import Crashed, ProgramActor, Wakeup
+from colonysim.programs.leftovers import close_tasks
 from colonysim.programs.raw_locks import acquire, new_lock, release
 from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
@@ -88,6 +90,7 @@ class ProgramThread:
         self.known: threading.Thread | None = None  # as code sees it, where it was started by that module
         self.end: Any = None  # what is free once it has ended, for those who join it
         self.ended: Callable[[], None] = _nothing
+        self.loops: list[BaseEventLoop] = []  # event loops that it has made
 
     def __repr__(self) -> str:
         return f"<{self}>"
@@ -334,6 +337,9 @@ class ProgramThread:
         except (Crashed, SystemExit):
             pass  # the end of a thread, of which the program takes no note
         finally:
+            if self.program.doomed and self.loops:
+                close_tasks(self.loops)
+            self.loops.clear()
             self.ended()
             here.thread = None
             self._kernel.actors.disown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import multiprocessing
 import os
@@ -50,3 +51,29 @@ def test_programs_that_crash_beside_their_children_leave_no_descriptors_and_no_z
     with suppress(ChildProcessError):  # there are no children at all
         assert os.waitpid(-1, os.WNOHANG) == (0, 0)
     assert not multiprocessing.active_children()
+
+
+async def cleans_up_slowly(done: list[str]) -> None:
+    try:
+        await asyncio.sleep(1000)
+    finally:
+        await asyncio.sleep(1)
+        done.append("cleaned up")
+
+
+def has_a_task(done: list[str]) -> None:
+    async def main() -> None:
+        await asyncio.gather(cleans_up_slowly(done), cleans_up_slowly(done))
+
+    asyncio.run(main())
+
+
+def test_the_tasks_of_a_program_that_crashed_end_with_it(sim: Simulation, caplog: pytest.LogCaptureFixture) -> None:
+    done: list[str] = []
+    program = sim.program(has_a_task, done, name="p", forever=True)
+    sim.faults.add(Crash(actors="p", times=Times(at_s=5)))
+    sim.run(for_s=10)
+    gc.collect()  # an error of a coroutine that is closed only now would fail the test
+    assert program.state == "crashed"
+    assert not done
+    assert not caplog.records  # such as "Task was destroyed but it is pending"
