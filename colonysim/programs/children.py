@@ -105,13 +105,14 @@ def _is_over(who: Any, child: Child, *, wait: bool) -> bool:
     return True
 
 
-def end_all(children: dict[int, Child]) -> None:
-    """The program is gone: its child processes go as well, but for one that serves the whole process."""
-    for child in children.values():
-        if _FORK_SERVER not in child.command:
-            with suppress(OSError):
-                os.kill(child.pid, signal.SIGKILL)
+def end_all(children: dict[int, Child]) -> list[int]:
+    """Kill the child processes of a program that is gone, but for one that serves the whole process: their numbers."""
+    killed = [child.pid for child in children.values() if _FORK_SERVER not in child.command]
+    for pid in killed:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
     children.clear()
+    return killed
 
 
 def killed(who: Any, pid: int) -> None:

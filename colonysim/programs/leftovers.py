@@ -21,22 +21,26 @@ _LAST_WORDS: Final = 100
 
 
 def forget(pids: Iterable[int]) -> None:
-    """Reap children that were killed, and have multiprocessing forget them, so that their pipes can be closed."""
+    """Have multiprocessing forget children that were killed, so that they are reaped and their pipes closed."""
     gone = set(pids)
-    for pid in gone:
-        with suppress(ChildProcessError):  # it is none of this process
-            os.waitpid(pid, 0)
     children: set[Any] = vars(processes)["_children"]
     for process in [one for one in children if getattr(one._popen, "pid", None) in gone]:
         children.discard(process)
+        with suppress(OSError):
+            process._popen.wait()
 
 
-def close_tasks(loops: Iterable[asyncio.BaseEventLoop]) -> None:
-    """Close the coroutines of event loops whose program has been killed. In a thread of that program.
+def close_event_loops(loops: Iterable[asyncio.BaseEventLoop]) -> None:
+    """Close the coroutines and connections of event loops whose program was killed. In a thread of that program.
 
     The garbage collector would close them later, in whatever thread it runs, and their clean-up would act there.
     """
     for loop in loops:
+        for transport in list(getattr(loop, "_transports", {}).values()):
+            connection, transport._sock = getattr(transport, "_sock", None), None
+            transport._closing = True
+            if connection is not None:
+                connection.close()
         for task in asyncio.all_tasks(loop):
             setattr(task, "_log_destroy_pending", False)  # noqa: B010 (no type checker knows it)
             _close(task.get_coro())

@@ -67,6 +67,7 @@ class Program:
         self.paused_until_ns = 0
         self.sockets: list[Connection] = []
         self.links: dict[Link, None] = {}
+        self.cut_links: list[Link] = []
         self.threads: list[ProgramThread] = []
         self._outcome: tuple[str, BaseException | None] = ("over", None)
         self._where = ""
@@ -173,7 +174,8 @@ class Program:
         for connection in self.sockets:
             if not connection.closed:
                 self._kernel.connections.close(connection)
-        for link in list(self.links):
+        self.cut_links += self.links
+        for link in self.cut_links:
             link.cut()
 
     def plan_restart(self, after_s: float) -> None:
@@ -200,9 +202,7 @@ class Program:
         self._turns.lives += 1
         self.signals.stop()
         self._close_connections()
-        pids = list(self.children)
-        end_all(self.children)
-        forget(pids)
+        forget(end_all(self.children))
         self._kernel.timetable.cancel(self._grace_timer)
 
     # ------------------------------------------------------------ its threads
@@ -267,8 +267,10 @@ class Program:
             if not self.doomed and len(self.threads) > 1:
                 self._await_threads()
         except Crashed:
+            here.thread.tidy_up()
             return
         except BaseException as error:
+            here.thread.tidy_up()
             outcome = self._outcome_of(error)
         if not self.doomed:
             self._outcome = outcome

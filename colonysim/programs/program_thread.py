@@ -16,7 +16,7 @@ from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending, Waiter
 from colonysim.programs.host import Crashed, ProgramActor, Wakeup
-from colonysim.programs.leftovers import close_tasks
+from colonysim.programs.leftovers import close_event_loops
 from colonysim.programs.raw_locks import acquire, new_lock, release
 from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
@@ -37,6 +37,8 @@ class Link(Protocol):
 
     def cut(self) -> None: ...
 
+    def close_client(self) -> None: ...
+
 
 class OwnProgram(Protocol):
     """What a program is to its threads: see `Program`."""
@@ -51,6 +53,7 @@ class OwnProgram(Protocol):
     surroundings: Surroundings | None
     sockets: list[Connection]
     links: dict[Link, None]
+    cut_links: list[Link]
 
     def resume(self) -> None: ...
 
@@ -334,16 +337,26 @@ class ProgramThread:
         try:
             if not self.program.doomed:
                 code()
-        except (Crashed, SystemExit):
-            pass  # the end of a thread, of which the program takes no note
+        except (Crashed, SystemExit):  # the end of a thread, of which the program takes no note
+            self.tidy_up()
         finally:
-            if self.program.doomed and self.loops:
-                close_tasks(self.loops)
+            self.tidy_up()
             self.loops.clear()
             self.ended()
             here.thread = None
             self._kernel.actors.disown()
             self.program.thread_ended(self)
+
+    def tidy_up(self) -> None:
+        """Close what it has left open, if its program was killed.
+
+        It is called while the traceback still keeps what its frames have opened: objects that nobody closes warn.
+        """
+        if self.program.doomed:
+            for link in self.program.cut_links:
+                link.close_client()
+            if self.loops:
+                close_event_loops(self.loops)
 
     def open_gate(self) -> None:
         """Give it the turn."""

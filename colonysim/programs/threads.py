@@ -79,7 +79,9 @@ def _make_known(known: threading.Thread, end: _UntilItsEnd) -> None:
     def tell(thread: threading.Thread) -> None:
         import sys
 
-        if not isinstance(sys.exc_info()[1], (Crashed, SystemExit)):
+        if isinstance(sys.exc_info()[1], Crashed):
+            here.thread.tidy_up()
+        elif not isinstance(sys.exc_info()[1], SystemExit):
             told(thread)
 
     vars(known)["_invoke_excepthook"] = tell

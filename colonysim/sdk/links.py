@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
@@ -135,6 +136,7 @@ class Link:
             os.dup2(theirs.fileno(), client.fileno(), inheritable=False)
         client.settimeout(client.gettimeout())  # the new descriptor must block, or not, as the old one did
         self._end.setblocking(False)
+        self._client = weakref.ref(client)
         self._backlog = bytearray()
         self._unread = 0
         self._lock = threading.Lock()
@@ -219,6 +221,11 @@ class Link:
             self.sim.kernel.abandon(self._parked.pending)
         if self._session is not None and not self._session.closed:
             self.sim.kernel.connections.close(self._session)
+
+    def close_client(self) -> None:
+        """Close the client's socket, whose program has ended."""
+        if (client := self._client()) is not None:
+            client.close()
 
     def refuse(self) -> None:
         """Answer what is no HTTP. The client may go on to send, as it does before it reads the answer."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import http.client
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -109,3 +113,38 @@ def test_the_subscription_of_a_client_that_went_without_a_word_is_over(sim: Simu
     assert len(sim.world.subscriptions.all()) == 1
     connection.close()
     assert len(sim.world.subscriptions.all()) == 0
+
+
+def waits_for_a_reply(executor: ExecutorClient) -> None:
+    connection = http.client.HTTPConnection("localhost", stock.PORT)
+    connection.request(
+        "POST", "/api", signed("assignprocessmsg", {"colonyname": "dev", "timeout": 1000}, executor.private_key)
+    )
+    connection.getresponse()
+
+
+def keeps_a_stream(executor: ExecutorClient) -> None:
+    async def main() -> None:
+        reader, writer = await asyncio.open_connection("localhost", stock.PORT)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readline()
+        await asyncio.sleep(1000)
+
+    asyncio.run(main())
+
+
+def keeps_a_connection_in_a_thread(executor: ExecutorClient) -> None:
+    thread = threading.Thread(target=waits_for_a_reply, args=(executor,))
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("code", [waits_for_a_reply, keeps_a_stream, keeps_a_connection_in_a_thread])
+def test_nothing_warns_of_what_a_program_that_crashed_has_left_open(
+    sim: Simulation, colony: ColonyClient, code: Callable[[ExecutorClient], None]
+) -> None:
+    program = sim.program(code, colony.add_executor("cli"), name="p", forever=True)
+    sim.faults.add(Crash(actors="p", times=Times(at_s=20)))
+    sim.run(for_s=30)
+    assert program.state == "crashed"
+    gc.collect()  # a ResourceWarning is an error, here as in the thread of the program
