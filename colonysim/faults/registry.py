@@ -6,6 +6,7 @@ control API accept, and the strategies of `colonysim.hypothesis`. For users' own
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -82,3 +83,13 @@ def check_loaded(data: Any) -> None:
                 f"kind {kind!r} is not loaded, and code is never loaded over HTTP: import its module in the server's "
                 f"process, or offer it as an entry point in the group {FAULTS.group}"
             )
+
+
+def schema_of_kinds() -> dict[str, Any]:
+    """Return the JSON Schema of each kind whose code this process has loaded, by the kinds' names, for forms."""
+    kinds = {name: kind for name, kind in FAULTS.known.items() if FAULTS.is_loaded(name)}
+    _, definitions = msgspec.json.schema_components(list(kinds.values()), ref_template="#/$defs/{name}")
+    for definition in definitions.values():
+        if "description" in definition:
+            definition["description"] = inspect.cleandoc(definition["description"])
+    return {"kinds": {name: definitions[kind.__name__] for name, kind in kinds.items()}, "$defs": definitions}

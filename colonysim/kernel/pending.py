@@ -32,6 +32,7 @@ class Call(msgspec.Struct, gc=False):
     answered_ns: int | None = None
     fault: str = ""  # name and kind of the fault that hit it
     verdict: str = ""
+    payload: bytes = b""  # the JSON text of the message, if it came as bytes and is short
 
 
 class Lost(ConnectionError):

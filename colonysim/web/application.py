@@ -16,7 +16,7 @@ from colonysim.kernel.pending import Lost, Pending
 from colonysim.simulation.losses import loss
 from colonysim.simulation.simulation import Simulation
 from colonysim.web import control
-from colonysim.web.control_access import CHALLENGE, CONTROL_HEADERS, ControlAccess
+from colonysim.web.control_access import ControlAccess
 from colonysim.web.endpoint import Endpoint
 from colonysim.web.http1 import PLAIN, REASONS, BadRequest, Headers, HttpRequest, Reply, first_of
 from colonysim.web.limits import DEFAULTS, Limits
@@ -71,7 +71,7 @@ class Application:
         """Answer a request, or park it. Raises NoReply if the connection must be closed instead."""
         path, method = request.path, request.method
         if is_control(path):
-            return self._control(request)
+            return self.control.reply(request)
         if redirect := _redirect(path, method, request.query):
             return redirect
         foreign = _is_foreign(request.headers)
@@ -93,11 +93,6 @@ class Application:
         if parked.foreign:
             reply.headers.append(("Access-Control-Allow-Origin", "*"))
         return reply
-
-    def _control(self, request: HttpRequest) -> Reply:
-        status, body, kind = self.control.answer(request)
-        headers = [("Content-Type", kind), *CONTROL_HEADERS]
-        return Reply(status, body, [*headers, CHALLENGE] if status == 401 else headers)
 
     def _route(self, request: HttpRequest) -> Reply | Parked:
         path = request.path

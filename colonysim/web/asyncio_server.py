@@ -14,6 +14,7 @@ from colonysim.kernel.actors import OWN_THREAD_PREFIX
 from colonysim.web.addresses import BACKLOG
 from colonysim.web.admission import Admission, AllBusy
 from colonysim.web.application import Application, NoReply, Parked, is_control
+from colonysim.web.changes import TICK_S, ChangeStream
 from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, HttpReader, HttpRequest, Reply, render
 from colonysim.web.limits import Phase, ReadDeadline, connections_at_most
@@ -73,6 +74,7 @@ class _Connection(asyncio.Protocol):
         """Whether the client does not read its replies; meanwhile none of its requests is served."""
         self.refused = False
         self.half_closed = False
+        self.streaming = False
         self.parked: Parked | None = None
         self.session: Session | None = None
         self.transport: asyncio.Transport
@@ -105,7 +107,7 @@ class _Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        if self.busy and self.parked is None:
+        if self.busy and self.parked is None and not self.streaming:
             self.half_closed = True  # the client still waits for the answer of the control API
             return True
         in_body = self.reader.phase is Phase.BODY
@@ -171,7 +173,9 @@ class _Connection(asyncio.Protocol):
             return
         if is_control(request.path):
             self.busy = True
-            task = asyncio.ensure_future(self._control(request))
+            stream = self.app.control.stream(request)
+            self.streaming = stream is not None
+            task = asyncio.ensure_future(self._control(request) if stream is None else self._send_changes(stream))
             self.server.tasks.add(task)
             task.add_done_callback(self.server.tasks.discard)
             return
@@ -225,6 +229,19 @@ class _Connection(asyncio.Protocol):
             self._serve_received()
             if self.half_closed and not self.busy:
                 self.transport.close()
+
+    async def _send_changes(self, stream: ChangeStream) -> None:
+        """Send the stream of changes until one side closes the connection; a slow client is told of the last state."""
+        loop = asyncio.get_running_loop()
+        self.transport.write(stream.head)
+        try:
+            while not self.transport.is_closing():
+                if not self.write_blocked and stream.due:
+                    self.transport.write(await loop.run_in_executor(self.server.control, stream.read))
+                await asyncio.sleep(TICK_S)
+        except Exception as error:
+            self.server.errors.append(error)
+            self.transport.abort()
 
     def _upgrade(self, request: HttpRequest) -> None:
         transport, call_soon = self.transport, self.server.call_soon

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import asdict
 
 from colonysim.core.golang.civil import zone_of
 from colonysim.core.golang.times import format_time
@@ -21,9 +22,11 @@ from colonysim.kernel.kernel import Stuck
 from colonysim.kernel.snapshots import BadSnapshot
 from colonysim.kernel.why_idle import due_events
 from colonysim.simulation.simulation import Simulation
-from colonysim.web import unique_json
-from colonysim.web.control_access import ControlAccess, Forbidden
-from colonysim.web.http1 import HttpRequest
+from colonysim.web import assets, unique_json
+from colonysim.web.changes import ChangeStream, is_stream
+from colonysim.web.control_access import CHALLENGE, CONTROL_HEADERS, PAGE_HEADERS, ControlAccess, Forbidden
+from colonysim.web.http1 import HttpRequest, Reply
+from colonysim.web.inspection import Inspection, NotFound, SendCall, queries
 from colonysim.web.limits import DEFAULTS, Limits
 
 JSON: Final = "application/json"
@@ -46,7 +49,7 @@ class ControlError(Exception):
 
 
 class Advance(msgspec.Struct, forbid_unknown_fields=True):
-    """`seconds` from now, `to` a time (RFC 3339), or `until` `idle`: one of them."""
+    """`seconds` from now, `to` a time (RFC 3339), or `until` `idle` or the `next` event: one of them."""
 
     seconds: float | None = None
     to: str | None = None
@@ -90,6 +93,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("PATCH", "faults"): EnableFault,
     ("POST", "snapshots"): SnapshotName,
     ("POST", "actors"): ActorMessage,
+    ("POST", "calls"): SendCall,
 }
 """The type of each route's body; the other routes take none."""
 QUERIES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
@@ -98,6 +102,7 @@ QUERIES: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("DELETE", "faults"): ("name",),
     ("GET", "calls"): ("after", "limit"),
     ("GET", "events"): ("limit",),
+    **queries(),
 }
 """The fields that a route takes in its query; the other routes take none."""
 
@@ -110,7 +115,8 @@ class Control:
         self.access = access or ControlAccess()
         self.limits = limits
         self.snapshots: dict[str, bytes] = {}
-        self.routes: dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]] = {
+        self.inspection = Inspection(sim)
+        self.routes: dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]] = self.inspection.routes() | {
             ("GET", "health"): self._health,
             ("GET", "clock"): self._clock,
             ("PUT", "clock"): self._set_clock,
@@ -132,17 +138,35 @@ class Control:
             ("POST", "actors"): self._actor,
         }
 
-    def answer(self, request: HttpRequest) -> tuple[int, bytes, str]:
-        """Answer a request: status, body and content type of the reply."""
+    def reply(self, request: HttpRequest) -> Reply:
+        """Answer a request, with all headers."""
+        status, body, kind = self.answer(request)
+        headers = [("Content-Type", kind), *(CONTROL_HEADERS if kind == JSON else PAGE_HEADERS)]
+        return Reply(status, body, [*headers, CHALLENGE] if status == 401 else headers)
+
+    def stream(self, request: HttpRequest) -> ChangeStream | None:
+        """Return the stream of changes if a request asks for it, and may; None otherwise: `reply` says why not."""
+        if not is_stream(request):
+            return None
         try:
             self.access.check(request)
+            _query(request, ())
+        except (Forbidden, ControlError):
+            return None
+        return ChangeStream(self.sim, self.inspection.overview)
+
+    def answer(self, request: HttpRequest) -> tuple[int, bytes, str]:
+        """Answer a request: status, body and content type of the reply."""
+        file = assets.file_of(request)
+        try:
+            self.access.check(request, public=file is not None and file.name != assets.INDEX)
         except Forbidden as refusal:
             return refusal.status, _ENCODER.encode({"error": str(refusal)}), JSON
+        if file is not None:
+            return 200, file.content, file.type
         method, path = request.method, request.path
         name = path.removeprefix("/colonysim").strip("/")
         try:
-            if name == "" and method == "GET":
-                return 200, self._page(), "text/html; charset=utf-8"
             route = self.routes.get((method, name))
             if route is None:
                 raise self._no_route(method, name)
@@ -151,6 +175,8 @@ class Control:
             return 200, _ENCODER.encode(result), JSON
         except ControlError as bad:
             status, text = bad.status, str(bad)
+        except NotFound as missing:
+            status, text = 404, str(missing)
         except (ValueError, OverflowError, msgspec.ValidationError, msgspec.DecodeError, BadSnapshot) as error:
             status, text = 400, str(error)
         except (Stuck, JournalFailed) as error:
@@ -205,14 +231,21 @@ class Control:
         return self._clock(None, query)
 
     def _advance(self, body: Advance, query: dict[str, str]) -> Any:
-        if body.until is not None:
-            if body.until != "idle" or body.seconds is not None or body.to is not None:
-                raise ControlError(
-                    400, 'advance takes {"seconds": n}, {"to": time} or {"until": "idle", "limit_seconds": n}'
-                )
+        if body.until is not None and (
+            body.until not in ("idle", "next") or body.seconds is not None or body.to is not None
+        ):
+            raise ControlError(
+                400,
+                'advance takes {"seconds": n}, {"to": time}, {"until": "next"} or '
+                '{"until": "idle", "limit_seconds": n}',
+            )
+        if body.until == "idle":
             self.sim.run_until_idle(body.limit_seconds)
         elif body.limit_seconds is not None:
             raise ControlError(400, 'limit_seconds has no effect without {"until": "idle"}')
+        elif body.until == "next":
+            events = self.sim.kernel.events
+            self.sim.advance(until=lambda: self.sim.kernel.events > events)
         else:
             self.sim.advance(body.seconds, to=body.to)
         return self._clock(None, query)
@@ -318,7 +351,8 @@ class Control:
     def _calls(self, body: None, query: dict[str, str]) -> Any:
         calls = list(self.sim.calls)
         after, limit = _number(query, "after", 0), _number(query, "limit", 1000)
-        return [call for call in calls if call.number > after][-limit:] if limit else []
+        last = [call for call in calls if call.number > after][-limit:] if limit else []
+        return [{key: each for key, each in asdict(call).items() if key != "payload"} for call in last]
 
     def _events(self, body: None, query: dict[str, str]) -> Any:
         """The events that are due next, in the server and in the clients that it simulates."""
@@ -334,11 +368,6 @@ class Control:
             {"type": row.name, "part": row.part, "access": row.access.name, "pubsub": row.streamed}
             for row in OPERATIONS.values()
         ]
-
-    def _page(self) -> bytes:
-        from colonysim.web import page
-
-        return page.render(self.sim, self.access.token)
 
 
 _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)

@@ -12,14 +12,22 @@ from urllib.parse import parse_qsl
 from colonysim.web.addresses import LOCALHOST
 from colonysim.web.http1 import HttpRequest
 
-CONTROL_HEADERS: Final = [
+_HEADERS: Final = [
     ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Referrer-Policy", "no-referrer"),
     ("X-Content-Type-Options", "nosniff"),
 ]
+CONTROL_HEADERS: Final = [*_HEADERS, ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")]
 """Sent with each reply, so that no other site can embed it, guess its type or learn its address."""
+PAGE_HEADERS: Final = [
+    *_HEADERS,
+    (
+        "Content-Security-Policy",
+        "default-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'; frame-ancestors 'none'",
+    ),
+]
+"""Sent with each file of the page, which may load its own files and nothing else, and runs no code in its text."""
 CHALLENGE: Final = ("WWW-Authenticate", 'Bearer realm="colonysim control API"')
 """Sent if the token is missing or wrong."""
 
@@ -54,15 +62,18 @@ class ControlAccess:
         self._from_anywhere = from_anywhere
         self._hosts = {LOCALHOST, host.lower()}
 
-    def check(self, request: HttpRequest) -> None:
-        """Check a request. Raises Forbidden, with the fix."""
+    def check(self, request: HttpRequest, *, public: bool = False) -> None:
+        """Check a request. Raises Forbidden, with the fix.
+
+        What is `public` needs no token: the scripts and styles of the page, for which browsers send none.
+        """
         if not (self._from_anywhere or _same_machine(request)):
             text = "the control API answers this machine only; start the server with --control-from-anywhere"
             raise Forbidden(403, f"{text} to let others use it, with a token")
         if self.token is None:
             self._check_host(request)
         _check_origin(request)
-        if self.token is not None:
+        if self.token is not None and not public:
             self._check_token(request, self.token)
         _check_content_type(request)
 

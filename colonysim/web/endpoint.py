@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -17,6 +18,9 @@ from colonysim.kernel.pending import LOST, CorruptedBody, Lost, Pending
 from colonysim.simulation.losses import loss
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire.codec import Codec, Dropped, Incoming, Outgoing, payload_type_of
+
+KEPT_PAYLOAD_BYTES: Final = 2048
+"""A call keeps the text of its message up to this length: with all kept calls, 20 MB at most."""
 
 
 class Endpoint:
@@ -52,6 +56,8 @@ class Endpoint:
             pending = self.sim.begin(incoming.caller_id, incoming.message, has_nul=incoming.has_nul, outside=outside)
         except JournalFailed as failed:
             return codec.write(refused(0, Refusal(503, str(failed))))
+        if len(incoming.payload) <= KEPT_PAYLOAD_BYTES:
+            pending.call.payload = incoming.payload
         return pending, incoming
 
     def finish(self, pending: Pending, incoming: Incoming) -> Outgoing | None:

@@ -19,6 +19,7 @@ from colonysim.kernel.actors import OWN_THREAD_PREFIX
 from colonysim.kernel.pending import Pending
 from colonysim.web.admission import Admission, AllBusy
 from colonysim.web.application import Application, NoReply
+from colonysim.web.changes import TICK_S, ChangeStream
 from colonysim.web.disconnects import DisconnectWatch
 from colonysim.web.held_bytes import HeldBytes, Share
 from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, Headers, HttpReader, HttpRequest, Reply, render
@@ -69,6 +70,9 @@ class _Handler(WSGIRequestHandler):
                     data = self.reader.remaining
                     self.reader.clear()
                     _Stream(self.server, self.connection, self.share).run(request, data)
+                    return
+                if (stream := self.server.application.control.stream(request)) is not None:
+                    self._send_changes(stream)
                     return
                 if not self._serve(request):
                     return
@@ -123,6 +127,19 @@ class _Handler(WSGIRequestHandler):
         if self.reader.interim_reply:
             self._send(self.reader.interim_reply)
             self.reader.interim_reply = b""
+
+    def _send_changes(self, stream: ChangeStream) -> None:
+        """Send the stream of changes until one side closes the connection. Raises OSError if the client reads none."""
+        self._send(stream.head)
+        while True:
+            if stream.due:
+                self._send(stream.read())
+            self.connection.settimeout(TICK_S)
+            try:
+                if not self.connection.recv(READ_BYTES):
+                    return
+            except TimeoutError:
+                pass  # the client has nothing to say, as expected
 
     def _serve(self, request: HttpRequest) -> bool:
         """Answer a request. Returns whether the connection stays open."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation, WebServer
+from colonysim.web.assets import page_files
 from colonysim.web.control import Control
 from colonysim.web.control_access import ControlAccess
 from colonysim.web.http1 import HttpRequest
@@ -30,6 +31,7 @@ CHANGES = [
     ("DELETE", "faults", b""),
     ("POST", "snapshots", b"{}"),
     ("POST", "actors", b'{"name":"x"}'),
+    ("POST", "calls", b'{"caller":"%b","payload":{"msgtype":"getcolonymsg"}}' % (b"0" * 64)),
 ]
 
 
@@ -83,7 +85,10 @@ def test_a_page_from_elsewhere_changes_nothing(
     assert sim.kernel.actors.registered == {}
 
 
-@pytest.mark.parametrize("path", ["", "health", "clock", "calls", "events", "snapshots", "coverage", "nowhere"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "health", "clock", "calls", "events", "snapshots", "coverage", "nowhere", "overview", "wire", "page/main.js"],
+)
 @pytest.mark.parametrize(
     "headers",
     [
@@ -205,12 +210,15 @@ def test_a_token_that_cannot_be_sent_is_refused(token: str) -> None:
         ControlAccess(token=token)
 
 
-def test_the_page_carries_its_token_on(sim: Simulation) -> None:
-    process = ColonyClient.stock(sim).submit("f")
+def test_the_page_needs_the_token_and_its_scripts_and_styles_do_not(sim: Simulation) -> None:
+    """Browsers send no token when they load them; they are in every copy of the package."""
     control = Control(sim, ControlAccess(token="a&b"))
-    status, page, _ = control.answer(asked(name="", query="token=a%26b", host="x"))
-    assert status == 200
-    assert f"?process={process.id}&amp;token=a%26b" in page.decode()
+    assert control.answer(asked(name="", host="x"))[0] == 401
+    assert control.answer(asked(name="", query="token=a%26b", host="x"))[0] == 200
+    for name in page_files().keys() - {"index.html"}:
+        assert control.answer(asked(name=f"page/{name}", host="x"))[0] == 200
+        assert control.answer(asked(name=f"page/{name}", host="x", origin="http://evil.example"))[0] == 403
+        assert control.answer(asked(name=f"page/{name}", remote="192.0.2.7"))[0] == 403
 
 
 # ---------------------------------------------------------------- bodies

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation
+from colonysim.evidence.tables import TABLES
 from colonysim.simulation import stock
 from colonysim.web.control import BODIES, MOST_ACTORS, MOST_FAULTS, MOST_NAME, QUERIES, Control
 from colonysim.web.http1 import HttpRequest, request_to
@@ -18,6 +19,8 @@ ROUTES = sorted(Control(Simulation(mode="manual")).routes)
 TAKE_A_BODY = sorted(BODIES)
 TAKE_NONE = [route for route in ROUTES if route not in BODIES]
 LOST = {"kind": "lose_reply", "name": "lost", "when": {"first": 1}}
+ID = stock.USER_IDENTITY.id
+GET_COLONY = {"msgtype": "getcolonymsg", "colonyname": "dev"}
 NAN, HUGE = "@nan@", "@huge@"
 """Numbers that JSON does not have, and that no field takes: written as they stand."""
 
@@ -73,7 +76,20 @@ WRONG_FIELDS: dict[tuple[str, str], list[dict[str, Any]]] = {
         {"name": "a", "waits": True, "gone": True},
         *({"name": name} for name in (1, None, "", " ", "a\nb", "x" * (MOST_NAME + 1), ["x"], {}, True, HUGE)),
     ],
+    ("POST", "calls"): [
+        {}, {"caller": ID}, {"payload": GET_COLONY}, {"caller": 1, "payload": GET_COLONY}, {"caller": ID, "payload": 1},
+        *({"caller": caller, "payload": GET_COLONY} for caller in ("", "me", ID[:-1], ID.upper(), ID + "\n", None)),
+        *({"caller": ID, "payload": {"msgtype": kind}} for kind in (1, None, "", "nosuchmsg", "subscribeprocessmsg", [])),
+        {"caller": ID, "payload": {}}, {"caller": ID, "payload": [GET_COLONY]}, {"caller": ID, "payload": "{}"},
+        {"caller": ID, "payload": {"msgtype": "getcolonymsg", "colonyname": 5}},
+        {"caller": ID, "payload": GET_COLONY, "key": "x"},
+    ],
 }  # fmt: skip
+
+WRONG_PAGES = [
+    "offset=x", "offset=-1", "offset=", "offset=1&offset=2", "limit=x", "limit=1.5", "limit=" + "9" * 5000, "search=",
+    "sort=nosuch", "sort=", "descending=1", "descending=yes", "page=2", "colour=red", "limit=%D9%A1",
+]  # fmt: skip
 
 WRONG_QUERIES: dict[tuple[str, str], list[str]] = {
     ("GET", "why-not"): ["", "process=", "process=x", "process=a&process=b", "proces=a", "process=%00", "process=%ff"],
@@ -83,6 +99,10 @@ WRONG_QUERIES: dict[tuple[str, str], list[str]] = {
         "after=x", "after=-1", "after=1.5", "after=", "limit=x", "limit=-1", "limit=1e3", "limit=nan", "limit=", "lim=1",
         "limit=1&limit=2", "limit=" + "9" * 5000, "after=" + "9" * 20, "limit=%D9%A1", "limit=1_000",
     ],
+    ("GET", "process"): ["", "process=", "process=x", "process=a&process=b", "id=a", "process=%00"],
+    ("GET", "workflow"): ["", "workflow=", "workflow=x", "workflow=a&workflow=b", "graph=a"],
+    ("GET", "wire"): ["", "call=", "call=x", "call=-1", "call=0", "call=" + "9" * 18, "call=" + "9" * 5000, "number=1"],
+    **{("GET", f"tables/{name}"): WRONG_PAGES for name in TABLES},
     ("GET", "events"): ["limit=x", "limit=-1", "limit=1.5", "limit=", "after=1", "limit=1&limit=1", "limit=" + "9" * 5000],
 }  # fmt: skip
 

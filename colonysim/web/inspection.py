@@ -1,0 +1,186 @@
+"""The routes of the control API for people: an overview, tables, one thing in full, and calls made for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from colonysim.core.errors import Refusal
+from colonysim.core.records import STATES
+from colonysim.core.registry import OPERATIONS
+from colonysim.core.world import World
+from colonysim.evidence import details, tables
+from colonysim.faults.registry import schema_of_kinds
+from colonysim.kernel.kernel import Kernel
+from colonysim.kernel.why_idle import due_events
+from colonysim.simulation.simulation import Simulation
+from colonysim.wire.codec import decode_message
+
+TABLE_FIELDS: Final = ("offset", "limit", "search", "sort", "descending")
+_SHOWN: Final = 5
+"""Events that are due, and actors, in the overview."""
+_ID: Final = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class NotFound(Exception):
+    """There is no such thing, or it is no longer kept."""
+
+
+class BadCall(ValueError):
+    """A call that no client could make. The text says why, with the fix."""
+
+
+class SendCall(msgspec.Struct, forbid_unknown_fields=True):
+    """A call that is made as a client without its key: `caller` is the id that a signature would prove."""
+
+    caller: str
+    payload: dict[str, Any]
+
+
+def queries() -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return the fields that the queries of the routes take."""
+    of_tables = {("GET", f"tables/{name}"): (*TABLE_FIELDS, *table.filters) for name, table in tables.TABLES.items()}
+    return {
+        ("GET", "process"): ("process",),
+        ("GET", "workflow"): ("workflow",),
+        ("GET", "wire"): ("call",),
+    } | of_tables
+
+
+class Inspection:
+    """Reads a simulation for people, and makes calls for them. Its routes take and return what `Control` describes."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self._sim = sim
+
+    def routes(self) -> dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]]:
+        """Return the routes by method and name."""
+        of_tables = {("GET", f"tables/{name}"): self._table(name) for name in tables.TABLES}
+        return of_tables | {
+            ("GET", "overview"): lambda body, query: self.overview(),
+            ("GET", "process"): self._one(details.process_details, "process"),
+            ("GET", "workflow"): self._one(details.graph_details, "workflow"),
+            ("GET", "wire"): self._one(_call_details, "call"),
+            ("GET", "faults/kinds"): lambda body, query: schema_of_kinds(),
+            ("POST", "calls"): self._send,
+        }
+
+    # ------------------------------------------------------------ reading
+    def overview(self) -> dict[str, Any]:
+        """Return the clock, what it waits for, and how much there is of everything; time does not move."""
+        sim = self._sim
+        with sim.kernel.locked() as world:
+            kernel, clock = sim.kernel, sim.kernel.clock
+            due = due_events(world, kernel.timetable.planned)
+            return {
+                "now_ns": max(clock.virtual_now(), world.now_ns) if clock.runs else world.now_ns,
+                "mode": clock.mode.value,
+                "rate": clock.rate,
+                "runs": clock.runs,
+                "seed": world.settings.seed,
+                "due": [_event(world, *entry) for entry in due[:_SHOWN]],
+                "due_total": len(due),
+                "acts": [actor.name for actor in kernel.actors.busy()][:_SHOWN],
+                "waits": [
+                    {"name": actor.name, "for": actor.waits_for, "since_ns": actor.since_ns}
+                    for actor in kernel.actors.blocked()[:_SHOWN]
+                ],
+                "parked": len(kernel.pending),
+                "server_id": world.server_id,
+                "colonies": [_colony(world, name) for name in world.colonies],
+                "calls": kernel.calls_asked,
+                "faults": len([fault for fault in sim.faults.all if fault.enabled]),
+                "strikes": sum(sim.faults.counts.values()),
+                "problems": [str(problem) for problem in kernel.problems] + sim.observers.troubles,
+            }
+
+    def _table(self, name: str) -> Callable[[Any, dict[str, str]], Any]:
+        def answer(body: None, query: dict[str, str]) -> tables.TablePage:
+            fields = {key: value for key, value in query.items() if key not in TABLE_FIELDS}
+            asked = tables.Query(
+                _whole(query, "offset", 0),
+                _whole(query, "limit", 50),
+                query.get("search", ""),
+                query.get("sort", ""),
+                _flag(query, "descending"),
+                fields,
+            )
+            with self._sim.kernel.locked():
+                return tables.find(self._sim.kernel, name, asked)
+
+        return answer
+
+    def _one(self, look_up: Callable[[Kernel, str], Any], what: str) -> Callable[[Any, dict[str, str]], Any]:
+        def answer(body: None, query: dict[str, str]) -> Any:
+            if what not in query:
+                raise ValueError(f"the field {what} is missing from the query: give ?{what}=<its id>")
+            with self._sim.kernel.locked():
+                found = look_up(self._sim.kernel, query[what])
+            if found is None:
+                raise NotFound(f"there is no {what} {query[what][:100]}: it never was, or it is no longer kept")
+            return found
+
+        return answer
+
+    # ------------------------------------------------------------ calls
+    def _send(self, body: SendCall, query: dict[str, str]) -> Any:
+        """Make a call as any client, and return its answer if that has come at once, else a status of None."""
+        name = body.payload.get("msgtype")
+        row = OPERATIONS.get(name) if isinstance(name, str) else None
+        if row is None or row.streamed:
+            raise BadCall('the payload needs a "msgtype" that /api takes, such as submitfuncspecmsg')
+        if not _ID.match(body.caller):
+            raise BadCall(f"invalid caller {body.caller[:80]!r}: expected an id of 64 hexadecimal digits")
+        try:
+            incoming = decode_message(row, msgspec.json.encode(body.payload), body.caller)
+        except Refusal as refusal:
+            raise BadCall(f"the payload cannot be read: {refusal.text or refusal.status}") from None
+        sim = self._sim
+        pending = sim.begin(body.caller, incoming.message, has_nul=incoming.has_nul, outside=True)
+        call, answer = pending.call, pending.answer
+        if answer is None:
+            return {"number": call.number, "status": None, "body": None}
+        text = details.reply_text(sim.kernel, call, incoming.payload.decode())
+        return {"number": call.number, "status": answer.status, "body": msgspec.Raw((text or "null").encode())}
+
+
+def _event(world: World, due_ns: int, event: Any) -> dict[str, Any]:
+    about = getattr(event, "what", "")
+    for table, field in ((world.crons, "cron_id"), (world.generators, "generator_id")):
+        if (source := table.get(getattr(event, field, ""))) is not None:
+            about = source.name
+    return {"due_ns": due_ns, "event": type(event).__name__, "about": about}
+
+
+def _colony(world: World, name: str) -> dict[str, Any]:
+    tables_of_states = world.tables_of(name) if name in world.by_state else [()] * len(STATES)
+    return {
+        "name": name,
+        "id": world.colonies[name].colonyid,
+        "paused": name in world.paused,
+        "executors": world.executors.count("colony", name),
+        "processes": {tables.STATES[state]: len(tables_of_states[state]) for state in STATES},
+        "users": [{"id": user.userid, "name": user.name} for user in world.users.where("colony", name)[:_SHOWN]],
+    }
+
+
+def _call_details(kernel: Kernel, number: str) -> Any:
+    return details.call_details(kernel, _whole({"call": number}, "call", 0))
+
+
+def _whole(query: Mapping[str, str], name: str, otherwise: int) -> int:
+    """Read a whole number from a query. Raises ValueError."""
+    text = query.get(name, str(otherwise))
+    if not (text.isascii() and text.isdecimal() and len(text) <= 18):
+        raise ValueError(f"invalid {name}={text[:60]!r}: expected a whole number, 0 or more")
+    return int(text)
+
+
+def _flag(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise ValueError(f"invalid {name}={text[:60]!r}: expected true or false")
+    return text == "true"
