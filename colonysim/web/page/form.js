@@ -21,9 +21,9 @@ function fieldNames(schema) {
   return Object.keys(schema.properties).filter((name) => name !== "kind");
 }
 
-/** The controls for all fields of an object, the required ones first. */
-export function formFor(schema, definitions, prefix) {
-  const required = new Set(schema.required);
+/** The controls for all fields of an object, the required ones first; in an `optional` object nothing is required. */
+export function formFor(schema, definitions, prefix, optional = false) {
+  const required = new Set(optional ? [] : schema.required);
   const names = fieldNames(schema).sort((a, b) => required.has(b) - required.has(a));
   return names.map((name) => control(name, essence(schema.properties[name], definitions), schema.properties[name], definitions, `${prefix}-${name}`, required.has(name)));
 }
@@ -35,7 +35,7 @@ function control(name, schema, given, definitions, id, required) {
       { class: "group", open: required, "data-key": id },
       h("summary", {}, name, required && h("span", { class: "muted" }, " required")),
       h("p", { class: "muted" }, prose(schema.description)),
-      h("div", { class: "fields" }, formFor(schema, definitions, id)),
+      h("div", { class: "fields" }, formFor(schema, definitions, id, !required)),
     );
   }
   const initial = given.default ?? "";

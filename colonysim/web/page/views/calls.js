@@ -35,8 +35,8 @@ function details(wire) {
     h(
       "div",
       { class: "wire" },
-      h("div", {}, h("h3", {}, wire.exact ? "Request, as it came" : "Request, as a client would send it"), h("pre", { tabindex: "0" }, pretty(wire.request))),
-      h("div", {}, h("h3", {}, "Reply"), wire.reply === null ? h("p", { class: "muted" }, none) : h("pre", { tabindex: "0" }, pretty(wire.reply))),
+      h("div", {}, h("h2", {}, wire.exact ? "Request, as it came" : "Request, as a client would send it"), h("pre", { tabindex: "0" }, pretty(wire.request))),
+      h("div", {}, h("h2", {}, "Reply"), wire.reply === null ? h("p", { class: "muted" }, none) : h("pre", { tabindex: "0" }, pretty(wire.reply))),
     ),
   ];
 }

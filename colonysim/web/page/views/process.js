@@ -122,8 +122,9 @@ function logs(data) {
 export const process = {
   async load(here, signal) {
     const query = { process: here.id };
+    const data = await get("process", query, signal);
     const optional = (name) => get(name, query, signal).catch((error) => (error.status ? null : Promise.reject(error)));
-    const [data, story, why] = await Promise.all([get("process", query, signal), optional("story"), optional("why-not")]);
+    const [story, why] = await Promise.all([optional("story"), data.state === "waiting" ? optional("why-not") : null]);
     return { data, story, why };
   },
   render({ data, story, why }) {
