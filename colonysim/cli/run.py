@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -33,9 +33,11 @@ from colonysim.cli.console import (
     twice,
     warn,
 )
+from colonysim.cli.live import Live, LivePage, LivePort, Rate
 from colonysim.evidence.journal import JournalFailed
 
 if TYPE_CHECKING:
+    from colonysim.evidence.journal import JournalErrors
     from colonysim.scenarios.metrics import Metrics
     from colonysim.scenarios.runner import Result, Run
     from colonysim.scenarios.scenario import Scenario
@@ -58,19 +60,21 @@ def run(
     check_determinism: Annotated[
         bool, typer.Option("--check-determinism", help="Run twice, in fresh processes, and compare.")
     ] = False,
+    live: Live = False,
+    rate: Rate = None,
+    port: LivePort = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a scenario. Exit codes: 0 no failures, 1 failures, 2 the scenario cannot be run."""
-    from colonysim.scenarios.runner import Run
-
     on_errors = on_journal_errors(journal_errors, journal)
     files = {"report": report, "perfetto": perfetto, "csv": csv, "summary": summary}
     idle = files | {"journal": journal, "strict": strict, "json": as_json}
     if dry_run:
-        _refuse_idle("--dry-run", idle | {"check-determinism": check_determinism})
+        _refuse_idle("--dry-run", idle | {"live": live, "check-determinism": check_determinism})
     if check_determinism:
-        _refuse_idle("--check-determinism", idle)
+        _refuse_idle("--check-determinism", idle | {"live": live})
+    page = LivePage.of(live, rate, port)
     if seed is not None:
         refuse_long_seeds(seed)
     scenario = load(file, override)
@@ -84,24 +88,45 @@ def run(
     except ValueError as error:
         fail(refusal(error, file))
     recorded = {} if journal is None else {"journal": journal}
+    with page or nullcontext():
+        done, result = _perform(file, scenario, seed, journal, on_errors, quiet=as_json, page=page)
+        command = shlex.join(repeats(file, result.seed, override))
+        for kind, path in wanted.items():
+            _write(kind, done, path, command)
+        if as_json:
+            import msgspec
+
+            print(msgspec.json.encode(result).decode())
+        else:
+            _print(result, wanted | recorded, command)
+        if page is not None:
+            page.stay()
+    raise typer.Exit(FAILED if not result.ok or (strict and result.warnings) else FINE)
+
+
+def _perform(
+    file: Path,
+    scenario: Scenario,
+    seed: int | None,
+    journal: Path | None,
+    on_errors: JournalErrors,
+    *,
+    quiet: bool,
+    page: LivePage | None,
+) -> tuple[Run, Result]:
+    """Run a scenario, with a progress bar unless `quiet`. Exits with code 2 if it cannot be run."""
+    from colonysim.scenarios.runner import Run
+
     try:
-        with _progress(scenario, quiet=as_json) as progress:
+        with _progress(scenario, quiet=quiet) as progress:
             done = Run(scenario, seed, progress, journal, on_errors)
-            result = done.execute()
+            if page is not None:
+                page.show(done)
+            return done, done.execute()
     except JournalFailed as error:
         fail(str(error), FAILED)
     except (OSError, ValueError) as error:
         fail(refusal(error, file))
-    command = shlex.join(repeats(file, result.seed, override))
-    for kind, path in wanted.items():
-        _write(kind, done, path, command)
-    if as_json:
-        import msgspec
-
-        print(msgspec.json.encode(result).decode())
-    else:
-        _print(result, wanted | recorded, command)
-    raise typer.Exit(FAILED if not result.ok or (strict and result.warnings) else FINE)
 
 
 def validate(

@@ -38,6 +38,7 @@ def process_details(kernel: Kernel, process_id: str) -> dict[str, Any] | None:
     logs = world.logs.of_process.get(process_id, [])
     channels = world.channels.get(process_id)
     return process_row(world, process) | {
+        "now_ns": world.now_ns,
         "initiator": process.initiator_name or process.initiator_id,
         "wait_deadline_ns": given_time(process.wait_deadline_ns),
         "exec_deadline_ns": given_time(process.exec_deadline_ns),

@@ -63,8 +63,9 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class TablePage(msgspec.Struct, frozen=True):
-    """One page of a table. `total`: how many records match the query, on all pages together."""
+    """One page of a table. `total`: how many records match the query, on all pages together. `now_ns`: when it was."""
 
+    now_ns: int
     total: int
     offset: int
     rows: list[dict[str, Any]]
@@ -101,7 +102,7 @@ def find(kernel: Kernel, name: str, query: Query) -> TablePage:
         total, found = len(source), list(islice(_in_order(source, query), wanted.start, wanted.stop))
     else:
         total, found = _matching(world, table, source, fields, query, wanted)
-    return TablePage(total, query.offset, [table.row(world, record) for record in found])
+    return TablePage(world.now_ns, total, query.offset, [table.row(world, record) for record in found])
 
 
 def _in_order(source: Collection[Any], query: Query) -> Iterable[Any]:

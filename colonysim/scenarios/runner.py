@@ -120,6 +120,8 @@ class Run:
             self.scenario = scenario = loaded(scenario, self.loader)
         self.seed = scenario.seed if seed is None else seed
         self.progress = progress
+        self.between: Callable[[int], None] | None = None
+        """Called before each event with the time up to which events may happen, in ns; not under the kernel's lock."""
         settings = scenario.server(self.seed)
         self.sim = Simulation(
             settings,
@@ -275,6 +277,8 @@ class Run:
             return stop()
 
         looked_at = stop if progress is None else stop_and_show
+        if (between := self.between) is not None:
+            looked_at = _with_pauses(looked_at, kernel.unlocked(lambda: between(until_ns) or False))
         if kernel.programs is not None:
             kernel.programs.run_to(until_ns, looked_at)
             return
@@ -422,6 +426,11 @@ class Run:
 
     def _ask(self, message: Message) -> Answer:
         return self.sim.call(self.colony.user.id, message)
+
+
+def _with_pauses(stop: Callable[[], bool], pause: Callable[[], bool]) -> Callable[[], bool]:
+    """Return a condition that pauses after each look at another one that does not hold."""
+    return lambda: stop() or pause()
 
 
 @contextmanager

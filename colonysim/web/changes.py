@@ -28,10 +28,16 @@ _ENCODER: Final = msgspec.json.Encoder(enc_hook=repr)
 
 
 class ChangeStream:
-    """What one open page is told. `read` the next text after each TICK_S; the first one is the present state."""
+    """What one open page is told. `read` the next text after each TICK_S; the first one is the present state.
 
-    def __init__(self, sim: Simulation, overview: Callable[[], dict[str, Any]]) -> None:
+    `mark`: something besides the simulation whose change is told of.
+    """
+
+    def __init__(
+        self, sim: Simulation, overview: Callable[[], dict[str, Any]], mark: Callable[[], object] = lambda: None
+    ) -> None:
         self._sim = sim
+        self._mark = mark
         self._overview = overview
         self._seen: Any = None
         self._silent = 0
@@ -46,7 +52,7 @@ class ChangeStream:
         """Whether there is something to read: a change, or a sign of life after a long silence. Takes no lock."""
         self._silent += 1
         try:
-            return self._silent >= _TICKS_OF_SILENCE or _state(self._sim) != self._seen
+            return self._silent >= _TICKS_OF_SILENCE or self._state() != self._seen
         except RuntimeError:  # a table is changing at this moment
             return True
 
@@ -54,31 +60,31 @@ class ChangeStream:
         """Return the next text to send."""
         self._silent = 0
         with self._sim.kernel.locked():
-            state = _state(self._sim)
+            state = self._state()
         if state == self._seen:
             return b": nothing has changed\n\n"
         self._seen = state
         return b"event: overview\ndata: %b\n\n" % _ENCODER.encode(self._overview())
+
+    def _state(self) -> tuple[Any, ...]:
+        """Return what differs after every change that a page shows: numbers that only grow, and states.
+
+        Without the lock it may raise RuntimeError.
+        """
+        kernel, world, faults = self._sim.kernel, self._sim.kernel.world, self._sim.faults
+        clock, actors = kernel.clock, list(kernel.actors.registered.values())
+        return (
+            world,
+            self._mark(),
+            *(world.now_ns, kernel.steps, kernel.events, kernel.calls_asked, world.settings.seed),
+            *(clock.mode, clock.rate, clock.runs, len(kernel.problems), len(kernel.pending)),
+            faults.all,
+            sum(faults.counts.values()),
+            tuple((actor.name, actor.waits_for) for actor in actors),
+        )
 
 
 def is_stream(request: HttpRequest) -> bool:
     """Whether a request asks for the stream, as EventSource does."""
     wanted = request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip().lower()
     return request.method == "GET" and request.path == "/colonysim/events" and wanted == EVENT_STREAM
-
-
-def _state(sim: Simulation) -> tuple[Any, ...]:
-    """Return what differs after every change that a page shows: numbers that only grow, and states.
-
-    Without the lock it may raise RuntimeError.
-    """
-    kernel, world = sim.kernel, sim.kernel.world
-    clock, actors = kernel.clock, list(kernel.actors.registered.values())
-    return (
-        world,
-        *(world.now_ns, kernel.steps, kernel.events, kernel.calls_asked, world.settings.seed),
-        *(clock.mode, clock.rate, clock.runs, len(kernel.problems), len(kernel.pending)),
-        sim.faults.all,
-        sum(sim.faults.counts.values()),
-        tuple((actor.name, actor.waits_for) for actor in actors),
-    )

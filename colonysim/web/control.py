@@ -115,8 +115,11 @@ class Control:
         self.access = access or ControlAccess()
         self.limits = limits
         self.snapshots: dict[str, bytes] = {}
+        self.read_only = ""
+        """Why nothing may be changed at present, for errors; "" if it may."""
         self.inspection = Inspection(sim)
         self.routes: dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]] = self.inspection.routes() | {
+            ("GET", "overview"): lambda body, query: self._overview(),
             ("GET", "health"): self._health,
             ("GET", "clock"): self._clock,
             ("PUT", "clock"): self._set_clock,
@@ -153,7 +156,7 @@ class Control:
             _query(request, ())
         except (Forbidden, ControlError):
             return None
-        return ChangeStream(self.sim, self.inspection.overview)
+        return ChangeStream(self.sim, self._overview, lambda: self.read_only)
 
     def answer(self, request: HttpRequest) -> tuple[int, bytes, str]:
         """Answer a request: status, body and content type of the reply."""
@@ -170,6 +173,8 @@ class Control:
             route = self.routes.get((method, name))
             if route is None:
                 raise self._no_route(method, name)
+            if self.read_only and method != "GET":
+                raise ControlError(409, self.read_only)
             query = _query(request, QUERIES.get((method, name), ()))
             result = route(self._read(request, BODIES.get((method, name))), query)
             return 200, _ENCODER.encode(result), JSON
@@ -343,6 +348,9 @@ class Control:
         return [as_data(fault) for fault in self.sim.faults.all]
 
     # ------------------------------------------------------------ inspection
+    def _overview(self) -> Any:
+        return self.inspection.overview() | {"read_only": self.read_only}
+
     def _health(self, body: None, query: dict[str, str]) -> Any:
         """Problems of the server, and of the files that keep its history and state."""
         problems = [str(problem) for problem in self.sim.kernel.problems] + self.sim.observers.troubles

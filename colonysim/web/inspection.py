@@ -60,7 +60,6 @@ class Inspection:
         """Return the routes by method and name."""
         of_tables = {("GET", f"tables/{name}"): self._table(name) for name in tables.TABLES}
         return of_tables | {
-            ("GET", "overview"): lambda body, query: self.overview(),
             ("GET", "process"): self._one(details.process_details, "process"),
             ("GET", "workflow"): self._one(details.graph_details, "workflow"),
             ("GET", "wire"): self._one(_call_details, "call"),

@@ -22,10 +22,11 @@ export function tick(overview) {
   if (first) setInterval(showTime, 100);
 }
 
-/** The virtual time now, in nanoseconds. */
-export function now() {
-  if (shown === null) return 0;
-  return shown.now_ns + (shown.runs ? (performance.now() - shown.at) * 1e6 * shown.rate : 0);
+/** The virtual time now, in nanoseconds; not before that of the `data` that are shown beside it. */
+export function now(data) {
+  if (shown === null) return data?.now_ns ?? 0;
+  const passed = shown.runs ? (performance.now() - shown.at) * 1e6 * shown.rate : 0;
+  return Math.max(shown.now_ns + passed, data?.now_ns ?? 0);
 }
 
 function showTime() {
@@ -36,7 +37,8 @@ function showTime() {
 /** The elements of the bar. */
 export function clockBar(overview, act) {
   const { mode, rate } = overview;
-  const follows = mode === "real" || mode === "scaled";
+  const locked = overview.read_only !== "";
+  const follows = locked || mode === "real" || mode === "scaled";
   const set = (body, text) => act(() => ask("PUT", "clock", { body }), text);
   const isPaused = mode === "manual";
   const toggle = () => {
@@ -52,7 +54,7 @@ export function clockBar(overview, act) {
       h("label", { for: "mode", class: "hidden" }, "Mode of the clock"),
       h(
         "select",
-        { id: "mode", value: mode, onchange: (event) => set({ mode: event.target.value }, `The clock is ${event.target.value}.`) },
+        { id: "mode", value: mode, disabled: locked, onchange: (event) => set({ mode: event.target.value }, `The clock is ${event.target.value}.`) },
         Object.entries(MODES).map(([value, text]) => h("option", { value, selected: value === mode, "data-key": value }, text)),
       ),
       mode === "scaled" && [
@@ -62,7 +64,7 @@ export function clockBar(overview, act) {
           onchange: (event) => set({ mode, rate: Number(event.target.value) }, `Time passes ${event.target.value} times as fast.`),
         }),
       ],
-      h("button", { type: "button", id: "pause", onclick: toggle }, isPaused ? "Resume" : "Pause"),
+      h("button", { type: "button", id: "pause", disabled: locked, onclick: toggle }, isPaused ? "Resume" : "Pause"),
     ),
     h(
       "div",
@@ -84,7 +86,8 @@ function due({ due, due_total, now_ns }) {
   return h("span", { title: `${time(next.due_ns)} UTC` }, h("b", {}, "Next "), `${when}: ${what}${more}`);
 }
 
-function whom({ acts, waits, parked, mode }) {
+function whom({ acts, waits, parked, mode, read_only }) {
+  if (read_only) return h("span", {}, h("b", {}, "Read only: "), read_only);
   if (mode === "manual") return h("span", {}, h("b", {}, "Time "), "moves only by these buttons and by advance()");
   if (acts.length > 0) return h("span", {}, h("b", {}, "Time waits for "), acts.join(", "));
   const waiting = waits.length + parked;

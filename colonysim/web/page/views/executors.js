@@ -36,7 +36,7 @@ function holds(row) {
 export const executors = {
   load: (here, signal) => loadTable("executors", here.query, ["state", "colony", "type"], signal),
   render(data, here) {
-    const at = now();
+    const at = now(data);
     return [
       h("div", { class: "head" }, h("h1", {}, "Executors"), searchField(here, "Search name, type, location, id")),
       choiceBar(here, "state", "State", [["", "All"], ...STATES.map((name) => [name, state(name)])]),

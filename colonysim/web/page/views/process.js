@@ -132,7 +132,7 @@ export const process = {
     return [
       h("p", { class: "crumb" }, h("a", { href: link("processes") }, "Processes"), " / ", h("code", {}, data.id)),
       h("div", { class: "head" }, h("h1", {}, data.function || "(no function)", data.node && data.node !== data.function && h("span", { class: "muted" }, ` ${data.node}`)), state(data.state, data.waits_for_parents && data.state === "waiting" ? "Waits for parents" : undefined)),
-      summary(data, now()),
+      summary(data, now(data)),
       reasons(why),
       errors?.length ? section("Errors", h("pre", { class: "bad", tabindex: "0" }, errors.join("\n"))) : null,
       values("Output", out),

@@ -57,7 +57,7 @@ export const processes = {
       chips(here, ["colony", "function", "executor", "executor_type", "workflow"]),
       dataTable(here, {
         caption: `Processes: ${plural(data.total, "match", "matches")}`,
-        columns: columns(here, now()),
+        columns: columns(here, now(data)),
         rows: data.rows,
         key: (row) => row.id,
         empty: all === 0 ? "No process has been submitted yet. Submit one, or let an SDK do it." : "No process fits these filters.",

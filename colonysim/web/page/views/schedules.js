@@ -56,7 +56,7 @@ function generators(here, data, at) {
 export const schedules = {
   load: (here, signal) => Promise.all([loadTable("crons", MOST, [], signal), loadTable("generators", MOST, [], signal)]),
   render([ofCrons, ofGenerators], here) {
-    const at = now();
+    const at = now(ofCrons);
     const cut = (data, noun) => data.total > data.rows.length && h("p", { class: "muted" }, `The last ${count(data.rows.length)} of ${plural(data.total, noun)}.`);
     return [
       h("h1", {}, "Crons & generators"),

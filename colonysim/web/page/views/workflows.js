@@ -22,7 +22,7 @@ function took(row, at) {
 export const workflows = {
   load: (here, signal) => loadTable("workflows", here.query, ["state", "colony"], signal),
   render(data, here) {
-    const at = now();
+    const at = now(data);
     return [
       h("div", { class: "head" }, h("h1", {}, "Workflows"), searchField(here, "Search id, submitter")),
       choiceBar(here, "state", "State", [["", "All"], ...STATES.map((name) => [name, state(name)])]),
