@@ -119,7 +119,8 @@ class Control:
         """Why nothing may be changed at present, for errors; "" if it may."""
         self.inspection = Inspection(sim)
         self.routes: dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]] = self.inspection.routes() | {
-            ("GET", "overview"): lambda body, query: self._overview(),
+            ("GET", "overview"): self._overview,
+            ("GET", "openapi.json"): self._describe,
             ("GET", "health"): self._health,
             ("GET", "clock"): self._clock,
             ("PUT", "clock"): self._set_clock,
@@ -224,18 +225,21 @@ class Control:
 
     # ------------------------------------------------------------ time
     def _clock(self, body: None, query: dict[str, str]) -> Any:
+        """Tell the time and how it moves."""
         sim = self.sim
         now_ns = sim.now_ns
         shown = {"now": format_time(now_ns, zone_of(sim.settings.timezone), exact=True), "now_ns": now_ns}
         return shown | {"mode": sim.kernel.clock.mode.value, "rate": sim.kernel.clock.rate}
 
     def _set_clock(self, body: SetClock, query: dict[str, str]) -> Any:
+        """Set the mode of the clock, or its rate."""
         if body.mode is None and body.rate is None:
             raise ControlError(400, 'nothing to set: give {"mode": "auto"}, or {"mode": "scaled", "rate": 60}')
         self.sim.set_clock(body.mode, body.rate)
         return self._clock(None, query)
 
     def _advance(self, body: Advance, query: dict[str, str]) -> Any:
+        """Move time."""
         if body.until is not None and (
             body.until not in ("idle", "next") or body.seconds is not None or body.to is not None
         ):
@@ -256,15 +260,18 @@ class Control:
         return self._clock(None, query)
 
     def _why(self, body: None, query: dict[str, str]) -> Any:
+        """Tell who acts, who waits for what, and what is due next."""
         return {"why": self.sim.why()}
 
     def _why_not(self, body: None, query: dict[str, str]) -> Any:
+        """Explain why a process is not assigned."""
         found = self.sim.why_not(_process(query))
         if found.state == "unknown":
             raise ControlError(404, str(found.texts[0]))
         return found
 
     def _story(self, body: None, query: dict[str, str]) -> Any:
+        """Tell the timeline of a process, in lines."""
         process_id = _process(query)
         story = self.sim.story(process_id)
         if story == UNKNOWN or (self.sim.observers.invariants is None and process_id not in self.sim.world.processes):
@@ -272,6 +279,7 @@ class Control:
         return {"process_id": process_id, "story": story.splitlines()}
 
     def _actor(self, body: ActorMessage, query: dict[str, str]) -> Any:
+        """Say that a client acts, waits or is gone."""
         _check_name("actor", body.name)
         if body.waits and body.gone:
             raise ControlError(400, "give either waits or gone, not both: an actor that is gone does not wait")
@@ -283,16 +291,19 @@ class Control:
 
     # ------------------------------------------------------------ state
     def _reset(self, body: Seed, query: dict[str, str]) -> Any:
+        """Go back to the state at the start, with another seed if one is given."""
         self.sim.reset(body.seed)
         return self._clock(None, query)
 
     def _seed(self, body: Seed, query: dict[str, str]) -> Any:
+        """Go back to the state at the start, with another seed."""
         if body.seed is None:
             raise ControlError(400, 'the field seed is missing: give {"seed": 7}')
         self.sim.reset(body.seed)
         return {"seed": body.seed}
 
     def _snapshot(self, body: SnapshotName, query: dict[str, str]) -> Any:
+        """Take a snapshot of the state, or go back to one."""
         name = body.name
         _check_name("snapshot", name)
         if body.restore:
@@ -310,6 +321,7 @@ class Control:
         return {"name": name, "bytes": len(self.snapshots[name])}
 
     def _list_snapshots(self, body: None, query: dict[str, str]) -> Any:
+        """List the snapshots."""
         return [{"name": name, "bytes": len(frozen)} for name, frozen in self.snapshots.items()]
 
     # ------------------------------------------------------------ faults
@@ -336,6 +348,7 @@ class Control:
         return [as_data(fault) for fault in self.sim.faults.add(*(faults if plan is None else [plan]))]
 
     def _enable_fault(self, body: EnableFault, query: dict[str, str]) -> Any:
+        """Switch a fault on or off."""
         self.sim.faults.enable(body.name, body.enabled)
         return [as_data(fault) for fault in self.sim.faults.all]
 
@@ -348,7 +361,14 @@ class Control:
         return [as_data(fault) for fault in self.sim.faults.all]
 
     # ------------------------------------------------------------ inspection
-    def _overview(self) -> Any:
+    def _describe(self, body: None, query: dict[str, str]) -> Any:
+        """Describe the control API in OpenAPI 3.1."""
+        from colonysim.web import openapi  # few need it
+
+        return openapi.describe(self.routes, BODIES, QUERIES)
+
+    def _overview(self, body: None = None, query: dict[str, str] | None = None) -> Any:
+        """Tell the clock, what is due, who acts and waits, and the numbers of each colony."""
         return self.inspection.overview() | {"read_only": self.read_only}
 
     def _health(self, body: None, query: dict[str, str]) -> Any:
@@ -357,6 +377,7 @@ class Control:
         return {"ok": not problems, "problems": problems}
 
     def _calls(self, body: None, query: dict[str, str]) -> Any:
+        """List the last calls."""
         calls = list(self.sim.calls)
         after, limit = _number(query, "after", 0), _number(query, "limit", 1000)
         last = [call for call in calls if call.number > after][-limit:] if limit else []
@@ -372,6 +393,7 @@ class Control:
         ]
 
     def _coverage(self, body: None, query: dict[str, str]) -> Any:
+        """List the message types."""
         return [
             {"type": row.name, "part": row.part, "access": row.access.name, "pubsub": row.streamed}
             for row in OPERATIONS.values()

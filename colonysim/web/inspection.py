@@ -63,7 +63,7 @@ class Inspection:
             ("GET", "process"): self._one(details.process_details, "process"),
             ("GET", "workflow"): self._one(details.graph_details, "workflow"),
             ("GET", "wire"): self._one(_call_details, "call"),
-            ("GET", "faults/kinds"): lambda body, query: schema_of_kinds(),
+            ("GET", "faults/kinds"): self._kinds,
             ("POST", "calls"): self._send,
         }
 
@@ -98,6 +98,7 @@ class Inspection:
 
     def _table(self, name: str) -> Callable[[Any, dict[str, str]], Any]:
         def answer(body: None, query: dict[str, str]) -> tables.TablePage:
+            """Show a page of a table."""
             fields = {key: value for key, value in query.items() if key not in TABLE_FIELDS}
             asked = tables.Query(
                 _whole(query, "offset", 0),
@@ -114,6 +115,7 @@ class Inspection:
 
     def _one(self, look_up: Callable[[Kernel, str], Any], what: str) -> Callable[[Any, dict[str, str]], Any]:
         def answer(body: None, query: dict[str, str]) -> Any:
+            """Show one thing in full."""
             if what not in query:
                 raise ValueError(f"the field {what} is missing from the query: give ?{what}=<its id>")
             with self._sim.kernel.locked():
@@ -123,6 +125,10 @@ class Inspection:
             return found
 
         return answer
+
+    def _kinds(self, body: None, query: dict[str, str]) -> Any:
+        """Describe the kinds of faults by their JSON Schema."""
+        return schema_of_kinds()
 
     # ------------------------------------------------------------ calls
     def _send(self, body: SendCall, query: dict[str, str]) -> Any:

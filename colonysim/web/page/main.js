@@ -99,7 +99,10 @@ async function refresh() {
 function show(here, elements) {
   const heading = `${here.name}/${here.id}`;
   const isNew = page.shown !== heading;
-  if (isNew) update(main);
+  if (isNew) {
+    update(main);
+    document.querySelector("#nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
   update(main, elements);
   page.shown = heading;
   const title = main.querySelector("h1")?.textContent ?? "";
@@ -141,7 +144,6 @@ function onConnected(connected) {
 addEventListener("hashchange", (event) => {
   const left = page.shown;
   showFrame();
-  document.querySelector("#nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   page.loading?.abort();
   page.loading = null;
   refresh().then(() => {
