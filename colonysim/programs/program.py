@@ -18,7 +18,7 @@ from colonysim.programs.children import Child, end_all
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
 from colonysim.programs.leftovers import forget
 from colonysim.programs.output import Output
-from colonysim.programs.program_thread import FIRST_TURN, Link, ProgramThread
+from colonysim.programs.program_thread import FIRST_TURN, OpenLink, ProgramThread
 from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
 from colonysim.programs.surroundings import Script, Surroundings
@@ -66,8 +66,8 @@ class Program:
         self.comes_back = False  # at once, as soon as it has ended
         self.paused_until_ns = 0
         self.sockets: list[Connection] = []
-        self.links: dict[Link, None] = {}
-        self.cut_links: list[Link] = []
+        self.links: dict[OpenLink, None] = {}
+        self.cut_links: list[OpenLink] = []
         self.threads: list[ProgramThread] = []
         self._outcome: tuple[str, BaseException | None] = ("over", None)
         self._where = ""

@@ -32,7 +32,7 @@ _LAST_WORDS: Final = 100
 """So often is a dead thread told that it is dead; one that goes on all the same is left standing."""
 
 
-class Link(Protocol):
+class OpenLink(Protocol):
     """The server's side of a connection that a program has opened by a socket."""
 
     def cut(self) -> None: ...
@@ -52,8 +52,8 @@ class OwnProgram(Protocol):
     signals: Signals
     surroundings: Surroundings | None
     sockets: list[Connection]
-    links: dict[Link, None]
-    cut_links: list[Link]
+    links: dict[OpenLink, None]
+    cut_links: list[OpenLink]
 
     def resume(self) -> None: ...
 
@@ -111,7 +111,7 @@ class ProgramThread:
         self.program.sockets = sockets
 
     @property
-    def links(self) -> dict[Link, None]:
+    def links(self) -> dict[OpenLink, None]:
         """The connections that its program has opened by sockets, in that order."""
         return self.program.links
 
