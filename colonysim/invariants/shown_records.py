@@ -78,6 +78,8 @@ class RecordComparison(Invariant):
 
     def _attributes_of(self, record: ProcessRecord) -> None:
         """Check that attributes took the state at the last change. Quirk: not if the executor was removed."""
+        if not record.process.attributes:
+            return
         last = next((one for one in reversed(record.story) if one.cause != "parents succeeded"), None)
         takes = last is not None and last.old != NEW and last.cause != "executor removed"
         for attribute in record.process.attributes:
