@@ -19,6 +19,7 @@ from colonysim.core.records import WAITING, Process
 
 if TYPE_CHECKING:
     from colonysim.core.bounds import Tree
+    from colonysim.core.types import FunctionSpec
 
 _FEW_RUNS: Final = 4  # up to this number, runs are examined one by one; beyond it, by views
 _MOST_VIEWS: Final = 64
@@ -56,10 +57,10 @@ class LaneRun:
 
     `fifo` holds the processes that were added in order; a process that returns with an earlier rank goes into the heap
     `late`. A process that stopped waiting without being taken is left in place as a tombstone and skipped when it
-    reaches the head (lazy deletion). `live` counts the others.
+    reaches the head (lazy deletion). `live` counts the others. `usual_spec` is the last spec that `usual` has checked.
     """
 
-    __slots__ = ("cpu_milli", "fifo", "key", "lanes", "late", "live", "memory_bytes", "number")
+    __slots__ = ("cpu_milli", "fifo", "key", "lanes", "late", "live", "memory_bytes", "number", "usual_spec")
 
     def __init__(self, number: int, key: RunKey) -> None:
         self.number = number
@@ -69,6 +70,7 @@ class LaneRun:
         self.late: list[tuple[int, int, Process]] = []
         self.live = 0
         self.lanes: tuple[Lane, ...] = ()  # that contain it
+        self.usual_spec: FunctionSpec | None = None
 
     def push(self, process: Process) -> bool:
         """Add a process. Returns whether it is now the head."""

@@ -23,23 +23,27 @@ from colonysim.core.records import APPROVED, NEW, NO_RESOURCES, RUNNING, SECOND_
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import ANYWHERE
 from colonysim.core.storage import INT32_MAX, INT32_MIN
+from colonysim.core.types import FunctionSpec
 from colonysim.core.world import World
 
 
 def submit(world: World, caller: str, message: SubmitFuncSpec) -> Process | None:
     """Submit a process without resources, names, environment or channels, to a queue that exists."""
     spec, queues = message.spec, world.queues
-    if spec is None or spec.env or spec.channels or world.unreadable_names or queues.policy is not None:
+    if spec is None or world.unreadable_names or queues.policy is not None:
         return None
     conditions, priority, wait_s = spec.conditions, spec.priority, spec.maxwaittime
-    if (
-        conditions.executornames or conditions.cpu or conditions.mem or conditions.gpu or conditions.storage
-        or conditions.nodes or conditions.processes or conditions.processespernode
-        or not (-1 <= wait_s <= INT32_MAX and INT32_MIN <= spec.maxexectime <= INT32_MAX)
-        or not (INT32_MIN <= spec.maxretries <= INT32_MAX and -PRIORITY_LIMIT <= priority <= PRIORITY_LIMIT)
-    ):  # fmt: skip
+    colony, location = conditions.colonyname, conditions.locationname
+    pool, tables = queues.pools.get((colony, conditions.executortype)), world.by_state.get(colony)
+    if pool is None or tables is None:
         return None
-    colony = conditions.colonyname
+    run = pool.runs.get((priority, location.lower() if location else "", None, 0, 0))
+    if run is None or run.late:
+        return None
+    if run.usual_spec is not spec:
+        if not _is_usual(spec):
+            return None
+        run.usual_spec = spec
     if records := world.executors_by_id.get(caller):
         name = records[0].name
         if records[0].colony != colony or records[0].state != APPROVED:
@@ -47,13 +51,6 @@ def submit(world: World, caller: str, message: SubmitFuncSpec) -> Process | None
     elif users := world.users_by_id.get((colony, caller)):
         name = users[0].name
     else:
-        return None
-    pool, tables = queues.pools.get((colony, conditions.executortype)), world.by_state.get(colony)
-    if pool is None or tables is None:
-        return None
-    location = conditions.locationname
-    run = pool.runs.get((priority, location.lower() if location else "", None, 0, 0))
-    if run is None or run.late:
         return None
     now_ns = world.now_ns
     rank = now_ns - priority * PRIORITY_STEP_NS if priority else now_ns
@@ -84,6 +81,18 @@ def submit(world: World, caller: str, message: SubmitFuncSpec) -> Process | None
     if queues.polls or world.subscriptions.any:
         announce(world, process)
     return copy
+
+
+def _is_usual(spec: FunctionSpec) -> bool:
+    """Whether a spec has nothing but limits, arguments and a location, all of them valid."""
+    conditions = spec.conditions
+    return not (
+        spec.env or spec.channels
+        or conditions.executornames or conditions.cpu or conditions.mem or conditions.gpu or conditions.storage
+        or conditions.nodes or conditions.processes or conditions.processespernode
+        or not (-1 <= spec.maxwaittime <= INT32_MAX and INT32_MIN <= spec.maxexectime <= INT32_MAX)
+        or not (INT32_MIN <= spec.maxretries <= INT32_MAX and -PRIORITY_LIMIT <= spec.priority <= PRIORITY_LIMIT)
+    )  # fmt: skip
 
 
 def assign(world: World, caller: str, message: AssignProcess) -> AssignReply | None:

@@ -21,7 +21,7 @@ THREAD_THRESHOLD_S: Final = 0.050
 """How long a thread of this process must neither call nor compute to count as waiting, in real seconds."""
 
 _PER_THREAD_CLOCK: Final = 0b110  # clock number of Linux: the processor time of one thread
-_ACTED_SINCE: Final = -2  # in place of a processor time: the thread has called since the last check
+ACTED_SINCE: Final = -2  # in place of a processor time: the thread has called since the last check
 
 OWN_THREAD_PREFIX: Final = "colonysim-"
 
@@ -47,7 +47,7 @@ class Actor(msgspec.Struct):
     def acts(self) -> None:
         """Mark it as acting. When it became silent is determined at the next check."""
         self.waits_for = ""
-        self.cpu_ns = _ACTED_SINCE
+        self.cpu_ns = ACTED_SINCE
 
     def seems_busy_until(self, now: float) -> float:
         """Return until when a thread counts as acting: THREAD_THRESHOLD_S after it last called or computed.
@@ -163,7 +163,7 @@ class Actors:
             actor.acts()
             return
         actor.waits_for = ""
-        actor.cpu_ns = _ACTED_SINCE
+        actor.cpu_ns = ACTED_SINCE
 
     def register(self, name: str, *, outside: bool = False) -> Actor:
         """Add a named actor. Time waits until it reports that it waits. Raises ValueError if the name is in use."""

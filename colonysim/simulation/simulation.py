@@ -29,7 +29,7 @@ from colonysim.faults.injector import Faults
 from colonysim.invariants import Invariant
 from colonysim.invariants.invariant import own_kinds
 from colonysim.kernel import snapshots
-from colonysim.kernel.actors import OUTSIDE_THRESHOLD_S, Actor
+from colonysim.kernel.actors import ACTED_SINCE, OUTSIDE_THRESHOLD_S, Actor
 from colonysim.kernel.calls import HUGE_BYTES, Calls
 from colonysim.kernel.clock import EPOCH, Mode, time_after
 from colonysim.kernel.driver import Driver
@@ -140,7 +140,11 @@ class Simulation:
         if has_nul is None and (type(caller_id) is not str or self._unchanging.get(caller_id) is not message):
             message, has_nul = self._vetting.read(caller_id, message)
         kernel = self.kernel
-        kernel.actors.acts()
+        actor = self._thread.actor
+        if actor is None or actor.program is not None:
+            kernel.actors.acts()
+        else:  # what `acts` would do
+            actor.waits_for, actor.cpu_ns = "", ACTED_SINCE
         if message.__class__ is AssignProcess:
             self._thread.assigned_as.add(caller_id)
         with kernel.lock:
