@@ -12,8 +12,9 @@ from types import FrameType
 from typing import Final, Protocol
 
 from colonysim.kernel.actors import Actor
+from colonysim.stdlib import inplace
 
-_HERE: Final = os.path.dirname(__file__)
+_OWN: Final = tuple(os.path.dirname(file) for file in (__file__, inplace.__file__))
 _SHOWN: Final = 6
 """Calls of a stack that are shown, the innermost ones."""
 
@@ -91,7 +92,7 @@ def stack(thread: HasIdent) -> str:
 def own_stack(frame: FrameType | None) -> str:
     """Who called whom up to a frame: the innermost calls, without those by which this package begins a thread."""
     calls = [] if frame is None else traceback.extract_stack(frame)
-    own = [one for one in calls if os.path.dirname(one.filename) != _HERE and not _begins_thread(one)]
+    own = [one for one in calls if os.path.dirname(one.filename) not in _OWN and not _begins_thread(one)]
     return "".join(traceback.format_list(own[-_SHOWN:])).rstrip()
 
 
@@ -108,7 +109,7 @@ def _frame_of(thread: HasIdent) -> FrameType | None:
     gc.disable()
     try:
         frame = sys._current_frames().get(thread.ident or 0)
-        while frame is not None and os.path.dirname(frame.f_code.co_filename) == _HERE:
+        while frame is not None and os.path.dirname(frame.f_code.co_filename) in _OWN:
             frame = frame.f_back
         return frame
     finally:

@@ -10,7 +10,7 @@ from multiprocessing import process as processes
 from multiprocessing import util
 from typing import Any, Final
 
-from colonysim.programs import inplace
+from colonysim.stdlib import inplace
 from colonysim.programs.stdlib_patches import here
 
 _process_id: Final = inplace.twin(os.getpid)

@@ -18,9 +18,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from colonysim.kernel.kernel import Stuck
-from colonysim.programs import inplace, stdlib_patches
+from colonysim.programs import stdlib_patches
 from colonysim.programs.host import stack
-from colonysim.programs.raw_locks import (
+from colonysim.programs.stdlib_patches import here
+from colonysim.stdlib import inplace
+from colonysim.stdlib.raw_locks import (
     acquire,
     acquire_again,
     allocate_by,
@@ -29,7 +31,6 @@ from colonysim.programs.raw_locks import (
     release,
     release_again,
 )
-from colonysim.programs.stdlib_patches import here
 
 A_LOCK: Final = "a lock"
 ANOTHER_THREAD: Final = "another thread, at an event, a condition or a queue"

@@ -15,8 +15,9 @@ from multiprocessing.process import BaseProcess
 from types import AsyncGeneratorType, CoroutineType
 from typing import Any, Final
 
-from colonysim.programs import inplace, stdlib_patches
+from colonysim.programs import stdlib_patches
 from colonysim.programs.stdlib_patches import here
+from colonysim.stdlib import inplace
 
 _numbers: Final[dict[int, tuple[int, weakref.ref[Any]]]] = {}
 """The numbers by the addresses of what has them, each until that is gone."""

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from colonysim.programs import inplace
 from colonysim.programs.host import own_stack
 from colonysim.programs.stdlib_patches import here
+from colonysim.stdlib import inplace
 
 
 def _exit(real: Any) -> Callable[[int], None]:

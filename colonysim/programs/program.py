@@ -18,6 +18,7 @@ from colonysim.programs.children import Child, end_all
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
 from colonysim.programs.leftovers import forget
 from colonysim.programs.output import Output
+from colonysim.programs.pools import GivenNames, exit_process, free_semaphores, shut_down
 from colonysim.programs.program_thread import FIRST_TURN, OpenLink, ProgramThread
 from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
@@ -83,6 +84,7 @@ class Program:
         self.surroundings: Surroundings | None = None
         seed = self._kernel.world.settings.seed
         self.random = randomness.source(seed, f"program/{self.name}/{self.lives}")
+        self.names = GivenNames(randomness.source(seed, f"program/{self.name}/{self.lives}/names"))
 
     @property
     def over(self) -> bool:
@@ -203,6 +205,7 @@ class Program:
         self.signals.stop()
         self._close_connections()
         forget(end_all(self.children))
+        free_semaphores(self)
         self._kernel.timetable.cancel(self._grace_timer)
 
     # ------------------------------------------------------------ its threads
@@ -266,6 +269,8 @@ class Program:
                 outcome = self._outcome_of(error)
             if not self.doomed and len(self.threads) > 1:
                 self._await_threads()
+            if not self.doomed:
+                exit_process(self)
         except Crashed:
             here.thread.tidy_up()
             return
@@ -286,7 +291,7 @@ class Program:
     def _await_threads(self) -> None:
         """Wait until all threads have ended that are no daemons, as a process does before it ends."""
         main = here.thread
-        _shut_pools(self.own_threads())
+        shut_down(self.own_threads())
         others = [thread for thread in self.threads if thread is not main]
         while waited := next((one for one in others if one in self.threads and not one.daemon), None):
             waited.end.acquire()
@@ -354,14 +359,3 @@ def _awaited(result: Any) -> Any:
     import asyncio
 
     return asyncio.run(result)
-
-
-def _shut_pools(threads: list[threading.Thread]) -> None:
-    """Tell pools that nothing more comes, as the interpreter does at its end; what they have still to do they do."""
-    futures = sys.modules.get("concurrent.futures.thread")
-    for thread in threads:
-        work = vars(thread)
-        if futures is not None and work.get("_target") is vars(futures)["_worker"]:
-            executor = work["_args"][0]()
-            if executor is not None:
-                executor.shutdown(wait=False)

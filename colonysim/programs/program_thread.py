@@ -17,11 +17,11 @@ from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending, Waiter
 from colonysim.programs.host import Crashed, ProgramActor, Wakeup
 from colonysim.programs.leftovers import close_event_loops
-from colonysim.programs.raw_locks import acquire, new_lock, release
 from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
 from colonysim.programs.surroundings import Surroundings
 from colonysim.programs.turns import Polled, Turns, refuse_to_wait
+from colonysim.stdlib.raw_locks import acquire, new_lock, release
 
 _READS_AT_ONCE: Final = 10_000
 """So often may a thread read the clock without doing anything else before that takes time."""
@@ -182,14 +182,16 @@ class ProgramThread:
                 kernel.timetable.cancel(timer)
             raise
 
-    def wait_until(self, attempt: Callable[[], bool], what: str, seconds: float | None = None) -> bool:
+    def wait_until(
+        self, attempt: Callable[[], bool], what: str, seconds: float | None = None, *, at_once: bool = True
+    ) -> bool:
         """Wait until an attempt succeeds, for so many seconds at most (None: for ever): whether it has succeeded.
 
-        It is made at once, and again whenever `wake` has been called.
+        It is made at once, unless `at_once` is False, and again whenever `wake` has been called.
         """
         refuse_to_wait()
         self.step()
-        if attempt():
+        if at_once and attempt():
             return True
         kernel, due_ns = self._kernel, None
         with kernel.lock:

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from collections.abc import Callable
 from stat import S_ISREG
 from typing import Any, Final
 
-from colonysim.programs import children, inplace
+from colonysim.programs import children
 from colonysim.programs.stdlib_patches import here
+from colonysim.stdlib import inplace
 
+_STARTS: Final = "_execute_child"
+"""The function of `subprocess` that reads whether a command was found, which a child says before it does anything."""
 READY_FILES: Final = "a file or socket to become ready"
 
 
 def _wait(look: Callable[[], Any], is_ready: Callable[[], bool], seconds: float | None) -> Any:
     """Return what `look` finds, after so many virtual seconds at most (None: for ever), else nothing."""
-    who, found = here.thread, look()
+    who = here.thread
+    children.settle(who)
+    found = look()
     if _has_any(found):
         return found
     if seconds is not None and seconds <= 0:
@@ -80,15 +86,37 @@ def _read(real: Any) -> Callable[[int, int], bytes]:
 
     def read(descriptor: int, size: int, /) -> bytes:
         if here.thread is not None and os.get_blocking(descriptor) and not S_ISREG(os.fstat(descriptor).st_mode):
-            select.select([descriptor], [], [])
+            if sys._getframe(1).f_code.co_name != _STARTS:
+                select.select([descriptor], [], [])
         return real(descriptor, size)  # type: ignore[no-any-return]
 
     return read
 
 
+def _write(real: Any) -> Callable[[int, Any], int]:
+    """Write to a pipe or socket piece by piece, each once there is room: others may have to read before."""
+
+    def write(descriptor: int, data: Any, /) -> int:
+        who = here.thread
+        if who is None or not os.get_blocking(descriptor) or S_ISREG(os.fstat(descriptor).st_mode):
+            return real(descriptor, data)  # type: ignore[no-any-return]
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while True:
+            if not select.select([], [descriptor], [], 0)[1]:
+                select.select([], [descriptor], [])
+            rest = rest[real(descriptor, rest[: select.PIPE_BUF]) :]
+            if not rest:
+                return size
+
+    return write
+
+
 def patch() -> list[inplace.Undo]:
     """Replace the functions and methods; what is returned puts them back."""
     undo = [inplace.replace_function(select.select, _select), inplace.replace_function(os.read, _read)]
+    if hasattr(select, "PIPE_BUF"):
+        undo.append(inplace.replace_function(os.write, _write))
     if hasattr(select, "poll"):
         undo.append(inplace.replace_method(type(select.poll()), "poll", _poll))
     if hasattr(select, "epoll"):

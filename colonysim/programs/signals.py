@@ -16,8 +16,9 @@ from typing import Any, Final, Protocol
 
 from colonysim.core.records import SECOND_NS
 from colonysim.kernel.kernel import Kernel
-from colonysim.programs import children, inplace
+from colonysim.programs import children
 from colonysim.programs.stdlib_patches import here
+from colonysim.stdlib import inplace
 
 _IGNORED: Final = tuple(
     getattr(signal, name) for name in ("SIGCHLD", "SIGURG", "SIGWINCH", "SIGCONT") if hasattr(signal, name)

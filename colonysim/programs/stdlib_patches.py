@@ -23,8 +23,8 @@ from types import BuiltinFunctionType
 from typing import Any, Final, Protocol
 
 from colonysim.core.records import SECOND_NS
-from colonysim.programs import inplace
-from colonysim.programs.inplace import Wrapper
+from colonysim.stdlib import inplace
+from colonysim.stdlib.inplace import Wrapper
 
 _GREGORIAN_TICKS: Final = 0x01B21DD213814000
 """Tenths of a microsecond from 1582, where uuid1 begins to count, to 1970."""
@@ -79,10 +79,16 @@ def _prepare() -> None:
     inplace.check_layout()
     with suppress(OSError):
         tempfile.gettempdir()
-    names = type("_Names", (vars(tempfile)["_RandomNameSequence"],), {"rng": random.Random()})
-    vars(tempfile)["_name_sequence"] = names()  # the usual one draws anew for each process number
+    names = _temporary_names(vars(tempfile)["_RandomNameSequence"], random.Random())
+    vars(tempfile)["_name_sequence"] = names  # the usual one draws anew for each process number
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_leave)
+
+
+def _temporary_names(usual: type, rng: random.Random) -> Any:
+    """The random names of temporary files; those of programs come from the seed."""
+    drawn = property(lambda _: rng if here.thread is None else here.thread.program.names.random)
+    return type("_Names", (usual,), {"rng": drawn})()
 
 
 def _leave() -> None:

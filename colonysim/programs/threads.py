@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from colonysim.programs import inplace
 from colonysim.programs.host import Crashed
 from colonysim.programs.locks import ProgramLock
 from colonysim.programs.stdlib_patches import here
+from colonysim.stdlib import inplace
 
 _JOINABLE: Final = hasattr(_thread, "start_joinable_thread")
 """Whether a thread has a handle to be joined by (from Python 3.13), and not a lock that is free once it has ended."""

@@ -23,8 +23,8 @@ from colonysim.kernel.kernel import STUCK_AFTER_S, Kernel, Stuck
 from colonysim.programs import stdlib_patches
 from colonysim.programs.host import stack
 from colonysim.programs.output import Standard
-from colonysim.programs.raw_locks import acquire, release
 from colonysim.programs.surroundings import Surroundings
+from colonysim.stdlib.raw_locks import acquire, release
 
 _COMPUTES: Final = 0.05
 """A program that computes, or wants a processor, for less of the time is blocked by something real, or polls it."""
@@ -33,8 +33,9 @@ _COURTESY: Final = 0.25
 _GRACE_S: Final = 0.2
 CHILD_PATIENCE_S = 300.0
 """How long in real time a child process is waited for before that is told as an error."""
-_FIRST_COUNTS_S: Final = 1.0
-"""So long only the first of several threads counts that wait for child processes, then the second as well."""
+_WORKS_S: Final = 3.0
+"""So long in real time child processes may work before what they have done so far is looked at: for the first of the
+threads that wait for them, and each time so much later for one more."""
 _SLICE_S: Final = 0.001
 
 
@@ -159,8 +160,8 @@ class Turns:
     def _poll(self) -> None:
         """Have those go on that wait for what wakes nobody. Under the lock, which is released while time stands still.
 
-        What is real is looked at only once nobody is ready, and for one thread after the other, so that the order does
-        not depend on the speed of the machine; the next one only counts a while later.
+        What is real is looked at only once nobody is ready and no child process works, for one thread after the other,
+        so that nothing depends on the speed of the machine.
         """
         begun_s = monotonic()
         while True:
@@ -172,7 +173,7 @@ class Turns:
                 return
             waited_s = monotonic() - begun_s
             holds = any(poll.holds() for _, poll in real if poll.holds is not None)
-            counted = real[: 1 + int(waited_s / _FIRST_COUNTS_S)] if holds else real
+            counted = real[: int(waited_s / _WORKS_S)] if holds else real
             found = next((thread for thread, poll in counted if poll.is_there()), None)
             if found is not None:
                 found.make_ready()

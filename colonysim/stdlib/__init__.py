@@ -1,0 +1,1 @@
+"""How the standard library is replaced in place, for programs, and what it was before."""
