@@ -20,6 +20,7 @@ from colonysim.kernel.actors import busy_time_ns
 from colonysim.kernel.clock import LAST_NS
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import STUCK_AFTER_S, Kernel, Stuck
+from colonysim.kernel.own_lock import ENTERED_BY_A_CALL
 from colonysim.programs import stdlib_patches
 from colonysim.programs.host import stack
 from colonysim.programs.output import Standard
@@ -213,6 +214,8 @@ class Turns:
         refuse_to_wait()
         if stdlib_patches.here.thread is not None:
             raise ValueError("a program cannot move time: it sleeps, or waits for an answer")
+        if ENTERED_BY_A_CALL:
+            self._kernel.lock.release_to(0)  # an interrupt came right behind taking it
         runner = object()  # an interrupt may come at any moment, and must leave nobody behind as the one who runs them
         try:
             if not self._begin_run(runner, gives_way):

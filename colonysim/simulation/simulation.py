@@ -2,12 +2,10 @@
 
 A Simulation consists of parts and does little itself. `kernel` is the server: one world, one lock, one clock, and the
 loop that moves time. `driver` moves time for waiting threads, `observers` keep the journal and check the invariants,
-`faults` act between clients and server, and `program` adds programs. Users need only the names documented here; web
-servers, runners of scenarios and other internal code use the parts.
+`faults` act between clients and server, and `program` adds programs. Users need only the names documented here.
 
 kernel/kernel.py describes who may move time. In short: tests call `advance`, `run` and `run_until_idle`; in mode
-`auto`, a thread that waits for an answer moves it once all other actors wait too; in modes that follow real time, each
-request first moves the world to the present.
+`auto`, a thread that waits for an answer moves it once all other actors wait too; in other modes real time does.
 """
 
 from __future__ import annotations
@@ -34,6 +32,7 @@ from colonysim.kernel.calls import HUGE_BYTES, Calls
 from colonysim.kernel.clock import EPOCH, Mode, time_after
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
+from colonysim.kernel.own_lock import freeing_the_lock
 from colonysim.kernel.pending import Pending
 from colonysim.wire.vetting import Vetting
 
@@ -130,6 +129,7 @@ class Simulation:
         return EPOCH + timedelta(microseconds=self.now_ns // 1000)
 
     # ------------------------------------------------------------ requests
+    @freeing_the_lock
     def call(self, caller_id: str, message: Message, *, has_nul: bool | None = None) -> Answer:
         """Send a request, and wait for the answer in virtual time.
 
@@ -156,6 +156,7 @@ class Simulation:
                 kernel.run_due()
         return asked if type(asked) is Answer else self.wait(asked)
 
+    @freeing_the_lock
     def begin(self, caller_id: str, message: Message, *, has_nul: bool | None = None, outside: bool = False) -> Pending:
         """Send a request as `call` does, and return at once. `answer` of the result is set if it has come already.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import inspect
 import subprocess
 import sys
 import threading
@@ -49,8 +50,9 @@ def interrupted_behind(number: int, code: CodeType, do: Callable[[], object]) ->
 @pytest.mark.parametrize("name", ["call", "begin"])
 def test_an_interrupt_leaves_the_lock_free(sim: Simulation, name: str) -> None:
     ask = getattr(sim, name)
+    code = inspect.unwrap(ask.__func__).__code__
     number = 1
-    while interrupted_behind(number, ask.__func__.__code__, lambda: ask("", Version())):
+    while interrupted_behind(number, code, lambda: ask("", Version())):
         assert not sim.kernel.lock.locked(), f"behind call {number}"
         number += 1
     assert ask("", Version())
