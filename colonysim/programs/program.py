@@ -19,6 +19,7 @@ from colonysim.programs.host import Crashed, ProgramFailed, exit_status
 from colonysim.programs.leftovers import forget
 from colonysim.programs.output import Output
 from colonysim.programs.pools import GivenNames, exit_process, free_semaphores, shut_down
+from colonysim.programs.processes import run_exit_functions
 from colonysim.programs.program_thread import FIRST_TURN, OpenLink, ProgramThread
 from colonysim.programs.signals import Signals
 from colonysim.programs.stdlib_patches import here
@@ -72,6 +73,7 @@ class Program:
         self.threads: list[ProgramThread] = []
         self._outcome: tuple[str, BaseException | None] = ("over", None)
         self._where = ""
+        self.exit_functions: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         self._count = 0
         self.numpy_is_seeded = False
         self._told_to_end = False
@@ -265,12 +267,13 @@ class Program:
         try:
             try:
                 self.result = _awaited(self.code())
-            except SystemExit as error:
+            except Exception as error:
                 outcome = self._outcome_of(error)
-            if not self.doomed and len(self.threads) > 1:
-                self._await_threads()
-            if not self.doomed:
-                exit_process(self)
+            except (SystemExit, KeyboardInterrupt) as error:
+                outcome = self._outcome_of(error)
+            self._end_as_a_process()
+            if outcome[1] is not None and not isinstance(outcome[1], SystemExit):
+                here.thread.tidy_up()
         except Crashed:
             here.thread.tidy_up()
             return
@@ -282,6 +285,14 @@ class Program:
             if len(self.threads) > 1:
                 with self._kernel.lock:
                     self._doom()  # daemons
+
+    def _end_as_a_process(self) -> None:
+        """Do what the interpreter does at its end: wait for threads, and run what is registered for the exit."""
+        if not self.doomed and len(self.threads) > 1:
+            self._await_threads()
+        if not self.doomed:
+            run_exit_functions(self.exit_functions)
+            exit_process(self)
 
     def _outcome_of(self, error: BaseException) -> tuple[str, BaseException | None]:
         """How it has ended whose main thread has raised this error."""

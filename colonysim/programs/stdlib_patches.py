@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -81,6 +82,7 @@ def _prepare() -> None:
         tempfile.gettempdir()
     names = _temporary_names(vars(tempfile)["_RandomNameSequence"], random.Random())
     vars(tempfile)["_name_sequence"] = names  # the usual one draws anew for each process number
+    weakref.finalize(_Here, print)  # the first one of all registers a function that runs at the exit of the process
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_leave)
 
@@ -243,6 +245,11 @@ def _import(real: Callable[..., Any]) -> Callable[..., Any]:
                 who.program.seed_numpy()
 
     return load
+
+
+def is_importing(who: InVirtualTime) -> bool:
+    """Whether a thread of a program imports a module, which does so for the whole process."""
+    return who.random is _spare
 
 
 def _keep_numpy() -> list[inplace.Undo]:

@@ -5,7 +5,7 @@ loop that moves time. `driver` moves time for waiting threads, `observers` keep 
 `faults` act between clients and server, and `program` adds programs. Users need only the names documented here.
 
 kernel/kernel.py describes who may move time. In short: tests call `advance`, `run` and `run_until_idle`; in mode
-`auto`, a thread that waits for an answer moves it once all other actors wait too; in other modes real time does.
+`auto`, a thread that waits for an answer does so once all others wait; in modes of real time, each request does.
 """
 
 from __future__ import annotations

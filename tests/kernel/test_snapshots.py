@@ -538,7 +538,7 @@ CAN_RUN_CODE = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "marshal"
 RUNS_CODE = {
     "extensions.py": {"exec"},  # code that users name, which are Python files of their own
     "programs/surroundings.py": {"exec"},  # `sim.script`: a file of the user's own
-    "programs/inplace.py": {"copyreg"},  # how replaced functions are written by pickle, which reads nothing
+    "stdlib/inplace.py": {"copyreg"},  # how replaced functions are written by pickle, which reads nothing
     "wire/vetting.py": {"eval"},  # checks written from the field names of our own messages, and nothing else
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import datetime
 import importlib
@@ -38,7 +39,7 @@ ROWS = [(row["code"], row["kind"].strip()) for row in ROW.finditer(TABLE)]
 NAMES = {
     module.__name__.partition(".")[0]: importlib.import_module(module.__name__.partition(".")[0])
     for module in (
-        asyncio, concurrent.futures, datetime, multiprocessing, os, pathlib, queue, random, secrets, select, signal, socket,
+        asyncio, atexit, concurrent.futures, datetime, multiprocessing, os, pathlib, queue, random, secrets, select, signal, socket,
         subprocess, sys, threading, time, uuid,
     )
 }  # fmt: skip
@@ -106,6 +107,11 @@ def _ends_the_program(code: str, kind: str) -> None:
     assert (program.state, program.status, program.result) == ("over", 0, None)
 
 
+def _kills_the_program(code: str, kind: str) -> None:
+    program = ran(lambda: (_run(code), time.sleep(5)))
+    assert (program.state, program.result) == ("crashed", None)
+
+
 def _is_refused(code: str, kind: str) -> None:
     with pytest.raises(ProgramFailed, match=kind.partition(": ")[2]):
         ran(lambda: _run(code))
@@ -119,6 +125,7 @@ CHECKS: dict[str, Callable[[str, str], None]] = {
     "from the seed": _is_from_the_seed,
     "its own": _is_its_own,
     "ends the program": _ends_the_program,
+    "kills the program": _kills_the_program,
     "refused": _is_refused,
 }
 
