@@ -18,9 +18,9 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from colonysim.core.records import SECOND_NS
-from colonysim.programs.stdlib_patches import here
 from colonysim.programs.surroundings import own_environment
 from colonysim.stdlib import inplace
+from colonysim.stdlib.here import here
 
 _ENV_PLACE: Final = 5
 """Position of the environment among the arguments of `fork_exec`."""

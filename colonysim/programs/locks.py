@@ -18,10 +18,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from colonysim.kernel.kernel import Stuck
-from colonysim.programs import stdlib_patches
 from colonysim.programs.host import stack
-from colonysim.programs.stdlib_patches import here
 from colonysim.stdlib import inplace
+from colonysim.stdlib.here import here, replace_attribute
 from colonysim.stdlib.raw_locks import (
     acquire,
     acquire_again,
@@ -244,7 +243,7 @@ def patch() -> list[inplace.Undo]:
     undo.append(inplace.replace_method(_queue.SimpleQueue, "put", _put))
     real = _thread.RLock
     in_python = vars(threading)["_PyRLock"]
-    made = stdlib_patches.replace_attribute(
+    made = replace_attribute(
         threading, "_CRLock", lambda *args: real(*args) if here.thread is None else in_python(*args)
     )
     return [*undo, made, _held.clear]

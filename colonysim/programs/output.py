@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from colonysim.kernel.clock import show_time
-from colonysim.programs.stdlib_patches import here
+from colonysim.stdlib.here import here
 
 MOST_LINES: Final = 1000
 """So many of the latest lines of a program are kept."""

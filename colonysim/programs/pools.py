@@ -22,19 +22,25 @@ from random import Random
 from typing import Any, Final
 
 from colonysim.programs import children
-from colonysim.programs.stdlib_patches import here, replace_attribute
 from colonysim.stdlib import inplace
+from colonysim.stdlib.here import here, replace_attribute
 
 _MODULE: Final = vars(multiprocessing.process)
 _free_semaphore: Final = getattr(multiprocessing.synchronize.SemLock, "_cleanup", None)
 
 
 class GivenNames:
-    """The numbers in the names that one life of a program has given, and the chance for names of temporary files."""
+    """What one life of a program has that else belongs to the process.
+
+    The numbers in the names that it has given; `random`, the chance for names of temporary files and for sources that
+    were made before; the `twins` of those sources, by identity; and the state of the module `uuid`.
+    """
 
     def __init__(self, random: Random) -> None:
         self._given: Counter[str] = Counter()
         self.random = random
+        self.twins: dict[int, tuple[Any, Random]] = {}
+        self.last_uuids: dict[str, Any] = {}
 
     def number(self, kind: str, first: int) -> int:
         """Return the next number of a kind."""

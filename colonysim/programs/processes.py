@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from colonysim.programs.host import own_stack
-from colonysim.programs.stdlib_patches import here, is_importing
+from colonysim.programs.stdlib_patches import is_importing
 from colonysim.stdlib import inplace
+from colonysim.stdlib.here import here
 
 _BY_SIGNAL: Final = 128
 """Added to the number of the signal that has ended a process, as shells show it."""

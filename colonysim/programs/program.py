@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from types import CoroutineType, ModuleType
@@ -14,6 +13,7 @@ from colonysim.faults.injector import Faults
 from colonysim.kernel import randomness
 from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel
+from colonysim.programs import stdlib_patches
 from colonysim.programs.children import Child, end_all
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
 from colonysim.programs.leftovers import forget
@@ -22,9 +22,10 @@ from colonysim.programs.pools import GivenNames, exit_process, free_semaphores, 
 from colonysim.programs.processes import run_exit_functions
 from colonysim.programs.program_thread import FIRST_TURN, OpenLink, ProgramThread
 from colonysim.programs.signals import Signals
-from colonysim.programs.stdlib_patches import here
 from colonysim.programs.surroundings import Script, Surroundings
 from colonysim.programs.turns import Turns
+from colonysim.stdlib import sources
+from colonysim.stdlib.here import here
 
 
 class Program:
@@ -242,13 +243,13 @@ class Program:
         return self._count
 
     def seed_numpy(self) -> None:
-        """Seed the numbers of `numpy.random` for this life, once that is loaded."""
-        numpy_random: Any = sys.modules.get("numpy.random")
-        if not self.numpy_is_seeded and hasattr(numpy_random, "default_rng"):
+        """Seed the numbers of numpy for this life, once that is loaded."""
+        if not self.numpy_is_seeded and sources.numpy_is_loaded():
             self.numpy_is_seeded = True
+            stdlib_patches.take_numpy()
             seed = self._kernel.world.settings.seed
             purpose = f"program/{self.name}/{self.lives}/numpy"
-            numpy_random.seed(randomness.source(seed, purpose).getrandbits(32))
+            sources.seed_numpy(randomness.source(seed, purpose).getrandbits(32))
 
     def forget_thread(self, thread: ProgramThread) -> None:
         """It could not be started."""

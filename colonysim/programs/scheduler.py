@@ -16,7 +16,6 @@ from colonysim.programs import (
     children,
     leftovers,
     locks,
-    numbering,
     pools,
     processes,
     selects,
@@ -29,6 +28,8 @@ from colonysim.programs.host import ProgramFailed, place
 from colonysim.programs.program import Program
 from colonysim.programs.surroundings import Script, variables
 from colonysim.programs.turns import TakesTurns, Turns, look
+from colonysim.stdlib import numbering
+from colonysim.stdlib.here import here
 
 _PATCHES: Final = (
     stdlib_patches.patch,
@@ -174,7 +175,7 @@ class Programs:
 
     def stop(self) -> None:
         """Crash all programs and put the clocks back. Errors: ValueError where a program or a condition asks for it."""
-        if stdlib_patches.here.thread is not None or stdlib_patches.here.looking:
+        if here.thread is not None or here.looking:
             raise ValueError(
                 "programs cannot be stopped from inside: a program returns, and a condition says when to end"
             )

@@ -14,8 +14,8 @@ from stat import S_ISREG
 from typing import Any, Final
 
 from colonysim.programs import children
-from colonysim.programs.stdlib_patches import here
 from colonysim.stdlib import inplace
+from colonysim.stdlib.here import here
 
 _STARTS: Final = "_execute_child"
 """The function of `subprocess` that reads whether a command was found, which a child says before it does anything."""

@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol
 from colonysim.core.records import SECOND_NS
 from colonysim.kernel.kernel import Kernel
 from colonysim.programs import children
-from colonysim.programs.stdlib_patches import here
 from colonysim.stdlib import inplace
+from colonysim.stdlib.here import for_programs, here
 
 _IGNORED: Final = tuple(
     getattr(signal, name) for name in ("SIGCHLD", "SIGURG", "SIGWINCH", "SIGCONT") if hasattr(signal, name)
@@ -124,19 +124,6 @@ class Signals:
 
 
 # ---------------------------------------------------------------- what is replaced
-def _for_programs(virtual: Callable[..., Any]) -> inplace.Wrapper:
-    """Call `virtual` with the calling thread of a program, and the real function for everybody else."""
-
-    def wrap(real: Any) -> Callable[..., Any]:
-        def function(*args: Any, **kwargs: Any) -> Any:
-            who = here.thread
-            return real(*args, **kwargs) if who is None else virtual(who, *args, **kwargs)
-
-        return function
-
-    return wrap
-
-
 def _set_handler(who: Any, number: int, handler: Any, /) -> Any:
     _require_main(who, "signal")
     return who.program.signals.set_handler(int(number), handler)
@@ -226,8 +213,8 @@ _REPLACED: Final[dict[str, Callable[..., Any]]] = {
 def patch() -> list[inplace.Undo]:
     """Replace the functions; what is returned puts them back."""
     written_in_c = vars(importlib.import_module("_signal"))  # what the functions of `signal` call
-    wrappers = {name: _for_programs(virtual) for name, virtual in _REPLACED.items()}
+    wrappers = {name: for_programs(virtual) for name, virtual in _REPLACED.items()}
     undo = [inplace.replace_function(written_in_c[name], wrappers[name]) for name in wrappers if name in written_in_c]
     undo.append(inplace.replace_function(os.kill, _kill))
-    undo.append(inplace.replace_function(os.getpid, _for_programs(lambda who: who.program.pid)))
+    undo.append(inplace.replace_function(os.getpid, for_programs(lambda who: who.program.pid)))
     return undo

@@ -12,7 +12,6 @@ import builtins
 import datetime as datetime_module
 import os
 import random
-import sys
 import threading
 import time
 import uuid
@@ -24,11 +23,17 @@ from types import BuiltinFunctionType
 from typing import Any, Final, Protocol
 
 from colonysim.core.records import SECOND_NS
-from colonysim.stdlib import inplace
+from colonysim.stdlib import inplace, machine, sources
+from colonysim.stdlib.here import here, replace_attribute
 from colonysim.stdlib.inplace import Wrapper
 
 _GREGORIAN_TICKS: Final = 0x01B21DD213814000
 """Tenths of a microsecond from 1582, where uuid1 begins to count, to 1970."""
+
+
+_COARSE: Final = 5
+_STEADY_COARSE: Final = 6
+"""Clocks of Linux that Python has no names for."""
 
 
 class InVirtualTime(Protocol):
@@ -43,19 +48,11 @@ class InVirtualTime(Protocol):
     def sleep(self, seconds: float) -> None: ...
 
 
-class _Here(threading.local):
-    """What a thread of this process does: the thread of a program that it is, while that acts."""
-
-    thread: Any = None
-    looking = False  # whether something is true, between two turns
-
-
-here: Final = _Here()
-
 _spare: Final = random.Random("imports")
 _lock: Final = threading.Lock()
 _users = 0
 _undo: Final[list[inplace.Undo]] = []
+_numpy: Final[list[inplace.Undo]] = []
 
 Patch = Callable[[], list[inplace.Undo]]
 """Replaces something, and returns what puts it back."""
@@ -82,7 +79,7 @@ def _prepare() -> None:
         tempfile.gettempdir()
     names = _temporary_names(vars(tempfile)["_RandomNameSequence"], random.Random())
     vars(tempfile)["_name_sequence"] = names  # the usual one draws anew for each process number
-    weakref.finalize(_Here, print)  # the first one of all registers a function that runs at the exit of the process
+    weakref.finalize(inplace, _leave).detach()  # the first of all registers a function for the exit of the process
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_leave)
 
@@ -107,20 +104,14 @@ def uninstall() -> None:
                 _undo.pop()()
 
 
-def replace_attribute(owner: Any, name: str, value: Any) -> inplace.Undo:
-    """Replace what a module or class has under a name, where it cannot be replaced in place."""
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    return lambda: setattr(owner, name, before)
-
-
 def patch() -> list[inplace.Undo]:
     """Replace clocks and chance; what is returned puts them back."""
     undo = [inplace.replace_function(function, wrapper) for function, wrapper in _functions()]
     undo += [inplace.replace_method(owner, name, wrapper) for owner, name, wrapper in _METHODS]
     undo += inplace.replace_saved((datetime_module.datetime, datetime_module.date), ("now", "utcnow", "today"))
     undo.append(replace_attribute(builtins, "__import__", _import(builtins.__import__)))
-    return undo + _patch_hidden_random() + _keep_numpy()
+    take_numpy()
+    return [*undo, *_patch_hidden_random(), *sources.patch(), *machine.patch(), _leave_numpy]
 
 
 def _functions() -> list[tuple[Any, Wrapper]]:
@@ -146,6 +137,9 @@ def _functions() -> list[tuple[Any, Wrapper]]:
     for name in ("monotonic", "perf_counter"):
         pairs.append((getattr(time, name), _clock(lambda who: who.elapsed_ns() / SECOND_NS)))
         pairs.append((getattr(time, f"{name}_ns"), _clock(lambda who: who.elapsed_ns())))
+    for name in ("process_time", "thread_time"):
+        pairs.append((getattr(time, name), _clock(lambda who: machine.processor_ns(who) / SECOND_NS)))
+        pairs.append((getattr(time, f"{name}_ns"), _clock(machine.processor_ns)))
     return pairs
 
 
@@ -192,15 +186,19 @@ def _told_time(place: int) -> Wrapper:
 
 
 def _system_clock(unit: Callable[[int], Any]) -> Wrapper:
-    """The system's clocks by their numbers; those of processor time stay real."""
-    steady = [getattr(time, name, -1) for name in ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME")]
+    """The system's clocks by their numbers: those of the calendar, steady ones, and else of processor time."""
+    calendar = [time.CLOCK_REALTIME, getattr(time, "CLOCK_TAI", time.CLOCK_REALTIME), _COARSE]
+    names = ("CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME", "CLOCK_UPTIME", "CLOCK_UPTIME_RAW")
+    steady = [getattr(time, name, _STEADY_COARSE) for name in names]
 
     def wrap(real: Callable[[int], Any]) -> Callable[[int], Any]:
         def read(number: int, /) -> Any:
             who = here.thread
-            if who is None or number not in (time.CLOCK_REALTIME, *steady):
+            if who is None:
                 return real(number)
-            return unit(who.now_ns() if number == time.CLOCK_REALTIME else who.elapsed_ns())
+            if number in calendar:
+                return unit(who.now_ns())
+            return unit(who.elapsed_ns() if number in steady else machine.processor_ns(who))
 
         return read
 
@@ -252,13 +250,15 @@ def is_importing(who: InVirtualTime) -> bool:
     return who.random is _spare
 
 
-def _keep_numpy() -> list[inplace.Undo]:
-    """Put the numbers of `numpy.random` back afterwards to where they were, if it is loaded by now."""
-    numpy_random: Any = sys.modules.get("numpy.random")
-    if not hasattr(numpy_random, "set_state"):
-        return []
-    state = numpy_random.get_state()
-    return [lambda: numpy_random.set_state(state)]
+def take_numpy() -> None:
+    """Have the chance and the clock of numpy, if that is loaded, be those of programs, until all is put back."""
+    if not _numpy and sources.numpy_is_loaded():
+        _numpy.extend(sources.take_numpy())
+
+
+def _leave_numpy() -> None:
+    while _numpy:
+        _numpy.pop()()
 
 
 # ---------------------------------------------------------------- the random module's own source
@@ -319,6 +319,8 @@ def _of_own(real: Any) -> Any:
 
     def method(self: random.Random, *args: Any) -> Any:
         who = here.thread
+        if args:
+            sources.mark_as_seeded(self)
         return real(self if who is None or type(self) is not _EachHasItsOwn else who.random, *args)
 
     return method
@@ -332,6 +334,8 @@ def _seed(real: Any) -> Any:
         if who is not None:
             if type(self) is _EachHasItsOwn:
                 self = who.random
+            else:
+                sources.mark_as_seeded(self)
             if a is None:
                 a = who.random.getrandbits(64)
         real(self, a, version)

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from colonysim.programs.stdlib_patches import here, replace_attribute
 from colonysim.stdlib import inplace
+from colonysim.stdlib.here import here, replace_attribute
 
 
 class Surroundings:

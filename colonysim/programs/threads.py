@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from colonysim.programs.host import Crashed
 from colonysim.programs.locks import ProgramLock
-from colonysim.programs.stdlib_patches import here
 from colonysim.stdlib import inplace
+from colonysim.stdlib.here import here
 
 _JOINABLE: Final = hasattr(_thread, "start_joinable_thread")
 """Whether a thread has a handle to be joined by (from Python 3.13), and not a lock that is free once it has ended."""

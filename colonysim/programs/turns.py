@@ -25,6 +25,7 @@ from colonysim.programs import stdlib_patches
 from colonysim.programs.host import stack
 from colonysim.programs.output import Standard
 from colonysim.programs.surroundings import Surroundings
+from colonysim.stdlib.here import here
 from colonysim.stdlib.raw_locks import acquire, release
 
 _COMPUTES: Final = 0.05
@@ -110,7 +111,7 @@ class Turns:
     # ------------------------------------------------------------ in the threads of programs
     def hand_over(self, program: TakesTurns) -> None:
         """It has to wait: let others act and time go on, until it is its turn."""
-        self.acting = stdlib_patches.here.thread = None
+        self.acting = here.thread = None
         chosen = self._next()
         if chosen is not program:
             release(self._gate if chosen is None else chosen.gate)
@@ -121,7 +122,7 @@ class Turns:
         """The calling thread is the one that acts from now on."""
         if program.surroundings is not self._surroundings:
             self._enter(program.surroundings)
-        self.acting = stdlib_patches.here.thread = program
+        self.acting = here.thread = program
 
     def _enter(self, surroundings: Surroundings | None) -> None:
         """Set the arguments, folder and main module of the program that acts, None for those of the process."""
@@ -191,11 +192,11 @@ class Turns:
 
     def _stop(self) -> bool:
         """Whether time does not go on: a program is ready, or the run is over, and `_goes_on` False. Under the lock."""
-        stdlib_patches.here.looking = True
+        here.looking = True
         try:
             self._goes_on = self._may_go_on() and not self._done()
         finally:
-            stdlib_patches.here.looking = False
+            here.looking = False
         return not self._goes_on or bool(self.ready)
 
     def _may_go_on(self) -> bool:
@@ -212,7 +213,7 @@ class Turns:
         another wants to. Errors: what a program failed with, Stuck, and what the simulation itself raises.
         """
         refuse_to_wait()
-        if stdlib_patches.here.thread is not None:
+        if here.thread is not None:
             raise ValueError("a program cannot move time: it sleeps, or waits for an answer")
         if ENTERED_BY_A_CALL:
             self._kernel.lock.release_to(0)  # an interrupt came right behind taking it
@@ -296,14 +297,14 @@ def _blocked(program: TakesTurns, what: str, for_s: float) -> str:
 
 def look(done: Callable[[], bool]) -> bool:
     """Look whether something is true. The condition may ask, but neither wait nor move time."""
-    stdlib_patches.here.looking = True
+    here.looking = True
     try:
         return done()
     finally:
-        stdlib_patches.here.looking = False
+        here.looking = False
 
 
 def refuse_to_wait() -> None:
     """Errors: ValueError in a condition that a run ends with, in whatever thread it is looked at."""
-    if stdlib_patches.here.looking:
+    if here.looking:
         raise ValueError("a condition that time goes on until must not wait: let it ask only what is answered at once")

@@ -35,6 +35,20 @@ Wrapper = Callable[[Any], Callable[..., Any]]
 """Makes the replacement of a function from its twin."""
 
 
+class _WrittenInPython:
+    """Any class whose special methods are written in Python."""
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __new__(cls) -> _WrittenInPython:
+        return object.__new__(cls)
+
+
+class _WrittenInC:
+    """Any class that takes its special methods over from `object`."""
+
+
 def check_layout() -> None:
     """Errors: RuntimeError where functions written in C are not laid out as they are here expected to be."""
     import ctypes
@@ -42,7 +56,8 @@ def check_layout() -> None:
     try:
         definition = _method_definition().from_address(_words(time.sleep)[0])
         fits = definition.name == b"sleep" and twin(time.time)() > 0
-        fits = fits and _hash_slot(_HashedInPython)[0] != _hash_slot(object)[0] == _hash_slot(type(_words))[0]
+        for word in (_HASH_WORD, _NEW_WORD):
+            fits = fits and _slot(_WrittenInPython, word)[0] != _slot(object, word)[0] == _slot(_WrittenInC, word)[0]
     except (TypeError, ValueError, AttributeError):
         fits = False
     if not fits or not hasattr(ctypes.pythonapi, "PyCFunction_NewEx"):
@@ -98,11 +113,9 @@ def _forget_cached_methods(owner: type) -> None:
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))
 
 
-class _HashedInPython:
-    """Any class whose `__hash__` is written in Python."""
-
-    def __hash__(self) -> int:
-        return 0
+_HASH_WORD: Final = 13
+_NEW_WORD: Final = 37
+"""Places of `tp_hash` and `tp_new` among the words of CPython's PyTypeObject behind the header of every object."""
 
 
 def replace_hash(owner: type, method: Callable[[Any], int]) -> Undo:
@@ -110,8 +123,8 @@ def replace_hash(owner: type, method: Callable[[Any], int]) -> Undo:
 
     Subclasses made meanwhile keep the slot, which then finds the method of `object` again.
     """
-    in_python, by_address = _hash_slot(_HashedInPython)[0], _hash_slot(object)[0]
-    slots = [slot for kind in _with_subclasses(owner) if (slot := _hash_slot(kind))[0] == by_address]
+    in_python, by_address = _slot(_WrittenInPython, _HASH_WORD)[0], _slot(object, _HASH_WORD)[0]
+    slots = [slot for kind in _with_subclasses(owner) if (slot := _slot(kind, _HASH_WORD))[0] == by_address]
     methods = gc.get_referents(owner.__dict__)[0]
 
     def undo() -> None:
@@ -132,12 +145,30 @@ def _with_subclasses(owner: type) -> list[type]:
     return [owner, *(one for kind in kinds for one in _with_subclasses(kind))]
 
 
-def _hash_slot(owner: type) -> memoryview:
-    """The word of CPython's PyTypeObject that is its `tp_hash`, the 14th behind the header of every object."""
+def replace_new(owner: type, wrapper: Wrapper) -> Undo:
+    """Replace how a class written in C makes instances. The twin takes the class, its arguments and its keywords."""
     import ctypes
 
-    word = ctypes.c_size_t.from_address(id(owner) + object.__basicsize__ + 13 * ctypes.sizeof(ctypes.c_size_t))
-    return _as_words(word)
+    slot, methods = _slot(owner, _NEW_WORD), gc.get_referents(owner.__dict__)[0]
+    before, method = slot[0], methods["__new__"]
+    real = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.py_object, ctypes.py_object)(before)
+
+    def undo() -> None:
+        slot[0] = before
+        methods["__new__"] = method
+        _forget_cached_methods(owner)
+
+    methods["__new__"] = staticmethod(wrapper(real))
+    _forget_cached_methods(owner)
+    slot[0] = _slot(_WrittenInPython, _NEW_WORD)[0]
+    return undo
+
+
+def _slot(owner: type, word: int) -> memoryview:
+    import ctypes
+
+    place = id(owner) + object.__basicsize__ + word * ctypes.sizeof(ctypes.c_size_t)
+    return _as_words(ctypes.c_size_t.from_address(place))
 
 
 # ---------------------------------------------------------------- functions written in Python

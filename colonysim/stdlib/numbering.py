@@ -15,9 +15,8 @@ from multiprocessing.process import BaseProcess
 from types import AsyncGeneratorType, CoroutineType
 from typing import Any, Final
 
-from colonysim.programs import stdlib_patches
-from colonysim.programs.stdlib_patches import here
 from colonysim.stdlib import inplace
+from colonysim.stdlib.here import here, replace_attribute
 
 _numbers: Final[dict[int, tuple[int, weakref.ref[Any]]]] = {}
 """The numbers by the addresses of what has them, each until that is gone."""
@@ -63,7 +62,7 @@ def patch() -> list[inplace.Undo]:
     """Replace the functions and methods; what is returned puts them back."""
     future, in_python = asyncio.Future, vars(asyncio.futures)["_PyFuture"]
     hashed_in_python = (in_python, concurrent.futures.Future, threading.Thread, BaseProcess)
-    undo = [stdlib_patches.replace_attribute(kind, "__hash__", _hash) for kind in hashed_in_python]
+    undo = [replace_attribute(kind, "__hash__", _hash) for kind in hashed_in_python]
     in_c = [AsyncGeneratorType, CoroutineType] + [future] * (future is not in_python)
     undo += [inplace.replace_hash(kind, _hash) for kind in in_c]
     undo.append(inplace.replace_function(asyncio.all_tasks, _all_tasks))
