@@ -11,7 +11,7 @@ from multiprocessing import util
 from typing import Any, Final
 
 from colonysim.stdlib import inplace
-from colonysim.programs.stdlib_patches import here
+from colonysim.stdlib.here import here
 
 _process_id: Final = inplace.twin(os.getpid)
 """Of this process; `os.getpid` gives programs numbers of their own."""

@@ -26,7 +26,7 @@ from colonysim.stdlib import inplace
 from colonysim.stdlib.here import here, replace_attribute
 
 _MODULE: Final = vars(multiprocessing.process)
-_free_semaphore: Final = getattr(multiprocessing.synchronize.SemLock, "_cleanup", None)
+_free_semaphore: Final = vars(multiprocessing.synchronize.SemLock)["_cleanup"].__func__
 
 
 class GivenNames:

@@ -64,7 +64,7 @@ def _made_before(numpy_random: Any) -> list[Any]:
 def numpy_is_loaded() -> bool:
     """Whether numpy is there, and has been imported to its end."""
     numpy = sys.modules.get("numpy")
-    return numpy is not None and not getattr(numpy.__spec__, "_initializing", False)
+    return numpy is not None and not vars(numpy.__spec__).get("_initializing")
 
 
 def take_numpy() -> list[inplace.Undo]:
