@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing.connection
 import multiprocessing.forkserver
 import multiprocessing.pool
-import multiprocessing.popen_forkserver
 import multiprocessing.process
 import multiprocessing.synchronize
 import sys
@@ -199,6 +198,8 @@ def _create_task(real: Any) -> Callable[..., Any]:
 
 def patch() -> list[inplace.Undo]:
     """Replace the functions and methods; what is returned puts them back."""
+    import multiprocessing.popen_forkserver  # refuses to be imported under eventlet
+
     thread_numbers, pool_numbers = vars(threading)["_counter"], vars(ThreadPoolExecutor)["_counter"]
     process_numbers = _Numbers(_MODULE["_process_counter"].__next__, "process", 1)
     shared = vars(multiprocessing.synchronize)["_multiprocessing"].SemLock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from os.path import isdir
@@ -28,7 +27,7 @@ from colonysim.programs.host import ProgramFailed, place
 from colonysim.programs.program import Program
 from colonysim.programs.surroundings import Script, variables
 from colonysim.programs.turns import TakesTurns, Turns, look
-from colonysim.stdlib import numbering
+from colonysim.stdlib import green_threads, numbering
 from colonysim.stdlib.here import here
 
 _PATCHES: Final = (
@@ -43,6 +42,7 @@ _PATCHES: Final = (
     leftovers.patch,
     surroundings.patch,
     processes.patch,
+    green_threads.patch,
 )
 _FIRST_PID: Final = 4_200_001
 """Programs are numbered from here as processes, above the numbers that machines give."""
@@ -119,7 +119,7 @@ class Programs:
         if cwd is not None and not isdir(cwd):
             raise ValueError(f"cwd: there is no folder {str(cwd)!r}")
         if not self._installed:
-            _refuse_green_threads()
+            green_threads.refuse_if_patched()
             self._installed = True
             stdlib_patches.install(*_PATCHES)
         program = self.by_name[name] = Program(self._kernel, self._faults, self._turns, name, code)
@@ -205,17 +205,3 @@ class Programs:
             if self._installed:
                 self._installed = False
                 stdlib_patches.uninstall()
-
-
-def _refuse_green_threads() -> None:
-    """Errors: RuntimeError if gevent or eventlet has replaced threads by its own, which act as they like."""
-    for library, module, names in (
-        ("gevent", "gevent.monkey", ("is_module_patched", "threading")),
-        ("eventlet", "eventlet.patcher", ("is_monkey_patched", "thread")),
-    ):
-        is_patched = getattr(sys.modules.get(module), names[0], None)
-        if is_patched is not None and is_patched(names[1]):
-            raise RuntimeError(
-                f"programs need real threads, and {library} has replaced them by its own in this process: "
-                f"do not monkey-patch here, or serve the simulation to your code with colonysim.WebServer"
-            )

@@ -23,7 +23,7 @@ from types import BuiltinFunctionType
 from typing import Any, Final, Protocol
 
 from colonysim.core.records import SECOND_NS
-from colonysim.stdlib import inplace, machine, sources
+from colonysim.stdlib import green_threads, inplace, machine, sources
 from colonysim.stdlib.here import here, replace_attribute
 from colonysim.stdlib.inplace import Wrapper
 
@@ -239,6 +239,8 @@ def _import(real: Callable[..., Any]) -> Callable[..., Any]:
             return real(name, *args, **kwargs)
         finally:
             who.random = chance
+            if name.partition(".")[0] in green_threads.LIBRARIES:
+                green_threads.take()
             if not who.program.numpy_is_seeded:
                 who.program.seed_numpy()
 
