@@ -49,7 +49,7 @@ _FIRST_PID: Final = 4_200_001
 
 
 class Programs:
-    """All programs of a simulation."""
+    """All programs of a simulation. `not_stopped` lists, for the whole process, those for which it is patched."""
 
     def __init__(self, kernel: Kernel, faults: Faults, driver: Driver) -> None:
         self._kernel = kernel
@@ -122,6 +122,7 @@ class Programs:
             green_threads.refuse_if_patched()
             self._installed = True
             stdlib_patches.install(*_PATCHES)
+            not_stopped.append(self)
         program = self.by_name[name] = Program(self._kernel, self._faults, self._turns, name, code)
         program.pid, program.all = _FIRST_PID + len(self.by_name) - 1, self.by_name
         program.env, program.cwd, program.child_s = own_variables, cwd, spans
@@ -204,4 +205,8 @@ class Programs:
                 self._turns.ready.clear()
             if self._installed:
                 self._installed = False
+                not_stopped.remove(self)
                 stdlib_patches.uninstall()
+
+
+not_stopped: Final[list[Programs]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,7 @@ import pytest
 from colonysim.pytest_plugin.identity import id_of
 
 if TYPE_CHECKING:
+    from colonysim.programs.scheduler import Programs
     from colonysim.simulation.simulation import Simulation
 
 _PATIENCE_S: Final = 0.5
@@ -18,16 +20,35 @@ _PATIENCE_S: Final = 0.5
 _OF_FIXTURES: Final = pytest.StashKey["weakref.WeakSet[threading.Thread]"]()
 _BEFORE: Final = pytest.StashKey["weakref.WeakSet[threading.Thread]"]()
 _TOLD: Final = pytest.StashKey[list[str]]()
+_PROGRAMS_BEFORE: Final = pytest.StashKey["list[Programs]"]()
+_PROGRAMS_OF_FIXTURES: Final = pytest.StashKey["list[Programs]"]()
 
 
 def begin(node: pytest.Item | pytest.Collector) -> None:
     """Note which threads there are before a test, or before the simulations of a wider scope."""
     node.stash[_BEFORE] = weakref.WeakSet(threading.enumerate())
+    node.stash[_PROGRAMS_BEFORE] = list(not_stopped())
 
 
-def allow(config: pytest.Config, before: set[threading.Thread]) -> None:
-    """Note that threads which were started since `before` belong to a fixture of a wider scope, and may go on."""
+def allow(config: pytest.Config, before: set[threading.Thread], programs_before: list[Programs]) -> None:
+    """Note that threads and programs which came after these belong to a fixture of a wider scope, and may go on."""
     config.stash.setdefault(_OF_FIXTURES, weakref.WeakSet()).update(set(threading.enumerate()) - before)
+    of_fixtures = config.stash.setdefault(_PROGRAMS_OF_FIXTURES, [])
+    of_fixtures += [one for one in not_stopped() if one not in programs_before]
+
+
+def not_stopped() -> list[Programs]:
+    """Return the programs of all simulations that nobody has stopped; for them the standard library is patched."""
+    scheduler = sys.modules.get("colonysim.programs.scheduler")
+    return [] if scheduler is None else list(vars(scheduler)["not_stopped"])
+
+
+def _stop_programs(item: pytest.Item) -> None:
+    """Stop the programs that a test has left, so that nothing of their patches reaches the next one."""
+    goes_on = [*item.stash.get(_PROGRAMS_BEFORE, []), *item.config.stash.get(_PROGRAMS_OF_FIXTURES, [])]
+    for programs in not_stopped():
+        if programs not in goes_on:
+            programs.stop()
 
 
 def end_of(simulations: list[Simulation], node: pytest.Item | pytest.Collector) -> None:
@@ -49,6 +70,7 @@ def end_of_test(item: pytest.Item, shares_simulation: bool) -> list[str]:
 
     `shares_simulation`: the test has one that goes on, so threads that belong to no other may still call that.
     """
+    _stop_programs(item)
     if young := _young(item):
         from colonysim.sdk import threads
 

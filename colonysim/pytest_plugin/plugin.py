@@ -108,11 +108,11 @@ def pytest_fixture_setup(
     """Let the threads that a fixture of a wider scope starts outlive the test that asks for it first."""
     if fixturedef.scope == "function":
         return (yield)
-    before = set(threading.enumerate())
+    before, programs_before = set(threading.enumerate()), leftovers.not_stopped()
     try:
         return (yield)
     finally:
-        leftovers.allow(request.config, before)
+        leftovers.allow(request.config, before, programs_before)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
