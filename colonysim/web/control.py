@@ -253,7 +253,10 @@ class Control:
         elif body.limit_seconds is not None:
             raise ControlError(400, 'limit_seconds has no effect without {"until": "idle"}')
         elif body.until == "next":
-            events = self.sim.kernel.events
+            with self.sim.kernel.locked():
+                events, due_ns = self.sim.kernel.events, self.sim.kernel.due()
+            if due_ns is None:
+                raise ControlError(409, "no event is due: nothing happens until a client sends a request")
             self.sim.advance(until=lambda: self.sim.kernel.events > events)
         else:
             self.sim.advance(body.seconds, to=body.to)

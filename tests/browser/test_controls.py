@@ -77,7 +77,7 @@ def test_snapshots_are_taken_and_restored_and_the_server_reset(
 
 def test_a_refusal_of_the_server_is_shown(page: Browser, sim: Simulation, colony: ColonyClient) -> None:
     page.click(".steps button", "Next event")
-    page.sees("nothing is to come", "#note.error")
+    page.sees("no event is due", "#note.error")
     assert all("status of 409" in line for line in page.complaints())
     page.click("#note button")
     assert page.driver.find_elements("css selector", "#note") == []

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import requests
+from pycolonies import Colonies, ColoniesConnectionError, func_spec
 
 from colonysim import ColonyClient, ExecutorClient, Simulation, WebServer
 from colonysim.simulation import stock
 from tests.browser.driving import Browser
-from tests.serving import signed
 
 DIAMOND: dict[str, dict[str, Any]] = {
     "top": {"executortype": "cli"},
@@ -22,13 +22,11 @@ DIAMOND: dict[str, dict[str, Any]] = {
 }
 
 
-def submit_from_outside(server: WebServer, funcname: str) -> str:
-    """Submit a function over HTTP, as an SDK in another process does."""
-    spec = {"funcname": funcname, "maxwaittime": -1, "maxexectime": -1, "maxretries": 3}
-    spec["conditions"] = {"colonyname": "dev", "executortype": "cli"}
-    reply = requests.post(f"{server.url}/api", data=signed("submitfuncspecmsg", {"spec": spec}))
-    assert reply.status_code == 200
-    process_id: str = requests.get(f"{server.url}/colonysim/tables/processes").json()["rows"][0]["id"]
+def submit_by_sdk(server: WebServer, funcname: str) -> str:
+    """Submit a function over HTTP by pycolonies, and return the id of the process."""
+    spec = func_spec(func=funcname, args=[], colonyname="dev", executortype="cli", maxwaittime=-1, maxexectime=-1)
+    process = Colonies("127.0.0.1", server.port).submit_func_spec(spec, stock.USER_IDENTITY.private_key)
+    process_id: str = process.processid
     return process_id
 
 
@@ -37,11 +35,11 @@ def test_a_process_from_an_sdk_appears_without_reloading_and_has_a_page(
 ) -> None:
     page.run("window.not_reloaded = true")
     page.sees("No process has been submitted yet")
-    process_id = submit_from_outside(server, "resize")
+    process_id = submit_by_sdk(server, "resize")
     page.sees("resize")
     page.click("main table a.id", process_id[:8])
     page.sees("Why it waits")
-    page.sees("nobody asks: no assign call is waiting of cli-1")
+    page.sees(executor.sim.why_not(process_id).texts[0])
     assert page.text("h1") == "resize"
     process = executor.assign()
     assert process is not None
@@ -93,8 +91,8 @@ def test_a_fault_is_added_switched_on_and_seen_to_strike(
     page.click("#nav a", "Faults")
     page.click("main .switch")
     page.until(lambda: sim.faults.all[0].enabled, "the fault is on")
-    with pytest.raises(requests.ConnectionError):
-        submit_from_outside(server, "lost")
+    with pytest.raises(ColoniesConnectionError):
+        submit_by_sdk(server, "lost")
     page.click("main td a", "1")
     page.sees("submitfuncspecmsg")
     page.click("main .opener")

@@ -165,7 +165,7 @@ def test_time_moves_to_the_next_event_alone(ask: Any, sim: Simulation, colony: C
     ask("POST", "clock/advance", {"until": "next"})
     assert second.state is ProcessState.FAILED
     found = ask("POST", "clock/advance", {"until": "next"})
-    assert (found["refused"], "nothing is to come" in found["error"]) == (409, True)
+    assert (found["refused"], "no event is due" in found["error"]) == (409, True)
 
 
 def test_the_overview_tells_what_is_due_and_who_is_waited_for(
