@@ -37,6 +37,7 @@ from colonysim.kernel.why_idle import name_of
 MOST_ROWS: Final = 1000
 """Of one page."""
 _HELD_SHOWN: Final = 5
+_USERS_SHOWN: Final = 5
 
 STATES: Final = {state.value: state.name.lower() for state in ProcessState}
 EXECUTOR_STATES: Final = {
@@ -279,6 +280,29 @@ def _generator_row(world: World, generator: Generator) -> dict[str, Any]:
         "next_ns": _timeout_ns(generator),
         "last_ns": given_time(generator.last_run_ns),
         "stalled": generator.generator_id in world.stalled,
+    }
+
+
+# ---------------------------------------------------------------- colonies and events
+def event_row(world: World, due_ns: int, event: Any) -> dict[str, Any]:
+    """Return what the overview shows of an event that is due; `about` names its cron or generator."""
+    about = getattr(event, "what", "")
+    for table, field in ((world.crons, "cron_id"), (world.generators, "generator_id")):
+        if (source := table.get(getattr(event, field, ""))) is not None:
+            about = source.name
+    return {"due_ns": due_ns, "event": type(event).__name__, "about": about}
+
+
+def colony_row(world: World, name: str) -> dict[str, Any]:
+    """Return what the overview shows of a colony."""
+    tables_of_states = world.tables_of(name) if name in world.by_state else [()] * len(STATES)
+    return {
+        "name": name,
+        "id": world.colonies[name].colonyid,
+        "paused": name in world.paused,
+        "executors": world.executors.count("colony", name),
+        "processes": {name: len(tables_of_states[state]) for state, name in STATES.items()},
+        "users": [{"id": user.userid, "name": user.name} for user in world.users.where("colony", name)[:_USERS_SHOWN]],
     }
 
 

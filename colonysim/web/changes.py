@@ -86,5 +86,6 @@ class ChangeStream:
 
 def is_stream(request: HttpRequest) -> bool:
     """Whether a request asks for the stream, as EventSource does."""
-    wanted = request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip().lower()
-    return request.method == "GET" and request.path == "/colonysim/events" and wanted == EVENT_STREAM
+    if request.path != "/colonysim/events" or request.method != "GET":
+        return False
+    return request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip().lower() == EVENT_STREAM

@@ -9,11 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from colonysim.core.errors import Refusal
-from colonysim.core.records import STATES
 from colonysim.core.registry import OPERATIONS
-from colonysim.core.world import World
 from colonysim.evidence import details, tables
 from colonysim.faults.registry import schema_of_kinds
+from colonysim.kernel.actors import Actor, cpu_time_ns
 from colonysim.kernel.kernel import Kernel
 from colonysim.kernel.why_idle import due_events
 from colonysim.simulation.simulation import Simulation
@@ -55,6 +54,7 @@ class Inspection:
 
     def __init__(self, sim: Simulation) -> None:
         self._sim = sim
+        self._cpu_ns: dict[int, int] = {}  # processor times of threads at the last overview
 
     def routes(self) -> dict[tuple[str, str], Callable[[Any, dict[str, str]], Any]]:
         """Return the routes by method and name."""
@@ -80,21 +80,29 @@ class Inspection:
                 "rate": clock.rate,
                 "runs": clock.runs,
                 "seed": world.settings.seed,
-                "due": [_event(world, *entry) for entry in due[:_SHOWN]],
+                "due": [tables.event_row(world, *entry) for entry in due[:_SHOWN]],
                 "due_total": len(due),
-                "acts": [actor.name for actor in kernel.actors.busy()][:_SHOWN],
+                "acts": [actor.name for actor in kernel.actors.busy() if self._acts(actor)][:_SHOWN],
                 "waits": [
                     {"name": actor.name, "for": actor.waits_for, "since_ns": actor.since_ns}
                     for actor in kernel.actors.blocked()[:_SHOWN]
                 ],
                 "parked": len(kernel.pending),
                 "server_id": world.server_id,
-                "colonies": [_colony(world, name) for name in world.colonies],
+                "colonies": [tables.colony_row(world, name) for name in world.colonies],
                 "calls": kernel.calls_asked,
                 "faults": len([fault for fault in sim.faults.all if fault.enabled]),
                 "strikes": sum(sim.faults.counts.values()),
                 "problems": [str(problem) for problem in kernel.problems] + sim.observers.troubles,
             }
+
+    def _acts(self, actor: Actor) -> bool:
+        """Whether an actor is one that reports when it waits, or its thread has computed since the last look."""
+        if actor.thread is None:
+            return True
+        number, now_ns = actor.thread.ident or 0, cpu_time_ns(actor.thread)
+        before_ns, self._cpu_ns[number] = self._cpu_ns.get(number, now_ns), now_ns
+        return before_ns != now_ns
 
     def _table(self, name: str) -> Callable[[Any, dict[str, str]], Any]:
         def answer(body: None, query: dict[str, str]) -> tables.TablePage:
@@ -150,26 +158,6 @@ class Inspection:
             return {"number": call.number, "status": None, "body": None}
         text = details.reply_text(sim.kernel, call, incoming.payload.decode())
         return {"number": call.number, "status": answer.status, "body": msgspec.Raw((text or "null").encode())}
-
-
-def _event(world: World, due_ns: int, event: Any) -> dict[str, Any]:
-    about = getattr(event, "what", "")
-    for table, field in ((world.crons, "cron_id"), (world.generators, "generator_id")):
-        if (source := table.get(getattr(event, field, ""))) is not None:
-            about = source.name
-    return {"due_ns": due_ns, "event": type(event).__name__, "about": about}
-
-
-def _colony(world: World, name: str) -> dict[str, Any]:
-    tables_of_states = world.tables_of(name) if name in world.by_state else [()] * len(STATES)
-    return {
-        "name": name,
-        "id": world.colonies[name].colonyid,
-        "paused": name in world.paused,
-        "executors": world.executors.count("colony", name),
-        "processes": {tables.STATES[state]: len(tables_of_states[state]) for state in STATES},
-        "users": [{"id": user.userid, "name": user.name} for user in world.users.where("colony", name)[:_SHOWN]],
-    }
 
 
 def _call_details(kernel: Kernel, number: str) -> Any:

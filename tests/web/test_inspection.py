@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -186,3 +187,22 @@ def test_the_schema_of_faults_has_every_kind_with_its_fields(ask: Any) -> None:
     assert {"lose_reply", "crash", "restart", "hazard"} <= schema["kinds"].keys()
     assert schema["kinds"]["delay"]["required"] == ["kind", "by_s"]
     assert "probability" in schema["$defs"]["When"]["properties"]
+
+
+def test_a_thread_that_only_waits_is_not_said_to_act(ask: Any, sim: Simulation) -> None:
+    done = threading.Event()
+
+    def client() -> None:
+        ColonyClient.stock(sim).statistics()
+        done.wait()
+
+    thread = threading.Thread(target=client, name="a client")
+    thread.start()
+    try:
+        ask("GET", "overview")
+        while "a client" in ask("GET", "overview")["acts"]:  # until it has come to its wait
+            pass
+        assert "a client acts" in sim.why()
+    finally:
+        done.set()
+        thread.join()

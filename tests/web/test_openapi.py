@@ -6,28 +6,22 @@ from typing import Any
 
 import pytest
 import requests
-import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-    unsupported_method,
-)
 
 from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.simulation import stock
 from colonysim.web.control import BODIES, QUERIES, Control
 from colonysim.web.openapi import describe
 
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-    unsupported_method,
-]
+schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install 'colonysim[dev]'")
+
+
+def checks() -> list[Any]:
+    from schemathesis.checks import not_a_server_error
+    from schemathesis.specs.openapi import checks
+
+    kept = (checks.status_code_conformance, checks.content_type_conformance, checks.response_schema_conformance)
+    return [not_a_server_error, *kept, checks.unsupported_method]
 
 
 def test_every_route_is_described_with_its_fields(server: WebServer, sim: Simulation) -> None:
@@ -63,7 +57,7 @@ def test_the_server_keeps_to_the_description(route: tuple[str, str]) -> None:
         @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
         @given(strategy)
         def ask(case: Any) -> None:
-            case.call_and_validate(base_url=server.url, checks=CHECKS)
+            case.call_and_validate(base_url=server.url, checks=checks())
 
         ask()
     assert server.errors == []

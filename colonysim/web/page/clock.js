@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { h } from "./dom.js";
-import { plural, span, time } from "./format.js";
+import { count, plural, span, time } from "./format.js";
 
 const MODES = { manual: "Manual", auto: "Auto", scaled: "Scaled", real: "Real time" };
 const STEPS = [
@@ -77,17 +77,20 @@ export function clockBar(overview, act) {
   ];
 }
 
-function due({ due, due_total, now_ns }) {
+function due({ due, due_total }) {
   if (due.length === 0) return h("span", {}, "Nothing is due.");
   const [next] = due;
   const what = words(next.event) + (next.about ? ` (${next.about})` : "");
   const more = due_total > 1 ? `, then ${plural(due_total - 1, "event")} more` : "";
-  const when = next.due_ns <= now_ns ? "now" : `in ${span(next.due_ns - now_ns)}`;
+  const left = next.due_ns - now();
+  const when = left <= 0 ? "now" : `in ${span(left)}`;
   return h("span", { title: `${time(next.due_ns)} UTC` }, h("b", {}, "Next "), `${when}: ${what}${more}`);
 }
 
-function whom({ acts, waits, parked, mode, read_only }) {
+function whom({ acts, waits, parked, mode, rate, read_only }) {
   if (read_only) return h("span", {}, h("b", {}, "Read only: "), read_only);
+  if (mode === "real") return h("span", {}, h("b", {}, "Time "), "passes with real time");
+  if (mode === "scaled") return h("span", {}, h("b", {}, "Time "), `passes ${count(rate)} times as fast as real time`);
   if (mode === "manual") return h("span", {}, h("b", {}, "Time "), "moves only by these buttons and by advance()");
   if (acts.length > 0) return h("span", {}, h("b", {}, "Time waits for "), acts.join(", "));
   const waiting = waits.length + parked;

@@ -29,9 +29,10 @@ const MENU = [
 ];
 const PARENTS = { process: "processes", workflow: "workflows" };
 const LEAST_PAUSE_MS = 100;
+const AGES_MS = 1000;
 
 const main = document.getElementById("main");
-const page = { overview: null, local: {}, shown: "", loading: null, again: false, timer: 0 };
+const page = { overview: null, local: {}, shown: "", data: null, loading: null, again: false, timer: 0 };
 
 /** What views get: the address, the overview, state of their own that outlives updates, and ways to act. */
 function context() {
@@ -82,10 +83,14 @@ async function refresh() {
   const loading = (page.loading = new AbortController());
   try {
     const data = await VIEWS[here.name].load(here, loading.signal);
-    if (location.hash === place) show(here, VIEWS[here.name].render(data, here));
+    if (location.hash === place) {
+      page.data = { place, data };
+      show(here, VIEWS[here.name].render(data, here));
+    }
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof ApiError)) throw error;
+    page.data = null;
     if (location.hash === place) show(here, [h("h1", {}, "Not found"), h("p", {}, error.message)]);
   } finally {
     if (page.loading === loading) page.loading = null;
@@ -110,6 +115,14 @@ function show(here, elements) {
   main.setAttribute("aria-busy", "false");
 }
 
+/** While the clock runs, ages grow although nothing happens on the server. */
+function showAges() {
+  if (!page.overview?.runs || document.hidden) return;
+  showFrame();
+  const here = context();
+  if (page.data?.place === location.hash) show(here, VIEWS[here.name].render(page.data.data, here));
+}
+
 function showFrame() {
   const here = context();
   const active = PARENTS[here.name] ?? here.name;
@@ -130,8 +143,8 @@ function showFrame() {
 
 function onOverview(overview) {
   page.overview = overview;
-  showFrame();
   tick(overview);
+  showFrame();
   refresh();
 }
 
@@ -157,6 +170,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
+setInterval(showAges, AGES_MS);
 showFrame();
 listen(onOverview, onConnected);
 get("overview").then(

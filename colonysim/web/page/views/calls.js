@@ -58,7 +58,7 @@ export const calls = {
     const filter = (field, value) => h("a", { class: "plain", href: link(here.name, { ...here.query, [field]: value, page: "" }) }, value);
     const opener = (row) => {
       const isOpen = open.includes(String(row.number));
-      return h("a", { class: "opener", role: "button", href: toggle(here, String(row.number)), "aria-expanded": String(isOpen), "aria-label": `Call ${row.number}` }, h("span", { "aria-hidden": "true" }, isOpen ? "▾ " : "▸ "), row.number);
+      return h("a", { class: "opener", href: toggle(here, String(row.number)), "aria-expanded": String(isOpen), "aria-label": `Call ${row.number}` }, h("span", { "aria-hidden": "true" }, isOpen ? "▾ " : "▸ "), row.number);
     };
     return [
       h("div", { class: "head" }, h("h1", {}, "Calls"), searchField(here, "Search type, caller, fault")),
