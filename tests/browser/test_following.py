@@ -127,6 +127,8 @@ def test_a_fault_is_made_by_a_form_of_its_schema(page: Browser, sim: Simulation)
     assert all("status of 400" in line for line in page.complaints())
     page.click("main button", "Remove")
     page.until(lambda: not sim.faults.all, "no fault")
+    page.sees("There are no faults")
+    assert page.run("return document.activeElement.id") == "main"  # the button is gone
 
 
 def requests_of(fault: Any) -> dict[str, Any]:

@@ -51,7 +51,8 @@ export function listen(onOverview, onConnected) {
     source.onerror = () => {
       onConnected(false);
       if (source?.readyState === EventSource.CLOSED) {
-        close();
+        close(); // a server that has no stream, such as any WSGI server, is asked instead
+        get("overview").then(onOverview, () => {});
         timer = setTimeout(open, 2000);
       }
     };

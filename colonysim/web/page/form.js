@@ -60,18 +60,17 @@ function hint(schema) {
 }
 
 /** The values that were typed into the controls of `formFor`; what was left empty is left out. */
-export function fieldsOf(form, schema, definitions, prefix = null) {
-  const start = prefix ?? form.querySelector("[id^=fault-]")?.id.split("-").slice(0, 2).join("-");
+export function fieldsOf(schema, definitions, prefix) {
   const values = {};
   for (const name of fieldNames(schema)) {
     const inner = essence(schema.properties[name], definitions);
-    const id = `${start}-${name}`;
+    const id = `${prefix}-${name}`;
     if (inner.type === "object" && inner.properties) {
-      const fields = fieldsOf(form, inner, definitions, id);
+      const fields = fieldsOf(inner, definitions, id);
       if (Object.keys(fields).length > 0 || schema.required.includes(name)) values[name] = fields;
       continue;
     }
-    const element = form.querySelector(`[id="${id}"]`);
+    const element = document.getElementById(id);
     const given = schema.properties[name].default;
     if (element.type === "checkbox") {
       if (element.checked !== given) values[name] = element.checked;

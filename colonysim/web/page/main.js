@@ -108,7 +108,9 @@ function show(here, elements) {
     update(main);
     document.querySelector("#nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
+  const hadFocus = main.contains(document.activeElement);
   update(main, elements);
+  if (hadFocus && !main.contains(document.activeElement)) main.focus({ preventScroll: true }); // it was on a removed row
   page.shown = heading;
   const title = main.querySelector("h1")?.textContent ?? "";
   document.title = title ? `${title} · colonysim` : "colonysim";

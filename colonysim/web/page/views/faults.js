@@ -40,7 +40,7 @@ function form(here, { kinds, $defs }) {
   const add = async (event) => {
     event.preventDefault();
     const element = event.target;
-    const body = { kind: chosen, ...fieldsOf(element, schema, $defs) };
+    const body = { kind: chosen, ...fieldsOf(schema, $defs, `fault-${chosen}`) };
     if (await here.act(() => ask("POST", "faults", { body }), ([fault]) => (fault ? `${fault.name} is added.` : "Nothing was added."))) element.reset();
   };
   const choose = (event) => {
