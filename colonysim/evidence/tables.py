@@ -18,8 +18,10 @@ from colonysim.core.records import (
     APPROVED,
     PENDING,
     REJECTED,
+    RUNNING,
     SECOND_NS,
     UNREGISTERED,
+    WAITING,
     Cron,
     Executor,
     Generator,
@@ -171,7 +173,7 @@ def executor_name(world: World, process: Process) -> str:
 
 
 def process_row(world: World, process: Process) -> dict[str, Any]:
-    """Return what a table shows of a process."""
+    """Return what a table shows of a process: times of an earlier attempt, which replies still have, are left out."""
     spec = process.spec
     return {
         "id": process.process_id,
@@ -185,8 +187,8 @@ def process_row(world: World, process: Process) -> dict[str, Any]:
         "attempt": process.retries + 1,
         "priority": spec.priority,
         "submitted_ns": given_time(process.submitted_ns),
-        "started_ns": given_time(process.started_ns),
-        "ended_ns": given_time(process.ended_ns),
+        "started_ns": given_time(process.started_ns) if process.state != WAITING else None,
+        "ended_ns": given_time(process.ended_ns) if process.state > RUNNING else None,
         "workflow": process.graph_id,
     }
 
@@ -210,7 +212,7 @@ def graph_row(world: World, graph: ProcessGraph) -> dict[str, Any]:
         "counts": counts,
         "submitted_ns": given_time(graph.submitted_ns),
         "started_ns": given_time(graph.started_ns),
-        "ended_ns": given_time(graph.ended_ns),
+        "ended_ns": given_time(graph.ended_ns) if graph.state > RUNNING else None,
     }
 
 

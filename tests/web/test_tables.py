@@ -167,6 +167,28 @@ def test_no_more_rows_than_a_page_may_have_are_given(sim: Simulation, colony: Co
     assert (page["total"], len(page["rows"])) == (tables.MOST_ROWS + 1, tables.MOST_ROWS)
 
 
+def test_a_process_that_is_tried_again_has_no_times_of_the_attempt_before(
+    sim: Simulation, colony: ColonyClient
+) -> None:
+    executor = colony.add_executor("cli")
+    colony.submit("f", executortype="cli", maxexectime=10, maxretries=3)
+    executor.assign()
+    sim.advance(15)
+
+    def shown() -> tuple[Any, ...]:
+        (row,) = ask(sim, "tables/processes")["rows"]
+        return row["state"], row["attempt"], row["started_ns"], row["ended_ns"]
+
+    assert shown() == ("waiting", 2, None, None)
+    process = executor.assign()
+    assert process is not None
+    started_ns = sim.now_ns
+    assert shown() == ("running", 2, started_ns, None)
+    sim.advance(5)
+    process.close([])
+    assert shown() == ("success", 2, started_ns, sim.now_ns)
+
+
 def test_workflows_are_counted_by_the_states_of_their_processes(sim: Simulation, colony: ColonyClient) -> None:
     executor = colony.add_executor("cli")
     graph = colony.submit_workflow({"a": {"executortype": "cli"}, "b": {"executortype": "cli", "after": ["a"]}})

@@ -54,6 +54,9 @@ export function state(name, text) {
   return h("span", { class: `state ${name}` }, h("span", { class: "sign", "aria-hidden": "true" }, sign), text ?? word);
 }
 
+/** The state of a process, which says so if it waits for its parents. */
+export const processState = (row) => state(row.state, row.state === "waiting" && row.waits_for_parents ? "Waits for parents" : undefined);
+
 /** The beginning of an id; the whole is its tooltip. */
 export const short = (id) => id.slice(0, 8);
 

@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { now } from "../clock.js";
 import { h } from "../dom.js";
-import { age, count, json, plural, short, span, state, time } from "../format.js";
+import { age, count, json, processState, short, span, time } from "../format.js";
 import { link } from "../router.js";
 import { processLink } from "./processes.js";
 
@@ -63,7 +63,7 @@ function relatives(title, nodes) {
   if (nodes.length === 0) return null;
   return section(
     title,
-    h("ul", { class: "relatives" }, nodes.map((node) => h("li", { "data-key": node.id }, state(node.state), " ", processLink(node.id, node.name || short(node.id)), h("span", { class: "muted" }, ` ${short(node.id)}`)))),
+    h("ul", { class: "relatives" }, nodes.map((node) => h("li", { "data-key": node.id }, processState(node), " ", processLink(node.id, node.name || short(node.id)), h("span", { class: "muted" }, ` ${short(node.id)}`)))),
   );
 }
 
@@ -79,7 +79,8 @@ function summary(data, at) {
     ["Executor", data.executor],
     ["Submitted by", data.initiator],
     ["Submitted", [time(data.submitted_ns), h("span", { class: "muted" }, " ", age(data.submitted_ns, at), " ago")]],
-    ["Waited", span((started ? data.started_ns : data.ended_ns ?? at) - data.submitted_ns)],
+    ["Started", time(data.started_ns)],
+    ["Waited", data.attempt > 1 ? "" : span((started ? data.started_ns : data.ended_ns ?? at) - data.submitted_ns)],
     ["Ran", started ? span((data.ended_ns ?? at) - data.started_ns) : ""],
     ["Ended", time(data.ended_ns)],
     ["Attempt", spec.maxretries >= 0 ? `${count(data.attempt)} of ${count(spec.maxretries + 1)} at most` : `${count(data.attempt)}, any number allowed`],
@@ -131,7 +132,7 @@ export const process = {
     const { spec, attributes, in: input, out, errors } = data.wire;
     return [
       h("p", { class: "crumb" }, h("a", { href: link("processes") }, "Processes"), " / ", h("code", {}, data.id)),
-      h("div", { class: "head" }, h("h1", {}, data.function || "(no function)", data.node && data.node !== data.function && h("span", { class: "muted" }, ` ${data.node}`)), state(data.state, data.waits_for_parents && data.state === "waiting" ? "Waits for parents" : undefined)),
+      h("div", { class: "head" }, h("h1", {}, data.function || "(no function)", data.node && data.node !== data.function && h("span", { class: "muted" }, ` ${data.node}`)), processState(data)),
       summary(data, now(data)),
       reasons(why),
       errors?.length ? section("Errors", h("pre", { class: "bad", tabindex: "0" }, errors.join("\n"))) : null,

@@ -2,7 +2,7 @@
 
 import { now } from "../clock.js";
 import { h } from "../dom.js";
-import { age, count, plural, short, span, state } from "../format.js";
+import { age, count, plural, processState, short, span, state } from "../format.js";
 import { link } from "../router.js";
 import { chips, choiceBar, dataTable, loadTable, pager, searchField } from "../table.js";
 
@@ -34,7 +34,7 @@ function columns(here, at) {
   };
   return [
     { title: "Process", cell: (row) => processLink(row.id) },
-    { title: "State", sort: "state", cell: (row) => state(row.state, row.waits_for_parents && row.state === "waiting" ? "Waits for parents" : undefined) },
+    { title: "State", sort: "state", cell: (row) => processState(row) },
     { title: "Function", sort: "function", cell: (row) => [filter("function", row.function), row.node && row.node !== row.function && h("span", { class: "muted" }, ` ${row.node}`)] },
     { title: "Executor", sort: "executor", cell: executor },
     { title: "Colony", sort: "colony", cell: (row) => filter("colony", row.colony) },

@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { now } from "../clock.js";
 import { h } from "../dom.js";
-import { age, count, plural, short, span, state } from "../format.js";
+import { age, count, plural, processState, short, span, state } from "../format.js";
 import { drawGraph } from "../graph.js";
 import { link } from "../router.js";
 import { chips, choiceBar, dataTable, loadTable, pager, searchField } from "../table.js";
@@ -62,7 +62,7 @@ export const workflow = {
         caption: "Processes of the workflow",
         columns: [
           { title: "Node", cell: (node) => processLink(node.id, node.name || short(node.id)) },
-          { title: "State", cell: (node) => state(node.state, node.waits_for_parents && node.state === "waiting" ? "Waits for parents" : undefined) },
+          { title: "State", cell: (node) => processState(node) },
           { title: "Function", cell: (node) => node.function },
           { title: "Executor", cell: (node) => node.executor || "–" },
           { title: "Parents", cell: (node) => node.parents.map((id) => data.nodes.find((one) => one.id === id)?.name ?? short(id)).join(", ") || "–" },
