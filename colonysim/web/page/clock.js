@@ -44,24 +44,46 @@ export function clockBar(overview, act) {
   const toggle = () => {
     if (!isPaused) beforePause = mode;
     const wanted = isPaused ? beforePause : "manual";
-    set(wanted === "scaled" ? { mode: wanted, rate } : { mode: wanted }, isPaused ? `The clock is ${wanted}.` : "Time stands still.");
+    set(
+      wanted === "scaled" ? { mode: wanted, rate } : { mode: wanted },
+      isPaused ? `The clock is ${wanted}.` : "Time stands still.",
+    );
   };
   return [
-    h("div", { class: "now" }, h("span", { id: "now", class: "time" }, time(overview.now_ns)), h("span", { class: "muted" }, " UTC")),
+    h(
+      "div",
+      { class: "now" },
+      h("span", { id: "now", class: "time" }, time(overview.now_ns)),
+      h("span", { class: "muted" }, " UTC"),
+    ),
     h(
       "div",
       { class: "modes" },
       h("label", { for: "mode", class: "hidden" }, "Mode of the clock"),
       h(
         "select",
-        { id: "mode", value: mode, disabled: locked, onchange: (event) => set({ mode: event.target.value }, `The clock is ${event.target.value}.`) },
-        Object.entries(MODES).map(([value, text]) => h("option", { value, selected: value === mode, "data-key": value }, text)),
+        {
+          id: "mode",
+          value: mode,
+          disabled: locked,
+          onchange: (event) => set({ mode: event.target.value }, `The clock is ${event.target.value}.`),
+        },
+        Object.entries(MODES).map(([value, text]) =>
+          h("option", { value, selected: value === mode, "data-key": value }, text),
+        ),
       ),
       mode === "scaled" && [
         h("label", { for: "rate", class: "hidden" }, "Virtual seconds per second"),
         h("input", {
-          id: "rate", type: "number", min: "0.000001", max: "1e9", step: "any", value: String(rate), title: "Virtual seconds per second",
-          onchange: (event) => set({ mode, rate: Number(event.target.value) }, `Time passes ${event.target.value} times as fast.`),
+          id: "rate",
+          type: "number",
+          min: "0.000001",
+          max: "1e9",
+          step: "any",
+          value: String(rate),
+          title: "Virtual seconds per second",
+          onchange: (event) =>
+            set({ mode, rate: Number(event.target.value) }, `Time passes ${event.target.value} times as fast.`),
         }),
       ],
       h("button", { type: "button", id: "pause", disabled: locked, onclick: toggle }, isPaused ? "Resume" : "Pause"),
@@ -70,7 +92,17 @@ export function clockBar(overview, act) {
       "div",
       { class: "steps", role: "group", "aria-label": "Advance time" },
       STEPS.map(([text, title, body]) =>
-        h("button", { type: "button", title, disabled: follows, "data-key": text, onclick: () => act(() => ask("POST", "clock/advance", { body })) }, text),
+        h(
+          "button",
+          {
+            type: "button",
+            title,
+            disabled: follows,
+            "data-key": text,
+            onclick: () => act(() => ask("POST", "clock/advance", { body })),
+          },
+          text,
+        ),
       ),
     ),
     h("div", { class: "due" }, due(overview), whom(overview)),
@@ -94,7 +126,12 @@ function whom({ acts, waits, parked, mode, rate, read_only }) {
   if (mode === "manual") return h("span", {}, h("b", {}, "Time "), "moves only by these buttons and by advance()");
   if (acts.length > 0) return h("span", {}, h("b", {}, "Time waits for "), acts.join(", "));
   const waiting = waits.length + parked;
-  return h("span", {}, h("b", {}, "Nobody acts"), waiting ? `; ${waiting === 1 ? "1 waits" : `${waiting} wait`} for an answer` : "");
+  return h(
+    "span",
+    {},
+    h("b", {}, "Nobody acts"),
+    waiting ? `; ${waiting === 1 ? "1 waits" : `${waiting} wait`} for an answer` : "",
+  );
 }
 
 /** The name of a class of events in words: `ReleaseTick` becomes `release tick`. */

@@ -39,7 +39,10 @@ function show(element, wanted) {
 /** Change what an element contains into new children. Elements with the same `data-key` are kept, in any order. */
 export function update(parent, ...children) {
   const wanted = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
-  updateChildren(parent, wanted.map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
+  updateChildren(
+    parent,
+    wanted.map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))),
+  );
 }
 
 function updateChildren(parent, wanted) {

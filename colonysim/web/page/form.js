@@ -25,7 +25,16 @@ function fieldNames(schema) {
 export function formFor(schema, definitions, prefix, optional = false) {
   const required = new Set(optional ? [] : schema.required);
   const names = fieldNames(schema).sort((a, b) => required.has(b) - required.has(a));
-  return names.map((name) => control(name, essence(schema.properties[name], definitions), schema.properties[name], definitions, `${prefix}-${name}`, required.has(name)));
+  return names.map((name) =>
+    control(
+      name,
+      essence(schema.properties[name], definitions),
+      schema.properties[name],
+      definitions,
+      `${prefix}-${name}`,
+      required.has(name),
+    ),
+  );
 }
 
 function control(name, schema, given, definitions, id, required) {
@@ -42,20 +51,50 @@ function control(name, schema, given, definitions, id, required) {
   const shown = typeof initial === "object" ? "" : String(initial);
   const label = h("label", { for: id }, name, required && h("span", { class: "muted" }, " required"));
   if (schema.enum) {
-    return h("p", { class: "field", "data-key": id }, label, h("select", { id }, schema.enum.map((value) => h("option", { value, selected: value === initial }, value === "" ? "any" : value))));
+    return h(
+      "p",
+      { class: "field", "data-key": id },
+      label,
+      h(
+        "select",
+        { id },
+        schema.enum.map((value) => h("option", { value, selected: value === initial }, value === "" ? "any" : value)),
+      ),
+    );
   }
   if (schema.type === "boolean") {
-    return h("p", { class: "field check", "data-key": id }, h("input", { id, type: "checkbox", checked: initial === true }), label);
+    return h(
+      "p",
+      { class: "field check", "data-key": id },
+      h("input", { id, type: "checkbox", checked: initial === true }),
+      label,
+    );
   }
   const isNumber = schema.type === "number" || schema.type === "integer";
-  const type = isNumber ? { type: "number", step: schema.type === "integer" ? "1" : "any", min: schema.minimum, max: schema.maximum } : { type: "text" };
-  return h("p", { class: "field", "data-key": id }, label, h("input", { id, ...type, required, placeholder: shown, autocomplete: "off" }), hint(schema));
+  const type = isNumber
+    ? { type: "number", step: schema.type === "integer" ? "1" : "any", min: schema.minimum, max: schema.maximum }
+    : { type: "text" };
+  return h(
+    "p",
+    { class: "field", "data-key": id },
+    label,
+    h("input", { id, ...type, required, placeholder: shown, autocomplete: "off" }),
+    hint(schema),
+  );
 }
 
 function hint(schema) {
-  const types = (schema.anyOf ?? []).flatMap((option) => option.anyOf ?? option).map((option) => (option.$ref ? "object" : option.type));
-  if (types.includes("object")) return h("span", { class: "muted" }, "a number, [least, most], or a distribution as JSON");
-  if (types.includes("array")) return h("span", { class: "muted" }, types.includes("string") ? "one, or several with commas" : "a number, or several with commas");
+  const types = (schema.anyOf ?? [])
+    .flatMap((option) => option.anyOf ?? option)
+    .map((option) => (option.$ref ? "object" : option.type));
+  if (types.includes("object"))
+    return h("span", { class: "muted" }, "a number, [least, most], or a distribution as JSON");
+  if (types.includes("array"))
+    return h(
+      "span",
+      { class: "muted" },
+      types.includes("string") ? "one, or several with commas" : "a number, or several with commas",
+    );
   return null;
 }
 

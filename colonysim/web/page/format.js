@@ -55,7 +55,8 @@ export function state(name, text) {
 }
 
 /** The state of a process, which says so if it waits for its parents. */
-export const processState = (row) => state(row.state, row.state === "waiting" && row.waits_for_parents ? "Waits for parents" : undefined);
+export const processState = (row) =>
+  state(row.state, row.state === "waiting" && row.waits_for_parents ? "Waits for parents" : undefined);
 
 /** The beginning of an id; the whole is its tooltip. */
 export const short = (id) => id.slice(0, 8);

@@ -47,10 +47,17 @@ export function arrange(nodes) {
   for (let sweep = 0; sweep < SWEEPS; sweep++) {
     const neighbours = sweep % 2 === 0 ? ({ parents }) => parents : ({ id }) => childrenOf.get(id);
     for (const row of sweep % 2 === 0 ? layers : layers.toReversed()) {
-      const mean = new Map(row.map((node) => {
-        const places = neighbours(node).map((id) => place.get(id)).filter((one) => one !== undefined);
-        return [node.id, places.length ? places.reduce((sum, one) => sum + one, 0) / places.length : place.get(node.id)];
-      }));
+      const mean = new Map(
+        row.map((node) => {
+          const places = neighbours(node)
+            .map((id) => place.get(id))
+            .filter((one) => one !== undefined);
+          return [
+            node.id,
+            places.length ? places.reduce((sum, one) => sum + one, 0) / places.length : place.get(node.id),
+          ];
+        }),
+      );
       row.sort((a, b) => mean.get(a.id) - mean.get(b.id));
       settle(row);
     }
@@ -67,16 +74,37 @@ export function drawGraph(nodes) {
   const x = (id) => MARGIN + layer.get(id) * (WIDTH + GAP_X);
   const y = (id) => height / 2 + place.get(id) * (HEIGHT + GAP_Y) - HEIGHT / 2;
   const known = new Map(nodes.map((node) => [node.id, node]));
-  const edges = nodes.flatMap(({ id, parents }) => parents.filter((parent) => known.has(parent)).map((parent) => [parent, id]));
+  const edges = nodes.flatMap(({ id, parents }) =>
+    parents.filter((parent) => known.has(parent)).map((parent) => [parent, id]),
+  );
   return s(
     "svg",
-    { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `${nodes.length} processes in ${layers.length} layers` },
-    s("defs", {}, s("marker", { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, s("path", { d: "M0 0 8 4 0 8z", class: "arrow-head" }))),
+    {
+      width,
+      height,
+      viewBox: `0 0 ${width} ${height}`,
+      role: "group",
+      "aria-label": `${nodes.length} processes in ${layers.length} layers`,
+    },
+    s(
+      "defs",
+      {},
+      s(
+        "marker",
+        { id: "arrow", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
+        s("path", { d: "M0 0 8 4 0 8z", class: "arrow-head" }),
+      ),
+    ),
     edges.map(([from, to]) => {
       const [x1, y1, x2, y2] = [x(from) + WIDTH, y(from) + HEIGHT / 2, x(to) - 2, y(to) + HEIGHT / 2];
       const bend = (x2 - x1) / 2;
       const done = known.get(from).state === "success";
-      return s("path", { class: done ? "edge done" : "edge", "marker-end": "url(#arrow)", d: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`, "data-key": `${from}>${to}` });
+      return s("path", {
+        class: done ? "edge done" : "edge",
+        "marker-end": "url(#arrow)",
+        d: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`,
+        "data-key": `${from}>${to}`,
+      });
     }),
     nodes.map((node) => drawNode(node, x(node.id), y(node.id))),
   );
@@ -86,10 +114,21 @@ function drawNode(node, x, y) {
   const { sign, name: word } = STATES[node.state];
   const name = node.name || node.id.slice(0, 8);
   const shown = name.length > LETTERS ? `${name.slice(0, LETTERS - 1)}…` : name;
-  const below = node.state === "waiting" && node.waits_for_parents ? "Waits for parents" : node.executor ? `${word} · ${node.executor}` : word;
+  const below =
+    node.state === "waiting" && node.waits_for_parents
+      ? "Waits for parents"
+      : node.executor
+        ? `${word} · ${node.executor}`
+        : word;
   return s(
     "a",
-    { href: link(["process", node.id]), class: `node ${node.state}`, transform: `translate(${x} ${y})`, "data-key": node.id, "aria-label": `${name}: ${below}` },
+    {
+      href: link(["process", node.id]),
+      class: `node ${node.state}`,
+      transform: `translate(${x} ${y})`,
+      "data-key": node.id,
+      "aria-label": `${name}: ${below}`,
+    },
     outline(node.state),
     s("text", { class: "sign", x: 18, y: 28, "aria-hidden": "true" }, sign),
     s("text", { class: "name", x: 32, y: 20 }, shown),
@@ -98,7 +137,10 @@ function drawNode(node, x, y) {
 }
 
 function outline(state) {
-  if (state === "failed") return s("path", { d: `M10 0H${WIDTH - 10}L${WIDTH} 10V${HEIGHT - 10}L${WIDTH - 10} ${HEIGHT}H10L0 ${HEIGHT - 10}V10Z` });
+  if (state === "failed")
+    return s("path", {
+      d: `M10 0H${WIDTH - 10}L${WIDTH} 10V${HEIGHT - 10}L${WIDTH - 10} ${HEIGHT}H10L0 ${HEIGHT - 10}V10Z`,
+    });
   const round = state === "success" ? HEIGHT / 2 : state === "cancelled" ? 0 : 8;
   return s("rect", { width: WIDTH, height: HEIGHT, rx: round });
 }

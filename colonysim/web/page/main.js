@@ -47,7 +47,11 @@ function context() {
 function announce(text, isError = false) {
   document.getElementById("status").textContent = text;
   document.getElementById("note")?.remove();
-  const close = h("button", { type: "button", class: "quiet", "aria-label": "Dismiss", onclick: () => note.remove() }, "✕");
+  const close = h(
+    "button",
+    { type: "button", class: "quiet", "aria-label": "Dismiss", onclick: () => note.remove() },
+    "✕",
+  );
   const note = h("div", { id: "note", class: isError ? "note error" : "note" }, h("span", {}, text), close);
   document.body.append(note);
   if (!isError) setTimeout(() => note.remove(), 4000);
@@ -134,9 +138,21 @@ function showFrame() {
     MENU.map(([name, text]) =>
       h(
         "a",
-        { href: link(name), "data-key": name, "aria-current": name === active ? "page" : null, class: name === "submit" ? "action" : null },
+        {
+          href: link(name),
+          "data-key": name,
+          "aria-current": name === active ? "page" : null,
+          class: name === "submit" ? "action" : null,
+        },
         text,
-        badges[name] ? h("span", { class: "badge" }, count(badges[name]), h("span", { class: "hidden" }, name === "faults" ? " switched on" : " problems")) : null,
+        badges[name]
+          ? h(
+              "span",
+              { class: "badge" },
+              count(badges[name]),
+              h("span", { class: "hidden" }, name === "faults" ? " switched on" : " problems"),
+            )
+          : null,
       ),
     ),
   );

@@ -28,7 +28,14 @@ export function searchField(here, label) {
     "form",
     { role: "search", class: "search", onsubmit: (event) => event.preventDefault() },
     h("label", { for: "search", class: "hidden" }, label),
-    h("input", { id: "search", type: "search", placeholder: label, value: here.query.search ?? "", oninput: typed, autocomplete: "off" }),
+    h("input", {
+      id: "search",
+      type: "search",
+      placeholder: label,
+      value: here.query.search ?? "",
+      oninput: typed,
+      autocomplete: "off",
+    }),
   );
 }
 
@@ -39,7 +46,15 @@ export function choiceBar(here, field, label, choices) {
     "nav",
     { class: "choices", "aria-label": label },
     choices.map(([value, content]) =>
-      h("a", { href: link(here.name, { ...here.query, [field]: value, page: "" }), "aria-current": value === chosen ? "true" : null, "data-key": value || "all" }, content),
+      h(
+        "a",
+        {
+          href: link(here.name, { ...here.query, [field]: value, page: "" }),
+          "aria-current": value === chosen ? "true" : null,
+          "data-key": value || "all",
+        },
+        content,
+      ),
     ),
   );
 }
@@ -52,7 +67,13 @@ export function chips(here, fields) {
     "p",
     { class: "chips" },
     set.map((field) =>
-      h("a", { href: link(here.name, { ...here.query, [field]: "", page: "" }), "data-key": field }, `${field.replace("_", " ")}: ${here.query[field]} `, h("span", { "aria-hidden": "true" }, "✕"), h("span", { class: "hidden" }, "remove this filter")),
+      h(
+        "a",
+        { href: link(here.name, { ...here.query, [field]: "", page: "" }), "data-key": field },
+        `${field.replace("_", " ")}: ${here.query[field]} `,
+        h("span", { "aria-hidden": "true" }, "✕"),
+        h("span", { class: "hidden" }, "remove this filter"),
+      ),
     ),
   );
 }
@@ -70,18 +91,35 @@ export function dataTable(here, { caption, columns, rows, key, details, empty })
       "table",
       {},
       h("caption", { class: "hidden" }, caption),
-      h("thead", {}, h("tr", {}, columns.map((column) => heading(here, column)))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          columns.map((column) => heading(here, column)),
+        ),
+      ),
       h(
         "tbody",
         {},
         rows.map((row) => {
           const cells = columns.map(({ cell, number }, place) =>
-            h(place === 0 ? "th" : "td", { class: number ? "number" : null, scope: place === 0 ? "row" : null }, cell(row)),
+            h(
+              place === 0 ? "th" : "td",
+              { class: number ? "number" : null, scope: place === 0 ? "row" : null },
+              cell(row),
+            ),
           );
           const below = details?.(row);
           return [
             h("tr", { "data-key": key(row) }, cells),
-            below && h("tr", { "data-key": `${key(row)}/details`, class: "details" }, h("td", { colspan: columns.length }, below)),
+            below &&
+              h(
+                "tr",
+                { "data-key": `${key(row)}/details`, class: "details" },
+                h("td", { colspan: columns.length }, below),
+              ),
           ];
         }),
       ),
@@ -93,11 +131,24 @@ function heading(here, { title, sort, number }) {
   if (!sort) return h("th", { scope: "col", class: number ? "number" : null }, title);
   const isSorted = here.query.sort === sort;
   const descending = isSorted && here.query.descending === "true";
-  const next = !isSorted ? { sort, descending: "" } : descending ? { sort: "", descending: "" } : { sort, descending: "true" };
+  const next = !isSorted
+    ? { sort, descending: "" }
+    : descending
+      ? { sort: "", descending: "" }
+      : { sort, descending: "true" };
   return h(
     "th",
-    { scope: "col", class: number ? "number" : null, "aria-sort": isSorted ? (descending ? "descending" : "ascending") : null },
-    h("a", { href: link(here.name, { ...here.query, ...next, page: "" }) }, title, h("span", { class: "arrow", "aria-hidden": "true" }, isSorted ? (descending ? " ↓" : " ↑") : "")),
+    {
+      scope: "col",
+      class: number ? "number" : null,
+      "aria-sort": isSorted ? (descending ? "descending" : "ascending") : null,
+    },
+    h(
+      "a",
+      { href: link(here.name, { ...here.query, ...next, page: "" }) },
+      title,
+      h("span", { class: "arrow", "aria-hidden": "true" }, isSorted ? (descending ? " ↓" : " ↑") : ""),
+    ),
   );
 }
 
@@ -109,18 +160,37 @@ export function pager(here, { total, offset, rows }) {
   const to = (number, text, label) =>
     number < 1 || number > last || number === page
       ? h("span", { class: "off", "aria-hidden": "true", "data-key": label }, text)
-      : h("a", { href: link(here.name, { ...here.query, page: number === 1 ? "" : number }), "aria-label": label, "data-key": label }, text);
-  const shown = rows.length ? `${count(offset + 1)}–${count(offset + rows.length)} of ${count(total)}` : `0 of ${count(total)}`;
+      : h(
+          "a",
+          {
+            href: link(here.name, { ...here.query, page: number === 1 ? "" : number }),
+            "aria-label": label,
+            "data-key": label,
+          },
+          text,
+        );
+  const shown = rows.length
+    ? `${count(offset + 1)}–${count(offset + rows.length)} of ${count(total)}`
+    : `0 of ${count(total)}`;
   return h(
     "nav",
     { class: "pager", "aria-label": "Pages" },
     h("span", { class: "total", id: "total" }, shown),
-    last > 1 && [to(1, "«", "First page"), to(page - 1, "‹ Previous", "Previous page"), to(page + 1, "Next ›", "Next page"), to(last, "»", "Last page")],
+    last > 1 && [
+      to(1, "«", "First page"),
+      to(page - 1, "‹ Previous", "Previous page"),
+      to(page + 1, "Next ›", "Next page"),
+      to(last, "»", "Last page"),
+    ],
     (total > 25 || here.query.limit) && [
       h("label", { for: "limit" }, "Rows "),
       h(
         "select",
-        { id: "limit", value: String(limit), onchange: (event) => go(link(here.name, { ...here.query, limit: event.target.value, page: "" })) },
+        {
+          id: "limit",
+          value: String(limit),
+          onchange: (event) => go(link(here.name, { ...here.query, limit: event.target.value, page: "" })),
+        },
         SIZES.map((size) => h("option", { value: size, selected: size === String(limit) }, size)),
       ),
     ],

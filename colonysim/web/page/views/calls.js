@@ -7,7 +7,13 @@ import { link } from "../router.js";
 import { chips, choiceBar, dataTable, loadTable, pager, searchField } from "../table.js";
 
 const FILTERS = ["type", "caller", "answer", "fault"];
-const ANSWERS = [["", "All"], ["answered", "Answered"], ["refused", "Refused"], ["lost", "Lost"], ["waiting", "Waiting"]];
+const ANSWERS = [
+  ["", "All"],
+  ["answered", "Answered"],
+  ["refused", "Refused"],
+  ["lost", "Lost"],
+  ["waiting", "Waiting"],
+];
 
 /** The opened calls, as the address has them. */
 const opened = (query) => (query.open ?? "").split(",").filter(Boolean);
@@ -20,23 +26,46 @@ function toggle(here, number) {
 
 function answer(row) {
   if (row.status === null) return h("span", { class: "muted" }, "waiting");
-  if (row.answer === "lost") return h("span", { class: "state failed" }, h("span", { class: "sign", "aria-hidden": "true" }, "✕"), "lost");
+  if (row.answer === "lost")
+    return h("span", { class: "state failed" }, h("span", { class: "sign", "aria-hidden": "true" }, "✕"), "lost");
   const refused = row.answer === "refused";
-  return h("span", { class: refused ? "state failed" : "state success" }, h("span", { class: "sign", "aria-hidden": "true" }, refused ? "✕" : "✓"), String(row.status));
+  return h(
+    "span",
+    { class: refused ? "state failed" : "state success" },
+    h("span", { class: "sign", "aria-hidden": "true" }, refused ? "✕" : "✓"),
+    String(row.status),
+  );
 }
 
 function details(wire) {
   if (!wire) return h("p", { class: "muted" }, "This call is no longer kept.");
-  const struck = wire.fault && h("p", { class: "struck" }, h("b", {}, `Fault ${wire.fault}`), ` (${wire.verdict}) struck this call.`);
-  const none = wire.status === null ? "There is no answer yet." : wire.status === 0 ? "The client got no reply." : "The reply has no body.";
+  const struck =
+    wire.fault &&
+    h("p", { class: "struck" }, h("b", {}, `Fault ${wire.fault}`), ` (${wire.verdict}) struck this call.`);
+  const none =
+    wire.status === null
+      ? "There is no answer yet."
+      : wire.status === 0
+        ? "The client got no reply."
+        : "The reply has no body.";
   return [
     struck,
     h("p", { class: "muted" }, `Caller ${wire.caller_id || "unknown"}`),
     h(
       "div",
       { class: "wire" },
-      h("div", {}, h("h2", {}, wire.exact ? "Request, as it came" : "Request, as a client would send it"), h("pre", { tabindex: "0" }, pretty(wire.request))),
-      h("div", {}, h("h2", {}, "Reply"), wire.reply === null ? h("p", { class: "muted" }, none) : h("pre", { tabindex: "0" }, pretty(wire.reply))),
+      h(
+        "div",
+        {},
+        h("h2", {}, wire.exact ? "Request, as it came" : "Request, as a client would send it"),
+        h("pre", { tabindex: "0" }, pretty(wire.request)),
+      ),
+      h(
+        "div",
+        {},
+        h("h2", {}, "Reply"),
+        wire.reply === null ? h("p", { class: "muted" }, none) : h("pre", { tabindex: "0" }, pretty(wire.reply)),
+      ),
     ),
   ];
 }
@@ -48,17 +77,30 @@ export const calls = {
     const missing = wanted.filter((number) => !known.has(number) || known.get(number)?.status === null);
     const [data, ...found] = await Promise.all([
       loadTable("calls", here.query, FILTERS, signal),
-      ...missing.map((call) => get("wire", { call }, signal).catch((error) => (error.status ? null : Promise.reject(error)))),
+      ...missing.map((call) =>
+        get("wire", { call }, signal).catch((error) => (error.status ? null : Promise.reject(error))),
+      ),
     ]);
     missing.forEach((number, place) => known.set(number, found[place]));
     return data;
   },
   render(data, here) {
     const open = opened(here.query);
-    const filter = (field, value) => h("a", { class: "plain", href: link(here.name, { ...here.query, [field]: value, page: "" }) }, value);
+    const filter = (field, value) =>
+      h("a", { class: "plain", href: link(here.name, { ...here.query, [field]: value, page: "" }) }, value);
     const opener = (row) => {
       const isOpen = open.includes(String(row.number));
-      return h("a", { class: "opener", href: toggle(here, String(row.number)), "aria-expanded": String(isOpen), "aria-label": `Call ${row.number}` }, h("span", { "aria-hidden": "true" }, isOpen ? "▾ " : "▸ "), row.number);
+      return h(
+        "a",
+        {
+          class: "opener",
+          href: toggle(here, String(row.number)),
+          "aria-expanded": String(isOpen),
+          "aria-label": `Call ${row.number}`,
+        },
+        h("span", { "aria-hidden": "true" }, isOpen ? "▾ " : "▸ "),
+        row.number,
+      );
     };
     return [
       h("div", { class: "head" }, h("h1", {}, "Calls"), searchField(here, "Search type, caller, fault")),
@@ -72,12 +114,17 @@ export const calls = {
           { title: "Caller", sort: "caller", cell: (row) => filter("caller", row.caller) },
           { title: "Type", sort: "type", cell: (row) => (row.type ? filter("type", row.type) : "unreadable") },
           { title: "Answer", sort: "status", cell: answer },
-          { title: "After", number: true, cell: (row) => (row.answered_ns === null ? "–" : span(row.answered_ns - row.at_ns)) },
+          {
+            title: "After",
+            number: true,
+            cell: (row) => (row.answered_ns === null ? "–" : span(row.answered_ns - row.at_ns)),
+          },
           { title: "Fault", sort: "fault", cell: (row) => (row.fault ? filter("fault", row.fault) : "–") },
         ],
         rows: data.rows,
         key: (row) => String(row.number),
-        details: (row) => (open.includes(String(row.number)) ? details(here.local.wires.get(String(row.number))) : null),
+        details: (row) =>
+          open.includes(String(row.number)) ? details(here.local.wires.get(String(row.number))) : null,
         empty: "No call fits.",
       }),
       pager(here, data),

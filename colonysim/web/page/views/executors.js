@@ -12,13 +12,25 @@ const STATES = ["pending", "approved", "rejected", "unregistered"];
 
 function decide(here, row, type, done) {
   const owner = here.overview.colonies.find(({ name }) => name === row.colony);
-  return here.act(() => call(owner.id, { msgtype: type, colonyname: row.colony, executorname: row.name }), `${row.name} is ${done}.`);
+  return here.act(
+    () => call(owner.id, { msgtype: type, colonyname: row.colony, executorname: row.name }),
+    `${row.name} is ${done}.`,
+  );
 }
 
 function decisions(here, row) {
   if (row.state === "unregistered") return "";
   const button = (text, type, done) =>
-    h("button", { type: "button", class: "small", onclick: () => decide(here, row, type, done), "aria-label": `${text} ${row.name}` }, text);
+    h(
+      "button",
+      {
+        type: "button",
+        class: "small",
+        onclick: () => decide(here, row, type, done),
+        "aria-label": `${text} ${row.name}`,
+      },
+      text,
+    );
   return h(
     "span",
     { class: "buttons" },
@@ -29,7 +41,10 @@ function decisions(here, row) {
 
 function holds(row) {
   if (row.held === 0) return h("span", { class: "muted" }, "nothing");
-  const shown = row.holds.map(({ id, function: name }, place) => [place ? ", " : "", processLink(id, name || short(id))]);
+  const shown = row.holds.map(({ id, function: name }, place) => [
+    place ? ", " : "",
+    processLink(id, name || short(id)),
+  ]);
   return [shown, row.held > row.holds.length ? ` and ${count(row.held - row.holds.length)} more` : ""];
 }
 
@@ -44,12 +59,31 @@ export const executors = {
       dataTable(here, {
         caption: `Executors: ${plural(data.total, "match", "matches")}`,
         columns: [
-          { title: "Name", sort: "name", cell: (row) => h("a", { href: link("processes", { executor: row.name }), title: `Its processes; id ${row.id}` }, row.name) },
+          {
+            title: "Name",
+            sort: "name",
+            cell: (row) =>
+              h(
+                "a",
+                { href: link("processes", { executor: row.name }), title: `Its processes; id ${row.id}` },
+                row.name,
+              ),
+          },
           { title: "State", sort: "state", cell: (row) => state(row.state) },
-          { title: "Type", sort: "type", cell: (row) => h("a", { class: "plain", href: link(here.name, { ...here.query, type: row.type }) }, row.type) },
+          {
+            title: "Type",
+            sort: "type",
+            cell: (row) =>
+              h("a", { class: "plain", href: link(here.name, { ...here.query, type: row.type }) }, row.type),
+          },
           { title: "Location", sort: "location", cell: (row) => row.location || "–" },
           { title: "Holds", sort: "held", cell: holds },
-          { title: "Last heard of", sort: "heard", number: true, cell: (row) => (row.heard_ns === null ? "never" : [age(row.heard_ns, at), " ago"]) },
+          {
+            title: "Last heard of",
+            sort: "heard",
+            number: true,
+            cell: (row) => (row.heard_ns === null ? "never" : [age(row.heard_ns, at), " ago"]),
+          },
           { title: "Functions", number: true, cell: (row) => count(row.functions) },
           { title: "Colony", sort: "colony", cell: (row) => row.colony },
           { title: "Decide", cell: (row) => decisions(here, row) },

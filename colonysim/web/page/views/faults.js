@@ -9,17 +9,52 @@ import { dataTable } from "../table.js";
 
 function listed(here, faults) {
   const isOn = (row) => row.enabled !== false; // what has its default is left out
-  const flip = (row) => here.act(() => ask("PATCH", "faults", { body: { name: row.name, enabled: !isOn(row) } }), `${row.name} is ${isOn(row) ? "off" : "on"}.`);
-  const remove = (row) => here.act(() => ask("DELETE", "faults", { query: { name: row.name } }), `${row.name} is removed.`);
+  const flip = (row) =>
+    here.act(
+      () => ask("PATCH", "faults", { body: { name: row.name, enabled: !isOn(row) } }),
+      `${row.name} is ${isOn(row) ? "off" : "on"}.`,
+    );
+  const remove = (row) =>
+    here.act(() => ask("DELETE", "faults", { query: { name: row.name } }), `${row.name} is removed.`);
   return dataTable(here, {
     caption: plural(faults.length, "fault"),
     columns: [
       { title: "Fault", cell: (row) => row.name },
-      { title: "On", cell: (row) => h("button", { type: "button", role: "switch", class: "switch", "aria-checked": String(isOn(row)), "aria-label": `${row.name} on`, onclick: () => flip(row) }, h("span", { "aria-hidden": "true" }, isOn(row) ? "On" : "Off")) },
+      {
+        title: "On",
+        cell: (row) =>
+          h(
+            "button",
+            {
+              type: "button",
+              role: "switch",
+              class: "switch",
+              "aria-checked": String(isOn(row)),
+              "aria-label": `${row.name} on`,
+              onclick: () => flip(row),
+            },
+            h("span", { "aria-hidden": "true" }, isOn(row) ? "On" : "Off"),
+          ),
+      },
       { title: "Kind", cell: (row) => h("code", {}, row.kind) },
-      { title: "Strikes", number: true, cell: (row) => (row.strikes ? h("a", { href: link("calls", { fault: row.name }) }, count(row.strikes)) : h("span", { title: row.never_struck }, "0")) },
+      {
+        title: "Strikes",
+        number: true,
+        cell: (row) =>
+          row.strikes
+            ? h("a", { href: link("calls", { fault: row.name }) }, count(row.strikes))
+            : h("span", { title: row.never_struck }, "0"),
+      },
       { title: "Details", cell: (row) => h("code", { class: "wrap" }, summary(row)) },
-      { title: "Remove", cell: (row) => h("button", { type: "button", class: "small", "aria-label": `Remove ${row.name}`, onclick: () => remove(row) }, "Remove") },
+      {
+        title: "Remove",
+        cell: (row) =>
+          h(
+            "button",
+            { type: "button", class: "small", "aria-label": `Remove ${row.name}`, onclick: () => remove(row) },
+            "Remove",
+          ),
+      },
     ],
     rows: faults,
     key: (row) => row.name,
@@ -30,7 +65,9 @@ function listed(here, faults) {
 /** The fields of a fault that say something: not its name, and nothing empty. */
 function summary(row) {
   const { name, kind, enabled, strikes, never_struck, ...fields } = row;
-  const plain = Object.entries(fields).filter(([, value]) => value !== null && value !== "" && !(typeof value === "object" && Object.keys(value).length === 0));
+  const plain = Object.entries(fields).filter(
+    ([, value]) => value !== null && value !== "" && !(typeof value === "object" && Object.keys(value).length === 0),
+  );
   return plain.map(([field, value]) => `${field}=${JSON.stringify(value)}`).join(" ") || "–";
 }
 
@@ -41,7 +78,13 @@ function form(here, { kinds, $defs }) {
     event.preventDefault();
     const element = event.target;
     const body = { kind: chosen, ...fieldsOf(schema, $defs, `fault-${chosen}`) };
-    if (await here.act(() => ask("POST", "faults", { body }), ([fault]) => (fault ? `${fault.name} is added.` : "Nothing was added."))) element.reset();
+    if (
+      await here.act(
+        () => ask("POST", "faults", { body }),
+        ([fault]) => (fault ? `${fault.name} is added.` : "Nothing was added."),
+      )
+    )
+      element.reset();
   };
   const choose = (event) => {
     here.local.kind = event.target.value;
@@ -51,7 +94,16 @@ function form(here, { kinds, $defs }) {
     "form",
     { class: "card", onsubmit: add, "aria-labelledby": "add-fault" },
     h("h2", { id: "add-fault" }, "Add a fault"),
-    h("p", { class: "field" }, h("label", { for: "kind" }, "Kind"), h("select", { id: "kind", value: chosen, onchange: choose }, Object.keys(kinds).map((name) => h("option", { value: name, selected: name === chosen }, name)))),
+    h(
+      "p",
+      { class: "field" },
+      h("label", { for: "kind" }, "Kind"),
+      h(
+        "select",
+        { id: "kind", value: chosen, onchange: choose },
+        Object.keys(kinds).map((name) => h("option", { value: name, selected: name === chosen }, name)),
+      ),
+    ),
     h("p", { class: "muted" }, prose(schema.description)),
     h("div", { "data-key": chosen, class: "fields" }, formFor(schema, $defs, `fault-${chosen}`)),
     h("p", { class: "buttons" }, h("button", { type: "submit", class: "primary" }, "Add the fault")),
@@ -65,7 +117,17 @@ export const faults = {
   },
   render(data, here) {
     return [
-      h("div", { class: "head" }, h("h1", {}, "Faults"), data.length > 1 && h("button", { type: "button", onclick: () => here.act(() => ask("DELETE", "faults"), "All faults are removed.") }, "Remove all")),
+      h(
+        "div",
+        { class: "head" },
+        h("h1", {}, "Faults"),
+        data.length > 1 &&
+          h(
+            "button",
+            { type: "button", onclick: () => here.act(() => ask("DELETE", "faults"), "All faults are removed.") },
+            "Remove all",
+          ),
+      ),
       listed(here, data),
       form(here, here.local.schema),
     ];

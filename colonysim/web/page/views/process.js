@@ -9,14 +9,27 @@ import { processLink } from "./processes.js";
 
 const ATTRIBUTE_TYPES = ["in", "out", "err", "env"];
 const CONDITIONS = {
-  executortype: "Executor type", executornames: "Executor names", locationname: "Location", nodes: "Nodes", cpu: "CPU", mem: "Memory",
-  storage: "Storage", processes: "Processes", processespernode: "Processes per node", walltime: "Walltime in seconds", dependencies: "Dependencies",
+  executortype: "Executor type",
+  executornames: "Executor names",
+  locationname: "Location",
+  nodes: "Nodes",
+  cpu: "CPU",
+  mem: "Memory",
+  storage: "Storage",
+  processes: "Processes",
+  processespernode: "Processes per node",
+  walltime: "Walltime in seconds",
+  dependencies: "Dependencies",
 };
 
 /** A list of terms with their values; those without a value are left out. */
 export function facts(pairs) {
   const given = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== "–");
-  return h("dl", { class: "facts" }, given.map(([name, value]) => h("div", { "data-key": name }, h("dt", {}, name), h("dd", {}, value))));
+  return h(
+    "dl",
+    { class: "facts" },
+    given.map(([name, value]) => h("div", { "data-key": name }, h("dt", {}, name), h("dd", {}, value))),
+  );
 }
 
 function section(title, ...content) {
@@ -24,7 +37,8 @@ function section(title, ...content) {
 }
 
 function values(title, value) {
-  const isEmpty = value === null || value === undefined || (typeof value === "object" && Object.keys(value).length === 0);
+  const isEmpty =
+    value === null || value === undefined || (typeof value === "object" && Object.keys(value).length === 0);
   return isEmpty ? null : section(title, h("pre", { tabindex: "0" }, json(value)));
 }
 
@@ -36,8 +50,26 @@ function table(title, heads, rows) {
       "table",
       {},
       h("caption", { class: "hidden" }, title),
-      h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell))))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          heads.map((head) => h("th", { scope: "col" }, head)),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((row) =>
+          h(
+            "tr",
+            {},
+            row.map((cell) => h("td", {}, cell)),
+          ),
+        ),
+      ),
     ),
   );
 }
@@ -46,24 +78,51 @@ function timeline(story) {
   const lines = story.map((line) => line.trim()).filter(Boolean);
   return section(
     "Timeline",
-    h("ol", { class: "timeline" }, lines.map((line) => {
-      const [at, ...what] = line.split("  ");
-      return h("li", {}, h("span", { class: "time" }, at), h("span", {}, what.join("  ")));
-    })),
+    h(
+      "ol",
+      { class: "timeline" },
+      lines.map((line) => {
+        const [at, ...what] = line.split("  ");
+        return h("li", {}, h("span", { class: "time" }, at), h("span", {}, what.join("  ")));
+      }),
+    ),
   );
 }
 
 function reasons(found) {
   if (found?.state !== "WAITING" || found.reasons.length === 0) return null;
-  const gets = found.would_get.length ? h("p", { class: "muted" }, `Gets it by asking: ${found.would_get.join(", ")}.`) : null;
-  return section("Why it waits", h("ul", { class: "reasons" }, found.reasons.map(({ text }) => h("li", {}, text))), gets);
+  const gets = found.would_get.length
+    ? h("p", { class: "muted" }, `Gets it by asking: ${found.would_get.join(", ")}.`)
+    : null;
+  return section(
+    "Why it waits",
+    h(
+      "ul",
+      { class: "reasons" },
+      found.reasons.map(({ text }) => h("li", {}, text)),
+    ),
+    gets,
+  );
 }
 
 function relatives(title, nodes) {
   if (nodes.length === 0) return null;
   return section(
     title,
-    h("ul", { class: "relatives" }, nodes.map((node) => h("li", { "data-key": node.id }, processState(node), " ", processLink(node.id, node.name || short(node.id)), h("span", { class: "muted" }, ` ${short(node.id)}`)))),
+    h(
+      "ul",
+      { class: "relatives" },
+      nodes.map((node) =>
+        h(
+          "li",
+          { "data-key": node.id },
+          processState(node),
+          " ",
+          processLink(node.id, node.name || short(node.id)),
+          h("span", { class: "muted" }, ` ${short(node.id)}`),
+        ),
+      ),
+    ),
   );
 }
 
@@ -80,16 +139,25 @@ function summary(data, at) {
     ["Submitted by", data.initiator],
     ["Submitted", [time(data.submitted_ns), h("span", { class: "muted" }, " ", age(data.submitted_ns, at), " ago")]],
     ["Started", time(data.started_ns)],
-    ["Waited", data.attempt > 1 ? "" : span((started ? data.started_ns : data.ended_ns ?? at) - data.submitted_ns)],
+    ["Waited", data.attempt > 1 ? "" : span((started ? data.started_ns : (data.ended_ns ?? at)) - data.submitted_ns)],
     ["Ran", started ? span((data.ended_ns ?? at) - data.started_ns) : ""],
     ["Ended", time(data.ended_ns)],
-    ["Attempt", spec.maxretries >= 0 ? `${count(data.attempt)} of ${count(spec.maxretries + 1)} at most` : `${count(data.attempt)}, any number allowed`],
+    [
+      "Attempt",
+      spec.maxretries >= 0
+        ? `${count(data.attempt)} of ${count(spec.maxretries + 1)} at most`
+        : `${count(data.attempt)}, any number allowed`,
+    ],
     ["Priority", String(data.priority)],
     ["May wait", limit(spec.maxwaittime)],
     ["May run", limit(spec.maxexectime)],
     ["Waits until", time(data.state === "waiting" ? data.wait_deadline_ns : null)],
     ["Runs until", time(data.state === "running" ? data.exec_deadline_ns : null)],
-    ["Workflow", data.workflow && h("a", { href: link(["workflow", data.workflow]), class: "id", title: data.workflow }, short(data.workflow))],
+    [
+      "Workflow",
+      data.workflow &&
+        h("a", { href: link(["workflow", data.workflow]), class: "id", title: data.workflow }, short(data.workflow)),
+    ],
     ["Label", spec.label],
   ]);
 }
@@ -108,16 +176,34 @@ function channels(list) {
   return list.map(({ name, total, messages }) => {
     const title = `Channel ${name}`;
     if (messages.length === 0) return section(title, h("p", { class: "muted" }, "No messages."));
-    const rows = messages.map((message) => [time(message.at_ns), message.sender, String(message.sequence), message.type, h("code", { class: "wrap" }, message.text)]);
-    const cut = total > messages.length ? h("p", { class: "muted" }, `The last ${count(messages.length)} of ${count(total)} messages.`) : null;
+    const rows = messages.map((message) => [
+      time(message.at_ns),
+      message.sender,
+      String(message.sequence),
+      message.type,
+      h("code", { class: "wrap" }, message.text),
+    ]);
+    const cut =
+      total > messages.length
+        ? h("p", { class: "muted" }, `The last ${count(messages.length)} of ${count(total)} messages.`)
+        : null;
     return section(title, cut, table(title, ["Time", "Sender", "Number", "Type", "Message"], rows));
   });
 }
 
 function logs(data) {
   if (data.logs.length === 0) return null;
-  const cut = data.logs_total > data.logs.length ? `The last ${count(data.logs.length)} of ${count(data.logs_total)} lines.` : "";
-  return section("Logs", cut && h("p", { class: "muted" }, cut), table("Logs", ["Time", "Executor", "Text"], data.logs.map((log) => [time(log.at_ns), log.executor, h("code", { class: "wrap" }, log.text)])));
+  const cut =
+    data.logs_total > data.logs.length ? `The last ${count(data.logs.length)} of ${count(data.logs_total)} lines.` : "";
+  return section(
+    "Logs",
+    cut && h("p", { class: "muted" }, cut),
+    table(
+      "Logs",
+      ["Time", "Executor", "Text"],
+      data.logs.map((log) => [time(log.at_ns), log.executor, h("code", { class: "wrap" }, log.text)]),
+    ),
+  );
 }
 
 export const process = {
@@ -132,7 +218,17 @@ export const process = {
     const { spec, attributes, in: input, out, errors } = data.wire;
     return [
       h("p", { class: "crumb" }, h("a", { href: link("processes") }, "Processes"), " / ", h("code", {}, data.id)),
-      h("div", { class: "head" }, h("h1", {}, data.function || "(no function)", data.node && data.node !== data.function && h("span", { class: "muted" }, ` ${data.node}`)), processState(data)),
+      h(
+        "div",
+        { class: "head" },
+        h(
+          "h1",
+          {},
+          data.function || "(no function)",
+          data.node && data.node !== data.function && h("span", { class: "muted" }, ` ${data.node}`),
+        ),
+        processState(data),
+      ),
       summary(data, now(data)),
       reasons(why),
       errors?.length ? section("Errors", h("pre", { class: "bad", tabindex: "0" }, errors.join("\n"))) : null,
@@ -145,7 +241,20 @@ export const process = {
       values("Input from parents", input),
       conditions(spec),
       values("Environment", spec.env),
-      attributes.length ? section(`Attributes`, table("Attributes", ["Type", "Key", "Value"], attributes.map((one) => [ATTRIBUTE_TYPES[one.attributetype] ?? one.attributetype, one.key, h("code", { class: "wrap" }, one.value)]))) : null,
+      attributes.length
+        ? section(
+            `Attributes`,
+            table(
+              "Attributes",
+              ["Type", "Key", "Value"],
+              attributes.map((one) => [
+                ATTRIBUTE_TYPES[one.attributetype] ?? one.attributetype,
+                one.key,
+                h("code", { class: "wrap" }, one.value),
+              ]),
+            ),
+          )
+        : null,
       logs(data),
       channels(data.channels),
     ];

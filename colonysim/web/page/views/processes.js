@@ -12,7 +12,9 @@ const STATES = ["waiting", "running", "success", "failed", "cancelled"];
 /** How many processes there are in each state, in one colony or in all. */
 export function totals(overview, colony = "") {
   const colonies = overview.colonies.filter(({ name }) => !colony || name === colony);
-  return Object.fromEntries(STATES.map((name) => [name, colonies.reduce((sum, { processes }) => sum + processes[name], 0)]));
+  return Object.fromEntries(
+    STATES.map((name) => [name, colonies.reduce((sum, { processes }) => sum + processes[name], 0)]),
+  );
 }
 
 /** The link to a process. */
@@ -27,7 +29,8 @@ function took(row, at) {
 }
 
 function columns(here, at) {
-  const filter = (field, value) => h("a", { class: "plain", href: link(here.name, { ...here.query, [field]: value, page: "" }) }, value);
+  const filter = (field, value) =>
+    h("a", { class: "plain", href: link(here.name, { ...here.query, [field]: value, page: "" }) }, value);
   const executor = (row) => {
     if (row.executor) return filter("executor", row.executor);
     return row.executor_type ? h("span", { class: "muted" }, "any ", filter("executor_type", row.executor_type)) : "–";
@@ -35,7 +38,14 @@ function columns(here, at) {
   return [
     { title: "Process", cell: (row) => processLink(row.id) },
     { title: "State", sort: "state", cell: (row) => processState(row) },
-    { title: "Function", sort: "function", cell: (row) => [filter("function", row.function), row.node && row.node !== row.function && h("span", { class: "muted" }, ` ${row.node}`)] },
+    {
+      title: "Function",
+      sort: "function",
+      cell: (row) => [
+        filter("function", row.function),
+        row.node && row.node !== row.function && h("span", { class: "muted" }, ` ${row.node}`),
+      ],
+    },
     { title: "Executor", sort: "executor", cell: executor },
     { title: "Colony", sort: "colony", cell: (row) => filter("colony", row.colony) },
     { title: "Age", sort: "submitted", number: true, cell: (row) => age(row.submitted_ns, at) },
@@ -50,7 +60,10 @@ export const processes = {
   render(data, here) {
     const counts = totals(here.overview, here.query.colony);
     const all = Object.values(counts).reduce((sum, number) => sum + number, 0);
-    const choices = [["", ["All ", h("b", {}, count(all))]], ...STATES.map((name) => [name, [state(name), " ", h("b", {}, count(counts[name]))]])];
+    const choices = [
+      ["", ["All ", h("b", {}, count(all))]],
+      ...STATES.map((name) => [name, [state(name), " ", h("b", {}, count(counts[name]))]]),
+    ];
     return [
       h("div", { class: "head" }, h("h1", {}, "Processes"), searchField(here, "Search id, function, node, executor")),
       choiceBar(here, "state", "State", choices),
@@ -60,7 +73,10 @@ export const processes = {
         columns: columns(here, now(data)),
         rows: data.rows,
         key: (row) => row.id,
-        empty: all === 0 ? "No process has been submitted yet. Submit one, or let an SDK do it." : "No process fits these filters.",
+        empty:
+          all === 0
+            ? "No process has been submitted yet. Submit one, or let an SDK do it."
+            : "No process fits these filters.",
       }),
       pager(here, data),
     ];

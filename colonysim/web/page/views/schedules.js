@@ -25,7 +25,13 @@ function crons(here, data, at) {
       { title: "Next run", number: true, cell: (row) => next(row.next_ns, at, row.stalled) },
       { title: "Last run", number: true, cell: (row) => last(row, at) },
       { title: "Starts", cell: (row) => row.functions.join(", ") },
-      { title: "Last workflow", cell: (row) => (row.workflow ? h("a", { class: "id", href: link(["workflow", row.workflow]), title: row.workflow }, short(row.workflow)) : "–") },
+      {
+        title: "Last workflow",
+        cell: (row) =>
+          row.workflow
+            ? h("a", { class: "id", href: link(["workflow", row.workflow]), title: row.workflow }, short(row.workflow))
+            : "–",
+      },
       { title: "Waits for the previous", cell: (row) => (row.waits_for_previous ? "yes" : "no") },
       { title: "Colony", cell: (row) => row.colony },
     ],
@@ -54,10 +60,13 @@ function generators(here, data, at) {
 }
 
 export const schedules = {
-  load: (here, signal) => Promise.all([loadTable("crons", MOST, [], signal), loadTable("generators", MOST, [], signal)]),
+  load: (here, signal) =>
+    Promise.all([loadTable("crons", MOST, [], signal), loadTable("generators", MOST, [], signal)]),
   render([ofCrons, ofGenerators], here) {
     const at = now(ofCrons);
-    const cut = (data, noun) => data.total > data.rows.length && h("p", { class: "muted" }, `The last ${count(data.rows.length)} of ${plural(data.total, noun)}.`);
+    const cut = (data, noun) =>
+      data.total > data.rows.length &&
+      h("p", { class: "muted" }, `The last ${count(data.rows.length)} of ${plural(data.total, noun)}.`);
     return [
       h("h1", {}, "Crons & generators"),
       h("h2", {}, "Crons"),

@@ -12,7 +12,11 @@ import { processLink } from "./processes.js";
 const STATES = ["waiting", "running", "success", "failed", "cancelled"];
 
 function progress(counts) {
-  return h("span", { class: "counts" }, STATES.filter((name) => counts[name]).map((name) => state(name, count(counts[name]))));
+  return h(
+    "span",
+    { class: "counts" },
+    STATES.filter((name) => counts[name]).map((name) => state(name, count(counts[name]))),
+  );
 }
 
 function took(row, at) {
@@ -30,7 +34,10 @@ export const workflows = {
       dataTable(here, {
         caption: `Workflows: ${plural(data.total, "match", "matches")}`,
         columns: [
-          { title: "Workflow", cell: (row) => h("a", { href: link(["workflow", row.id]), class: "id", title: row.id }, short(row.id)) },
+          {
+            title: "Workflow",
+            cell: (row) => h("a", { href: link(["workflow", row.id]), class: "id", title: row.id }, short(row.id)),
+          },
           { title: "State", sort: "state", cell: (row) => state(row.state) },
           { title: "Processes", sort: "processes", number: true, cell: (row) => count(row.processes) },
           { title: "By state", cell: (row) => progress(row.counts) },
@@ -51,12 +58,23 @@ export const workflows = {
 export const workflow = {
   load: (here, signal) => get("workflow", { workflow: here.id }, signal),
   render(data, here) {
-    const cut = data.processes > data.nodes.length ? h("p", { class: "muted" }, `The first ${count(data.nodes.length)} of ${plural(data.processes, "process", "processes")}.`) : null;
+    const cut =
+      data.processes > data.nodes.length
+        ? h(
+            "p",
+            { class: "muted" },
+            `The first ${count(data.nodes.length)} of ${plural(data.processes, "process", "processes")}.`,
+          )
+        : null;
     return [
       h("p", { class: "crumb" }, h("a", { href: link("workflows") }, "Workflows"), " / ", h("code", {}, data.id)),
       h("div", { class: "head" }, h("h1", {}, `Workflow ${short(data.id)}`), state(data.state), progress(data.counts)),
       cut,
-      h("div", { class: "scroll graph", tabindex: "0", role: "region", "aria-label": "Graph of the workflow" }, drawGraph(data.nodes)),
+      h(
+        "div",
+        { class: "scroll graph", tabindex: "0", role: "region", "aria-label": "Graph of the workflow" },
+        drawGraph(data.nodes),
+      ),
       h("h2", {}, "Processes"),
       dataTable(here, {
         caption: "Processes of the workflow",
@@ -65,7 +83,11 @@ export const workflow = {
           { title: "State", cell: (node) => processState(node) },
           { title: "Function", cell: (node) => node.function },
           { title: "Executor", cell: (node) => node.executor || "–" },
-          { title: "Parents", cell: (node) => node.parents.map((id) => data.nodes.find((one) => one.id === id)?.name ?? short(id)).join(", ") || "–" },
+          {
+            title: "Parents",
+            cell: (node) =>
+              node.parents.map((id) => data.nodes.find((one) => one.id === id)?.name ?? short(id)).join(", ") || "–",
+          },
         ],
         rows: data.nodes,
         key: (node) => node.id,
