@@ -105,6 +105,6 @@ class LivePage:
         """Serve the end of the run, which may be changed now, until Ctrl-C."""
         assert self._server is not None
         self._server.app.control.read_only = ""
-        err.print("the page shows the end of the run until Ctrl-C", highlight=False)
         with stop_signals() as stop:
+            err.print("the page shows the end of the run until Ctrl-C", highlight=False)
             stop.wait()
