@@ -1,7 +1,8 @@
 """Every Python example of the documents does what it says.
 
 Blocks marked ```python are run: those that define tests by pytest, each in a file of its own; the others one after
-the other, as they are read, in one namespace for each document, in a folder that holds the shipped scenarios.
+the other, as they are read, in one namespace for each document, in a folder that holds the shipped scenarios. Blocks
+that begin with the name of a file, `# name.py`, are files that readers save: test_tutorial.py follows these documents.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from .following import NAMED
+
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)
@@ -22,7 +25,7 @@ IS_TEST = re.compile(r"^(def test_|class Test|Test\w+ = )", re.M)
 def blocks(document: Path) -> list[tuple[int, str]]:
     """The blocks with the number of the line before each."""
     text = document.read_text(encoding="utf-8")
-    return [(text.count("\n", 0, found.start(1)), found[1]) for found in BLOCK.finditer(text)]
+    return [(text.count("\n", 0, found.start(1)), found[1]) for found in BLOCK.finditer(text) if not NAMED.match(found[1])]
 
 
 def of_kind(is_test: bool) -> list[Path]:
