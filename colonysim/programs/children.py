@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -18,6 +20,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from colonysim.core.records import SECOND_NS
+from colonysim.programs.host import exit_status
 from colonysim.programs.surroundings import own_environment
 from colonysim.stdlib import inplace
 from colonysim.stdlib.here import here
@@ -133,11 +136,31 @@ def settle(who: Any) -> None:
             who.wait_until(lambda: True, "its child processes", at_once=False)
 
 
+def _is_to_be_signalled() -> bool:
+    """Whether a child is looked at to send it a signal, by `subprocess.Popen.send_signal`; it need not end before."""
+    frame = sys._getframe(3)  # behind the replaced function: Popen._internal_poll, Popen.poll
+    callers = (frame, frame.f_back)
+    return any(one is not None and one.f_code.co_name == "send_signal" for one in callers)
+
+
+def leave_if_forked(error: BaseException | None) -> None:
+    """End the process, if it is a child that a program has forked and that has come to the end of the program."""
+    if here.thread is None:
+        if exit_status(error) is None:
+            traceback.print_exception(error)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(1 if (status := exit_status(error)) is None else status)
+
+
 def _waitpid(real: Any) -> Callable[[int, int], tuple[int, int]]:
     def waitpid(pid: int, options: int, /) -> tuple[int, int]:
         who = here.thread
         child = None if who is None else who.program.children.get(pid)
         if child is None:
+            return real(pid, options)  # type: ignore[no-any-return]
+        if _is_to_be_signalled():
             return real(pid, options)  # type: ignore[no-any-return]
         if child.due_ns is not None and not _is_over(who, child, wait=not options & os.WNOHANG):
             return 0, 0

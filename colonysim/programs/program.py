@@ -14,7 +14,7 @@ from colonysim.kernel import randomness
 from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel
 from colonysim.programs import stdlib_patches
-from colonysim.programs.children import Child, end_all
+from colonysim.programs.children import Child, end_all, leave_if_forked
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
 from colonysim.programs.leftovers import forget
 from colonysim.programs.output import Output
@@ -272,6 +272,7 @@ class Program:
                 outcome = self._outcome_of(error)
             except (SystemExit, KeyboardInterrupt) as error:
                 outcome = self._outcome_of(error)
+            leave_if_forked(outcome[1])
             self._end_as_a_process()
             if outcome[1] is not None and not isinstance(outcome[1], SystemExit):
                 here.thread.tidy_up()

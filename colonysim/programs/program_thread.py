@@ -15,6 +15,7 @@ from colonysim.faults.injector import Faults
 from colonysim.kernel.connections import Connection
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending, Waiter
+from colonysim.programs.children import leave_if_forked
 from colonysim.programs.host import Crashed, ProgramActor, Wakeup
 from colonysim.programs.leftovers import close_event_loops
 from colonysim.programs.signals import Signals
@@ -339,7 +340,9 @@ class ProgramThread:
         try:
             if not self.program.doomed:
                 code()
-        except (Crashed, SystemExit):  # the end of a thread, of which the program takes no note
+            leave_if_forked(None)
+        except (Crashed, SystemExit) as error:  # the end of a thread, of which the program takes no note
+            leave_if_forked(error)
             self.tidy_up()
         finally:
             self.tidy_up()

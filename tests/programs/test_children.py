@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -162,3 +163,60 @@ def test_the_helpers_of_multiprocessing_outlive_the_program_that_started_them(tm
         [sys.executable, "-W", "error", "own.py"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize("end", [lambda child: child.terminate(), lambda child: child.kill()])
+def test_a_child_that_works_can_be_ended(end: Callable[[Any], None]) -> None:
+    def program() -> list[Any]:
+        child = subprocess.Popen(["sleep", "1000"])
+        end(child)
+        return [child.wait() < 0, _now()]
+
+    assert ran(program).result == [True, 0]
+
+
+def test_a_child_that_waits_for_its_input_does_not_hold_time() -> None:
+    def program() -> list[Any]:
+        with subprocess.Popen(["cat"], stdin=-1, stdout=-1) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            told: list[Any] = []
+            for number in range(3):
+                child.stdin.write(b"%d\n" % number)
+                child.stdin.flush()
+                told.append(child.stdout.readline())
+                time.sleep(1)
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(timeout=5)
+            return [told, child.poll(), _now()]
+
+    told, status, seconds = ran(program).result
+    assert (told, status) == ([b"0\n", b"1\n", b"2\n"], None)
+    assert seconds == pytest.approx(8, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("end", "status"), [(lambda: sys.exit(5), 5), (lambda: os._exit(6), 6), (lambda: 1 / 0, 1), (lambda: None, 0)]
+)
+@pytest.mark.parametrize("where", ["main thread", "another thread"])
+def test_a_forked_child_ends_with_its_own_status(end: Callable[[], Any], status: int, where: str) -> None:
+    found: list[int] = []
+
+    def fork() -> None:
+        pid = os.fork()
+        if pid == 0:
+            end()
+        else:
+            found.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    def program() -> None:
+        if where == "main thread":
+            fork()
+        else:
+            thread = threading.Thread(target=fork)
+            thread.start()
+            thread.join()
+
+    ran(program)
+    ends_with_the_thread = where == "another thread" and status != 6
+    assert found == [0 if ends_with_the_thread else status]
