@@ -10,6 +10,7 @@ import importlib
 import multiprocessing
 import os
 import pathlib
+import platform
 import queue
 import random
 import re
@@ -17,8 +18,10 @@ import secrets
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -36,13 +39,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "programs.md"
 ROW = re.compile(r"^\| `(?P<code>[^|]+)` \| (?P<kind>[^|]+) \|$", re.MULTILINE)
 TABLE = PAGE.read_text().partition("| in a program | kind |")[2].partition("\n\n")[0]
 ROWS = [(row["code"], row["kind"].strip()) for row in ROW.finditer(TABLE)]
-NAMES = {
+NAMES: dict[str, Any] = {
     module.__name__.partition(".")[0]: importlib.import_module(module.__name__.partition(".")[0])
     for module in (
-        asyncio, atexit, concurrent.futures, datetime, multiprocessing, os, pathlib, queue, random, secrets, select, signal, socket,
-        subprocess, sys, threading, time, uuid,
+        asyncio, atexit, concurrent.futures, datetime, multiprocessing, os, pathlib, platform, queue, random, secrets, select, signal,
+        socket, ssl, subprocess, sys, tempfile, threading, time, uuid,
     )
 }  # fmt: skip
+NAMES |= {"MADE_BEFORE": random.Random(), "PAIR": socket.socketpair()}
 
 
 def _run(code: str) -> Any:
@@ -86,6 +90,15 @@ def _is_from_the_start(code: str, kind: str) -> None:
     assert first == ran(lambda: _run(code)).result
 
 
+def _goes_on_by_looks(code: str, kind: str) -> None:
+    first, later = ran(lambda: (_run(code), time.sleep(5), _run(code))[::2]).result
+    assert [*first, *later] == pytest.approx([number / 10**6 for number in range(1, 7)])
+
+
+def _is_its_name(code: str, kind: str) -> None:
+    assert ran(lambda: _run(code), name="worker 1").result == ("worker-1",) * 4
+
+
 def _is_from_the_seed(code: str, kind: str) -> None:
     drawn = [ran(lambda: _run(code), seed=seed, name="p").result for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -123,7 +136,9 @@ CHECKS: dict[str, Callable[[str, str], None]] = {
     "the clock": _is_the_clock,
     "from the start": _is_from_the_start,
     "from the seed": _is_from_the_seed,
+    "its own: its name": _is_its_name,
     "its own": _is_its_own,
+    "one more microsecond": _goes_on_by_looks,
     "ends the program": _ends_the_program,
     "kills the program": _kills_the_program,
     "refused": _is_refused,
