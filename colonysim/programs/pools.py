@@ -14,49 +14,17 @@ import multiprocessing.synchronize
 import sys
 import threading
 from asyncio import BaseEventLoop
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from random import Random
 from typing import Any, Final
 
 from colonysim.programs import children
 from colonysim.stdlib import inplace
 from colonysim.stdlib.here import here, replace_attribute
+from colonysim.stdlib.own_names import NumbersOfLives
 
 _MODULE: Final = vars(multiprocessing.process)
 _free_semaphore: Final = vars(multiprocessing.synchronize.SemLock)["_cleanup"].__func__
-
-
-class GivenNames:
-    """What one life of a program has that else belongs to the process.
-
-    The numbers in the names that it has given; `random`, the chance for names of temporary files and for sources that
-    were made before; the `twins` of those sources, by identity; and the state of the module `uuid`.
-    """
-
-    def __init__(self, random: Random) -> None:
-        self._given: Counter[str] = Counter()
-        self.random = random
-        self.twins: dict[int, tuple[Any, Random]] = {}
-        self.last_uuids: dict[str, Any] = {}
-
-    def number(self, kind: str, first: int) -> int:
-        """Return the next number of a kind."""
-        self._given[kind] += 1
-        return self._given[kind] - 1 + first
-
-
-class _Numbers:
-    """An iterator in place of `itertools.count`, of which each life of a program has its own."""
-
-    def __init__(self, real: Callable[[], int], kind: str, first: int) -> None:
-        self._real, self._kind, self._first = real, kind, first
-
-    def __next__(self) -> int:
-        who = here.thread
-        number: int = self._real() if who is None else who.program.names.number(self._kind, self._first)
-        return number
 
 
 # ---------------------------------------------------------------- semaphores
@@ -201,7 +169,7 @@ def patch() -> list[inplace.Undo]:
     import multiprocessing.popen_forkserver  # refuses to be imported under eventlet
 
     thread_numbers, pool_numbers = vars(threading)["_counter"], vars(ThreadPoolExecutor)["_counter"]
-    process_numbers = _Numbers(_MODULE["_process_counter"].__next__, "process", 1)
+    process_numbers = NumbersOfLives(_MODULE["_process_counter"].__next__, "process", 1)
     shared = vars(multiprocessing.synchronize)["_multiprocessing"].SemLock
     undo = [
         inplace.replace_method(shared, "acquire", _acquire),
@@ -213,8 +181,8 @@ def patch() -> list[inplace.Undo]:
         inplace.replace_function(vars(multiprocessing.pool.Pool)["__init__"], _one_worker),
         inplace.replace_function(vars(ProcessPoolExecutor)["__init__"], _one_worker),
         inplace.replace_function(vars(BaseEventLoop)["create_task"], _create_task),
-        replace_attribute(threading, "_counter", _Numbers(thread_numbers, "thread", 1).__next__),
-        replace_attribute(ThreadPoolExecutor, "_counter", _Numbers(pool_numbers, "pool", 0).__next__),
+        replace_attribute(threading, "_counter", NumbersOfLives(thread_numbers, "thread", 1).__next__),
+        replace_attribute(ThreadPoolExecutor, "_counter", NumbersOfLives(pool_numbers, "pool", 0).__next__),
         replace_attribute(multiprocessing.process, "_process_counter", process_numbers),
     ]
     return undo + _take_saved()

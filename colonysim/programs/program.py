@@ -18,7 +18,7 @@ from colonysim.programs.children import Child, end_all, leave_if_forked
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
 from colonysim.programs.leftovers import forget
 from colonysim.programs.output import Output
-from colonysim.programs.pools import GivenNames, exit_process, free_semaphores, shut_down
+from colonysim.programs.pools import exit_process, free_semaphores, shut_down
 from colonysim.programs.processes import run_exit_functions
 from colonysim.programs.program_thread import FIRST_TURN, OpenLink, ProgramThread
 from colonysim.programs.signals import Signals
@@ -26,6 +26,7 @@ from colonysim.programs.surroundings import Script, Surroundings
 from colonysim.programs.turns import Turns
 from colonysim.stdlib import sources
 from colonysim.stdlib.here import here
+from colonysim.stdlib.own_names import GivenNames
 
 
 class Program:

@@ -27,7 +27,7 @@ from colonysim.programs.host import ProgramFailed, place
 from colonysim.programs.program import Program
 from colonysim.programs.surroundings import Script, variables
 from colonysim.programs.turns import TakesTurns, Turns, look
-from colonysim.stdlib import green_threads, numbering
+from colonysim.stdlib import green_threads, local_sockets, numbering
 from colonysim.stdlib.here import here
 
 _PATCHES: Final = (
@@ -37,6 +37,7 @@ _PATCHES: Final = (
     numbering.patch,
     pools.patch,
     selects.patch,
+    local_sockets.patch,
     signals.patch,
     children.patch,
     leftovers.patch,

@@ -6,13 +6,10 @@ a sleep, and an event loop of asyncio, which waits by `select` alone, runs in vi
 
 from __future__ import annotations
 
-import _socket
 import os
 import select
-import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from stat import S_ISREG
 from typing import Any, Final
 
@@ -115,44 +112,6 @@ def _write(real: Any) -> Callable[[int, Any], int]:
     return write
 
 
-# ---------------------------------------------------------------- sockets between threads of this process
-_listening: Final[set[int]] = set()
-"""The ports at which programs listen."""
-
-
-def _is_local(link: socket.socket) -> bool:
-    """Whether the other end of a socket is in this process, or in a child; what comes from elsewhere is real."""
-    if link.family == getattr(socket, "AF_UNIX", None):
-        return True
-    for name in (link.getsockname, link.getpeername):
-        with suppress(OSError):
-            address = name()
-            if isinstance(address, tuple) and address[1] in _listening:
-                return True
-    return False
-
-
-def _receive(real: Any) -> Callable[..., Any]:
-    """Receive, or accept a connection, once there is something."""
-
-    def receive(self: socket.socket, *args: Any, **kwargs: Any) -> Any:
-        if here.thread is not None and (seconds := self.gettimeout()) != 0 and _is_local(self):
-            if not select.select([self], [], [], seconds)[0]:
-                raise TimeoutError("timed out")
-        return real(self, *args, **kwargs)
-
-    return receive
-
-
-def _listen(real: Any) -> Callable[..., None]:
-    def listen(self: socket.socket, *args: int) -> None:
-        real(self, *args)
-        if here.thread is not None and isinstance(address := self.getsockname(), tuple):
-            _listening.add(address[1])
-
-    return listen
-
-
 def patch() -> list[inplace.Undo]:
     """Replace the functions and methods; what is returned puts them back."""
     undo = [inplace.replace_function(select.select, _select), inplace.replace_function(os.read, _read)]
@@ -162,8 +121,4 @@ def patch() -> list[inplace.Undo]:
         undo.append(inplace.replace_method(type(select.poll()), "poll", _poll))
     if hasattr(select, "epoll"):
         undo.append(inplace.replace_method(select.epoll, "poll", _epoll))
-    of_sockets = [(name, _receive) for name in ("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "_accept")]
-    for name, wrapper in (*of_sockets, ("listen", _listen)):
-        if hasattr(_socket.socket, name):
-            undo.append(inplace.replace_method(_socket.socket, name, wrapper))
-    return [*undo, _listening.clear]
+    return undo
