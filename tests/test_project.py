@@ -19,6 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DOCUMENTS = [
     *ROOT.glob("*.md"),
     *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "examples").rglob("*.md"),
     *(ROOT / folder / "README.md" for folder in ("benchmarks", "changelog.d", "tests/mutation")),
 ]
 LINK = re.compile(r"\]\(([^()\s]+)\)")
