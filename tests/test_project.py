@@ -53,6 +53,12 @@ def test_the_index_of_documents_lists_each() -> None:
     assert {*pages.parent.glob("*.md")} - {pages} <= listed
 
 
+def test_the_site_shows_each_document() -> None:
+    shown = re.findall(r"- (?:.*: )?(\S+\.md)$", (ROOT / ".ci" / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
+    made = {"scenarios/README.md"} | {one for one in shown if one.startswith("reference/")}
+    assert sorted(shown) == sorted({document.relative_to(ROOT).as_posix() for document in DOCUMENTS} | made)
+
+
 def test_the_version_is_the_same_everywhere() -> None:
     assert PROJECT["project"]["version"] == colonysim.__version__
 
