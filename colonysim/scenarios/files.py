@@ -6,6 +6,8 @@ import codecs
 import inspect
 import os
 import re
+from collections.abc import Iterable, Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -181,22 +183,44 @@ def schema(kind: type) -> dict[str, Any]:
     for definition in definitions.values():
         if "description" in definition:
             definition["description"] = inspect.cleandoc(definition["description"])
+    _describe_fields(definitions, known)
     for family in families:
         definitions[family.base.__name__] = _any_kind(family, definitions[family.base.__name__])
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "colonysim scenario"}
     return head | root | {"$defs": definitions}
 
 
+def _describe_fields(definitions: dict[str, Any], known: Iterable[type]) -> None:
+    """Say in definitions what their fields mean, unless they say so themselves; `known`: the kinds of all families."""
+    meanings = yaml12.read(resources.files("colonysim.scenarios").joinpath("fields.yaml").read_text("utf-8")).data
+    classes = {one.__name__: one for one in (*_subclasses(Value), *known)}
+    for name, definition in definitions.items():
+        for field, described in definition.get("properties", {}).items():
+            found = [meanings.get(base.__name__, {}).get(field) for base in classes[name].__mro__]
+            if text := next(filter(None, found), None):
+                described.setdefault("description", text)
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    """Yield the classes of this package that derive from a class."""
+    found: list[type] = kind.__subclasses__()
+    for one in found:
+        if one.__module__.startswith("colonysim."):
+            yield one
+            yield from _subclasses(one)
+
+
 def _any_kind(family: Kinds[Any], base: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON Schema for a value of any kind of a family, including users' kinds."""
     of_code = {"pattern": f"^{CODE.pattern}$"}
     names = family.offered()
+    one_of = {"anyOf": [of_code, {"enum": names}]} if names else of_code
+    about = base["properties"].get("kind", {}).get("description", "")
     own = {
         "title": f"A kind of {family.what} of your own",
         "description": "Named as file.py:Name or package.module:Name, with the fields that it takes.",
         "type": "object",
-        "properties": base["properties"]
-        | {"kind": {"type": "string", **({"anyOf": [of_code, {"enum": names}]} if names else of_code)}},
+        "properties": base["properties"] | {"kind": {"type": "string", "description": about, **one_of}},
         "required": ["kind"],
     }
     return {"anyOf": [*({"$ref": f"#/$defs/{one.__name__}"} for one in family.known.values()), own]}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from colonysim.faults import Crash, Times
 from colonysim.kernel.clock import parse_time
@@ -274,6 +277,40 @@ def test_the_published_schema_is_current() -> None:
     assert (ROOT / "docs" / "scenario.schema.json").read_text() == schema_text(), (
         "write it anew: colonysim validate --schema > docs/scenario.schema.json"
     )
+
+
+def _fields(part: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each field of the schema, however deep, with its place."""
+    if isinstance(part, dict):
+        for name, of in part.get("properties", {}).items():
+            yield f"{where}.{name}", of
+        for name, inner in part.items():
+            yield from _fields(inner, f"{where}.{name}")
+    elif isinstance(part, list):
+        for place, inner in enumerate(part):
+            yield from _fields(inner, f"{where}.{place}")
+
+
+def test_the_schema_describes_each_field_in_sentences() -> None:
+    fields = dict(_fields(Scenario.schema()["$defs"]))
+    assert len(fields) > 300
+    assert [where for where, of in fields.items() if not of.get("description", "").endswith(".")] == []
+
+
+def test_each_description_belongs_to_a_field_of_its_class() -> None:
+    described = {of.get("description") for _, of in _fields(Scenario.schema()["$defs"])}
+    meanings = yaml.safe_load((ROOT / "colonysim" / "scenarios" / "fields.yaml").read_text(encoding="utf-8"))
+    unused = [
+        (name, field) for name, fields in meanings.items() for field, text in fields.items() if text not in described
+    ]
+    assert unused == []
+
+
+def test_a_field_is_described_by_the_nearest_class_and_else_by_its_base() -> None:
+    kinds = Scenario.schema()["$defs"]
+    assert kinds["ExecutorGroup"]["properties"]["hangs"] == kinds["Behaviour"]["properties"]["hangs"]
+    assert kinds["Crash"]["properties"]["enabled"]["description"] == "Whether it is on."
+    assert kinds["Crash"]["properties"]["restart_after_s"] != kinds["Terminate"]["properties"]["restart_after_s"]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
