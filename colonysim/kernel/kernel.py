@@ -28,7 +28,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from colonysim.core import engine
 from colonysim.core.errors import Refusal
@@ -85,6 +85,8 @@ class Kernel:
         self.calls = Calls()
         self.problems: list[BaseException] = []
         self.initial: bytes | None = None  # a snapshot of the state that a reset restores; None: an empty server
+        self.outputs: dict[str, Any] = {}
+        """What each program has written, also of those that were stopped."""
         self.calls_asked = 0
         self.steps = 0
         self.events = 0  # number of events run

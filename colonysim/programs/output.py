@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from colonysim.kernel.clock import show_time
+from colonysim.stdlib import inplace
 from colonysim.stdlib.here import here
 
+_FORMAT: Final = logging.Formatter("%(levelname)s %(name)s: %(message)s")
 MOST_LINES: Final = 1000
 """So many of the latest lines of a program are kept."""
-_SHOWN: Final = 20
+SHOWN_LINES: Final = 20
+"""So many lines of a program are shown in reports."""
 
 
 class KeptStream:
@@ -45,16 +50,45 @@ class Output:
     def __init__(self) -> None:
         self.lines: list[tuple[int, str, str]] = []
         self._open: dict[str, str] = {}
+        self.writes = 0
+        """How often something was written."""
 
     def write(self, now_ns: int, stream: str, text: str) -> None:
         """Keep what is written; a line counts from its end."""
+        self.writes += 1
         *complete, rest = (self._open.get(stream, "") + text).split("\n")
         self._open[stream] = rest
         self.lines += [(now_ns, stream, line) for line in complete]
         del self.lines[:-MOST_LINES]
 
     def __str__(self) -> str:
-        return "\n".join(f"  {show_time(now_ns)} {stream}: {line}" for now_ns, stream, line in self.lines[-_SHOWN:])
+        return "\n".join(self.shown(SHOWN_LINES))
+
+    def shown(self, most: int = MOST_LINES) -> list[str]:
+        """Return the last lines, each with its virtual time and stream, and an unfinished one of each stream."""
+        shown = [f"  {show_time(now_ns)} {stream}: {line}" for now_ns, stream, line in self.lines]
+        shown += [f"  unfinished {stream}: {line}" for stream, line in self._open.items() if line]
+        return shown[-most:]
+
+
+def _call_handlers(real: Any) -> Callable[..., None]:
+    """Keep what a program logs, also if no handler writes it to the program's own streams."""
+
+    def call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+        who = here.thread
+        output = None if who is None else who.program.output
+        writes = 0 if output is None else output.writes
+        real(self, record)
+        if output is not None and output.writes == writes and not who.program.doomed:
+            with suppress(TypeError, ValueError):  # arguments that do not fit the text
+                output.write(who.program.now_ns, "log", f"{_FORMAT.format(record)}\n")
+
+    return call_handlers
+
+
+def patch() -> list[inplace.Undo]:
+    """Replace the method; what is returned puts it back."""
+    return [inplace.replace_function(logging.Logger.callHandlers, _call_handlers)]
 
 
 class Standard:

@@ -10,12 +10,14 @@ from typing import Final
 
 from colonysim.core.records import RUNNING, WAITING
 from colonysim.evidence.replay import show_line
+from colonysim.programs.output import SHOWN_LINES
 from colonysim.pytest_plugin.identity import folder_of
 from colonysim.simulation.simulation import Simulation
 
 EVENTS: Final = 20
 TIMELINES_SHOWN: Final = 3  # in the report; the file has more
 TIMELINES_KEPT: Final = 1000
+OUTPUTS_SHOWN: Final = 5
 _WIDTH: Final = 200
 
 
@@ -43,6 +45,7 @@ def report(repeat: str, test_id: str, simulations: list[Simulation], folder: Pat
             yield f"{len(unfinished)} {'process' if len(unfinished) == 1 else 'processes'} unfinished:"
             for process_id in unfinished[:TIMELINES_SHOWN]:
                 yield from _timeline(simulation, process_id)
+        yield from output_lines(simulation)
     if folder is not None:
         yield from _keep(folder_of(folder, test_id), simulations)
 
@@ -70,10 +73,31 @@ def _timeline(simulation: Simulation, process_id: str) -> Iterator[str]:
     yield from (f"    {text}" for text in simulation.why_not(process_id).texts)
 
 
+def output_lines(
+    simulation: Simulation, programs: int | None = OUTPUTS_SHOWN, lines: int | None = SHOWN_LINES
+) -> Iterator[str]:
+    """Yield what the programs have written: of so many programs, and the last so many lines of each (None: of all)."""
+    written = [(name, output) for name, output in simulation.kernel.outputs.items() if output.shown()]
+    for name, output in written[:programs]:
+        yield f"output of program {name}:"
+        yield from output.shown() if lines is None else output.shown(lines)
+    if programs is not None and len(written) > programs:
+        yield f"{len(written) - programs} more programs have written something"
+
+
 # ---------------------------------------------------------------- files
 def journal_in(folder: Path, number: int) -> Path:
     """Return the path of the journal of a test's simulation; the first simulation has number 0."""
     return folder / ("journal.jsonl" if number == 0 else f"journal-{number + 1}.jsonl")
+
+
+def keep_output(folder: Path, simulations: list[Simulation]) -> Iterator[str]:
+    """Write what programs have written into a file of `folder`, and yield a line that says so."""
+    if lines := [line for simulation in simulations for line in output_lines(simulation, None, None)]:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "output.txt"
+        path.write_text("\n".join((*lines, "")), encoding="utf-8")
+        yield f"output of programs written to {path}"
 
 
 def _keep(folder: Path, simulations: list[Simulation]) -> Iterator[str]:
@@ -88,6 +112,7 @@ def _keep(folder: Path, simulations: list[Simulation]) -> Iterator[str]:
         path = folder / "stories.txt"
         path.write_text("\n".join((*timelines, "")), encoding="utf-8")
         yield f"timelines of unfinished processes written to {path}"
+    yield from keep_output(folder, simulations)
 
 
 # ---------------------------------------------------------------- against a recorded journal

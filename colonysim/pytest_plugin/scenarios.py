@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
+from colonysim.pytest_plugin.identity import folder_of, id_of
+
 if TYPE_CHECKING:
     from colonysim.scenarios.runner import Result
     from colonysim.scenarios.scenario import Scenario
@@ -64,17 +66,21 @@ def result_of(given: Any, faults: Any, seed: int, request: pytest.FixtureRequest
 
     A failure in it fails the test; so does, with `strict`, a part of it that did nothing.
     """
-    from colonysim.pytest_plugin import idle
-    from colonysim.scenarios.runner import run
+    from colonysim.pytest_plugin import failures, idle, options
+    from colonysim.scenarios.runner import Run
 
     if given is None:
         raise pytest.UsageError("colonysim_result needs @pytest.mark.colonysim(scenario='file.yaml')")
     scenario, path = scenario_of(given, faults, request)
-    result = run(scenario, seed)
+    run = Run(scenario, seed)
+    result = run.execute()
     if not result.ok:
         lines = [f"scenario {scenario.name!r} failed with seed {seed}:"]
         for failure in result.failures:
             lines += [f"{failure.kind}: {failure.text}", *failure.story.splitlines()]
+        lines += failures.output_lines(run.sim)
+        if (folder := options.value(request.config, "artifacts")) is not None:
+            lines += failures.keep_output(folder_of(folder, id_of(request.node)), [run.sim])
         if path is not None and faults is None:
             lines.append("repeat with: " + shlex.join(["colonysim", "run", str(path), "--seed", str(seed)]))
             lines.append("shrink it with: " + shlex.join(["colonysim", "shrink", str(path), "--seed", str(seed)]))

@@ -64,3 +64,20 @@ def test_a_dead_program_writes_no_more(sim: Simulation, capsys: pytest.CaptureFi
     sim.run()
     assert made.output.lines == []
     assert "last words" not in capsys.readouterr().out
+
+
+def test_what_a_program_logs_is_kept_once_whoever_handles_it(sim: Simulation, caplog: pytest.LogCaptureFixture) -> None:
+    def program() -> None:
+        silent, loud = logging.getLogger("silent"), logging.Logger("loud")
+        loud.addHandler(logging.StreamHandler())
+        time.sleep(2)
+        silent.info("below the level")
+        silent.warning("about %s", "this")
+        loud.warning("that")
+
+    one = sim.program(program)
+    sim.run()
+    start = sim.world.started_ns
+    seen = [((at_ns - start) // 10**9, stream, line) for at_ns, stream, line in one.output.lines]
+    assert seen == [(2, "log", "WARNING silent: about this"), (2, "stderr", "that")]
+    assert [record.getMessage() for record in caplog.records] == ["about this"]
