@@ -1,32 +1,56 @@
 """Executors in the shape of published ones, unmodified in three places.
 
-They run as processes of their own over HTTP in real time, as programs in virtual time, and as programs in a storm.
+They run as processes of their own over HTTP in real time, as programs in virtual time, and as programs of a scenario with
+a storm (`storm.yaml`, and `all_together.yaml` for all of them at once). PUBLISHED_SEEDS is the number of seeds, by
+default 1, so that the tests take a minute; 50 take most of an hour. PUBLISHED_LOAD is the number of busy loops beside
+the tests, by default none.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from colonysim import ColonyClient, Lost, ProcessState, Simulation, WebServer, intercept
-from colonysim.faults import Crash, LoseReply, LoseRequest, Pause, Plan, Restart, Terminate, Times, When
+from colonysim import ColonyClient, ProcessState, Simulation, WebServer, intercept
+from colonysim.core.records import SUCCESS
 from colonysim.kernel.pending import Waiter
-from colonysim.programs.program import Program
+from colonysim.scenarios import Result, Scenario, run
 from colonysim.simulation import stock
 from colonysim.simulation.client import ProcessHandle
 from colonysim.wire import identity
 
-FOLDER = Path(__file__).parent / "executors"
-SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if path.name != "common.py")
+FOLDER = Path(__file__).parent
+SCRIPTS = sorted(path for path in (FOLDER / "executors").glob("*.py") if path.name != "common.py")
 SEEDS = range(int(os.environ.get("PUBLISHED_SEEDS", "1")))
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+each_seed = pytest.mark.parametrize("seed", SEEDS)
+
+
+@contextmanager
+def busy_loops(count: int) -> Iterator[None]:
+    """Have so many processes take the processors while the context lasts."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def load() -> Iterator[None]:
+    with busy_loops(int(os.environ.get("PUBLISHED_LOAD", "0"))):
+        yield
 
 
 def _environment(script: Path, port: int, **more: str) -> dict[str, str]:
@@ -75,14 +99,15 @@ def test_as_processes_over_http() -> None:
     assert [(name, told) for name, told, status in ended if told or status not in (0, 143)] == []
 
 
-@each_script
-def test_as_a_program_in_virtual_time(script: Path) -> None:
-    sim = Simulation(seed=1, journal=True)
+# ---------------------------------------------------------------- in virtual time
+def _told_to_end(script: Path, seed: int) -> str:
+    """Work on three processes, and end by SIGTERM: the digest."""
+    sim = Simulation(seed=seed, journal=True)
     stock.install(sim)
     with intercept(sim, "127.0.0.1"):
         program = sim.script(script, env=_environment(script, stock.PORT))
         processes = _submit(ColonyClient.stock(sim), 3)
-        sim.run(until=lambda: _succeeded(processes))
+        sim.run(until=lambda: all(sim.world.processes[one.id].state == SUCCESS for one in processes))
         with sim.kernel.lock:
             program.terminate(signal.SIGTERM, grace_s=60)
         sim.run()
@@ -91,49 +116,56 @@ def test_as_a_program_in_virtual_time(script: Path) -> None:
     assert program.state == "over"
     assert sim.now_ns - sim.world.started_ns < 120 * 10**9
     assert all(process.output[0] == script.stem or script.stem == "heartbeat_thread" for process in processes)
-
-
-STORM_S = 900
-STORM = (
-    Crash(times=Times(mean_every_s=120), restart_after_s=(1, 20)),
-    Terminate(times=Times(mean_every_s=100), grace_s=20, restart_after_s=(1, 20)),
-    Terminate(signal="SIGINT", times=Times(mean_every_s=150), grace_s=20, restart_after_s=5),
-    Pause(times=Times(mean_every_s=200), for_s=(1, 90)),
-    LoseReply(when=When(probability=0.05)),
-    LoseRequest(when=When(probability=0.05)),
-    Restart(times=Times(mean_every_s=300), down_s=(1, 20)),
-)
-
-
-def _storm(script: Path, seed: int) -> tuple[str, Program]:
-    """A quarter of an hour of storm, and a calm: the digest, once all processes have ended."""
-    sim = Simulation(seed=seed, journal=True)
-    stock.install(sim)
-    with intercept(sim, "127.0.0.1"):
-        program = sim.script(script, env=_environment(script, stock.PORT), forever=True, restart_after_s=5)
-        colony = ColonyClient.stock(sim)
-        sim.faults.add(Plan(faults=STORM, until_s=STORM_S))
-        processes: list[ProcessHandle] = []
-        for _ in range(9):
-            for _ in range(4):
-                with suppress(Lost):  # by a fault, or the server is down
-                    processes += _submit(colony, 1)
-            sim.run(for_s=STORM_S / 9)
-        sim.faults.clear()
-        sim.run(for_s=1800)
-        sim.stop_programs()
-    sim.check()
-    ended = (ProcessState.SUCCESS, ProcessState.FAILED)
-    assert all(process.state in ended for process in processes)
-    assert sum(process.state is ProcessState.SUCCESS for process in processes) > len(processes) / 2
     assert sim.journal is not None
-    return sim.journal.digest(), program
+    return sim.journal.digest()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@each_seed
+@each_script
+def test_as_a_program_in_virtual_time(script: Path, seed: int) -> None:
+    assert _told_to_end(script, seed) == _told_to_end(script, seed)
+
+
+# ---------------------------------------------------------------- in a storm
+def _storm(name: str, seed: int) -> Result:
+    overrides = f"programs.0.name={name}", f"programs.0.code=executors/{name}.py:__main__"
+    return run(Scenario.load(FOLDER / "storm.yaml", overrides), seed=seed)
+
+
+@each_seed
 @each_script
 def test_as_a_program_in_a_storm(script: Path, seed: int) -> None:
-    digest, program = _storm(script, seed)
-    assert program.lives > 3
-    assert _storm(script, seed)[0] == digest
-    assert _storm(script, seed + 1000)[0] != digest
+    result = _storm(script.stem, seed)
+    assert result.ok, result.failures
+    struck = {fault.name: fault.count for fault in result.faults}
+    assert struck["crash"] + struck["sigterm"] + struck["sigint"] > 3
+    assert _storm(script.stem, seed).digest == result.digest
+
+
+def _explored(scenario: str) -> dict[int, str]:
+    """Run a scenario with all seeds, in processes of their own: the digests by seed."""
+    command = [sys.executable, "-m", "colonysim", "explore", str(FOLDER / scenario), "--from-seed", "0"]
+    options = ["--seeds", str(len(SEEDS) + 1), "--workers", "2", "--no-shrink", "--json"]
+    explored = json.loads(subprocess.run([*command, *options], capture_output=True, text=True).stdout)
+    assert explored["failures"] == {}
+    assert explored["digests"] == len(SEEDS) + 1
+    return {outcome["seed"]: outcome["digest"] for outcome in explored["outcomes"]}
+
+
+def test_the_digest_depends_on_the_seed_and_not_on_the_process_or_the_load() -> None:
+    digests = _explored("storm.yaml")
+    with busy_loops(2):
+        assert _explored("storm.yaml") == digests
+        assert run(Scenario.load(FOLDER / "storm.yaml"), seed=0).digest == digests[0]
+
+
+@each_seed
+def test_all_together_in_a_storm(seed: int) -> None:
+    result = run(Scenario.load(FOLDER / "all_together.yaml"), seed=seed)
+    assert result.ok, result.failures
+
+
+def test_all_are_in_the_scenario_of_all_of_them() -> None:
+    programs = Scenario.load(FOLDER / "all_together.yaml").programs
+    assert [program.code for program in programs] == [f"executors/{path.name}:__main__" for path in SCRIPTS]
+    assert len(programs) >= 12

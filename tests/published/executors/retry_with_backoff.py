@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from common import KEY, NAME, POLL_S, WORK_S, connect, register
+from common import COLONY, KEY, NAME, POLL_S, WORK_S, connect, register
 
 
 def retried(call, *args, attempts=5, base_s=0.1):
@@ -23,7 +23,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 client = connect()
 register(client)
 while True:
-    process = retried(client.assign, "dev", POLL_S, KEY, attempts=1)
+    process = retried(client.assign, COLONY, POLL_S, KEY, attempts=1)
     if process is None:
         time.sleep(random.random() * 0.1)
         continue
