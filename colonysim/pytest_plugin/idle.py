@@ -81,3 +81,24 @@ class Comparisons:
             terminalreporter.write_line(f"  {text}")
         if (more := len(self.missing) - _MOST_MISSING) > 0:
             terminalreporter.write_line(f"  and {more} more tests have no record")
+
+
+class Unchecked:
+    """Plugin for --colonysim-check-determinism: says which tests it cannot check."""
+
+    def __init__(self) -> None:
+        self.tests: list[str] = []
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Note a test that was not checked. With pytest-xdist, the reports of all workers arrive here."""
+        if getattr(report, "colonysim_unchecked", False):
+            self.tests.append(report.nodeid)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print which tests were not checked, and why."""
+        if self.tests:
+            more = " …" if len(self.tests) > _MOST_MISSING else ""
+            terminalreporter.write_line(
+                "colonysim: not checked for determinism, because they share the simulation of a wider scope, which "
+                f"a second run would find changed: {', '.join(self.tests[:_MOST_MISSING])}{more}"
+            )

@@ -32,6 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from colonysim.pytest_plugin import idle
 
         config.pluginmanager.register(idle.Comparisons(), "colonysim_comparisons")
+    if options.value(config, "check_determinism") and not hasattr(config, "workerinput"):
+        from colonysim.pytest_plugin import idle
+
+        config.pluginmanager.register(idle.Unchecked(), "colonysim_unchecked")
 
 
 # ---------------------------------------------------------------- collecting
@@ -167,6 +171,7 @@ def pytest_runtest_makereport(
     run, simulations = stage.run_of(item), stage.simulations_of(item)
     run.lengths[call.when] = [len(lines) for lines in stage.journals_of(item)]
     if call.when == "call":
+        report.colonysim_unchecked = _CHECK not in item.stash and bool(simulations)  # type: ignore[attr-defined]
         _compare_runs(item, report)
         run.passed = report.passed
         if any(names := stage.names_of_faults(item)):

@@ -66,3 +66,28 @@ def test_cleaning_up_may_fail_in_either_run(pytester: pytest.Pytester) -> None:
     )
     result = pytester.runpytest_subprocess("-p", "no:randomly", "--colonysim-check-determinism")
     assert result.parseoutcomes()["errors"] == 2
+
+
+def test_tests_that_share_a_simulation_are_not_checked_which_is_said(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def shared(make_colonysim_module):
+            return make_colonysim_module()
+
+        def test_shared(shared):
+            shared.advance(1)
+
+        def test_own(colonysim):
+            colonysim.advance(1)
+
+        def test_without():
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess("--colonysim-check-determinism")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["colonysim: not checked for determinism, * changed: *::test_shared"])
+    pytester.runpytest_subprocess().stdout.no_fnmatch_line("*not checked*")
