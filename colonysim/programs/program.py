@@ -16,7 +16,6 @@ from colonysim.kernel.kernel import Kernel
 from colonysim.programs import stdlib_patches
 from colonysim.programs.children import Child, end_all, leave_if_forked
 from colonysim.programs.host import Crashed, ProgramFailed, exit_status
-from colonysim.programs.leftovers import forget
 from colonysim.programs.output import Output
 from colonysim.programs.pools import exit_process, free_semaphores, shut_down
 from colonysim.programs.processes import run_exit_functions
@@ -26,6 +25,7 @@ from colonysim.programs.surroundings import Script, Surroundings
 from colonysim.programs.turns import Turns
 from colonysim.stdlib import sources
 from colonysim.stdlib.here import here
+from colonysim.stdlib.leftovers import forget
 from colonysim.stdlib.own_names import GivenNames
 
 

@@ -17,11 +17,11 @@ from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.pending import Pending, Waiter
 from colonysim.programs.children import leave_if_forked
 from colonysim.programs.host import Crashed, ProgramActor, Wakeup
-from colonysim.programs.leftovers import close_event_loops
 from colonysim.programs.signals import Signals
 from colonysim.programs.surroundings import Surroundings
 from colonysim.programs.turns import Polled, Turns, refuse_to_wait
 from colonysim.stdlib.here import here
+from colonysim.stdlib.leftovers import close_event_loops
 from colonysim.stdlib.raw_locks import acquire, new_lock, release
 
 _READS_AT_ONCE: Final = 10_000

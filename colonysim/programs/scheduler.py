@@ -13,7 +13,6 @@ from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.programs import (
     children,
-    leftovers,
     locks,
     output,
     pools,
@@ -28,7 +27,7 @@ from colonysim.programs.host import ProgramFailed, place
 from colonysim.programs.program import Program
 from colonysim.programs.surroundings import Script, variables
 from colonysim.programs.turns import TakesTurns, Turns, look
-from colonysim.stdlib import green_threads, local_sockets, numbering
+from colonysim.stdlib import green_threads, leftovers, local_sockets, numbering
 from colonysim.stdlib.here import here
 
 _PATCHES: Final = (
@@ -128,6 +127,7 @@ class Programs:
             not_stopped.append(self)
         program = self.by_name[name] = Program(self._kernel, self._faults, self._turns, name, code)
         program.pid, program.all = _FIRST_PID + len(self.by_name) - 1, self.by_name
+        self._kernel.outputs[name] = program.output
         program.env, program.cwd, program.child_s = own_variables, cwd, spans
         program.argv = None if argv is None else [str(code.path) if isinstance(code, Script) else name, *argv]
         program.executor_type, program.forever = executor_type, forever

@@ -353,9 +353,7 @@ class Simulation:
         if may_differ:
             numbers = (name if n == 1 else f"{name}-{n}" for n in range(1, 1_000_000))
             name = next(one for one in numbers if one not in programs.by_name)
-        program = programs.add(code, name, **options)
-        self.kernel.outputs[name] = program.output
-        return program
+        return programs.add(code, name, **options)
 
     def run(self, for_s: float | None = None, *, until: Callable[[], bool] | None = None) -> None:
         """Run the programs and move time: for `for_s` seconds, until `until` is true, or until all programs have ended.
