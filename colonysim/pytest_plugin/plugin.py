@@ -171,7 +171,8 @@ def pytest_runtest_makereport(
     run, simulations = stage.run_of(item), stage.simulations_of(item)
     run.lengths[call.when] = [len(lines) for lines in stage.journals_of(item)]
     if call.when == "call":
-        report.colonysim_unchecked = _CHECK not in item.stash and bool(simulations)  # type: ignore[attr-defined]
+        shared = any(name.startswith("make_colonysim_") for name in getattr(item, "fixturenames", ()))
+        report.colonysim_unchecked = shared and _CHECK not in item.stash  # type: ignore[attr-defined]
         _compare_runs(item, report)
         run.passed = report.passed
         if any(names := stage.names_of_faults(item)):
@@ -276,6 +277,6 @@ def _joined(journals: list[list[bytes]]) -> list[bytes]:
 
 
 def _journals_of_call(item: pytest.Item) -> list[list[bytes]]:
-    """Return the journals of a test up to the end of the test function."""
-    lengths = stage.run_of(item).lengths["call"]
-    return [lines[:length] for lines, length in zip(stage.journals_of(item), lengths, strict=True)]
+    """Return the journals of a test's own simulations up to the end of the test function."""
+    journals = stage.journals_of(item)[: stage.count_of_own_journals(item)]
+    return [lines[:length] for lines, length in zip(journals, stage.run_of(item).lengths["call"], strict=False)]

@@ -131,6 +131,12 @@ def journals_of(item: pytest.Item) -> list[list[bytes]]:
     return [simulation.journal.lines for simulation in simulations_of(item) if simulation.journal is not None]
 
 
+def count_of_own_journals(item: pytest.Item) -> int:
+    """Return how many of `journals_of`, the first ones, belong to simulations that no other test has."""
+    stages = item.stash.get(_STAGES, [])
+    return sum(simulation.journal is not None for stage in stages for simulation in stage.simulations)
+
+
 def let_faults_strike(item: pytest.Item) -> None:
     """Have the faults of the marker begin once everything is set up: also `setUp` of a unittest.TestCase."""
     given = marker.arguments(item)
