@@ -41,7 +41,7 @@ MOST_FLOORS_ELSEWHERE = 9
 MAX_FUNCTION_LINES = 60
 MOST_METHODS = 37
 """Of a class. A ratchet: lower it when the largest class shrinks."""
-LONGEST_FILES = 487
+LONGEST_FILES = 488
 """Lines. A ratchet, no limit to design for: raise it for a good reason, lower it when the longest file shrinks."""
 LONGEST_TEST_FILE = 600
 OUTSIDE_PRIVATE = {
