@@ -14,6 +14,7 @@ import msgspec
 
 from colonysim.core import engine
 from colonysim.core.protocol import Answer, ErrorBody, Push, Request
+from colonysim.core.records import SECOND_NS
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.faults.fault import Fault, asking
 from colonysim.faults.hazards import WeakServer
@@ -302,6 +303,19 @@ class FaultyNetwork:
             if info is not None and _cuts_off(rule, info):
                 self.tally.add(rule.name)
                 self.kernel.connections.disconnect(stream)
+
+    def unreachable_s(self, program: str) -> float | None:
+        """Return in how many seconds a client that connects now notices that it cannot; None if it can.
+
+        Who connects has not said who it is: partitions know only the name of its program.
+        """
+        info = RequestInfo(self.kernel.world, "", "", None, program)
+        rule = self.outage or self._cut_between(info)
+        if rule is None:
+            return None
+        self.tally.add(rule.name)
+        verdict = self._verdict_on_request(rule, info)
+        return verdict.notice_ns / SECOND_NS if isinstance(verdict, Lose) else 0.0
 
     def _cut_between(self, info: RequestInfo) -> Rule | None:
         return next((rule for rule in self.cuts.values() if _cuts_off(rule, info)), None)

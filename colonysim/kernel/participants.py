@@ -62,6 +62,9 @@ class Network(Protocol):
     def takes(self, push: Push) -> bool:
         """Whether a fault delays or loses the push, so that the kernel must not pass it on."""
 
+    def unreachable_s(self, program: str) -> float | None:
+        """In how many seconds a client that connects now notices that it cannot; None if it can."""
+
 
 class ProgramTurns(Protocol):
     """The programs of a simulation, which act in turn."""

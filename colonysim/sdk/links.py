@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from colonysim.core.protocol import Answer
 from colonysim.core.records import SECOND_NS
 from colonysim.kernel.actors import OWN_THREAD_PREFIX, THREAD_THRESHOLD_S
-from colonysim.kernel.pending import Inbox, Lost, Waiter
+from colonysim.kernel.pending import LOST, Call, Inbox, Lost, Pending, Waiter
 from colonysim.sdk import threads
+from colonysim.simulation.simulation import Simulation
 from colonysim.web.application import Application, Parked
 from colonysim.web.http1 import BadRequest, HttpReader, HttpRequest, Reply, render
 
@@ -111,6 +113,39 @@ class TimedWait(Waiter, eq=False):
     def _pass(self) -> None:
         self.passed = True
         self.wake()
+
+
+def require_reachable(route: Route, timeout_s: float | None) -> None:
+    """Raise what a client gets that a fault keeps from connecting, after the virtual time in which it notices.
+
+    Raises TimeoutError if that takes longer than `timeout_s`, else ConnectionRefusedError; at once if it is 0, as it is
+    for event loops.
+    """
+    sim = route.application.sim
+    kernel = sim.kernel
+    with kernel.locked():
+        notice_s = None if kernel.network is None else kernel.network.unreachable_s(kernel.calling_program)
+    if notice_s is None:
+        return
+    in_time = timeout_s is None or timeout_s == 0.0 or notice_s < timeout_s
+    if timeout_s != 0.0:
+        _pass(sim, notice_s if in_time else timeout_s or 0.0)
+    if not in_time:
+        raise TimeoutError("timed out")
+    raise ConnectionRefusedError(errno.ECONNREFUSED, "a fault keeps the client from connecting")
+
+
+def _pass(sim: Simulation, seconds: float) -> None:
+    """Wait for so much virtual time, as for a reply that is lost then."""
+    kernel = sim.kernel
+    with kernel.locked() as world:
+        ticket = kernel.new_ticket()
+        pending = kernel.pending[ticket] = Pending(ticket, Call(ticket, world.now_ns, "", "connect", b""))
+        lost = Answer(ticket, LOST, "", None)
+        due_ns = world.now_ns + round(seconds * SECOND_NS)
+        kernel.timetable.add(due_ns, lambda: kernel.answer(lost), "an attempt to connect ends")
+        kernel.wake_mover()
+    sim.driver.wait_for(pending, "a connection")
 
 
 class WatchedInbox(Inbox, eq=False):

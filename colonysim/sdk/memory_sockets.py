@@ -15,7 +15,7 @@ import weakref
 from typing import Any, Final
 
 from colonysim.sdk import threads
-from colonysim.sdk.links import Link, Route
+from colonysim.sdk.links import Link, Route, require_reachable
 
 _FAKE_NETWORK: Final = "198.18.0."
 """Addresses for tests of networks (RFC 2544): one stands for a simulated host that is not this machine."""
@@ -169,6 +169,7 @@ def _connect(self: socket.socket, address: Any, /) -> None:
         threads.admit(route.reach)
     if type(self) is not socket.socket:
         raise ConnectionError(f"{type(self).__name__} cannot connect to a simulated server; {_TLS_NEEDED}")
+    require_reachable(route, self.gettimeout())
     link = Link(route, self)
     self.__class__ = MemorySocket
     _links[self] = link
@@ -183,6 +184,8 @@ def _connect_ex(self: socket.socket, address: Any, /) -> int:
         return super(socket.socket, self).connect_ex(address)
     try:
         _connect(self, address)
+    except TimeoutError:
+        return errno.EAGAIN  # as of a real socket with a time-out
     except OSError as error:
         return error.errno or errno.ECONNREFUSED
     return 0

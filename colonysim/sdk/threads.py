@@ -130,6 +130,10 @@ class EndedNetwork:
         """Return whether a fault takes a push."""
         return self._before is not None and self._before.takes(push)
 
+    def unreachable_s(self, program: str) -> float | None:
+        """Return in how many seconds a client notices that it cannot connect, if it cannot."""
+        return None if self._before is None else self._before.unreachable_s(program)
+
 
 def end(sim: Simulation, young: Iterable[threading.Thread], patience_s: float) -> list[threading.Thread]:
     """End a simulation for the threads that outlive it, and return those that have called it and still live.

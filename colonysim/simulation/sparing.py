@@ -36,6 +36,10 @@ class SparingNetwork:
         """Return whether a reply is kept: never one to the spared thread."""
         return threading.get_ident() != self._spared and self._network.keeps(pending, answer)
 
+    def unreachable_s(self, program: str) -> float | None:
+        """Return in how many seconds a client notices that it cannot connect: the spared thread always can."""
+        return None if threading.get_ident() == self._spared else self._network.unreachable_s(program)
+
     def takes(self, push: Push) -> bool:
         """Return whether a push is taken."""
         return self._network.takes(push)

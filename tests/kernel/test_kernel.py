@@ -146,6 +146,9 @@ class _Loses:
     def takes(self, push: Any) -> bool:
         return True
 
+    def unreachable_s(self, program: str) -> float | None:
+        return 0.0
+
 
 def test_while_there_is_a_network_requests_go_through_it(kernel: Kernel) -> None:
     with kernel.lock:
