@@ -14,7 +14,7 @@ from msgspec.structs import force_setattr, replace
 from colonysim.core import policies
 from colonysim.core.errors import Refusal
 from colonysim.core.golang import cronexpr
-from colonysim.core.settings import Settings
+from colonysim.core.settings import Settings, describe
 from colonysim.core.values import BadValue, Value, instead, invalid
 from colonysim.core.values import Path as Steps
 from colonysim.extensions import BadCode, Loader, Registry, reference
@@ -120,6 +120,7 @@ def _is_own_policy(name: Any) -> bool:
     return isinstance(name, str) and name not in policies.POLICIES and (":" in name or OWN_POLICIES.knows(name))
 
 
+_SETTINGS: Final = {"properties": {one.name: {"description": one.meaning} for one in describe() if one.name != "seed"}}
 _INVARIANTS: Final = {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}]}
 
 
@@ -147,7 +148,7 @@ class Scenario(Value, frozen=True, kw_only=True):
     name: str = "scenario"
     about: str = ""
     seed: int = 0
-    settings: dict[str, Any] = {}
+    settings: Annotated[dict[str, Any], Meta(extra_json_schema=_SETTINGS)] = {}
     colony: Annotated[str, Meta(min_length=1)] = "dev"
     executors: tuple[ExecutorGroup, ...] = ()
     sites: Sites | None = None

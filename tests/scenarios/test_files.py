@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from colonysim.core.settings import Settings
 from colonysim.faults import Crash, Times
 from colonysim.kernel.clock import parse_time
 from colonysim.kernel.randomness import Constant, Lognormal
@@ -295,6 +296,12 @@ def test_the_schema_describes_each_field_in_sentences() -> None:
     fields = dict(_fields(Scenario.schema()["$defs"]))
     assert len(fields) > 300
     assert [where for where, of in fields.items() if not of.get("description", "").endswith(".")] == []
+
+
+def test_the_schema_describes_the_settings_of_the_server_but_the_seed() -> None:
+    described = Scenario.schema()["$defs"]["Scenario"]["properties"]["settings"]["properties"]
+    assert set(described) == set(Settings.__struct_fields__) - {"seed"}
+    assert "IANA time zone" in described["timezone"]["description"]
 
 
 def test_each_description_belongs_to_a_field_of_its_class() -> None:
