@@ -40,10 +40,8 @@ def submit(world: World, caller: str, message: SubmitFuncSpec) -> Process | None
     run = pool.runs.get((priority, location.lower() if location else "", None, 0, 0))
     if run is None or run.late:
         return None
-    if run.usual_spec is not spec:
-        if not _is_usual(spec):
-            return None
-        run.usual_spec = spec
+    if run.usual_spec is not spec and not _is_usual(spec):
+        return None
     if records := world.executors_by_id.get(caller):
         name = records[0].name
         if records[0].colony != colony or records[0].state != APPROVED:
@@ -61,6 +59,7 @@ def submit(world: World, caller: str, message: SubmitFuncSpec) -> Process | None
         for lane in run.lanes:
             if lane.views or lane.tree is not None:
                 return None
+    run.usual_spec = spec
     if spec.args or spec.kwargs:
         spec = with_plain_json(spec)
     world.last_serial = serial = world.last_serial + 1

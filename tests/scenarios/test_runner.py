@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from colonysim.core import lifecycle
+from colonysim.core.operations.assignment import AssignProcess
+from colonysim.core.usual import USUAL
 from colonysim.faults import Crash, Delay, Duplicate, LoseReply, Match, Partition, Restart, Times, When
 from colonysim.kernel.randomness import Exponential
 from colonysim.scenarios.checks import Eventually, Probe
@@ -153,7 +154,7 @@ def test_a_broken_core_is_caught_and_ends_the_run(monkeypatch: pytest.MonkeyPatc
 
     from colonysim.core.scheduling import Queues
 
-    assert lifecycle.take
+    monkeypatch.delitem(USUAL, AssignProcess)
     monkeypatch.setattr(Queues, "take", take_last)
     result = run(replace(SMALL, workload=(Workload(name="w", arrivals=Once(30)),), faults=()))
     assert [failure.kind for failure in result.failures] == ["invariant"]
