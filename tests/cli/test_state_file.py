@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -85,8 +86,8 @@ def test_a_journal_that_fails_is_told_and_costs_neither_answers_nor_the_state(
     assert health(served)["ok"] is False
     assert told in health(served)["problems"][0]
     assert "the server continues without it" in health(served)["problems"][0]
-    with urllib.request.urlopen(f"{served.url}/colonysim/") as page:
-        assert told in page.read().decode()
+    with urllib.request.urlopen(f"{served.url}/colonysim/overview") as overview:  # as the page shows it
+        assert told in json.load(overview)["problems"][0]
     code, said = ended(served)
     assert (code, said.count(told)) == (0, 1)
     assert processes_in(state) == 4
