@@ -3,7 +3,8 @@
 Outside of this process: an executor that holds a process, as long as none of its requests waits at the server, and a
 client with an open subscription. A client that registers as an actor says itself when it acts, and so for all others.
 In this process: a thread that holds a process and sleeps, or is blocked by anything but another thread, such as a child
-process; and a thread that sleeps before its first call, or while a subscription is open.
+process; a thread that sleeps before its first call, or while a subscription is open; and a thread that wants to run but
+gets no processor because the machine is busy.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ NEWBORN_S: Final = 5.0
 _SLEEPS: Final = {"x86_64": ("35", "230"), "aarch64": ("101", "115")}
 _LOCKS: Final = {"x86_64": ("202",), "aarch64": ("98",)}
 """The numbers of the system calls in which a thread sleeps or waits for another thread, by machine."""
+_RUNNABLE: Final = "running"
 _WAITING_MODULES: Final = ("threading", "queue", "concurrent.futures")
 
 
@@ -67,11 +69,15 @@ def _thread_may_act(world: World, actors: Actors, connections: Connections) -> b
             continue
         holds = _holds(world, actor.assigned_as)
         newborn = thread not in actors.callers and monotonic() - actor.silent_since < NEWBORN_S
-        if not (holds or newborn or len(connections)):
+        if not (holds or len(connections) or newborn or thread in actors.callers):
             continue
-        sleeps, waits_for_thread = _blocked_in(thread)
-        if sleeps or (holds and not waits_for_thread):
+        system_call = _system_call(thread)
+        if system_call == _RUNNABLE:
             return True
+        if holds or newborn or len(connections):
+            sleeps, waits_for_thread = _blocked_in(thread, system_call)
+            if sleeps or (holds and not waits_for_thread):
+                return True
     return False
 
 
@@ -83,15 +89,19 @@ def _holds(world: World, executors: set[str]) -> bool:
     return any(process.executor_id in executors for processes in running for process in processes)
 
 
-def _blocked_in(thread: threading.Thread) -> tuple[bool, bool]:
+def _system_call(thread: threading.Thread) -> str:
+    """Return the number of the system call in which a thread waits, _RUNNABLE if in none, "" if that is not known."""
+    try:
+        with open(f"/proc/self/task/{thread.native_id}/syscall", encoding="ascii") as file:
+            return file.readline().split(maxsplit=1)[0]
+    except (OSError, IndexError):
+        return ""  # the thread has ended, or this system does not tell
+
+
+def _blocked_in(thread: threading.Thread, system_call: str) -> tuple[bool, bool]:
     """Return whether a silent thread sleeps, and whether it waits for another thread; (False, False) if unknown."""
     machine = os.uname().machine if sys.platform == "linux" else ""
-    if machine in _SLEEPS:
-        try:
-            with open(f"/proc/self/task/{thread.native_id}/syscall", encoding="ascii") as file:
-                number = file.readline().split(maxsplit=1)[0]
-            return number in _SLEEPS[machine], number in _LOCKS[machine]
-        except (OSError, IndexError):
-            pass  # the thread has ended, or this system does not tell
+    if system_call and machine in _SLEEPS:
+        return system_call in _SLEEPS[machine], system_call in _LOCKS[machine]
     frame = sys._current_frames().get(thread.ident or 0)
     return False, frame is not None and frame.f_globals.get("__name__", "").startswith(_WAITING_MODULES)

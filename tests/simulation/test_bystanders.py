@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 import requests
 
 from colonysim import ColonyClient, ExecutorClient, Lost, Refused, Simulation, WebServer
-from colonysim.simulation import stock
+from colonysim.simulation import bystanders, stock
 from tests.serving import signed
 from tests.web.test_websocket import Socket, listen_to_all
 
@@ -178,3 +179,22 @@ def test_a_subscription_of_a_client_outside_lasts_as_long_as_it_says(
     client.reader.close()
     client.socket.close()
     assert time.monotonic() - began > 0.9  # real seconds; a slow machine only takes longer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which threads want to run")
+def test_a_thread_that_has_called_and_wants_to_run_may_act(sim: Simulation, colony: ColonyClient) -> None:
+    """On a busy machine it may get no processor for long, and use no time of one."""
+
+    def compute() -> None:
+        colony.processes()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000)  # without the lock of the interpreter
+
+    thread, seen = threading.Thread(target=compute), False
+    thread.start()
+    while thread.is_alive() and not seen:
+        with sim.kernel.locked():
+            seen = thread in sim.kernel.actors.callers and bystanders.may_act(sim.kernel)
+    thread.join()
+    assert seen
+    with sim.kernel.locked():
+        assert not bystanders.may_act(sim.kernel)
