@@ -303,13 +303,12 @@ class Program:
         return "over" if well else "failed", error
 
     def _await_threads(self) -> None:
-        """Wait until all threads have ended that are no daemons, as a process does before it ends."""
-        main = here.thread
+        """Wait until all threads but daemons have ended, as a process does before it ends."""
+        ended = [here.thread]
         shut_down(self.own_threads())
-        others = [thread for thread in self.threads if thread is not main]
-        while waited := next((one for one in others if one in self.threads and not one.daemon), None):
-            waited.end.acquire()
-            others = [thread for thread in self.threads if thread is not main]
+        while waited := next((one for one in self.threads if one not in ended and not one.daemon), None):
+            with waited.end:  # and release it, since other threads may join that one too
+                ended.append(waited)
 
     def changed_folder(self, before: str) -> None:
         """Its code, which has the turn, has left this folder for another one: that is its own."""

@@ -42,6 +42,10 @@ class _UntilItsEnd(ProgramLock):
             return True
         return super().acquire(blocking, timeout)
 
+    def locked(self) -> bool:
+        """Return whether the calling thread has it: a join that is interrupted releases what it says is locked."""
+        return self.owner is here.thread and super().locked()
+
 
 _ends: Final[dict[int, tuple[Any, _UntilItsEnd]]] = {}
 """The handles of threads of programs, by identity, each with what is free once its thread has ended."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Simulation, Stuck
-from colonysim.faults import Crash, Pause, SlowDown, Times, When
+from colonysim.faults import Crash, Pause, SlowDown, Terminate, Times, When
 from tests.programs.running import ran
 from tests.programs.serving import START
 
@@ -462,3 +462,45 @@ def test_an_error_in_a_thread_leaves_the_program_alive(sim: Simulation, monkeypa
     made = sim.program(program)
     sim.run()
     assert (made.result, told) == ("goes on", [KeyError])
+
+
+def test_a_thread_may_join_one_that_the_ending_program_has_waited_for(sim: Simulation) -> None:
+    joined: list[float] = []
+
+    def work() -> None:
+        first = threading.Thread(target=time.sleep, args=[1])
+        first.start()
+
+        def join_later() -> None:
+            time.sleep(5)
+            first.join()
+            joined.append(now())
+
+        threading.Thread(target=join_later).start()
+
+    sim.program(work)
+    sim.run_until_idle()
+    assert joined == [5.0]
+
+
+def test_an_interrupted_join_does_not_end_the_thread(sim: Simulation) -> None:
+    seen: list[float] = []
+
+    def work() -> None:
+        def sleep() -> None:
+            time.sleep(10)
+            seen.append(now())
+
+        thread = threading.Thread(target=sleep)
+        thread.start()
+        try:
+            thread.join()
+        except KeyboardInterrupt:
+            assert thread.is_alive()
+            thread.join()
+            seen.append(now())
+
+    sim.faults.add(Terminate(times=Times(at_s=3), actors=["work"], signal="SIGINT", grace_s=60))
+    sim.program(work, name="work")
+    sim.run_until_idle()
+    assert seen == [10.0, 10.0]
