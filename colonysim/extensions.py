@@ -112,7 +112,7 @@ class Loader:
         module = self._module(place, what)
         found = getattr(module, name, None)
         if found is None or not fits(found):
-            wrong = f"there is no {what} {name!r}" if found is None else f"{name!r} is {shown(found)}, not a {what}"
+            wrong = f"no {what} is named {name!r}" if found is None else f"{name!r} is {shown(found)}, not a {what}"
             raise BadCode(f"{code}: {wrong}; {_instead(module, what, fits)}")
         return found
 
@@ -142,7 +142,7 @@ def _instead(module: ModuleType, what: str, fits: Callable[[Any], bool]) -> str:
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__ and fits(value)
     ]
     listed = ", ".join(own[:_MOST_NAMED]) + (f" and {len(own) - _MOST_NAMED} more" if len(own) > _MOST_NAMED else "")
-    return f"the module has {listed}" if own else f"the module has none: define a {what} in it"
+    return f"the module defines {listed}" if own else f"the module defines no {what}: add one"
 
 
 def _run(path: Path) -> ModuleType:

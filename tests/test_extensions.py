@@ -51,12 +51,12 @@ def test_a_name_leads_to_what_a_file_or_a_module_defines(tmp_path: Path) -> None
         ("raise SystemExit(3)", "mine.py:f", ["mine.py cannot be loaded: SystemExit: 3 (mine.py, line 1)"]),
         ("raise ValueError('a\\nb')", "mine.py:f", ["ValueError: a (mine.py, line 1)"]),
         ("x = '\\0'.join(", "mine.py:f", ["mine.py:1: SyntaxError"]),
-        ("def g(): pass\ndef _h(): pass", "mine.py:f", ["mine.py:f: there is no function 'f'; the module has g"]),
-        ("from os.path import basename", "mine.py:f", ["no function 'f'; the module has none: define a function in it"]),
+        ("def g(): pass\ndef _h(): pass", "mine.py:f", ["mine.py:f: no function is named 'f'; the module defines g"]),
+        ("from os.path import basename", "mine.py:f", ["no function is named 'f'; the module defines no function: add one"]),
         ("f = [1]", "mine.py:f", ["mine.py:f: 'f' is a list, not a function"]),
-        ("f = None", "mine.py:f", ["there is no function 'f'"]),
+        ("f = None", "mine.py:f", ["no function is named 'f'"]),
         ("", "no_such_package.parts:f", ["'no_such_package.parts' cannot be imported", "write file.py:function"]),
-        ("", "os:no_such_thing", ["os:no_such_thing: there is no function 'no_such_thing'"]),
+        ("", "os:no_such_thing", ["os:no_such_thing: no function is named 'no_such_thing'"]),
         ("", "mine.py", ["'mine.py' does not name code; write file.py:name or package.module:name"]),
         ("", "mine.py:", ["does not name code"]),
         ("", ":f", ["does not name code"]),
@@ -80,7 +80,7 @@ def test_code_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, text: str,
 
 def test_a_wrong_sort_of_thing_is_told_with_those_that_would_do(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("class A: pass\nclass B: pass\ndef f(): pass\n")
-    with pytest.raises(BadCode, match="'f' is a function, not a class; the module has A, B"):
+    with pytest.raises(BadCode, match="'f' is a function, not a class; the module defines A, B"):
         load(tmp_path, "mine.py:f", "class", is_class)
 
 

@@ -104,7 +104,7 @@ class Faults:
         return drawn
 
     def remove(self, name: str) -> None:
-        """Remove a fault, and end its effects. Raises BadFault if there is no fault of that name."""
+        """Remove a fault and end its effects. Raises BadFault if no fault has this name."""
         with self._kernel.lock:
             self._known(name)
             running = self._started()

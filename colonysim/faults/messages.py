@@ -92,7 +92,7 @@ class MessageFault(Fault, frozen=True, kw_only=True):
             return f"nobody sends {one_of(match.types)}; the requests sent are {sent}"
         if match.executor_type and match.executor_type not in [type_name for _, type_name in known.executors]:
             types = some(dict.fromkeys(type_name for _, type_name in known.executors))
-            return f"there is no executor of type {match.executor_type!r}; the types are {types}"
+            return f"no executor has the type {match.executor_type!r}; the executors have {types}"
         if not any(one.fits(match) for one in known.requests):
             return "no client that fits its match sends a request that fits it"
         after = self.when.after

@@ -37,7 +37,7 @@ CAN_BE_SEEN_WAITING: Final = os.path.exists("/proc/self/task") and os.access("/p
 """Whether the operating system says where a process waits."""
 
 
-_signal: Final = inplace.twin(os.kill)  # to a real process, whoever calls
+_signal: Final = inplace.twin(os.kill)  # signals a real process even if a program calls it
 
 
 class Child:
@@ -130,7 +130,7 @@ def polling(who: Any, is_there: Callable[[], bool]) -> AbstractContextManager[No
 
 
 def settle(who: Any) -> None:
-    """Before a program looks at what its children may have changed: wait until none works, whoever was faster."""
+    """Wait until no child works, so that what the program sees does not depend on how fast its children are."""
     if _awaited(who):
         with polling(who, lambda: True):
             who.wait_until(lambda: True, "its child processes", at_once=False)

@@ -271,7 +271,7 @@ def test_an_installed_package_offers_faults_as_entry_points(monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("mine.py:CutSort", "there is no subclass of Fault 'CutSort'; the module has CutShort, Stall"),
+        ("mine.py:CutSort", "no subclass of Fault is named 'CutSort'; the module defines CutShort, Stall"),
         ("mine.py:Match", "'Match' is a class, not a subclass of Fault"),
         ("mine.py:MessageFault", "'MessageFault' is a class, not a subclass of Fault"),
         ("gone.py:X", "gone.py cannot be read: No such file or directory"),

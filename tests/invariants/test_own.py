@@ -194,9 +194,9 @@ def test_names_of_invariants_are_kept_where_a_scenario_is_written(file: Path) ->
         (
             "invariants.0=mine.py:Other",
             "invariants.0: ",
-            "there is no subclass of Invariant 'Other'; the module has AtMostTwo",
+            "no subclass of Invariant is named 'Other'; the module defines AtMostTwo",
         ),
-        ("invariants.0=mine.py:MINE", "invariants.0: ", "there is no subclass of Invariant 'MINE'"),
+        ("invariants.0=mine.py:MINE", "invariants.0: ", "no subclass of Invariant is named 'MINE'"),
         ("invariants.0=other", "invariants.0: ", "there is no 'other'; the invariants are your own as file.py:Name"),
         ("invariants=3", "invariants: invalid invariants=3", "expected true, false or a list of your own"),
         ("invariants=[3]", "invariants: invalid invariants=[3]", "expected true, false or a list of your own"),

@@ -181,14 +181,14 @@ def test_an_arrival_that_never_ends_needs_an_end_whoever_wrote_it(file: Path) ->
 
 WRONG: list[tuple[str, str, str, str]] = [
     ("", "workload.0.arrivals.kind=nowhere.py:Pairs", "4: workload.0.arrivals.kind: ", "nowhere.py cannot be read: No such file"),
-    ("", "workload.0.arrivals.kind=mine.py:Pears", "4: workload.0.arrivals.kind: ", "there is no subclass of Arrivals 'Pears'; the module has Pairs"),
-    ("", "workload.0.arrivals.kind=mine.py:quick", "4: workload.0.arrivals.kind: ", "'quick' is a function, not a subclass of Arrivals; the module has Pairs"),
-    ("", "workload.0.arrivals.kind=mine.py:AtMost", "4: workload.0.arrivals.kind: ", "'AtMost' is a class, not a subclass of Arrivals; the module has Pairs"),
+    ("", "workload.0.arrivals.kind=mine.py:Pears", "4: workload.0.arrivals.kind: ", "no subclass of Arrivals is named 'Pears'; the module defines Pairs"),
+    ("", "workload.0.arrivals.kind=mine.py:quick", "4: workload.0.arrivals.kind: ", "'quick' is a function, not a subclass of Arrivals; the module defines Pairs"),
+    ("", "workload.0.arrivals.kind=mine.py:AtMost", "4: workload.0.arrivals.kind: ", "'AtMost' is a class, not a subclass of Arrivals; the module defines Pairs"),
     ("", "workload.0.arrivals.kind=mine", "4: workload.0.arrivals.kind: ", "there is no kind `mine` here; the kinds are once, constant"),
     ("", "workload.0.arrivals.kind='mine.py:'", "4: workload.0.arrivals.kind: ", "does not name code; write file.py:name"),
     ("", "workload.0.arrivals.every_s=0", "4: workload.0.arrivals.every_s: ", "invalid every_s=0: must be greater than 0"),
     ("", "workload.0.arrivals.evry_s=1", "4: workload.0.arrivals: ", "there is no `evry_s` here; did you mean `every_s`?"),
-    ("", "checks.0.kind=mine.py:runs", "5: checks.0.kind: ", "'runs' is a list, not a subclass of Check or function; the module has AtMost, quick"),
+    ("", "checks.0.kind=mine.py:runs", "5: checks.0.kind: ", "'runs' is a list, not a subclass of Check or function; the module defines AtMost, quick"),
     ("", "checks.0.limt_s=1", "5: checks.0: ", "got an unexpected keyword argument 'limt_s'"),
     ("1 / 0", "name=x", "4: workload.0.arrivals.kind: ", "mine.py cannot be loaded: ZeroDivisionError: division by zero (mine.py, line 52)"),
     ("def (", "name=x", "4: workload.0.arrivals.kind: ", "mine.py:52: SyntaxError: invalid syntax"),

@@ -161,7 +161,7 @@ def test_the_name_of_a_policy_is_kept_where_a_scenario_is_written(file: Path) ->
 @pytest.mark.parametrize(
     ("policy", "words"),
     [
-        ("mine.py:other", "mine.py:other: there is no function 'other'; the module has last_first, by_length, odd"),
+        ("mine.py:other", "mine.py:other: no function is named 'other'; the module defines last_first, by_length, odd"),
         ("mine.py:asked", "'asked' is a list, not a function"),
         ("nowhere.py:rank", "nowhere.py cannot be read: No such file"),
         ("luck", "invalid policy='luck': must be reference or deadline or fair or shortest, or your own"),

@@ -94,7 +94,7 @@ NEVER: list[tuple[Any, str]] = [
     (LoseReply(match=Match(types=("getprocess*", "addlogmsg"))), "nobody sends 'getprocess*' or 'addlogmsg'"),
     (LoseReply(match=Match(types="closefailedmsg")), "nobody sends 'closefailedmsg'"),
     (LoseReply(match=Match(types="submitworkflowspecmsg")), "nobody sends 'submitworkflowspecmsg'"),
-    (LoseReply(match=Match(executor_type="gpu")), "there is no executor of type 'gpu'; the types are cli"),
+    (LoseReply(match=Match(executor_type="gpu")), "no executor has the type 'gpu'; the executors have cli"),
     (LoseReply(match=Match(callers="nosuch")), "no client that fits its match sends a request that fits it"),
     (LoseReply(match=Match(role="user", types="assignprocessmsg")), "no client that fits its match"),
     (LoseReply(match=Match(role="server_owner")), "no client that fits its match"),

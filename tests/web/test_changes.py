@@ -94,12 +94,12 @@ def test_a_silent_stream_gives_a_sign_of_life(sim: Simulation) -> None:
 
 def test_looking_takes_no_lock(sim: Simulation) -> None:
     stream = ChangeStream(sim, Control(sim).inspection.overview)
-    sim.kernel.lock = None  # type: ignore[assignment]  # whoever takes it fails
+    sim.kernel.lock = None  # type: ignore[assignment]  # any use of it fails
     assert stream.due
 
 
 def test_an_open_page_does_not_move_time(sim: Simulation, kind: str) -> None:
-    """Nor hold it back: a page is no client of the server, and counts as nobody in mode auto."""
+    """It does not hold time back either: in mode auto, an open page does not count as a client."""
     sim.set_clock("auto")
     ColonyClient.stock(sim).submit("f", maxwaittime=100)
     before = sim.now_ns, sim.kernel.steps, sim.kernel.actors.outside_active_at

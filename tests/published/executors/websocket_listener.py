@@ -1,4 +1,4 @@
-"""Hears of new processes by a subscription over a websocket, and takes them by blocking calls in threads."""
+"""Learns of new processes from a websocket subscription, and requests them with blocking calls in threads."""
 
 import asyncio
 import signal
