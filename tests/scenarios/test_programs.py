@@ -195,7 +195,7 @@ def test_a_program_that_does_not_end_is_not_at_rest(tmp_path: Path) -> None:
     ("code", "place", "words"),
     [
         ("", "nowhere.py:main", ["nowhere.py", "No such file", "scenario's folder"]),
-        ("def other(): pass", "code.py:main", ["no function 'main'", "other"]),
+        ("def other(): pass", "code.py:main", ["no function is named 'main'", "other"]),
         ("def main(:", "code.py:main", ["code.py", "invalid syntax"]),
         ("import nothing_like_it\ndef main(): pass", "code.py:main", ["nothing_like_it"]),
         ("", "no_such_package.parts:main", ["no_such_package", "file.py:function"]),
