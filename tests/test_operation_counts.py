@@ -116,14 +116,14 @@ def test_a_life_cycle_takes_so_many_calls(invariants: bool, journal: bool, most:
 
 
 def test_invariants_and_journal_add_so_much_to_a_life_cycle() -> None:
-    """Beside 1,610 bytecodes of a plain life cycle, the invariants take as many again, and the journal few."""
+    """Beside 1,830 bytecodes of a plain life cycle, the invariants take as many again, and the journal few."""
     counts = []
     for observed in ({}, {"invariants": True}, {"invariants": True, "journal": True}):
         stage = Stage(**observed)
         stage.life_cycle()
         counts.append(bytecodes(lambda stage=stage: [stage.life_cycle() for _ in range(64)]) / 64)  # type: ignore[misc]
     plain, checked, both = counts
-    assert plain <= 1650
+    assert plain <= 1850
     assert checked - plain <= 1620
     assert both - checked <= 180
 
@@ -192,7 +192,7 @@ def test_an_assign_among_many_condition_sets_looks_at_few(limits: dict[str, str]
     _sets(stage, 400)
     message = AssignProcess(colonyname="c", timeout=-1, **limits)
     stage.sim.call(stage.executor, message)
-    assert calls(lambda: [stage.sim.call(stage.executor, message) for _ in range(50)]) / 50 <= 34
+    assert calls(lambda: [stage.sim.call(stage.executor, message) for _ in range(50)]) / 50 <= 32
 
 
 def test_an_assign_that_finds_nothing_among_many_condition_sets_looks_at_none() -> None:
@@ -200,7 +200,7 @@ def test_an_assign_that_finds_nothing_among_many_condition_sets_looks_at_none() 
     _sets(stage, 400)
     message = AssignProcess(colonyname="c", timeout=-1, availablecpu="50m")
     stage.sim.call(stage.executor, message)
-    assert calls(lambda: stage.sim.call(stage.executor, message)) <= 26
+    assert calls(lambda: stage.sim.call(stage.executor, message)) <= 24
 
 
 def test_a_submit_wakes_one_of_many_parked_calls() -> None:

@@ -14,6 +14,7 @@ from colonysim.core.events import CronCheck, GeneratorCheck
 from colonysim.core.history import CallAbandoned
 from colonysim.core.protocol import NO_REQUEST, Answer, Delivery, ErrorBody, Park, Request
 from colonysim.core.registry import BY_MESSAGE, OPERATIONS, TIMERS, Operation
+from colonysim.core.usual import USUAL
 from colonysim.core.world import World
 
 __all__ = [
@@ -53,10 +54,12 @@ def serve(world: World, request: Request, row: Operation) -> Answer | None:
     if (inputs := world.inputs) is not None:
         inputs.append((None, world.now_ns, request))
     world.request = request
+    usual = USUAL.get(type(message))
     try:
-        target = None if find is None else find(world, caller_id, message)
-        row.check(world, caller_id, message, target)
-        body = row.serve(world, caller_id, message, target)
+        if usual is None or request.has_nul or (body := usual(world, caller_id, message)) is None:
+            target = None if find is None else find(world, caller_id, message)
+            row.check(world, caller_id, message, target)
+            body = row.serve(world, caller_id, message, target)
     except Refusal as refusal:
         return refused(request.ticket, refusal)
     finally:

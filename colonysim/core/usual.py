@@ -8,17 +8,17 @@ the same answers, tables and history is tested with random histories (tests/core
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from colonysim.core.golang.units import through_double
 from colonysim.core.history import Assignment, Transition
 from colonysim.core.intake import PRIORITY_STEP_NS, with_plain_json
 from colonysim.core.lanes import Demand
-from colonysim.core.lifecycle import ASSIGN, announce
+from colonysim.core.lifecycle import announce
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.processes import PRIORITY_LIMIT, SubmitFuncSpec
-from colonysim.core.protocol import EMPTY, Empty
+from colonysim.core.protocol import EMPTY, Empty, Message
 from colonysim.core.records import APPROVED, NEW, NO_RESOURCES, RUNNING, SECOND_NS, SUCCESS, WAITING, Process
 from colonysim.core.replies import AssignReply
 from colonysim.core.scheduling import ANYWHERE
@@ -182,15 +182,9 @@ def close(world: World, caller: str, message: CloseSuccessful) -> Empty | None:
     return EMPTY
 
 
-class Usual(NamedTuple):
-    """The wire name of a message type, and the function above that serves it or returns None."""
-
-    name: str
-    serve: Callable[[World, str, Any], Any]
-
-
-USUAL: Final[dict[type, Usual]] = {
-    SubmitFuncSpec: Usual("submitfuncspecmsg", submit),
-    AssignProcess: Usual(ASSIGN, assign),
-    CloseSuccessful: Usual("closesuccessfulmsg", close),
+USUAL: Final[dict[type[Message], Callable[[World, str, Any], Any]]] = {
+    SubmitFuncSpec: submit,
+    AssignProcess: assign,
+    CloseSuccessful: close,
 }
+"""The functions above by message type. Each returns the body of the reply; None if the general way must serve it."""

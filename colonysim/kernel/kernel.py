@@ -35,7 +35,6 @@ from colonysim.core.errors import Refusal
 from colonysim.core.protocol import Answer, Delivery, Message, Push, Request
 from colonysim.core.registry import BY_MESSAGE
 from colonysim.core.settings import Settings
-from colonysim.core.usual import USUAL
 from colonysim.core.world import World
 from colonysim.kernel import snapshots, why_idle
 from colonysim.kernel.actors import OUTSIDE_THRESHOLD_S, Actor, Actors
@@ -141,55 +140,36 @@ class Kernel:
         if observer.halted:
             observer.require()
         self.calls_asked = ticket = self.calls_asked + 1
-        usual, body = USUAL.get(type(message)), None
-        if usual is not None and not has_nul and self.network is None and not world.stalled and not self.settling:
-            try:
-                body = usual.serve(world, caller_id, message)
-            except Refusal:
-                pass  # nothing has changed, and the general way gives the answer
-            except Exception as error:
-                observer.raised(error, f"serving {usual.name} of {caller_id}")
-                raise
-        if usual is None or body is None:
-            return self._ask_generally(Request(ticket, caller_id, message, has_nul, stream), outside)
-        call = Call(ticket, world.now_ns, caller_id, usual.name, message, 200, body, world.now_ns)
+        row = BY_MESSAGE[type(message)]
+        call = Call(ticket, world.now_ns, caller_id, row.name, message)
         self.calls.append(call)
-        answer, broken = Answer(ticket, 200, usual.name, body), None
-        if world.history is not None or observer.recording or world.outbox:
-            request = Request(ticket, caller_id, message)
-            if world.inputs is not None:
-                world.inputs.append((None, world.now_ns, request))
-            if world.outbox:
-                self._deliver(engine.deliveries_after(world, answer), Pending(ticket, call, outside), request)
-                return answer
-            broken = observer.look([answer], request)
-        self.steps += 1
-        if type(body) not in self.calls.small:
-            self.calls.weigh(call)
-        if outside:  # the journal must be written before that client learns of its reply
-            self.actors.note_outside_activity()
-            observer.flush()
-        if broken is not None:
-            raise broken
-        return answer
-
-    def _ask_generally(self, request: Request, outside: bool) -> Answer | Pending:
-        """Serve a request that `usual` does not, or whose answer may be lost or come later."""
-        world, observer, network = self.world, self.observer, self.network
-        ticket, row = request.ticket, BY_MESSAGE[type(request.message)]
-        call = Call(ticket, world.now_ns, request.caller_id, row.name, request.message)
-        self.calls.append(call)
-        pending = Pending(ticket, call, outside, stream=request.stream)
+        request = Request(ticket, caller_id, message, has_nul, stream)
+        network = self.network
         try:
             if network is not None:
-                self.pending[ticket] = pending
+                pending = self.pending[ticket] = Pending(ticket, call, outside, stream=stream)
                 network.send(pending, request)
             else:
                 try:
                     answer = engine.serve(world, request, row)
                 except Exception as error:  # as in `_in_core`, which would be slower
-                    observer.raised(error, f"serving {row.name} of {request.caller_id}")
+                    observer.raised(error, f"serving {row.name} of {caller_id}")
                     raise
+                if answer is not None and not world.outbox and not self.settling:  # `_deliver`, but faster
+                    shown = world.history is not None or observer.recording
+                    broken = observer.look([answer], request) if shown else None
+                    self.steps += 1
+                    call.status, call.body, call.answered_ns = answer.status, (body := answer.body), world.now_ns
+                    if type(body) not in self.calls.small or (
+                        (world.attributes or world.graphs) and may_have_grown(body)
+                    ):
+                        self.calls.weigh(call)
+                    if outside:
+                        self._note_outside_reply()
+                    if broken is not None:
+                        raise broken
+                    return answer
+                pending = Pending(ticket, call, outside, stream=stream)
                 if answer is None:
                     self.pending[ticket] = pending
                 self._deliver(engine.deliveries_after(world, answer), pending, request)
@@ -197,7 +177,7 @@ class Kernel:
             self.pending.pop(ticket, None)
             observer.problem(error)
             raise
-        if request.stream:
+        if stream:
             self.pending.pop(ticket, None)  # a subscription has no answer of its own
             self.calls.weigh(call)
         if outside:
@@ -329,12 +309,16 @@ class Kernel:
         call.status, call.body, call.answered_ns = answer.status, answer.body, self.world.now_ns
         if type(answer.body) not in self.calls.small or may_have_grown(answer.body):
             self.calls.weigh(call)
-        if pending.outside:  # as in `ask`
-            self.actors.note_outside_activity()
-            self.observer.flush()
+        if pending.outside:
+            self._note_outside_reply()
         pending.answer = answer
         if pending.actor is not None or pending.made_event is not None or pending.on_answer is not None:
             pending.complete()
+
+    def _note_outside_reply(self) -> None:
+        """Prepare for a reply to another process: the journal must be written before that client learns of it."""
+        self.actors.note_outside_activity()
+        self.observer.flush()
 
     # ------------------------------------------------------------ time
     def run(self, until_ns: int, stop: Callable[[], bool] | None = None, *, settle_but: Actor | None = None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -13,8 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Refused, Settings, Simulation
-from colonysim.core import subscriptions
-from colonysim.core.lifecycle import ASSIGN
+from colonysim.core import engine, subscriptions
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.attributes import AddAttribute
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
@@ -24,8 +24,7 @@ from colonysim.core.operations.users import AddUser
 from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.types import Attribute, Conditions, Function, FunctionSpec, Gpu, User, WorkflowSpec
-from colonysim.core.usual import USUAL, Usual
-from colonysim.kernel import kernel as kernel_module
+from colonysim.core.usual import USUAL
 
 STRANGER: Final = "f" * 64
 UNREADABLE: Final = "e" * 64
@@ -137,20 +136,19 @@ class Story:
         return self.answers, self.seen, calls, journal.lines, self.sim.snapshot()
 
 
-def served(monkeypatch: pytest.MonkeyPatch, off: bool = False) -> Counter[str]:
+def served(monkeypatch: pytest.MonkeyPatch, off: bool = False) -> Counter[type]:
     """Count the requests that are served in the usual way from now on, or turn that way `off`."""
-    counts: Counter[str] = Counter()
+    counts: Counter[type] = Counter()
 
-    def counting(usual: Usual) -> Usual:
+    def counting(kind: type, usual: Callable[..., Any]) -> Callable[..., Any]:
         def serve(*arguments: Any) -> Any:
-            body = usual.serve(*arguments)
-            counts[usual.name] += body is not None
+            body = usual(*arguments)
+            counts[kind] += body is not None
             return body
 
-        return Usual(usual.name, serve)
+        return serve
 
-    table = {} if off else {kind: counting(usual) for kind, usual in USUAL.items()}
-    monkeypatch.setattr(kernel_module, "USUAL", table)
+    monkeypatch.setattr(engine, "USUAL", {} if off else {kind: counting(kind, usual) for kind, usual in USUAL.items()})
     return counts
 
 
@@ -171,7 +169,7 @@ def test_plain_life_cycles_are_served_in_the_usual_way(colony: ColonyClient, mon
         assigned = executor.assign()
         assert assigned is not None
         assigned.close()
-    assert counts == {"submitfuncspecmsg": 8, ASSIGN: 8, "closesuccessfulmsg": 9}  # the first ones have more to do
+    assert counts == {SubmitFuncSpec: 8, AssignProcess: 8, CloseSuccessful: 9}  # the first ones have more to do
 
 
 @given(st.integers(0, 2**32), st.floats(0, 0.3))
@@ -181,9 +179,3 @@ def test_both_ways_give_the_same_for_any_seed(seed: int, rare: float) -> None:
         usually = Story(seed, rare).result(120)
         served(monkeypatch, off=True)
         assert usually == Story(seed, rare).result(120)
-
-
-def test_the_names_of_the_usual_requests_are_those_of_their_operations() -> None:
-    from colonysim.core.registry import BY_MESSAGE
-
-    assert {kind: usual.name for kind, usual in USUAL.items()} == {kind: BY_MESSAGE[kind].name for kind in USUAL}  # type: ignore[index]
