@@ -34,7 +34,7 @@ ANY_WAY = {
     "core.values._LIMIT": "searches msgspec's own words, in which no value of the caller's stands",
     "core.values._TYPES": "searches msgspec's own words, in which no value of the caller's stands",
     "core.golang.units._STRING": "nothing behind its first character can fail, so it never steps back",
-    "web.http1._ABSOLUTE": "the scheme and the host end at characters that they cannot hold; the rest takes all",
+    "http.http1._ABSOLUTE": "the scheme and the host end at characters that they cannot hold; the rest takes all",
 }
 """Patterns that the rules below refuse, with the reason why they are linear all the same."""
 

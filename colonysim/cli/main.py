@@ -41,8 +41,8 @@ from colonysim.cli.state_file import StateEvery, StateFile, StatePath, saving, s
 from colonysim.core.settings import Settings, describe
 from colonysim.evidence.journal import JournalFailed
 from colonysim.extras import MissingExtra
+from colonysim.http.addresses import LOCALHOST, reachable
 from colonysim.kernel.clock import Mode
-from colonysim.web.addresses import LOCALHOST, reachable
 from colonysim.web.servers import ServerKind
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import msgspec
 import typer
 
 from colonysim.cli.console import STOPPING, complain, fail
+from colonysim.http import addresses
+from colonysim.http.limits import Limits
 from colonysim.kernel.clock import Mode
-from colonysim.web import addresses
-from colonysim.web.limits import Limits
 from colonysim.web.servers import ServerKind, WebServer
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from colonysim.conformance.comparison import seconds_of
+from colonysim.http.http1 import request_to
 from colonysim.sdk.intercept import SimulatedSocket
 from colonysim.simulation.simulation import Simulation
 from colonysim.web.application import Application, Parked
-from colonysim.web.http1 import request_to
 from colonysim.wire.codec import Outgoing
 
 REPLY_WITHIN_S: Final = 120.0

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.core.records import SECOND_NS
+from colonysim.http.http1 import REASONS, Headers, length_header, request_to
 from colonysim.kernel.connections import Connection, ConnectionEnd, StreamRequest
 from colonysim.kernel.pending import Lost, Pending
 from colonysim.sdk import links, memory_sockets, threads
@@ -27,7 +28,6 @@ from colonysim.simulation.simulation import Simulation
 from colonysim.simulation.stock import PORT
 from colonysim.web.application import PLAIN, Application, Parked
 from colonysim.web.endpoint import read_request
-from colonysim.web.http1 import REASONS, Headers, length_header, request_to
 from colonysim.wire import identity
 
 _MOST_PRESIGNED: Final = 1000

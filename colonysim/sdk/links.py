@@ -17,12 +17,12 @@ import msgspec
 
 from colonysim.core.protocol import Answer
 from colonysim.core.records import SECOND_NS
+from colonysim.http.http1 import BadRequest, HttpReader, HttpRequest, Reply, render
 from colonysim.kernel.actors import OWN_THREAD_PREFIX, THREAD_THRESHOLD_S
 from colonysim.kernel.pending import LOST, Call, Inbox, Lost, Pending, Waiter
 from colonysim.sdk import threads
 from colonysim.simulation.simulation import Simulation
 from colonysim.web.application import Application, Parked
-from colonysim.web.http1 import BadRequest, HttpReader, HttpRequest, Reply, render
 
 if TYPE_CHECKING:
     from colonysim.web.websocket import Session

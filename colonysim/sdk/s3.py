@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from colonysim.extras import needed_for
-from colonysim.web.addresses import url_of
+from colonysim.http.addresses import url_of
 
 BUCKET: Final = "colonies"
 _KEY: Final = "colonysim"

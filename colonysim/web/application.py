@@ -12,14 +12,14 @@ import msgspec
 
 from colonysim.core.engine import refused
 from colonysim.core.errors import Refusal
+from colonysim.http.http1 import PLAIN, REASONS, BadRequest, Headers, HttpRequest, Reply, first_of
+from colonysim.http.limits import DEFAULTS, Limits
 from colonysim.kernel.pending import Lost, Pending
 from colonysim.simulation.losses import loss
 from colonysim.simulation.simulation import Simulation
 from colonysim.web import control
 from colonysim.web.control_access import ControlAccess
 from colonysim.web.endpoint import Endpoint
-from colonysim.web.http1 import PLAIN, REASONS, BadRequest, Headers, HttpRequest, Reply, first_of
-from colonysim.web.limits import DEFAULTS, Limits
 from colonysim.wire.codec import Incoming, Outgoing
 
 if TYPE_CHECKING:

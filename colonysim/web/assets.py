@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final, NamedTuple
 
-from colonysim.web.http1 import HttpRequest
+from colonysim.http.http1 import HttpRequest
 
 INDEX: Final = "index.html"
 _PREFIX: Final = "/colonysim/page/"

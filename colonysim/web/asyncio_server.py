@@ -10,14 +10,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from colonysim.http.addresses import BACKLOG
+from colonysim.http.admission import Admission, AllBusy
+from colonysim.http.held_bytes import HeldBytes, Share
+from colonysim.http.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, HttpReader, HttpRequest, Reply, render
+from colonysim.http.limits import Phase, ReadDeadline, connections_at_most
 from colonysim.kernel.actors import OWN_THREAD_PREFIX
-from colonysim.web.addresses import BACKLOG
-from colonysim.web.admission import Admission, AllBusy
 from colonysim.web.application import Application, NoReply, Parked, is_control
 from colonysim.web.changes import TICK_S, ChangeStream
-from colonysim.web.held_bytes import HeldBytes, Share
-from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, HttpReader, HttpRequest, Reply, render
-from colonysim.web.limits import Phase, ReadDeadline, connections_at_most
 from colonysim.web.websocket import Session, is_handshake
 
 _ACCEPTED_AT_ONCE: Final = 100

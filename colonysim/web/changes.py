@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from colonysim.http.http1 import HttpRequest
 from colonysim.simulation.simulation import Simulation
 from colonysim.web.control_access import CONTROL_HEADERS
-from colonysim.web.http1 import HttpRequest
 
 TICK_S: Final = 0.25
 """How long to wait between two looks, in real seconds: the most events a second is the inverse."""

@@ -16,18 +16,19 @@ from colonysim.core.values import read_value
 from colonysim.evidence.journal import JournalFailed
 from colonysim.faults.plan import Plan
 from colonysim.faults.registry import as_data, check_loaded, read_faults
+from colonysim.http import unique_json
+from colonysim.http.http1 import HttpRequest, Reply
+from colonysim.http.limits import DEFAULTS, Limits
 from colonysim.invariants.timeline import UNKNOWN
 from colonysim.kernel.clock import Mode
 from colonysim.kernel.kernel import Stuck
 from colonysim.kernel.snapshots import BadSnapshot
 from colonysim.kernel.why_idle import due_events
 from colonysim.simulation.simulation import Simulation
-from colonysim.web import assets, unique_json
+from colonysim.web import assets
 from colonysim.web.changes import ChangeStream, is_stream
 from colonysim.web.control_access import CHALLENGE, CONTROL_HEADERS, PAGE_HEADERS, ControlAccess, Forbidden
-from colonysim.web.http1 import HttpRequest, Reply
 from colonysim.web.inspection import Inspection, NotFound, SendCall, queries
-from colonysim.web.limits import DEFAULTS, Limits
 
 JSON: Final = "application/json"
 MOST_SNAPSHOTS: Final = 32  # at a time

@@ -9,8 +9,8 @@ import secrets
 from typing import Final
 from urllib.parse import parse_qsl
 
-from colonysim.web.addresses import LOCALHOST
-from colonysim.web.http1 import HttpRequest
+from colonysim.http.addresses import LOCALHOST
+from colonysim.http.http1 import HttpRequest
 
 _HEADERS: Final = [
     ("Cache-Control", "no-store"),

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from colonysim.http.addresses import LOCALHOST, listen, url_of
+from colonysim.http.limits import DEFAULTS, Limits
 from colonysim.kernel.actors import OWN_THREAD_PREFIX
-from colonysim.web.addresses import LOCALHOST, listen, url_of
-from colonysim.web.limits import DEFAULTS, Limits
 
 if TYPE_CHECKING:  # the command line needs the kinds before it needs a server
     from colonysim.simulation.simulation import Simulation

@@ -10,12 +10,12 @@ from typing import Final
 
 from colonysim.core.protocol import Answer, Hangup, Push
 from colonysim.extras import needed_for
+from colonysim.http.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, ProtocolViolation, close_code
+from colonysim.http.held_bytes import HeldBytes, Share
+from colonysim.http.http1 import HttpRequest, first_of, is_token, lines_of
+from colonysim.http.limits import DEFAULTS, Limits
 from colonysim.kernel.connections import CONNECTION_END, Connection, ConnectionEnd, StreamRequest
 from colonysim.web.endpoint import Endpoint, read_request
-from colonysim.web.frames import MAX_CONTROL_BYTES, PROTOCOL_ERROR, Frame, FrameReader, ProtocolViolation, close_code
-from colonysim.web.held_bytes import HeldBytes, Share
-from colonysim.web.http1 import HttpRequest, first_of, is_token, lines_of
-from colonysim.web.limits import DEFAULTS, Limits
 
 with needed_for("a web server"):
     from wsproto.frame_protocol import FrameProtocol, Opcode

@@ -15,15 +15,15 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from colonysim.extras import needed_for
+from colonysim.http.admission import Admission, AllBusy
+from colonysim.http.disconnects import DisconnectWatch
+from colonysim.http.held_bytes import HeldBytes, Share
+from colonysim.http.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, Headers, HttpReader, HttpRequest, Reply, render
+from colonysim.http.limits import Phase, ReadDeadline, connections_at_most
 from colonysim.kernel.actors import OWN_THREAD_PREFIX
 from colonysim.kernel.pending import Pending
-from colonysim.web.admission import Admission, AllBusy
 from colonysim.web.application import Application, NoReply
 from colonysim.web.changes import TICK_S, ChangeStream
-from colonysim.web.disconnects import DisconnectWatch
-from colonysim.web.held_bytes import HeldBytes, Share
-from colonysim.web.http1 import LINGER_IN_ALL_S, LINGER_S, BadRequest, Headers, HttpReader, HttpRequest, Reply, render
-from colonysim.web.limits import Phase, ReadDeadline, connections_at_most
 from colonysim.web.websocket import Session, is_handshake
 
 with needed_for("a web server with threads"):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from colonysim import ColonyClient, Simulation
 from colonysim.cli import main
 from colonysim.core.settings import Settings, range_of
-from colonysim.web.limits import Limits
+from colonysim.http.limits import Limits
 
 NUMBERS = [
     field.name

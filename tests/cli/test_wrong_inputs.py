@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from colonysim import Simulation
 from colonysim.cli import main
 from colonysim.evidence import replay
+from colonysim.http.http1 import HttpRequest
 from colonysim.web.control import Control
-from colonysim.web.http1 import HttpRequest
 
 SCENARIO = """version: 1
 name: small

@@ -41,7 +41,7 @@ from colonysim.scenarios import (
     run,
 )
 
-for name in ("core.settings", "web.limits", "faults.plan", "scenarios.scenario"):
+for name in ("core.settings", "http.limits", "faults.plan", "scenarios.scenario"):
     importlib.import_module(f"colonysim.{name}")
 
 NEEDED: dict[str, dict[str, Any]] = {

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from colonysim import Simulation, WebServer
-from colonysim.web.addresses import listen, url_of
+from colonysim.http.addresses import listen, url_of
 
 
 def status_at(address: str, port: int) -> bytes:

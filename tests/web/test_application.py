@@ -11,8 +11,8 @@ from colonysim import ColonyClient, Simulation, WebServer
 from colonysim.core.errors import Refusal
 from colonysim.core.registry import OPERATIONS
 from colonysim.core.settings import STOCK_SERVER_KEY
+from colonysim.http.limits import Limits
 from colonysim.invariants import ServerRaised
-from colonysim.web.limits import Limits
 from tests.serving import Wire, opened, signed
 
 GET_COLONY = signed("getcolonymsg", {"colonyname": "dev"})

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Simulation, WebServer
+from colonysim.http.http1 import HttpRequest
+from colonysim.http.limits import Limits
 from colonysim.web.changes import ChangeStream
 from colonysim.web.control import Control
 from colonysim.web.control_access import ControlAccess
-from colonysim.web.http1 import HttpRequest
-from colonysim.web.limits import Limits
 from tests.serving import Wire, signed
 
 

@@ -12,10 +12,10 @@ import requests
 
 from colonysim import ColonyClient, ProcessState, Simulation, WebServer
 from colonysim.faults import Restart, Times
+from colonysim.http.http1 import HttpRequest
+from colonysim.http.limits import DEFAULTS, Limits
 from colonysim.web.control import Control
 from colonysim.web.control_access import ControlAccess
-from colonysim.web.http1 import HttpRequest
-from colonysim.web.limits import DEFAULTS, Limits
 from tests.serving import signed
 
 

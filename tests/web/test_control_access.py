@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation, WebServer
+from colonysim.http.http1 import HttpRequest
+from colonysim.http.limits import Limits
 from colonysim.web.assets import page_files
 from colonysim.web.control import Control
 from colonysim.web.control_access import ControlAccess
-from colonysim.web.http1 import HttpRequest
-from colonysim.web.limits import Limits
 from tests.serving import Wire, signed
 
 GET_COLONY = signed("getcolonymsg", {"colonyname": "dev"})

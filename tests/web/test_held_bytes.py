@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation, WebServer
-from colonysim.web.held_bytes import HeldBytes, Share
-from colonysim.web.http1 import BadRequest, HttpReader
-from colonysim.web.limits import Limits
+from colonysim.http.held_bytes import HeldBytes, Share
+from colonysim.http.http1 import BadRequest, HttpReader
+from colonysim.http.limits import Limits
 from tests.serving import Wire, opened, signed
 
 from .test_limits import HEAD, healthy

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonysim import ColonyClient, ExecutorClient, Simulation, WebServer
-from colonysim.web.http1 import BadRequest, HttpReader
-from colonysim.web.limits import BODY_BYTES_PER_S, Limits, Phase, ReadDeadline, connections_at_most
+from colonysim.http.http1 import BadRequest, HttpReader
+from colonysim.http.limits import BODY_BYTES_PER_S, Limits, Phase, ReadDeadline, connections_at_most
 from tests.serving import Wire, opened, signed
 
 from .test_servers import assign, until

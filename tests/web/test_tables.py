@@ -13,9 +13,9 @@ from colonysim import ColonyClient, Simulation
 from colonysim.core.records import Process
 from colonysim.evidence import tables
 from colonysim.evidence.tables import TABLES, Query, TablePage, find
+from colonysim.http.http1 import HttpRequest
 from colonysim.simulation import stock
 from colonysim.web.control import Control
-from colonysim.web.http1 import HttpRequest
 
 
 def ask(sim: Simulation, path: str) -> Any:

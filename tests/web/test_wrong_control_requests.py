@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from colonysim import ColonyClient, Simulation
 from colonysim.evidence.tables import TABLES
+from colonysim.http.http1 import HttpRequest, request_to
 from colonysim.simulation import stock
 from colonysim.web.control import BODIES, MOST_ACTORS, MOST_FAULTS, MOST_NAME, QUERIES, Control
-from colonysim.web.http1 import HttpRequest, request_to
 
 ROUTES = sorted(Control(Simulation(mode="manual")).routes)
 TAKE_A_BODY = sorted(BODIES)

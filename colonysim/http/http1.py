@@ -17,8 +17,8 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from colonysim.web.held_bytes import HeldBytes, Share
-from colonysim.web.limits import DEFAULTS, Limits, Phase
+from colonysim.http.held_bytes import HeldBytes, Share
+from colonysim.http.limits import DEFAULTS, Limits, Phase
 
 PLAIN: Final = "text/plain; charset=utf-8"
 CHUNKED_FROM_BYTES: Final = 2049

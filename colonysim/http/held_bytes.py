@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from colonysim.web.limits import Limits, connections_at_most
+from colonysim.http.limits import Limits, connections_at_most
 
 
 class HeldBytes:

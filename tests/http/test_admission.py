@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonysim.web.admission import Admission, AllBusy
+from colonysim.http.admission import Admission, AllBusy
 
 
 def test_the_one_that_never_asked_and_has_waited_longest_goes_first() -> None:
