@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import tracemalloc
 
+import msgspec
+
 from benchmarks.measure import USER_ID, Row, Stage, once
 from colonysim.core.operations.processes import CancelProcess, RemoveProcess, SubmitFuncSpec
 from colonysim.core.types import Conditions, FunctionSpec
@@ -31,42 +33,39 @@ def own_message(number: int) -> SubmitFuncSpec:
 
 def waiting(short: bool) -> list[Row]:
     count = 50_000 if short else 1_000_000
-    stage = Stage()
-    messages = [own_message(number) for number in range(count)]
-    stage.sim.calls.clear()
-    gc.collect()
-    before = resident_bytes()
-    for message in messages:
-        stage.sim.call(USER_ID, message)
-    stage.sim.calls.clear()
-    gc.collect()
-    shared = (resident_bytes() - before) / count
-    del stage, messages
-    gc.collect()
-    spec = _traced(10_000)
+    arguments = _arguments(10_000)
+    note = f"resident, {count:,} waiting; the arguments take {arguments:.0f} B"
     return [
-        Row("memory of a waiting process, its spec apart", shared, "B", None, note=f"resident, {count:,} waiting"),
-        Row("memory of a waiting process and its spec, beyond its arguments", shared + spec, "B", 1024,
-            note=f"of these {spec:.0f} B are the spec"),
+        Row(f"memory of a waiting process and its spec, beyond its arguments, {when}", used - arguments, "B", 700,
+            note=note)
+        for when, used in (
+            ("all submitted at one time", _each(count, 0.0)),
+            ("submitted 1 ms apart", _each(count, 0.001)),
+        )
     ]  # fmt: skip
 
 
-def _traced(count: int) -> float:
-    """Bytes of a message with its spec, without the arguments."""
-    tracemalloc.start()
-    arguments = [[str(number)] for number in range(count)]
-    start = tracemalloc.get_traced_memory()[0]
-    messages = [own_message(number).spec for number in range(count)]
-    used = tracemalloc.get_traced_memory()[0] - start
-    tracemalloc.stop()
-    assert len(messages) == len(arguments)
-    return used / count - _arguments(count)
+def _each(count: int, gap_s: float) -> float:
+    """Resident bytes for each of `count` waiting processes that were submitted `gap_s` apart."""
+    stage = Stage()
+    stage.sim.call(USER_ID, own_message(0))
+    stage.sim.calls.clear()
+    gc.collect()
+    before = resident_bytes()
+    for number in range(1, count + 1):
+        if gap_s:
+            stage.sim.advance(gap_s)
+        stage.sim.call(USER_ID, own_message(number))
+    stage.sim.calls.clear()
+    gc.collect()
+    return (resident_bytes() - before) / count
 
 
 def _arguments(count: int) -> float:
+    """Bytes of a list with one short text, as a decoded message has it."""
     tracemalloc.start()
     start = tracemalloc.get_traced_memory()[0]
-    arguments = [[str(number)] for number in range(count)]
+    arguments = [msgspec.json.decode(b'["%d"]' % number) for number in range(count)]
     used = tracemalloc.get_traced_memory()[0] - start
     tracemalloc.stop()
     return used / len(arguments)

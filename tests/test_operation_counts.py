@@ -116,14 +116,14 @@ def test_a_life_cycle_takes_so_many_calls(invariants: bool, journal: bool, most:
 
 
 def test_invariants_and_journal_add_so_much_to_a_life_cycle() -> None:
-    """Beside 1,830 bytecodes of a plain life cycle, the invariants take as many again, and the journal few."""
+    """Beside 1,900 bytecodes of a plain life cycle with its own spec, the invariants take as many again, and the journal few."""
     counts = []
     for observed in ({}, {"invariants": True}, {"invariants": True, "journal": True}):
         stage = Stage(**observed)
         stage.life_cycle()
         counts.append(bytecodes(lambda stage=stage: [stage.life_cycle() for _ in range(64)]) / 64)  # type: ignore[misc]
     plain, checked, both = counts
-    assert plain <= 1850
+    assert plain <= 1910
     assert checked - plain <= 1620
     assert both - checked <= 180
 

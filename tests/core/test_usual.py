@@ -23,6 +23,7 @@ from colonysim.core.operations.processes import CancelProcess, GetProcess, Remov
 from colonysim.core.operations.users import AddUser
 from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.protocol import Answer, Message
+from colonysim.core.records import Process
 from colonysim.core.types import Attribute, Conditions, Function, FunctionSpec, Gpu, User, WorkflowSpec
 from colonysim.core.usual import USUAL
 
@@ -179,3 +180,23 @@ def test_both_ways_give_the_same_for_any_seed(seed: int, rare: float) -> None:
         usually = Story(seed, rare).result(120)
         served(monkeypatch, off=True)
         assert usually == Story(seed, rare).result(120)
+
+
+def test_waiting_processes_share_what_is_equal_in_their_specs() -> None:
+    sim = Simulation(mode="manual")
+    user = ColonyClient.create(sim, "c").add_user("u")
+
+    def submit(number: int, executor_type: str) -> Process:
+        conditions = Conditions(colonyname="c", executortype=executor_type)
+        spec = FunctionSpec(funcname="f", args=[number], maxwaittime=60, conditions=conditions)
+        process: Process = sim.call(user.id, SubmitFuncSpec(spec=spec)).body
+        return sim.world.processes[process.process_id]
+
+    first, second, third, other = (submit(*each) for each in ((1, "t"), (2, "t"), (3, "t"), (4, "u")))
+    assert [each.spec.args for each in (first, second, third, other)] == [[1], [2], [3], [4]]
+    assert third.spec.conditions is second.spec.conditions
+    assert third.colony is second.colony
+    assert third.wait_deadline_ns is second.wait_deadline_ns
+    assert other.spec.conditions.executortype == "u"
+    sim.advance(0.5)
+    assert submit(5, "t").wait_deadline_ns == third.wait_deadline_ns + 500_000_000
