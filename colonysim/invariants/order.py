@@ -23,36 +23,52 @@ Kind = tuple[tuple[str, ...], str, int, int, int, int]
 _PLAIN: Final[Kind] = ((), "", 0, 0, 0, 0)
 _LOOK_AT_KINDS: Final = 32  # up to this number, all are compared at each assignment
 _EMPTIES: Final = 32
+_NO_KINDS: Final[dict[Kind, Line]] = {}
 
 
 class WaitingKinds:
-    """The processes of one colony that executors of one type may take, by kind."""
+    """The processes of one colony that executors of one type may take, by location and kind.
 
-    __slots__ = ("kinds", "records", "unseen")
+    Locations count in lower case, and "" stands for none.
+    """
+
+    __slots__ = ("at", "records", "several", "unseen")
 
     def __init__(self, records: dict[str, ProcessRecord]) -> None:
         self.records = records
-        self.kinds: dict[Kind, Line] = {}
-        self.unseen = 0  # kinds skipped since all of them were last compared
+        self.at: dict[str, dict[Kind, Line]] = {}
+        self.several = False  # whether there has ever been more than one kind
+        self.unseen = 0  # kinds skipped since all of one location were last compared
 
     def line(self, kind: Kind) -> Line:
-        """Return the line of a kind, which may be new. Drops empty lines from time to time."""
-        if len(self.kinds) % _EMPTIES == _EMPTIES - 1:
-            self.kinds = {other: line for other, line in self.kinds.items() if line.first(self.records)}
-        line = self.kinds[kind] = Line()
+        """Return the line of a kind, which may be new. Drops empty lines of its location from time to time."""
+        location = kind[1]
+        if (kinds := self.at.get(location)) is None:
+            kinds = self.at[location] = {}
+        if (line := kinds.get(kind)) is not None:
+            return line
+        if len(kinds) % _EMPTIES == _EMPTIES - 1:
+            kinds = {other: line for other, line in kinds.items() if line.first(self.records)}
+            self.at[location] = kinds
+        self.several = self.several or len(kinds) + len(self.at) > 1
+        line = kinds[kind] = Line()
         return line
 
-    def firsts(self) -> Iterator[ProcessRecord]:
-        """Return the first process of each kind; if there are many kinds, usually of some of them only."""
-        lines = self.kinds.values()
-        most = _LOOK_AT_KINDS
-        if len(lines) > most:
-            self.unseen += most
-            if self.unseen >= len(lines):
-                self.unseen, most = 0, len(lines)
-        for line in islice(lines, most):
-            if (first := line.first(self.records)) is not None:
-                yield first
+    def firsts(self, location: str) -> Iterator[ProcessRecord]:
+        """Yield the first process of each kind that an executor at a location may take.
+
+        If there are many kinds, it usually yields those of some of them only.
+        """
+        for place in ("", location.lower()) if location else ("",):
+            lines = self.at.get(place, _NO_KINDS).values()
+            most = _LOOK_AT_KINDS
+            if len(lines) > most:
+                self.unseen += most
+                if self.unseen >= len(lines):
+                    self.unseen, most = 0, len(lines)
+            for line in islice(lines, most):
+                if (first := line.first(self.records)) is not None:
+                    yield first
 
 
 @built_in
@@ -68,7 +84,6 @@ class Order(Invariant):
         self.pools: dict[tuple[str, str], WaitingKinds] = {}
         self.paused = dict(self.world.paused)
         self._taken: Place | None = None
-        self._many_kinds = False  # whether there has ever been more than one in a pool
         TimeLimits.of(ledger)  # writes the ends of waiting times into the records, by which some policies rank
         for record in ledger.records.values():
             if record.state == WAITING and not record.blocked:
@@ -118,11 +133,7 @@ class Order(Invariant):
         pool = self.pools.get(whose)
         if pool is None:
             pool = self.pools[whose] = WaitingKinds(self.records)
-        line = pool.kinds.get(kind)
-        if line is None:
-            line = pool.line(kind)
-            self._many_kinds = self._many_kinds or len(pool.kinds) > 1
-        record.line = line
+        record.line = line = pool.line(kind)
         rank = self.ranking.rank(record) if spec.priority or not self._by_time else record.submitted_ns
         record.place = place = (rank, record.number, record.process_id)
         heapq.heappush(line.places, place)
@@ -140,15 +151,16 @@ class Order(Invariant):
             raise self.ledger.violation(entry.process_id, "was started before its parents succeeded")
         if self.paused and process.colony in self.paused:
             raise self._wrong(record, demand, "although assignments are paused")
-        if self._many_kinds and (place := self._taken) is not None and place[2] == record.process_id:
-            self._nobody_before(self.pools[demand.colony, demand.executor_type], record, place, demand)
+        pool = self.pools.get((demand.colony, demand.executor_type))
+        if pool is not None and pool.several and (place := self._taken) is not None and place[2] == record.process_id:
+            self._nobody_before(pool, record, place, demand)
 
     def _wrong(self, record: ProcessRecord, demand: Demand, what: str) -> Exception:
         return self.ledger.violation(record.process_id, f"was given to {demand.name}, {what}")
 
     def _nobody_before(self, pool: WaitingKinds, record: ProcessRecord, taken: Place, demand: Demand) -> None:
         """Check that no process of another kind should have been assigned instead."""
-        for other in pool.firsts():
+        for other in pool.firsts(demand.location):
             place = other.place
             if place is not None and place < taken and not unfit(other.process, demand, self.exclusive):
                 raise self._wrong(record, demand, f"which should have got {other.process_id} first")
@@ -163,7 +175,7 @@ class Order(Invariant):
         pool = self.pools.get((demand.colony, demand.executor_type))
         if paused or pool is None:
             return
-        for record in pool.firsts():
+        for record in pool.firsts(demand.location):
             if not unfit(record.process, demand, self.exclusive):
                 what = f"waits and was not given to {demand.name}, which asked for work and may have it"
                 raise self.ledger.violation(record.process_id, what)

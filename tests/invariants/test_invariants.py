@@ -180,6 +180,27 @@ def test_order_among_classes(colony: ColonyClient, monkeypatch: pytest.MonkeyPat
     _expect("which should have got .* first", executor.assign, colony.sim)
 
 
+def test_order_among_many_locations(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Priority is forgotten at the last of many locations."""
+    monkeypatch.setattr(lanes, "order_of", lambda process: (0, process.serial))
+    executor = colony.add_executor("t", location="L99")
+    for number in range(100):
+        colony.submit("f", executortype="t", locationname=f"l{number}")
+    colony.submit("f", executortype="t", locationname="l99", priority=5)
+    _expect("which should have got .* first|stood in front of it", executor.assign, colony.sim)
+
+
+def test_order_between_a_location_and_none(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Priority is forgotten between processes for one location and for any."""
+    monkeypatch.setattr(lanes, "order_of", lambda process: (0, process.serial))
+    executor = colony.add_executor("t", location="hall")
+    for number in range(40):
+        colony.submit("f", executortype="t", locationname=f"l{number}")
+    colony.submit("f", executortype="t", locationname="Hall")
+    colony.submit("f", executortype="t", priority=5)
+    _expect("which should have got .* first", executor.assign, colony.sim)
+
+
 def test_retries(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is forgotten."""
     monkeypatch.setattr(
