@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parent.parent / "colonysim"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
-    "core", "wire", "kernel", "invariants", "evidence", "faults", "stdlib", "programs", "simulation", "http", "web",
-    "sdk", "workloads", "scenarios", "experiments", "conformance", "pytest_plugin", "cli",
+    "core", "wire", "kernel", "invariants", "evidence", "faults", "stdlib", "programs", "simulation", "reports", "http",
+    "web", "sdk", "workloads", "scenarios", "experiments", "conformance", "pytest_plugin", "cli",
 )  # fmt: skip
 """The rooms of the package from the bottom up: each may import itself and those before it."""
 MAY_IMPORT = {
@@ -41,7 +41,7 @@ MOST_FLOORS_ELSEWHERE = 9
 MAX_FUNCTION_LINES = 60
 MOST_METHODS = 37
 """Of a class. A ratchet: lower it when the largest class shrinks."""
-LONGEST_FILES = 488
+LONGEST_FILES = 487
 """Lines. A ratchet, no limit to design for: raise it for a good reason, lower it when the longest file shrinks."""
 LONGEST_TEST_FILE = 600
 OUTSIDE_PRIVATE = {

@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from colonysim.evidence.journal import JournalErrors
 
 if TYPE_CHECKING:
-    from colonysim.scenarios.metrics import Quantiles
+    from colonysim.reports.metrics import Quantiles
     from colonysim.scenarios.scenario import Scenario
 
 FINE: Final = 0

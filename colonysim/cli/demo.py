@@ -17,7 +17,8 @@ from colonysim.cli.console import FAILED, FINE, fail, out
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from colonysim.scenarios.runner import Result, Run
+    from colonysim.scenarios.result import Result
+    from colonysim.scenarios.runner import Run
     from colonysim.scenarios.scenario import Scenario
 
 _FRAMES_PER_S: Final = 12

@@ -38,8 +38,9 @@ from colonysim.evidence.journal import JournalFailed
 
 if TYPE_CHECKING:
     from colonysim.evidence.journal import JournalErrors
-    from colonysim.scenarios.metrics import Metrics
-    from colonysim.scenarios.runner import Result, Run
+    from colonysim.reports.metrics import Metrics
+    from colonysim.scenarios.result import Result
+    from colonysim.scenarios.runner import Run
     from colonysim.scenarios.scenario import Scenario
     from colonysim.scenarios.warnings import RunWarning
 

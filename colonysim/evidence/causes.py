@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from colonysim.core.lifecycle import RAN_TOO_LONG, WAITED_TOO_LONG
 from colonysim.core.records import CANCELLED, FAILED, REMOVED, Process
 from colonysim.core.types import ZERO_TIME_NS
+from colonysim.core.world import World
 from colonysim.invariants import Invariants
 
 CLOSED: Final = "closed as failed by its executor"
@@ -102,6 +104,25 @@ def causes(processes: Iterable[Process], invariants: Invariants | None = None, r
         )
         for name, count in counts.most_common()
     )
+
+
+def causes_in(world: World, invariants: Invariants | None = None) -> tuple[Cause, ...]:
+    """Return the causes of all processes of a world that ended without success. Under the kernel's lock.
+
+    `invariants`: the history of the processes, if one is kept; only with it, removed processes are counted.
+    """
+    ended = (table for tables in world.by_state.values() for table in (tables[FAILED], tables[CANCELLED]))
+    processes = sorted(chain.from_iterable(table.values() for table in ended), key=lambda process: process.serial)
+    return causes(processes, invariants, 0 if invariants is None else invariants.ledger.removed_unfinished)
+
+
+def cause_lines(found: Iterable[Cause]) -> Iterator[str]:
+    """Yield each cause in a line, followed by the timeline of its first process."""
+    for cause in found:
+        yield str(cause)
+        for process_id, timeline in zip(cause.processes[:1], cause.timelines, strict=False):
+            yield f"  for example process {process_id}"
+            yield from (f"  {line}" for line in timeline.splitlines())
 
 
 def error_text(process: Process) -> str:

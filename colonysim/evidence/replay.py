@@ -389,6 +389,20 @@ def replay(
 
     `progress` is called periodically with the number of bytes and of lines read. Raises BadJournal, OSError.
     """
+    return play(path, until=until, progress=progress)[0]
+
+
+def play(
+    path: str | Path,
+    *,
+    until: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    look: Callable[[bytes], None] = lambda line: None,
+) -> tuple[Replayed, Player]:
+    """Replay a journal as `replay` does, and return the player as well, with the world at the end.
+
+    `look` is called with each line that was replayed.
+    """
     read, number = 0, 1
     before: deque[bytes] = deque(maxlen=BEFORE)
     with Path(path).open("rb") as file:
@@ -403,14 +417,15 @@ def replay(
             except Exception as error:
                 raise BadJournal(f"line {number} cannot be replayed: {error}\n  {show_line(text)}") from error
             if now is not None:
-                return _result(player, number, _difference(player, number, show_line(text), now, before))
+                return _result(player, number, _difference(player, number, show_line(text), now, before)), player
             before.append(text)
+            look(text)
             if progress is not None and number % 1000 == 0:
                 progress(read, number)
     if until is None and (now := player.left()) is not None:
         end = "end of the journal"
-        return _result(player, number + 1, _difference(player, number + 1, end, now, before))
-    return _result(player, number, None)
+        return _result(player, number + 1, _difference(player, number + 1, end, now, before)), player
+    return _result(player, number, None), player
 
 
 def _numbered(file: Any, until: int | None) -> Iterator[tuple[int, bytes]]:

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 from colonysim.experiments.exploration import absolute, error_text
 from colonysim.experiments.parallel import InThisProcess, KnownFirst, Stop, WorkerPool, one_at_a_time, run_all
 from colonysim.experiments.results import Results
-from colonysim.scenarios.metrics import Summary
-from colonysim.scenarios.runner import Failure, Run
+from colonysim.reports.metrics import Summary
+from colonysim.scenarios.result import Failure
+from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.vacuity import FaultCount
 from colonysim.scenarios.warnings import RunWarning

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from colonysim.experiments.parallel import KnownFirst, Stop, WorkerPool, one_at_a_time, run_all
 from colonysim.experiments.results import Results
-from colonysim.scenarios.runner import BREAKS, Failure, Run
+from colonysim.scenarios.result import Failure
+from colonysim.scenarios.runner import BREAKS, Run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning
 

@@ -15,8 +15,8 @@ import msgspec
 
 from colonysim.core.records import WAITING, ProcessState
 from colonysim.evidence.causes import error_text
-from colonysim.experiments.report import Bins
-from colonysim.scenarios.metrics import NEVER
+from colonysim.reports.data import Bins
+from colonysim.reports.metrics import NEVER
 from colonysim.scenarios.runner import Run
 
 _COUNTER_STEPS: Final = 20_000

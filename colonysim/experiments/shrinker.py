@@ -19,7 +19,8 @@ from colonysim.experiments.minimise import Where, at, fewest, least, most, paths
 from colonysim.faults.fault import Strike
 from colonysim.faults.registry import AnyFault, named
 from colonysim.scenarios import files, writer
-from colonysim.scenarios.runner import Failure, Run
+from colonysim.scenarios.result import Failure
+from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Scenario
 
 _LISTS: Final = ("faults", "crons", "generators", "programs", "workload", "executors", "mix", "times_s", "at_s")

@@ -10,6 +10,7 @@ import msgspec
 
 from colonysim.core.records import SECOND_NS
 from colonysim.faults.fault import Fault
+from colonysim.faults.registry import KINDS
 from colonysim.faults.tally import is_strike
 
 
@@ -64,11 +65,14 @@ class Strikes:
         return place
 
     def note(self, now_ns: int, line: dict[str, Any]) -> None:
-        """Take in what a fault wrote: when it struck, and how long what it began lasts."""
+        """Take in what a fault wrote: when it struck, and how long what it began lasts.
+
+        It need not be one that was expected, as in a journal.
+        """
         name = line.get("fault")
         if name is None or "back" in line or "healed" in line or "on" in line:
             return
-        fault = self._faults.get(name)
+        fault = self._faults.get(name) or KINDS.get(line["kind"])
         if is_strike(line, fault is not None and fault.counts_messages):
             self.at_ns.append(now_ns)
             self.fault.append(self._place(name, line["kind"]))

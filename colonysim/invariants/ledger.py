@@ -111,6 +111,7 @@ class Ledger:
         self.deadlines = Deadlines()
         self.invariants: dict[type, Any] = {}
         self.submitted = self.removed = self.waiting = 0
+        self.removed_unfinished = 0  # of the removed ones, those that had not ended
         self.retains = world.settings.retention
         for process in world.processes.values():
             self.submitted += 1
@@ -164,6 +165,7 @@ class Ledger:
                 if step.cause == "timeout":
                     self._retried(record)
         elif new == REMOVED:
+            self.removed_unfinished += old in (WAITING, RUNNING)
             self._removed(record)
         return record
 
@@ -176,6 +178,7 @@ class Ledger:
         process = self.world.processes.get(process_id)
         if process is None:
             self.removed += 1
+            self.removed_unfinished += 1
             return None
         if process_id in self.records:
             raise self.violation(process_id, "was submitted twice")

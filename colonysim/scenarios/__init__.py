@@ -1,4 +1,4 @@
-"""Scenario files, checks, metrics, what makes a run vacuous, and the runner."""
+"""Scenario files, checks, what makes a run vacuous, and the runner."""
 
 from colonysim.facade import lazy_names
 

@@ -12,6 +12,9 @@ from colonysim.kernel.randomness import Mixed as Mixed
 from colonysim.kernel.randomness import OfProcess as OfProcess
 from colonysim.kernel.randomness import Part as Part
 from colonysim.kernel.randomness import Uniform as Uniform
+from colonysim.reports.metrics import Quantiles as Quantiles
+from colonysim.reports.metrics import Summary as Summary
+from colonysim.reports.processes import ProcessResult as ProcessResult
 from colonysim.scenarios.checks import Check as Check
 from colonysim.scenarios.checks import Each as Each
 from colonysim.scenarios.checks import Eventually as Eventually
@@ -20,12 +23,10 @@ from colonysim.scenarios.checks import LeadsTo as LeadsTo
 from colonysim.scenarios.checks import Probe as Probe
 from colonysim.scenarios.checks import Watch as Watch
 from colonysim.scenarios.files import BadScenario as BadScenario
-from colonysim.scenarios.metrics import Quantiles as Quantiles
-from colonysim.scenarios.metrics import Summary as Summary
 from colonysim.scenarios.programs import BadProgram as BadProgram
 from colonysim.scenarios.programs import ProgramGroup as ProgramGroup
-from colonysim.scenarios.runner import Failure as Failure
-from colonysim.scenarios.runner import Result as Result
+from colonysim.scenarios.result import Failure as Failure
+from colonysim.scenarios.result import Result as Result
 from colonysim.scenarios.runner import Run as Run
 from colonysim.scenarios.runner import run as run
 from colonysim.scenarios.scenario import CronPlan as CronPlan

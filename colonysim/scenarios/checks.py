@@ -26,8 +26,8 @@ from colonysim.core.values import Value
 from colonysim.extensions import BadCode, Kinds, error_line, shown
 from colonysim.kernel.clock import show_span
 from colonysim.kernel.randomness import NotNegative, to_ns
+from colonysim.reports.metrics import Metrics, Quantiles, Summary
 from colonysim.scenarios.conditions import FIGURES, GAUGES, Read, condition
-from colonysim.scenarios.metrics import Metrics, Quantiles, Summary
 
 
 # ---------------------------------------------------------------- results

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from colonysim.scenarios.metrics import Gauges, Summary
+from colonysim.reports.metrics import Gauges, Summary
 
 GAUGES: Final = (*Gauges.__struct_fields__, "unfinished")
 _QUANTILES: Final = ("count", "mean", "p50", "p90", "p95", "p99", "max")

@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import SECOND_NS
 from colonysim.core.types import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
 from colonysim.core.values import BadValue
-from colonysim.evidence.causes import Cause, causes
+from colonysim.evidence.causes import causes
 from colonysim.evidence.journal import JournalErrors
 from colonysim.extensions import BadCode, Loader, loaded
 from colonysim.faults.log import Strikes
@@ -26,13 +27,15 @@ from colonysim.kernel import randomness
 from colonysim.kernel.clock import Mode, show_span
 from colonysim.kernel.kernel import Stuck
 from colonysim.programs.host import ProgramFailed
+from colonysim.reports.metrics import Metrics, summarise
+from colonysim.reports.processes import process_results
+from colonysim.reports.requests import RequestTally
 from colonysim.scenarios import recorded, vacuity
 from colonysim.scenarios.checks import Checks, Finding
-from colonysim.scenarios.metrics import Metrics, Summary, summarise
 from colonysim.scenarios.programs import ScenarioPrograms
+from colonysim.scenarios.result import Cost, Failure, Result
 from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
-from colonysim.scenarios.vacuity import Evidence, FaultCount, fault_counts
-from colonysim.scenarios.warnings import RunWarning
+from colonysim.scenarios.vacuity import Evidence, fault_counts
 from colonysim.simulation.client import ColonyClient, Refused
 from colonysim.simulation.simulation import Simulation
 from colonysim.workloads.executors import ExecutorGroup, Fleet
@@ -44,56 +47,6 @@ BREAKS: Final = ("invariant", "program", "stuck", "error")
 _BATCH: Final = 5_000
 """The number of events between two calls of `progress`."""
 _OPEN_END_NS: Final = 200 * 365 * 86_400 * SECOND_NS
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """A failure of a run. `story` is the timeline of the process, or the stack of the program.
-
-    `kind`: invariant, check, rest (something is unfinished after the calm), submit, program (one has failed), stuck,
-    nothing (no process was submitted, so nothing was tested).
-    """
-
-    kind: str
-    name: str
-    text: str
-    at_s: float | None = None
-    process_id: str = ""
-    story: str = ""
-
-
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run cost on this machine; it differs between runs with the same seed."""
-
-    real_s: float
-    events: int
-    calls: int
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a run. Two runs of one scenario with one seed differ in their `cost` alone.
-
-    `faults` counts how often each fault struck; `warnings` name parts that did nothing, and do not make a run fail.
-    `causes` say why processes ended without success, with up to three timelines each.
-    """
-
-    scenario: str
-    seed: int
-    digest: str
-    journal_digest: str = ""
-    storm_s: float
-    end_s: float
-    summary: Summary
-    findings: tuple[Finding, ...]
-    failures: tuple[Failure, ...]
-    faults: tuple[FaultCount, ...] = ()
-    warnings: tuple[RunWarning, ...] = ()
-    notes: tuple[str, ...]
-    causes: tuple[Cause, ...] = ()
-    cost: Cost
-
-    @property
-    def ok(self) -> bool:
-        return not self.failures
 
 
 Progress = Callable[[float, Metrics], None]
@@ -132,6 +85,8 @@ class Run:
         )
         self.metrics = Metrics(self.sim.world)
         self.sim.observers.observe(self.metrics.read)
+        self.requests = RequestTally()
+        self.sim.observers.observe(partial(self.requests.follow, self.sim.kernel))
         try:
             self.colony = ColonyClient.create(self.sim, scenario.colony)
         except Refused as refused:
@@ -334,8 +289,9 @@ class Run:
         seen = self._evidence(findings)
         if not self.failures and (nothing := vacuity.tested_nothing(seen)):
             self.failures.append(Failure(kind="nothing", name="nothing was tested", text=nothing))
+        self.requests.read(self.sim.kernel.calls)
         broken_off = any(failure.kind in BREAKS for failure in self.failures)
-        return Result(
+        result = Result(
             scenario=scenario.name,
             seed=self.seed,
             digest=metrics.digest(),
@@ -348,9 +304,15 @@ class Run:
             faults=fault_counts(scenario, seen.counts),
             warnings=vacuity.find(seen, broken_off),
             notes=tuple(self._notes()),
-            causes=causes(self.sim.world.processes.values(), self.sim.observers.invariants, metrics.gauges.removed),
+            causes=causes(
+                self.sim.world.processes.values(), self.sim.observers.invariants, metrics.removed_unfinished()
+            ),
             cost=Cost(real_s=round(real_s, 3), events=self.sim.kernel.events, calls=self.sim.kernel.calls_asked),
         )
+        names = {one.id: one.name for one in self.fleet.executors}
+        make = partial(process_results, metrics, self.sim.observers.invariants, names, scenario.measure.tau_s)
+        result.__dict__["make_processes"] = make
+        return result
 
     def _evidence(self, findings: tuple[Finding, ...]) -> Evidence:
         return Evidence(

@@ -24,9 +24,9 @@ from colonysim.invariants.invariant import is_invariant
 from colonysim.invariants.own import INVARIANTS
 from colonysim.kernel import clock
 from colonysim.kernel.randomness import Positive
+from colonysim.reports.metrics import TAU_S
 from colonysim.scenarios import files, warnings
 from colonysim.scenarios.checks import Check
-from colonysim.scenarios.metrics import TAU_S
 from colonysim.scenarios.programs import ProgramGroup
 from colonysim.workloads.arrivals import MANY, Many
 from colonysim.workloads.executors import ExecutorGroup

@@ -10,9 +10,9 @@ import msgspec
 from colonysim.core.policies import policy_of
 from colonysim.core.types import ZERO_TIME_NS
 from colonysim.core.world import World
+from colonysim.reports.metrics import Metrics
 from colonysim.scenarios import lint
 from colonysim.scenarios.checks import Finding
-from colonysim.scenarios.metrics import Metrics
 from colonysim.scenarios.programs import ScenarioPrograms
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning, without_accepted

@@ -146,7 +146,7 @@ class SimulatedExecutor:
             self.step = step
             if step == POLL:
                 if self.busy_since_ns >= 0:
-                    self.become_idle()  # it gives up a process that it never closes
+                    self._drop()  # it gives up a process that it never closes
                 message: Message = self.model.poll
             elif self.failing:
                 message = CloseFailed(processid=self.process_id, errors=["modelled failure"])
@@ -217,6 +217,12 @@ class SimulatedExecutor:
             self.fleet.busy_ns += self.fleet.kernel.world.now_ns - self.busy_since_ns
             self.busy_since_ns = -1
 
+    def _drop(self) -> None:
+        """Give up the process that it works on, if any, which stays assigned to it."""
+        if self.busy_since_ns >= 0:
+            self.fleet.dropped.setdefault(self.id, []).append(self.fleet.kernel.world.now_ns)
+        self.become_idle()
+
     def plan_step(self, step: int, after_ns: int) -> None:
         """Plan a step `after_ns` nanoseconds from now, or from the end of the pause."""
         kernel = self.fleet.kernel
@@ -242,7 +248,7 @@ class SimulatedExecutor:
         pending, self.pending = self.pending, None
         self.process_id = ""
         self.due_ns = self.paused_until_ns = 0
-        self.become_idle()
+        self._drop()
         self.fleet.crashes += 1
         if pending is not None:
             self.fleet.kernel.abandon_inside(pending)
@@ -287,6 +293,7 @@ class Fleet:
         self.hung = 0
         self.crashes = 0
         self.busy_ns = 0
+        self.dropped: dict[str, list[int]] = {}  # for each executor, when it gave up processes, which stay assigned
         self.returns = 0
         self.chaos = False  # whether faults may strike the executors
         self.kernel.timetable.handle(NextStep, self._run_step)

@@ -27,8 +27,8 @@ from colonysim.experiments.compare import (
     warnings_of,
 )
 from colonysim.experiments.parallel import Processes, Stop
+from colonysim.reports.metrics import Quantiles, Summary
 from colonysim.scenarios.files import BadScenario
-from colonysim.scenarios.metrics import Quantiles, Summary
 
 SCENARIO = """
 version: 1

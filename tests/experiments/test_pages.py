@@ -14,7 +14,7 @@ from colonysim.cli.main import app
 from colonysim.experiments.compare import FIGURES, Variant, run_variants
 from colonysim.experiments.exploration import Outcome, overview
 from colonysim.experiments.pages import comparison_page, exploration_page
-from colonysim.scenarios.runner import Failure
+from colonysim.scenarios.result import Failure
 
 SCENARIO = """
 version: 1

@@ -12,11 +12,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from colonysim.evidence.causes import CLOSED, WAITED
 from colonysim.experiments import perfetto, report
+from colonysim.faults import Crash, Times
+from colonysim.reports.data import MAX_ROWS
+from colonysim.scenarios.result import Result
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Measure, Phases, Scenario
 from colonysim.workloads.arrivals import Every, Once
@@ -53,7 +57,7 @@ def test_the_page_holds_its_data_and_needs_nothing_from_outside(done: Run) -> No
 
 
 def test_the_binned_figures_add_up(done: Run) -> None:
-    data, metrics = report.page_data(done), done.metrics
+    data, metrics = report.data(done), done.metrics
     assert sum(data["submitted"]) == len(metrics)
     assert sum(data["succeeded"]) == metrics.gauges.succeeded
     assert sum(data["failed"]) == metrics.gauges.failed
@@ -69,7 +73,7 @@ def test_the_heat_of_executors_is_their_utilisation() -> None:
     workload = (Workload(name="w", arrivals=Every(20.0), count=60),)
     done = Run(replace(SMALL, measure=Measure(bins=50), executors=executors, workload=workload), 2)
     done.execute()
-    shown = report.page_data(done)["executors"]
+    shown = report.data(done)["executors"]
     levels = base64.b64decode(shown["levels"])
     assert len(levels) == 50 * len(shown["rows"])
     assert [row["name"] for row in shown["rows"]] == ["x-1", "x-2", "x-3", "x-4"]
@@ -84,14 +88,14 @@ def test_many_executors_are_shown_by_group() -> None:
     groups = tuple(ExecutorGroup(name=f"g{i}", count=i + 1, service=1.0) for i in range(70))
     run = Run(replace(SMALL, executors=groups, workload=(Workload(name="w", arrivals=Once(500)),), phases=Phases()))
     run.execute()
-    executors = report.page_data(run)["executors"]
-    assert len(executors["rows"]) == report.MAX_ROWS
+    executors = report.data(run)["executors"]
+    assert len(executors["rows"]) == MAX_ROWS
     assert executors["hidden"] == 10
     assert all(row["count"] == int(row["name"][1:]) + 1 for row in executors["rows"])
 
 
 def test_faults_are_bands_with_their_strikes(done: Run) -> None:
-    faults = {fault["kind"]: fault for fault in report.page_data(done)["faults"]}
+    faults = {fault["kind"]: fault for fault in report.data(done)["faults"]}
     assert [600.0, 720.0, ""] in faults["partition"]["bands"]
     assert [1000.0, 1060.0, ""] in faults["restart"]["bands"]
     assert sum(faults["crash"]["struck"]) == faults["crash"]["count"] > 3
@@ -99,7 +103,7 @@ def test_faults_are_bands_with_their_strikes(done: Run) -> None:
 
 
 def test_the_longest_waits_come_with_their_stories(done: Run) -> None:
-    slowest = report.page_data(done)["slowest"]
+    slowest = report.data(done)["slowest"]
     waits = [done.metrics.waiting_ns(row) / 1e9 for row in range(len(done.metrics))]
     assert [one["waiting_s"] for one in slowest] == sorted(waits, reverse=True)[: len(slowest)]
     assert all("NEW → WAITING" in one["story"] for one in slowest)
@@ -107,7 +111,7 @@ def test_the_longest_waits_come_with_their_stories(done: Run) -> None:
 
 def test_the_page_does_not_grow_with_the_processes() -> None:
     sizes = []
-    for count in (200, 4000):
+    for count in (1000, 4000):
         run = Run(replace(SMALL, workload=(Workload(name="w", arrivals=Once(count)),), phases=Phases(calm_s=10**6)))
         run.execute()
         sizes.append(len(report.html_page(run)))
@@ -119,6 +123,69 @@ def test_a_run_of_nothing_has_a_page(tmp_path: Path) -> None:
     run.execute()
     assert data_in(report.html_page(run))["summary"]["submitted"] == 0
     perfetto.write_perfetto(run, tmp_path / "p.json")
+
+
+def test_an_executor_is_not_drawn_as_busy_after_its_crash() -> None:
+    """It takes a process for 100 s, crashes after 40 s and never comes back; the process is taken back after 90 s."""
+    spec = Submission(funcname="f", maxexectime=90, maxretries=0)
+    done = Run(
+        replace(
+            SMALL,
+            executors=(ExecutorGroup(name="x", count=2, service=100.0),),
+            workload=(Workload(name="w", arrivals=Once(2), mix=(spec,)),),
+            faults=(Crash(name="c", actors="x-1", times=Times(at_s=(40,))),),
+            phases=Phases(storm_s=200, calm_s=1),
+            measure=Measure(bins=200),
+        )
+    )
+    done.execute()
+    data = report.data(done)
+    bins, rows = data["bins"], data["executors"]["rows"]
+    levels, held = (base64.b64decode(data["executors"][name]) for name in ("levels", "held"))
+    at = {row["name"]: place for place, row in enumerate(rows)}
+    crashed = levels[at["x-1"] * bins : (at["x-1"] + 1) * bins]
+    after = round(45 / data["bin_s"])
+    assert crashed[0] > 200
+    assert not any(crashed[after:])
+    assert all(held[at["x-1"] * bins + after : at["x-1"] * bins + round(80 / data["bin_s"])])
+    assert not any(held[at["x-2"] * bins : (at["x-2"] + 1) * bins])
+    assert max(data["left_behind"]) == 1
+    assert data["running"][after] == 2
+
+
+def test_the_result_has_each_process_with_its_cause_and_error(done: Run) -> None:
+    result = done.result
+    assert result is not None
+    assert len(result.processes) == result.summary.submitted
+    assert result.processes is result.processes
+    failed = [one for one in result.processes if one.cause]
+    assert Counter(one.cause for one in failed) == {cause.name: cause.count for cause in result.causes}
+    assert {one.state for one in failed} <= {"failed", "cancelled"}
+    assert all(one.error == "" for one in result.processes if not one.cause)
+    again = msgspec.json.decode(msgspec.json.encode(result), type=Result)
+    assert again == result
+    with pytest.raises(ValueError, match=r"colonysim\.scenarios\.run"):
+        assert again.processes
+
+
+def test_failed_processes_are_shown_in_the_order_in_which_they_ended(done: Run) -> None:
+    shown = report.data(done)["failed_processes"]
+    assert done.result is not None
+    assert shown["total"] == done.result.summary.failed + done.result.summary.cancelled > 0
+    ends = [one["ended_s"] for one in shown["shown"]]
+    assert ends == sorted(ends)
+    assert all("FAILED" in one["story"] and one["cause"] for one in shown["shown"])
+
+
+def test_every_request_of_a_run_is_counted(done: Run) -> None:
+    assert done.result is not None
+    requests = report.data(done)["requests"]
+    assert sum(one["count"] for one in requests) == len(done.sim.calls)
+    assert {one["type"] for one in requests if one["waited"]} == {"assignprocessmsg"}
+    struck = Counter[str]()
+    for one in requests:
+        struck.update(one["faults"])
+    assert struck["lose_reply"] > 0
 
 
 def test_csv_and_summary_hold_the_whole_run(done: Run, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from colonysim.core.history import Transition
+from colonysim.reports.metrics import Metrics
 from colonysim.scenarios.checks import Check, Checks, Each, Eventually, Finding, LeadsTo, Probe, condition
-from colonysim.scenarios.metrics import Metrics
 from colonysim.simulation.simulation import Simulation
 
 SECOND = 1_000_000_000

@@ -23,10 +23,10 @@ from colonysim.experiments.shrinker import shrink
 from colonysim.extensions import BadCode
 from colonysim.invariants import Invariant, InvariantViolation
 from colonysim.invariants.ledger import ProcessRecord
+from colonysim.reports.metrics import Summary
 from colonysim.scenarios import writer
 from colonysim.scenarios.checks import Check, Checks, Watch
 from colonysim.scenarios.files import BadScenario, located
-from colonysim.scenarios.metrics import Summary
 from colonysim.scenarios.recorded import files_of
 from colonysim.scenarios.runner import Run, run
 from colonysim.scenarios.scenario import Phases, Scenario

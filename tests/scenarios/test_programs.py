@@ -12,7 +12,8 @@ import pytest
 
 from colonysim.scenarios.files import BadScenario
 from colonysim.scenarios.programs import BadProgram, check_code
-from colonysim.scenarios.runner import Result, Run, run
+from colonysim.scenarios.result import Result
+from colonysim.scenarios.runner import Run, run
 from colonysim.scenarios.scenario import Scenario
 
 HEAD = "version: 1\nphases: {storm_s: 600, calm_s: 3600}\n"

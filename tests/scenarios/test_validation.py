@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from colonysim.core.values import BadValue
+from colonysim.reports.metrics import Metrics
 from colonysim.scenarios import files
 from colonysim.scenarios.files import BadScenario
-from colonysim.scenarios.metrics import Metrics
 from colonysim.scenarios.programs import BadProgram
 from colonysim.scenarios.runner import Run, run
 from colonysim.scenarios.scenario import Phases, Scenario

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from colonysim.core.history import Entry, Transition
-from colonysim.core.records import CANCELLED, FAILED, REMOVED, RUNNING, SECOND_NS, SUCCESS, WAITING, ProcessState
+from colonysim.core.records import (
+    CANCELLED,
+    FAILED,
+    REMOVED,
+    RUNNING,
+    SECOND_NS,
+    SUCCESS,
+    WAITING,
+    Process,
+)
 from colonysim.core.types import FunctionSpec
 from colonysim.core.world import World
 
@@ -53,11 +62,17 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 class Metrics:
-    """The records of one run. `listeners` are called after each change of a process."""
+    """The records of one run. `listeners` are called after each change of a process.
 
-    def __init__(self, world: World) -> None:
+    `start_ns`: when they begin, by default now. `processes`: those that they are about, by default the world's.
+    """
+
+    def __init__(
+        self, world: World, start_ns: int | None = None, processes: Mapping[str, Process] | None = None
+    ) -> None:
         self.world = world
-        self.start_ns = world.now_ns
+        self.start_ns = world.now_ns if start_ns is None else start_ns
+        self._processes = world.processes if processes is None else processes
         self.gauges = Gauges()
         self.listeners: list[Callable[[Transition], None]] = []
         self.place: dict[str, int] = {}  # of each process, in the columns
@@ -90,7 +105,7 @@ class Metrics:
         self.running = array("i")
 
     # ------------------------------------------------------------ writing
-    def read(self, happened: list[Entry]) -> None:
+    def read(self, happened: Sequence[Entry]) -> None:
         """Read the history of a step."""
         for entry in happened:
             if type(entry) is Transition:
@@ -135,7 +150,7 @@ class Metrics:
 
     def _enter(self, step: Transition) -> None:
         gauges, now_ns = self.gauges, step.now_ns
-        process = self.world.processes.get(step.process_id)
+        process = self._processes.get(step.process_id)
         blocked = process is not None and bool(process.parents)
         self.place[step.process_id] = len(self.submitted_ns)
         gauges.submitted += 1
@@ -235,6 +250,11 @@ class Metrics:
         """Return the length of its last attempt, if that has ended."""
         start_ns, end_ns = self.start_of_last_ns[row], self.ended_ns[row]
         return NEVER if NEVER in (start_ns, end_ns) else end_ns - start_ns
+
+    def removed_unfinished(self) -> int:
+        """Return how many processes were removed before they had ended."""
+        ended = zip(self.state, self.ended_ns, strict=True)
+        return sum(state in (WAITING, RUNNING) and ended_ns != NEVER for state, ended_ns in ended)
 
     def unfinished(self) -> Iterator[str]:
         """Return the ids of unfinished processes, oldest first."""
@@ -376,42 +396,3 @@ def mean_over_time(at_ns: array[int], values: array[int], end_ns: int) -> float:
         last_ns, last = now_ns, value
     area += last * (end_ns - last_ns)
     return area / (end_ns - at_ns[0])
-
-
-COLUMNS: Final = (
-    "process", "function", "executortype", "location", "state", "executor", "attempts", "deadline_misses",
-    "submitted_s", "eligible_s", "first_started_s", "last_started_s", "ended_s", "waiting_s", "total_waiting_s",
-    "running_s", "turnaround_s", "bounded_slowdown",
-)  # fmt: skip
-"""The columns of a process. `waiting_s`: from `eligible_s` to `first_started_s`; `total_waiting_s`: the waits before
-all of its attempts, also a wait without a start; `running_s`: its last attempt, from `last_started_s` to `ended_s`.
-A field is empty if it has no value yet."""
-
-
-def table(metrics: Metrics, name_of: Callable[[str], str], tau_s: float = TAU_S) -> Iterator[tuple[Any, ...]]:
-    """Yield a row for each process, in the order of submission: see COLUMNS. Times in seconds from the start."""
-    start_ns, now_ns = metrics.start_ns, metrics.world.now_ns
-    names = [name_of(executor_id) for executor_id in metrics.executors]
-
-    def seconds(time_ns: int) -> float | str:
-        return "" if time_ns == NEVER else round((time_ns - start_ns) / SECOND_NS, 9)
-
-    for process_id, row in metrics.place.items():
-        kind, ended_ns = metrics.kinds[metrics.kind[row]], metrics.ended_ns[row]
-        waiting_ns, running_ns = metrics.waiting_ns(row), metrics.running_ns(row)
-        turnaround_s = "" if ended_ns == NEVER else (ended_ns - metrics.submitted_ns[row]) / SECOND_NS
-        slowdown: float | str = ""
-        if turnaround_s != "" and running_ns != NEVER:
-            slowdown = round(max(1.0, float(turnaround_s) / max(running_ns / SECOND_NS, tau_s)), 6)
-        yield (
-            process_id, kind.funcname, kind.executortype, kind.location,
-            ProcessState(metrics.state[row]).name.lower(),
-            names[metrics.executor[row]] if metrics.executor[row] >= 0 else "",
-            metrics.attempts[row], metrics.misses[row],
-            seconds(metrics.submitted_ns[row]), seconds(metrics.eligible_ns[row]),
-            seconds(metrics.first_start_ns[row]), seconds(metrics.start_of_last_ns[row]), seconds(ended_ns),
-            "" if waiting_ns == NEVER else waiting_ns / SECOND_NS,
-            "" if metrics.eligible_ns[row] == NEVER else metrics.waiting_total_ns(row, now_ns) / SECOND_NS,
-            "" if running_ns == NEVER else running_ns / SECOND_NS,
-            turnaround_s, slowdown,
-        )  # fmt: skip

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, ExecutorClient, Simulation
-from colonysim.scenarios.metrics import COLUMNS, Metrics, mean_over_time, quantiles, summarise, table
+from colonysim.reports.metrics import Metrics, mean_over_time, quantiles, summarise
+from colonysim.reports.processes import ProcessResult, process_results
 
 
 class Lab:
@@ -20,6 +21,9 @@ class Lab:
         self.sim.observers.observe(self.metrics.read)
         self.colony = ColonyClient.create(self.sim, "c")
         self.executor: ExecutorClient = self.colony.add_executor("cli")
+
+    def rows(self) -> list[ProcessResult]:
+        return list(process_results(self.metrics, self.sim.observers.invariants, {self.executor.id: "me"}))
 
     def run(self, seconds: float, close: bool = True) -> None:
         """Take a process and hold it for some time."""
@@ -101,11 +105,11 @@ def test_the_table_has_a_row_for_each_process() -> None:
     lab.colony.submit("a", executortype="cli", locationname="")
     lab.colony.submit("b")
     lab.run(4)
-    rows = [dict(zip(COLUMNS, row, strict=True)) for row in table(lab.metrics, lambda executor_id: "me")]
-    assert [row["function"] for row in rows] == ["a", "b"]
-    assert (rows[0]["state"], rows[0]["executor"], rows[0]["running_s"]) == ("success", "me", 4.0)
-    assert (rows[1]["state"], rows[1]["executor"]) == ("waiting", "")
-    assert (rows[1]["first_started_s"], rows[1]["last_started_s"], rows[1]["waiting_s"]) == ("", "", "")
+    rows = lab.rows()
+    assert [row.function for row in rows] == ["a", "b"]
+    assert (rows[0].state, rows[0].executor, rows[0].running_s) == ("success", "me", 4.0)
+    assert (rows[1].state, rows[1].executor) == ("waiting", "")
+    assert (rows[1].first_started_s, rows[1].last_started_s, rows[1].waiting_s) == (None, None, None)
 
 
 def test_the_table_tells_the_first_start_from_the_last_and_the_first_wait_from_all() -> None:
@@ -118,13 +122,13 @@ def test_the_table_tells_the_first_start_from_the_last_and_the_first_wait_from_a
     lab.run(5)
     lab.colony.submit("b", maxwaittime=4)
     lab.sim.advance(7)
-    first, second = (dict(zip(COLUMNS, row, strict=True)) for row in table(lab.metrics, lambda executor_id: "me"))
-    assert (first["first_started_s"], first["last_started_s"], first["ended_s"]) == (3.0, 20.0, 25.0)
-    assert first["waiting_s"] == 3.0
-    assert first["total_waiting_s"] == pytest.approx(3 + (20 - 13), abs=1)  # it is looked for once a second
-    assert (first["running_s"], first["turnaround_s"]) == (5.0, 25.0)
-    assert (second["state"], second["waiting_s"]) == ("failed", "")
-    assert second["total_waiting_s"] == pytest.approx(4, abs=1)  # up to its end
+    first, second = lab.rows()
+    assert (first.first_started_s, first.last_started_s, first.ended_s) == (3.0, 20.0, 25.0)
+    assert first.waiting_s == 3.0
+    assert first.total_waiting_s == pytest.approx(3 + (20 - 13), abs=1)  # it is looked for once a second
+    assert (first.running_s, first.turnaround_s) == (5.0, 25.0)
+    assert (second.state, second.waiting_s) == ("failed", None)
+    assert second.total_waiting_s == pytest.approx(4, abs=1)  # up to its end
 
 
 def test_where_nothing_was_measured_there_is_no_figure() -> None:
