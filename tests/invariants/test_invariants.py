@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from colonysim import AssignedProcess, ColonyClient, InvariantViolation, Simulation
-from colonysim.core import channels, lanes, lifecycle, transitions
+from colonysim.core import channels, lanes, lifecycle, scheduling, transitions
 from colonysim.core.history import Assignment, Enrolled, Transition
 from colonysim.core.operations.attributes import AddAttribute
 from colonysim.core.operations.processes import SubmitFuncSpec
@@ -192,7 +192,8 @@ def test_order_among_many_locations(colony: ColonyClient, monkeypatch: pytest.Mo
 
 def test_order_between_a_location_and_none(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Priority is forgotten between processes for one location and for any."""
-    monkeypatch.setattr(lanes, "order_of", lambda process: (0, process.serial))
+    for module in (lanes, scheduling):
+        monkeypatch.setattr(module, "order_of", lambda process: (0, process.serial))
     executor = colony.add_executor("t", location="hall")
     for number in range(40):
         colony.submit("f", executortype="t", locationname=f"l{number}")
