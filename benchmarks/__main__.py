@@ -13,7 +13,7 @@ import msgspec
 
 from benchmarks.measure import Row
 
-ALL = ("life_cycles", "queues", "graphs", "memory", "http", "sdk", "startup", "trace")
+ALL = ("life_cycles", "scenario", "queues", "graphs", "memory", "http", "sdk", "startup", "trace")
 
 
 def machine() -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -40,46 +41,34 @@ class RequestKind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Counts:
-    """What is counted of one type of requests."""
+    """What is counted of one type of requests. `latencies`: those above zero, in nanoseconds."""
 
     def __init__(self) -> None:
-        self.count = self.refused = self.unanswered = 0
-        self.latencies: Counter[int] = Counter()
-        self.faults: Counter[str] = Counter()
-
-    def add(self, call: Call) -> None:
-        self.count += 1
-        if call.fault:
-            self.faults[call.fault] += 1
-        if call.answered_ns is None or call.status == LOST:
-            self.unanswered += call.payload_type not in _STREAMED  # a subscription has no answer of its own
-            return
-        self.refused += (call.status or 0) >= 400
-        self.latencies[call.answered_ns - call.at_ns] += 1
+        self.count = self.refused = self.unanswered = self.at_once = 0
+        self.latencies = array("q")
+        self.faults: dict[str, int] = {}
 
     def result(self, name: str, waited: bool) -> RequestKind:
-        answered, spans = self.latencies.total(), sorted(self.latencies.items())
+        latencies, answered = sorted(self.latencies), self.at_once + len(self.latencies)
+
+        def at(rank: int) -> float | None:
+            """Return the latency of a rank, from 1 on, in seconds."""
+            if not answered:
+                return None
+            return 0.0 if rank <= self.at_once else latencies[rank - self.at_once - 1] / SECOND_NS
+
         return RequestKind(
             type=name,
             waited=waited,
             count=self.count,
             refused=self.refused,
             unanswered=self.unanswered,
-            least_s=_at(spans, 1),
-            median_s=_at(spans, -(-answered // 2)),
-            p95_s=_at(spans, -(-answered * 95 // 100)),
-            most_s=_at(spans, answered),
-            faults=dict(self.faults),
+            least_s=at(1),
+            median_s=at(-(-answered // 2)),
+            p95_s=at(-(-answered * 95 // 100)),
+            most_s=at(answered),
+            faults=self.faults,
         )
-
-
-def _at(spans: Sequence[tuple[int, int]], rank: int) -> float | None:
-    """Return the span of a rank, from 1 on, in seconds; `spans` are sorted and have a count each."""
-    for span_ns, count in spans:
-        rank -= count
-        if rank <= 0:
-            return span_ns / SECOND_NS
-    return None
 
 
 class RequestTally:
@@ -95,32 +84,47 @@ class RequestTally:
         if kernel.calls_asked - self.seen >= _AT_MOST_APART:
             self.read(kernel.calls)
 
-    def read(self, calls: Iterable[Call]) -> None:
+    def read(self, calls: Sequence[Call]) -> None:
         """Count the calls that are new, in the order of their numbers, and those that have been answered since."""
         unanswered, self._open = self._open, []
         for call in unanswered:
             self._take(call)
-        for call in calls:
-            if call.number > self.seen:
-                self.seen = call.number
+        if calls:
+            new = calls[-1].number - self.seen
+            for call in islice(calls, max(0, len(calls) - new), None):
                 self._take(call)
+            self.seen = calls[-1].number
 
     def _take(self, call: Call) -> None:
         if call.status is None:
             self._open.append(call)
         else:
-            self._count(self._counts, call)
+            self._count(call)
 
-    @staticmethod
-    def _count(counts: dict[tuple[str, bool], _Counts], call: Call) -> None:
-        lost = call.status == LOST and call.fault  # on the way, so that it waited for nothing
-        waited = call.payload_type == _POLL and call.answered_ns != call.at_ns and not lost
-        counts.setdefault((call.payload_type, waited), _Counts()).add(call)
+    def _count(self, call: Call) -> None:
+        status, fault, answered_ns, kind = call.status, call.fault, call.answered_ns, call.payload_type
+        # A poll that was lost on the way has waited for nothing.
+        waited = kind == _POLL and answered_ns != call.at_ns and not (status == LOST and fault)
+        counts = self._counts.get((kind, waited))
+        if counts is None:
+            counts = self._counts[kind, waited] = _Counts()
+        counts.count += 1
+        if fault:
+            counts.faults[fault] = counts.faults.get(fault, 0) + 1
+        if answered_ns is None or status == LOST:
+            counts.unanswered += kind not in _STREAMED  # a subscription has no answer of its own
+            return
+        if status and status >= 400:
+            counts.refused += 1
+        if latency_ns := answered_ns - call.at_ns:
+            counts.latencies.append(latency_ns)
+        else:
+            counts.at_once += 1
 
     def kinds(self) -> tuple[RequestKind, ...]:
         """Return what was counted, the most frequent type first. Requests that are still open count as unanswered."""
         for call in self._open:
-            self._count(self._counts, call)
+            self._count(call)
         self._open = []
         counted = [counts.result(*key) for key, counts in self._counts.items()]
         return tuple(sorted(counted, key=lambda kind: -kind.count))
