@@ -353,7 +353,7 @@ def reference(thing: Any) -> str:
 def loaded(value: T, loader: Loader, path: Steps = ()) -> T:
     """Return a value with all users' code in it loaded; the loader must be active. Raises BadValue.
 
-    Structs with other fields that name code have a method `with_code`, which loads them.
+    Structs with other fields that name code, or a file with values, have a method `with_code`, which loads them.
     """
     registry: Any = getattr(type(value), "kind_registry", None)
     if registry is not None and type(value) is registry.unloaded:
@@ -371,7 +371,13 @@ def loaded(value: T, loader: Loader, path: Steps = ()) -> T:
         changed = {name: loaded(one, loader, (*path, name)) for name, one in fields.items() if _may_hold(one)}
         changed = {name: one for name, one in changed.items() if one is not fields[name]}
         whole: Any = replace(value, **changed) if changed else value
-        return whole.with_code(loader) if hasattr(whole, "with_code") else whole  # type: ignore[no-any-return]
+        try:
+            return whole.with_code(loader) if hasattr(whole, "with_code") else whole  # type: ignore[no-any-return]
+        except BadValue as error:
+            raise error.within(path) from error.__cause__
+    if isinstance(value, dict):
+        named = {name: loaded(one, loader, (*path, name)) if _may_hold(one) else one for name, one in value.items()}
+        return value if all(one is value[name] for name, one in named.items()) else named  # type: ignore[return-value]
     if isinstance(value, tuple):
         entries = tuple(loaded(one, loader, (*path, place)) for place, one in enumerate(value))
         return value if all(one is other for one, other in zip(entries, value, strict=True)) else entries  # type: ignore[return-value]
@@ -379,4 +385,4 @@ def loaded(value: T, loader: Loader, path: Steps = ()) -> T:
 
 
 def _may_hold(value: Any) -> bool:
-    return isinstance(value, msgspec.Struct) or (isinstance(value, tuple) and len(value) > 0)
+    return isinstance(value, msgspec.Struct) or (isinstance(value, (tuple, dict)) and len(value) > 0)

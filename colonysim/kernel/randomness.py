@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from bisect import bisect_right
 from collections.abc import Callable
-from itertools import accumulate
+from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
+from colonysim.chance import measured, variates
 from colonysim.core.records import SECOND_NS, Process
 from colonysim.core.values import Value
+from colonysim.extensions import Loader
 
 MOST: Final = 1e9
 NotNegative = Annotated[float, Meta(ge=0, le=MOST)]
@@ -123,20 +124,163 @@ class Lognormal(Span, frozen=True, tag="lognormal"):
         return lambda _: to_ns(exp(normal(mu, sigma)))
 
 
-class Empirical(Span, frozen=True, tag="empirical"):
-    """One of several measured values, each equally likely."""
+class Gamma(Span, frozen=True, tag="gamma"):
+    """Gamma, with a mean and either a shape or the squared coefficient of variation, which is 1 / shape."""
 
-    values_s: Annotated[tuple[NotNegative, ...], Meta(min_length=1)]
+    mean_s: Positive
+    shape: Annotated[float, Meta(ge=0.001, le=1e6)] | None = None
+    scv: Annotated[float, Meta(ge=1e-6, le=1000)] | None = None
 
-    @property
-    def is_zero(self) -> bool:
-        return not any(self.values_s)
+    def check(self) -> None:
+        if (self.shape is None) == (self.scv is None):
+            raise ValueError("a gamma distribution needs either `shape` or `scv`")
+
+    def draw(self, random: Random) -> Draw:
+        shape = self.shape if self.scv is None else 1.0 / self.scv
+        assert shape is not None
+        scale_s, standard = self.mean_s / shape, variates.gamma(shape, random.random)
+        return lambda _: to_ns(scale_s * standard())
+
+
+class Erlang(Span, frozen=True, tag="erlang"):
+    """Erlang: the sum of `stages` exponential spans with equal means. Its scv is 1 / stages."""
+
+    mean_s: Positive
+    stages: Annotated[int, Meta(ge=1, le=1000)]
+
+    def draw(self, random: Random) -> Draw:
+        scale_s, standard = self.mean_s / self.stages, variates.erlang(self.stages, random.random)
+        return lambda _: to_ns(scale_s * standard())
+
+
+class Weibull(Span, frozen=True, tag="weibull"):
+    """Weibull, with a shape and either a mean or a scale (63 % of the spans are shorter than the scale).
+
+    With a shape below 1 the rate of failure falls with age, above 1 it rises; with shape 1 it is exponential.
+    """
+
+    shape: Annotated[float, Meta(ge=0.05, le=1000)]
+    mean_s: Positive | None = None
+    scale_s: Positive | None = None
+
+    def check(self) -> None:
+        if (self.mean_s is None) == (self.scale_s is None):
+            raise ValueError("a Weibull distribution needs either `mean_s` or `scale_s`")
+
+    def draw(self, random: Random) -> Draw:
+        scale_s = self.scale_s if self.mean_s is None else self.mean_s / variates.weibull_mean(self.shape)
+        assert scale_s is not None
+        standard = variates.weibull(self.shape, random.random)
+        return lambda _: to_ns(scale_s * standard())
+
+
+class Pareto(Span, frozen=True, tag="pareto"):
+    """Bounded Pareto: a heavy tail from `low_s` that ends at `high_s`. The lower alpha, the heavier the tail."""
+
+    low_s: Positive
+    high_s: Positive
+    alpha: Annotated[float, Meta(ge=0.01, le=100)]
+
+    def check(self) -> None:
+        if self.high_s <= self.low_s:
+            raise self.refused("high_s", f"must be greater than low_s={self.low_s:g}")
 
     @property
     def least_s(self) -> float:
-        return min(self.values_s)
+        return self.low_s
 
     def draw(self, random: Random) -> Draw:
+        draw_s = variates.bounded_pareto(self.low_s, self.high_s, self.alpha, random.random)
+        return lambda _: to_ns(draw_s())
+
+
+class Branch(Value, frozen=True):
+    """One branch of a hyperexponential distribution: an exponential with its weight."""
+
+    weight: Positive
+    mean_s: Positive
+
+
+class Hyperexponential(Span, frozen=True, tag="hyperexponential"):
+    """Hyperexponential: one of several exponentials, chosen by weight, so more variable than one exponential.
+
+    It has either `branches`, or `mean_s` and `scv`, which give two branches that contribute equally to the mean.
+    """
+
+    mean_s: Positive | None = None
+    scv: Annotated[float, Meta(ge=1, le=1e6)] | None = None
+    branches: Annotated[tuple[Branch, ...], Meta(max_length=100)] = ()
+
+    def check(self) -> None:
+        if (self.mean_s is None) != (self.scv is None) or (self.mean_s is None) == (not self.branches):
+            raise ValueError("a hyperexponential distribution needs either `mean_s` and `scv`, or `branches`")
+
+    def draw(self, random: Random) -> Draw:
+        weights: tuple[float, ...] = tuple(branch.weight for branch in self.branches)
+        means: tuple[float, ...] = tuple(branch.mean_s for branch in self.branches)
+        if self.mean_s is not None and self.scv is not None:
+            weights, means = variates.balanced_branches(self.mean_s, self.scv)
+        draw_s = variates.hyperexponential(weights, means, random.random)
+        return lambda _: to_ns(draw_s())
+
+
+_Rate = Annotated[float, Meta(ge=-MOST, le=MOST)]
+
+
+class PhaseType(Span, frozen=True, tag="phase_type"):
+    """Phase-type: the time until a Markov chain ends, which starts in state i with probability `alpha[i]`.
+
+    `t_per_s` is its matrix T, in rates per second: from state i to state j, and on the diagonal minus the rate of
+    leaving state i. What a row lacks to 0 is the rate at which the chain ends from that state.
+    """
+
+    alpha: Annotated[tuple[Probability, ...], Meta(min_length=1, max_length=50)]
+    t_per_s: Annotated[tuple[tuple[_Rate, ...], ...], Meta(min_length=1, max_length=50)]
+
+    def check(self) -> None:
+        if why := variates.wrong_phase_type(self.alpha, self.t_per_s):
+            raise self.refused("alpha" if why.startswith("the probabilities") else "t_per_s", why)
+
+    def draw(self, random: Random) -> Draw:
+        draw_s = variates.phase_type(self.alpha, self.t_per_s, random.random)
+        return lambda _: to_ns(draw_s())
+
+
+class Empirical(Span, frozen=True, tag="empirical"):
+    """One of several measured values, each equally likely: those given, or those in a file.
+
+    A `file` has one value a line or, with `column`, the values of a column of a CSV file whose first line has the
+    names. A relative path starts at the folder of the scenario, or at the current one outside of scenarios.
+    """
+
+    values_s: tuple[NotNegative, ...] = ()
+    file: str = ""
+    column: str = ""
+
+    def check(self) -> None:
+        if bool(self.values_s) == bool(self.file):
+            raise ValueError("an empirical distribution needs either `values_s`, at least one, or a `file`")
+        if self.column and not self.file:
+            raise self.refused("column", "is that of a file; give the file too")
+
+    @property
+    def is_zero(self) -> bool:
+        return not self.file and not any(self.values_s)
+
+    @property
+    def least_s(self) -> float:
+        return 0.0 if self.file else min(self.values_s)
+
+    def with_code(self, loader: Loader) -> Empirical:
+        """Return the distribution with the values of its file. Raises BadValue."""
+        return self._read(loader.base) if self.file else self
+
+    def _read(self, folder: Path) -> Empirical:
+        return Empirical(measured.read(folder / self.file, self.column, MOST))
+
+    def draw(self, random: Random) -> Draw:
+        if self.file:
+            return self._read(Path()).draw(random)
         values, choice = [to_ns(value_s) for value_s in self.values_s], random.choice
         return lambda _: choice(values)
 
@@ -195,16 +339,16 @@ _SPAN: Final = Meta(
 )
 Between = Annotated[tuple[NotNegative, ...], Meta(min_length=2, max_length=2)]
 """`[least, most]` of a uniform distribution. Not tuple[float, float]: msgspec mixes up its limits in a union."""
-AnySpan = Annotated[
-    NotNegative | Between | Constant | Uniform | Exponential | Lognormal | Empirical | Mixed | OfProcess, _SPAN
-]
+_Distribution = (
+    Constant | Uniform | Exponential | Lognormal | Gamma | Erlang | Weibull | Pareto | Hyperexponential | PhaseType
+    | Empirical | Mixed | OfProcess
+)  # fmt: skip
+AnySpan = Annotated[NotNegative | Between | _Distribution, _SPAN]
 """Seconds: a number, `[least, most]`, or a distribution."""
 
 _Signed = Annotated[float, Meta(ge=-MOST, le=MOST)]
 _SignedBetween = Annotated[tuple[_Signed, ...], Meta(min_length=2, max_length=2)]
-AnyOffset = Annotated[
-    _Signed | _SignedBetween | Constant | Uniform | Exponential | Lognormal | Empirical | Mixed | OfProcess, _SPAN
-]
+AnyOffset = Annotated[_Signed | _SignedBetween | _Distribution, _SPAN]
 """Seconds ahead, or behind below 0: a number, `[least, most]`, or a distribution, which is never below 0."""
 
 
@@ -239,9 +383,7 @@ def weighted(weights: list[float], random: Random) -> Callable[[], int]:
     """Return a function that draws an index by weight; with one index, it does not use the source."""
     if len(weights) == 1:
         return lambda: 0
-    sums, uniform = list(accumulate(weights)), random.random
-    total, last = sums[-1], len(sums) - 1
-    return lambda: min(bisect_right(sums, uniform() * total), last)
+    return variates.choice(weights, random.random)
 
 
 def to_ns(seconds: float) -> int:

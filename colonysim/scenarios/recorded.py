@@ -1,4 +1,4 @@
-"""The traces and recorded workflows of a scenario: read them, list notes on them, and find missing ones."""
+"""The recorded files of a scenario (traces, workflows, measured values): read, list notes, and find missing ones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from colonysim.core.values import BadValue
 from colonysim.extensions import BadCode
+from colonysim.kernel.randomness import Constant, Empirical
 from colonysim.scenarios.checks import CHECKS
 from colonysim.scenarios.scenario import Scenario
 from colonysim.workloads.arrivals import ARRIVALS
@@ -39,11 +41,11 @@ def _format_of(place: int) -> Iterator[None]:
 
 
 def files_of(scenario: Scenario) -> list[Path]:
-    """Return the files that a run reads besides the scenario: traces, recorded workflows and code."""
+    """Return the files that a run reads besides the scenario: traces, workflows, measured values and code."""
     traces = [one.trace.file for one in scenario.workload if one.trace is not None]
     places = (code.rpartition(":")[0] for code in _code_of(scenario))
     code = [place for place in places if place.endswith(".py")]
-    return [scenario.base() / name for name in (*traces, *_workflow_files(scenario), *code)]
+    return [scenario.base() / name for name in (*traces, *_workflow_files(scenario), *_measured_files(scenario), *code)]
 
 
 def _code_of(scenario: Scenario) -> Iterator[str]:
@@ -65,6 +67,35 @@ def notes_of(scenario: Scenario, recordings: dict[str, Recording]) -> tuple[str,
     for file in _workflow_files(scenario):
         notes += [f"workflow {file}: {note}" for note in read_workflow(scenario.base() / file).notes]
     return tuple(dict.fromkeys(notes))
+
+
+def _measured_files(part: Any) -> Iterator[str]:
+    """Yield the files with measured values in a part of a scenario."""
+    if isinstance(part, Empirical):
+        yield from [part.file] if part.file else []
+    elif isinstance(part, msgspec.Struct):
+        for name in part.__struct_fields__:
+            yield from _measured_files(getattr(part, name))
+    elif isinstance(part, (tuple, dict)):
+        for one in part.values() if isinstance(part, dict) else part:
+            yield from _measured_files(one)
+
+
+def without_missing_values(scenario: Scenario) -> tuple[Scenario, list[str]]:
+    """Return the scenario with 1 s in place of measured values whose files do not exist, and the names of the files."""
+    base = scenario.base()
+    missing = [file for file in dict.fromkeys(_measured_files(scenario)) if not _exists(base / file)]
+    return (_with_a_second(scenario, missing), missing) if missing else (scenario, [])
+
+
+def _with_a_second(part: Any, missing: list[str]) -> Any:
+    if isinstance(part, Empirical):
+        return Constant(1.0) if part.file in missing else part
+    if isinstance(part, msgspec.Struct) and any(_measured_files(part)):
+        return replace(part, **{name: _with_a_second(getattr(part, name), missing) for name in part.__struct_fields__})
+    if isinstance(part, tuple):
+        return tuple(_with_a_second(one, missing) for one in part)
+    return {name: _with_a_second(one, missing) for name, one in part.items()} if isinstance(part, dict) else part
 
 
 def without_missing(scenario: Scenario) -> tuple[Scenario, list[str]]:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from colonysim.extensions import loaded
 from colonysim.scenarios.lint import lint
-from colonysim.scenarios.recorded import without_missing
+from colonysim.scenarios.recorded import without_missing, without_missing_values
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning
@@ -18,10 +18,12 @@ def check(scenario: Scenario) -> tuple[list[str], list[RunWarning]]:
     Recorded files that do not exist are noted and left out, because traces are often not stored with scenarios.
     Raises ValueError as a run does: BadScenario, BadTrace, BadCode.
     """
+    scenario, unmeasured = without_missing_values(scenario)
     reduced, missing = without_missing(scenario)
     run = Run(replace(reduced, journal=False))
     run.rehearse()
-    notes = [*(f"{file} does not exist; a run needs it" for file in missing), *run.recorded_notes]
+    notes = [f"{file} does not exist; a run needs it" for file in (*unmeasured, *missing)]
+    notes += run.recorded_notes
     with run.loader.active():
         whole = loaded(scenario, run.loader)
     executors_known = not missing or scenario.sites is None  # those of sites depend on the recorded file

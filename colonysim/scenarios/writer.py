@@ -105,4 +105,7 @@ def _moved(value: Any, base: Path, folder: Path) -> Any:
         if all(one is other for one, other in zip(moved, value, strict=True)):
             return value
         return tuple(moved) if isinstance(value, tuple) else moved
+    if isinstance(value, dict):
+        named = {key: _moved(one, base, folder) for key, one in value.items()}
+        return value if all(one is value[key] for key, one in named.items()) else named
     return value

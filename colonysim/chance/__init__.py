@@ -1,0 +1,1 @@
+"""Random variates from uniform random numbers alone, and measured values from files."""
