@@ -205,8 +205,7 @@ class Scenario(Value, frozen=True, kw_only=True):
             raise BadValue("crons never end: give phases.storm_s, the length of the storm", ("crons",))
         for place, one in enumerate(self.workload):
             if one.never_ends:
-                text = f"workload {one.name!r} never ends: give it a count or until_s, or give phases.storm_s"
-                raise BadValue(text, ("workload", place))
+                raise BadValue(f"{one.why_endless}, or give phases.storm_s", ("workload", place))
 
     def _check_references(self) -> None:
         """Raise BadValue for unknown names of generators and workloads."""

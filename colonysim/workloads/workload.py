@@ -14,12 +14,14 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from colonysim.core.agenda import Event
+from colonysim.core.history import Entry, Transition
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.operations.users import AddUser
 from colonysim.core.protocol import Answer, Message
-from colonysim.core.records import DAY_NS, SECOND_NS
+from colonysim.core.records import DAY_NS, RUNNING, SECOND_NS, WAITING
+from colonysim.core.replies import GraphReply
 from colonysim.core.types import Conditions, User
-from colonysim.core.values import Value
+from colonysim.core.values import BadValue, Value
 from colonysim.extensions import BadCode, error_line
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
@@ -27,7 +29,7 @@ from colonysim.kernel.randomness import NotNegative, Positive
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 from colonysim.workloads import traces
-from colonysim.workloads.arrivals import ARRIVALS, Arrivals, Count, Many
+from colonysim.workloads.arrivals import ARRIVALS, Arrivals, ClosedLoop, Count, Many
 from colonysim.workloads.submissions import Compose, Submission, mixer
 from colonysim.workloads.traces import BadTrace, Recording
 
@@ -98,11 +100,24 @@ class Workload(Value, frozen=True, kw_only=True):
             raise ValueError(f"workload {self.name!r} needs either arrivals or a trace")
         if self.until_s is not None and self.until_s < self.from_s:
             raise self.refused("until_s", f"must be at least from_s={self.from_s:g}")
+        if isinstance(self.arrivals, ClosedLoop):
+            if any(one.generator for one in self.mix):
+                raise BadValue("clients of a closed loop wait for a result, and a generator gives none", ("mix",))
+            if self.count is None and randomness.distribution(self.arrivals.think).is_zero:
+                raise BadValue("clients that never think may submit without end at one time: give a count", ("count",))
 
     @property
     def never_ends(self) -> bool:
-        """Whether it is endless unless the storm has an end."""
+        """Whether it is endless unless the storm has an end: a client may wait for what never ends."""
+        if isinstance(self.arrivals, ClosedLoop):
+            return self.until_s is None
         return self.count is None and self.until_s is None and self.arrivals is not None and not self.arrivals.ends
+
+    @property
+    def why_endless(self) -> str:
+        """The text of the error that it never ends, up to the last remedy."""
+        remedy = "until_s" if isinstance(self.arrivals, ClosedLoop) else "a count or until_s"
+        return f"workload {self.name!r} never ends: give it {remedy}"
 
 
 class Arrive(Event, frozen=True, gc=False):
@@ -118,12 +133,20 @@ class Resend(Event, frozen=True, gc=False):
     number: int
 
 
+class Act(Event, frozen=True, gc=False):
+    """A client of a closed loop has thought; client -1: the loop ends."""
+
+    stream: int
+    client: int
+
+
 class _Unsure(msgspec.Struct):
     """A submission whose reply was lost; `left` is how often it may still be sent again."""
 
     caller_id: str
     message: Message
     left: int
+    client: int
 
 
 Arrival = tuple[int, int, Message]
@@ -159,32 +182,39 @@ class Stream:
         self.send(self.user_ids[user], message, self.workload.resends)
         self.plan()
 
-    def send(self, caller_id: str, message: Message, left: int) -> None:
+    def send(self, caller_id: str, message: Message, left: int, client: int = -1) -> None:
+        """Send a submission, which may be sent again `left` times; `client`: of a closed loop, the one that waits."""
         self.submitted += 1
         asked = self.clients.kernel.ask_inside(caller_id, message)
         if type(asked) is Answer:
-            self._handle(asked, caller_id, message, left)
+            self._handle(asked, caller_id, message, left, client)
         else:
             self.clients.busy += 1
-            asked.on_answer = partial(self._on_answer, asked, caller_id, message, left)
+            asked.on_answer = partial(self._on_answer, asked, caller_id, message, left, client)
 
-    def _on_answer(self, pending: Pending, caller_id: str, message: Message, left: int) -> None:
+    def _on_answer(self, pending: Pending, caller_id: str, message: Message, left: int, client: int) -> None:
         """Handle the end of a pending call, which may have no answer."""
         self.clients.busy -= 1
         if pending.answer is not None:
-            self._handle(pending.answer, caller_id, message, left)
+            self._handle(pending.answer, caller_id, message, left, client)
+        else:
+            self.given_up(client)
 
-    def _handle(self, answer: Answer, caller_id: str, message: Message, left: int) -> None:
+    def _handle(self, answer: Answer, caller_id: str, message: Message, left: int, client: int) -> None:
         if answer.ok and answer.payload_type != "garbled":
+            self.accepted(answer, client)
             return
         if answer.status not in UNKNOWN_OUTCOME and answer.status != 200:
             self.refused += 1
             self.first_refusal = self.first_refusal or str(getattr(answer.body, "message", ""))
+            self.given_up(client)
             return
         self.lost += 1
-        if left:
+        if not left:
+            self.given_up(client)
+        else:
             number = answer.ticket
-            self.unsure[number] = _Unsure(caller_id, message, left - 1)
+            self.unsure[number] = _Unsure(caller_id, message, left - 1, client)
             self.clients.busy += 1
             kernel = self.clients.kernel
             due_ns = kernel.world.now_ns + randomness.to_ns(self.workload.resend_s)
@@ -193,7 +223,85 @@ class Stream:
     def resend(self, number: int) -> None:
         unsure = self.unsure.pop(number)
         self.clients.busy -= 1
-        self.send(unsure.caller_id, unsure.message, unsure.left)
+        self.send(unsure.caller_id, unsure.message, unsure.left, unsure.client)
+
+    def accepted(self, answer: Answer, client: int) -> None:
+        """A submission has been accepted."""
+
+    def given_up(self, client: int) -> None:
+        """A submission has been refused, or lost for the last time."""
+
+
+class ClosedStream(Stream):
+    """A closed loop in progress: who waits for which processes."""
+
+    def __init__(self, clients: Clients, number: int, workload: Workload, loop: ClosedLoop) -> None:
+        super().__init__(clients, number, workload, iter(()))
+        seed, purpose = clients.sim.settings.seed, f"workload/{workload.name}"
+        self.compose = clients.composer_of(workload)
+        self.thoughts = [
+            randomness.drawer(loop.think, randomness.source(seed, f"{purpose}/client/{client}"))
+            for client in range(loop.clients)
+        ]
+        self.waits_for: dict[str, int] = {}  # which client waits for a process
+        self.missing = [0] * loop.clients  # for how many processes each client waits
+        self.left = workload.count
+        self.ended = False
+        end_ns = clients.end_of(workload)
+        self.end_ns = None if end_ns is None else clients.start_ns + end_ns
+
+    def plan(self) -> None:
+        """Let all clients think for the first time, and plan the end of the loop."""
+        from_ns = randomness.to_ns(self.workload.from_s)
+        for client in range(len(self.thoughts)):
+            self._think(client, from_ns)
+        assert self.end_ns is not None
+        self.clients.kernel.timetable.plan(self.end_ns, Act(self.number, -1))
+
+    def _think(self, client: int, after_ns: int = 0, least_ns: int = 0) -> None:
+        """Let a client think from `after_ns` from now on, for `least_ns` at least; then it submits, if it has time."""
+        kernel = self.clients.kernel
+        due_ns = kernel.world.now_ns + after_ns + max(self.thoughts[client](None), least_ns)
+        if not self.ended and self.end_ns is not None and due_ns < self.end_ns:
+            kernel.timetable.plan(due_ns, Act(self.number, client))
+
+    def act(self, client: int) -> None:
+        """Let a client submit, or end the loop."""
+        if self.ended:
+            return
+        if self.left is not None and client >= 0:
+            self.left -= 1
+        if client < 0 or self.left == 0:
+            self.ended = True
+            self.clients.busy -= 1
+        if client >= 0:
+            user_id = self.user_ids[client % len(self.user_ids)]
+            self.send(user_id, self.compose(), self.workload.resends, client)
+
+    def accepted(self, answer: Answer, client: int) -> None:
+        """Wait for the processes that were submitted, unless they have ended already."""
+        body: Any = answer.body
+        ids = body.process_ids or () if isinstance(body, GraphReply) else (body.process_id,)
+        for process_id in ids:
+            process = self.clients.kernel.world.processes.get(process_id)
+            if process is not None and process.state in (WAITING, RUNNING):
+                self.waits_for[process_id] = client
+                self.missing[client] += 1
+        if not self.missing[client]:
+            self._think(client)
+
+    def given_up(self, client: int) -> None:
+        self._think(client, least_ns=randomness.to_ns(self.workload.resend_s))
+
+    def read(self, happened: list[Entry]) -> None:
+        """Let clients think whose processes have ended in a step."""
+        for entry in happened:
+            if type(entry) is Transition and entry.new not in (WAITING, RUNNING):
+                client = self.waits_for.pop(entry.process_id, None)
+                if client is not None:
+                    self.missing[client] -= 1
+                    if not self.missing[client]:
+                        self._think(client)
 
 
 class Clients:
@@ -215,15 +323,19 @@ class Clients:
         self.busy = 0  # streams that have more to submit, and submissions under way or to be sent again
         self.kernel.timetable.handle(Arrive, self._arrive)
         self.kernel.timetable.handle(Resend, self._resend)
+        self.kernel.timetable.handle(Act, self._act)
 
     def add(self, workload: Workload) -> None:
         """Start a workload. Raises ValueError if it would never end, BadTrace."""
         if self.storm_ns is None and workload.never_ends:
-            raise ValueError(
-                f"workload {workload.name!r} never ends: give it a count or until_s, or the storm a length"
-            )
-        arrivals = self._drawn(workload) if workload.trace is None else self._recorded(workload, workload.trace)
-        stream = Stream(self, len(self.streams), workload, arrivals)
+            raise ValueError(f"{workload.why_endless}, or the storm a length")
+        if isinstance(workload.arrivals, ClosedLoop):
+            closed = ClosedStream(self, len(self.streams), workload, workload.arrivals)
+            self.sim.observers.observe(closed.read)
+            stream: Stream = closed
+        else:
+            arrivals = self._drawn(workload) if workload.trace is None else self._recorded(workload, workload.trace)
+            stream = Stream(self, len(self.streams), workload, arrivals)
         self.streams.append(stream)
         self.busy += 1
         stream.plan()
@@ -252,27 +364,36 @@ class Clients:
         self.streams[event.stream].resend(event.number)
         return False
 
+    def _act(self, event: Act) -> bool:
+        stream = self.streams[event.stream]
+        assert isinstance(stream, ClosedStream)
+        stream.act(event.client)
+        return False
+
     # ------------------------------------------------------------ what is submitted when
     def _drawn(self, workload: Workload) -> Iterator[Arrival]:
-        seed, purpose = self.sim.settings.seed, f"workload/{workload.name}"
-        compose: Compose = mixer(
-            workload.mix, self.colony, self.base, randomness.source(seed, f"{purpose}/mix"), self.generators
-        )
+        compose = self.composer_of(workload)
         assert workload.arrivals is not None
         midnight_s = self.start_ns % DAY_NS / SECOND_NS + workload.from_s
-        random = randomness.source(seed, f"{purpose}/arrivals")
+        random = randomness.source(self.sim.settings.seed, f"workload/{workload.name}/arrivals")
         if ARRIVALS.has(workload.arrivals):
             times = workload.arrivals.times(random, midnight_s)
         else:
             times = _checked(workload.arrivals, random, midnight_s, workload.name)
-        from_ns, end_ns = randomness.to_ns(workload.from_s), self._end(workload)
+        from_ns, end_ns = randomness.to_ns(workload.from_s), self.end_of(workload)
         for number, time_s in enumerate(islice(times, workload.count)):
             due_ns = from_ns + randomness.to_ns(time_s)
             if end_ns is not None and due_ns >= end_ns:
                 return
             yield due_ns, number % workload.users, compose()
 
-    def _end(self, workload: Workload) -> int | None:
+    def composer_of(self, workload: Workload) -> Compose:
+        """Return what creates the submissions of a mix."""
+        random = randomness.source(self.sim.settings.seed, f"workload/{workload.name}/mix")
+        return mixer(workload.mix, self.colony, self.base, random, self.generators)
+
+    def end_of(self, workload: Workload) -> int | None:
+        """Return when a workload ends, in nanoseconds from the start; None if only its arrivals end it."""
         return self.storm_ns if workload.until_s is None else randomness.to_ns(workload.until_s)
 
     def _recorded(self, workload: Workload, trace: Trace) -> Iterator[Arrival]:
@@ -280,7 +401,7 @@ class Clients:
         like = workload.mix[0]
         plain, conditions = like.spec(self.colony), _Places(like.conditions(self.colony), trace.sites)
         users: dict[str, int] = {}
-        from_s, end_ns, first_s = workload.from_s, self._end(workload), None
+        from_s, end_ns, first_s = workload.from_s, self.end_of(workload), None
         recording = self.recordings.get(workload.name) or trace.load(self.base)
         for record in islice(recording.records, workload.count):
             if first_s is None:
