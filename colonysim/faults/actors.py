@@ -67,7 +67,8 @@ class ActorFault(Fault, frozen=True, kw_only=True):
     """Base of the faults of actors. It strikes at their steps (`when`) or by itself (`times`).
 
     `actors` (names) and `executor_type` say which actors it concerns. A step is a request or a sleep; the fault strikes
-    the actor that takes it. At `times`, `pick` of the concerned actors are drawn (None: all).
+    the actor that takes it. At `times`, `pick` of the concerned actors are drawn (None: all); with `times.mtbf_s` each
+    of them fails on its own.
 
     A fault overrides `begin`, which changes the actor, and `end`, which undoes that; or `slowness` or `skew_ns`, which
     the actor calls while the effect lasts. The field named by `lasts` has the length of the effect.
@@ -109,6 +110,8 @@ class ActorFault(Fault, frozen=True, kw_only=True):
         as_names(self, "actors")
         if (self.when is None) is (self.times is None):
             raise BadFault("a fault of an actor needs either `when` (at which of its steps) or `times`")
+        if self.pick != 1 and self.times is not None and self.times.mtbf_s is not None:
+            raise self.refused("pick", "leave it out beside times.mtbf_s, with which each actor fails on its own")
 
     def concerns(self, actor: Victim) -> bool:
         """Return whether it concerns an actor."""

@@ -184,6 +184,8 @@ class Faults:
     def enlist(self, victim: Victim) -> None:
         """Make an actor a target of faults from now on. Called under the lock."""
         self._victims[victim.name] = victim
+        if self._running is not None:
+            self._running.enlisted(victim)
 
     def dismiss(self, victim: Victim) -> None:
         """Remove an actor from the targets of faults. Called under the lock."""

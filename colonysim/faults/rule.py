@@ -6,10 +6,29 @@ from typing import Final
 
 from colonysim.core.records import SECOND_NS
 from colonysim.faults.fault import Fault, Hit
-from colonysim.faults.triggers import After, Times, When
+from colonysim.faults.triggers import After, Span, Times, When
 from colonysim.kernel import randomness
 
 _NEVER_NS: Final = 1 << 62
+
+
+class OwnClock:
+    """The failures of one actor under a fault with times between failures. It has failed `count` times."""
+
+    def __init__(self, rule: Rule, between_s: Span, actor: str) -> None:
+        self.rule = rule
+        self.purpose = f"{rule.name}/actor/{actor}"
+        self.between = randomness.drawer(between_s, randomness.source(rule.seed, f"fault/{self.purpose}/between"))
+        self.count = 0
+
+    def next_time(self, times: Times, from_ns: int) -> int | None:
+        """Return when the actor fails next if it works from a time on; None for never again."""
+        return self.rule.within(times, self.rule.begins(times, from_ns) + max(self.between(None), 1))
+
+    def hit(self, now_ns: int) -> Hit:
+        """Count a failure, and return it as a strike, whose random numbers do not depend on other actors."""
+        self.count += 1
+        return Hit(self.rule.seed, self.purpose, self.count, now_ns)
 
 
 class Rule:
@@ -36,6 +55,7 @@ class Rule:
         self.after: After | None = fault.trigger.after if fault.trigger is not None else None
         self.heard = 0
         self.armed_ns: int | None = start_ns if self.after is None else None
+        self.clocks: dict[str, OwnClock] = {}  # of the actors that fail on their own, by name
 
     def hears(self, type_name: str, status: int, now_ns: int) -> bool:
         """Count an answer of the server; return whether it is the one that the fault has been waiting for."""
@@ -82,15 +102,15 @@ class Rule:
 
     def next_time(self, times: Times, now_ns: int) -> int | None:
         """Return when it strikes next by itself, None for never again."""
-        if self.armed_ns is None or (times.count is not None and self.struck >= times.count):
+        if self.armed_ns is None:
             return None
-        base_ns, last_ns = self.armed_ns, self.end_ns - 1
-        if times.until_s is not None:
-            last_ns = min(last_ns, self.start_ns + round(times.until_s * SECOND_NS) - 1)
-        from_ns = max(now_ns, self.start_ns + round(times.from_s * SECOND_NS))
-        if times.mean_every_s is not None:
+        base_ns, begins_ns = self.armed_ns, self.begins(times, now_ns)
+        if times.mtbf_s is not None:
+            works_ns = max(begins_ns, self.until_ns, self.down_until_ns)
+            due_ns = works_ns + max(randomness.drawer(times.mtbf_s, self.chance)(None), 1)
+        elif times.mean_every_s is not None:
             wait_ns = round(self.chance.expovariate(1 / times.mean_every_s) * SECOND_NS)
-            due_ns = max(from_ns, base_ns) + max(wait_ns, 1)
+            due_ns = begins_ns + max(wait_ns, 1)
         elif times.every_s is not None:
             period_ns = max(round(times.every_s * SECOND_NS), 1)
             base_ns = max(base_ns, self.start_ns + round(times.from_s * SECOND_NS))
@@ -102,4 +122,24 @@ class Rule:
             if self.struck >= len(moments):
                 return None
             due_ns = max(moments[self.struck], now_ns)
+        return self.within(times, due_ns)
+
+    def begins(self, times: Times, now_ns: int) -> int:
+        """Return when it begins to strike by itself, now or later. What it waits for must have been there."""
+        assert self.armed_ns is not None
+        return max(now_ns, self.armed_ns, self.start_ns + round(times.from_s * SECOND_NS))
+
+    def within(self, times: Times, due_ns: int) -> int | None:
+        """Return a time at which it is due if it may strike once more and is not over by then, else None."""
+        if times.count is not None and self.struck >= times.count:
+            return None
+        last_ns = self.end_ns - 1
+        if times.until_s is not None:
+            last_ns = min(last_ns, self.start_ns + round(times.until_s * SECOND_NS) - 1)
         return due_ns if due_ns <= last_ns else None
+
+    def clock_of(self, actor: str, between_s: Span) -> OwnClock:
+        """Return the clock of an actor that fails on its own."""
+        if actor not in self.clocks:
+            self.clocks[actor] = OwnClock(self, between_s, actor)
+        return self.clocks[actor]

@@ -13,7 +13,7 @@ from colonysim.core import engine
 from colonysim.core.protocol import Answer
 from colonysim.core.records import SECOND_NS
 from colonysim.faults.actors import ActorFault, Effect, Victim
-from colonysim.faults.fault import Fault, asking
+from colonysim.faults.fault import Fault, Hit, asking
 from colonysim.faults.hazards import Hazard
 from colonysim.faults.messages import MessageFault
 from colonysim.faults.network import FaultyNetwork
@@ -89,10 +89,49 @@ class RunningFaults:
         times = rule.fault.trigger
         if not isinstance(times, Times):
             return
+        if times.mtbf_s is not None and isinstance(rule.fault, ActorFault):
+            for victim in self.victims.values():
+                self._schedule_failure(rule, rule.fault, times, victim)
+            return
         due_ns = rule.next_time(times, self.kernel.world.now_ns)
         if due_ns is not None:
             ticket = self.kernel.timetable.add(due_ns, lambda: self._strike(rule), f"fault {rule.name}")
             self._timers.setdefault(rule.name, []).append(ticket)
+
+    def enlisted(self, victim: Victim) -> None:
+        """Let a new actor fail on its own, if a fault has times between failures."""
+        for rule in self.rules.values():
+            times = rule.fault.trigger
+            if isinstance(rule.fault, ActorFault) and isinstance(times, Times) and times.mtbf_s is not None:
+                self._schedule_failure(rule, rule.fault, times, victim)
+
+    def _schedule_failure(self, rule: Rule, fault: ActorFault, times: Times, victim: Victim) -> None:
+        """Start the clock of an actor, unless it runs already."""
+        if rule.armed_ns is not None and fault.concerns(victim) and victim.name not in rule.clocks:
+            self._fail_next(rule, fault, times, victim.name, self.kernel.world.now_ns)
+
+    def _fail_next(self, rule: Rule, fault: ActorFault, times: Times, name: str, from_ns: int) -> None:
+        """Plan the next failure of an actor that works from a time on."""
+        assert times.mtbf_s is not None
+        due_ns = rule.clock_of(name, times.mtbf_s).next_time(times, from_ns)
+        if due_ns is not None:
+            ticket = self.kernel.timetable.add(
+                due_ns, lambda: self._fail(rule, fault, times, name), f"fault {rule.name}"
+            )
+            self._timers.setdefault(rule.name, []).append(ticket)
+
+    def _fail(self, rule: Rule, fault: ActorFault, times: Times, name: str) -> None:
+        """Let an actor fail, if it is there, and plan its next failure after the repair."""
+        now_ns = works_ns = self.kernel.world.now_ns
+        victim = self.victims.get(name)
+        if victim is not None and (times.count is None or rule.struck < times.count):
+            rule.strike()
+            effect = self._strike_actor(rule, fault, victim, rule.clocks[name].hit(now_ns))
+            if effect.span_ns is None and hasattr(fault, fault.lasts):
+                return  # it is never repaired
+            works_ns = effect.until_ns
+        self._fail_next(rule, fault, times, name, works_ns)
+        self.refresh()
 
     def end(self, name: str) -> None:
         """End a fault, and what it has begun."""
@@ -127,7 +166,7 @@ class RunningFaults:
         fault = rule.fault
         if isinstance(fault, ActorFault):
             for victim in self._drawn(rule, fault):
-                self._strike_actor(rule, fault, victim)
+                self._strike_actor(rule, fault, victim, rule.hit(self.kernel.world.now_ns))
         elif isinstance(fault, ServerFault):
             self._strike_server(rule, fault)
         self._schedule(rule)
@@ -228,7 +267,7 @@ class RunningFaults:
             fault = rule.fault
             if isinstance(fault, ActorFault) and fault.when is not None and fault.concerns(victim):
                 if rule.strikes(fault.when, now_ns):
-                    self._strike_actor(rule, fault, victim)
+                    self._strike_actor(rule, fault, victim, rule.hit(now_ns))
 
     def slowness(self, name: str) -> float:
         """Return how many times as long an actor takes for what it does by itself, now."""
@@ -260,9 +299,8 @@ class RunningFaults:
             return found
         return rule.chance.sample(found, fault.pick)
 
-    def _strike_actor(self, rule: Rule, fault: ActorFault, victim: Victim) -> None:
+    def _strike_actor(self, rule: Rule, fault: ActorFault, victim: Victim, hit: Hit) -> Effect:
         now_ns = self.kernel.world.now_ns
-        hit = rule.hit(now_ns)
         drawn: dict[str, int | None] = {}
         span_ns = None
         if hasattr(fault, fault.lasts):
@@ -283,6 +321,7 @@ class RunningFaults:
         effect = effects[rule.name] = Effect(fault, hit, since_ns, until_ns, span_ns)
         with asking(fault, "begin"):
             fault.begin(victim, effect)
+        return effect
 
 
 def _in_log(field: str) -> str:

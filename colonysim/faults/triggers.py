@@ -120,15 +120,17 @@ class When(Value, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Times(Value, frozen=True, kw_only=True, omit_defaults=True):
-    """When a fault strikes by itself: at given times, in fixed intervals, or in random ones with a mean.
+    """When a fault strikes by itself: at given times, in fixed or random intervals, or after times between failures.
 
     All in seconds from the start of the run, or from `after` on. Times before the fault was added are left out.
-    `count` is the largest number of strikes.
+    `count` is the largest number of strikes. With `mtbf_s`, each actor that the fault is about fails on its own: the
+    span is drawn for each actor, from the end of the effect of its last strike (its repair) to its next one.
     """
 
     at_s: NotNegative | tuple[NotNegative, ...] = ()
     every_s: Positive | None = None
     mean_every_s: Positive | None = None
+    mtbf_s: Span | None = None
     count: FaultNumber | None = None
     from_s: NotNegative = 0.0
     until_s: NotNegative | None = None
@@ -138,8 +140,11 @@ class Times(Value, frozen=True, kw_only=True, omit_defaults=True):
         if not isinstance(self.at_s, tuple):
             force_setattr(self, "at_s", (float(self.at_s),))
         check_window(self)
-        if bool(self.at_s) + (self.every_s is not None) + (self.mean_every_s is not None) != 1:
-            raise BadValue("times need one of at_s, every_s and mean_every_s")
+        given = (self.at_s or None, self.every_s, self.mean_every_s, self.mtbf_s)
+        if sum(one is not None for one in given) != 1:
+            raise BadValue("times need one of at_s, every_s, mean_every_s and mtbf_s")
+        if self.mtbf_s is not None and distribution(self.mtbf_s).is_zero:
+            raise self.refused("mtbf_s", "must not always be 0: it would strike without end at one time")
 
     @property
     def ends(self) -> bool:
@@ -152,6 +157,8 @@ class Times(Value, frozen=True, kw_only=True, omit_defaults=True):
         first_s = self.from_s
         if self.every_s is not None:
             first_s += self.every_s
+        elif self.mtbf_s is not None:
+            first_s += distribution(self.mtbf_s).least_s
         elif self.at_s:
             assert isinstance(self.at_s, tuple)
             first_s = min(self.at_s)

@@ -262,7 +262,7 @@ class BatchSize(Value, frozen=True, tag_field="kind"):
 class GeometricSize(BatchSize, frozen=True, tag="geometric"):
     """Geometric, at least 1: after each submission the batch ends with probability 1 / mean."""
 
-    mean: Annotated[float, Meta(ge=1, le=MANY)]
+    mean: Annotated[float, Meta(ge=1, le=1e6)]
 
     def sizes(self, random: Random) -> Iterator[int]:
         more = 1.0 - 1.0 / self.mean

@@ -55,7 +55,7 @@ def test_faults_are_the_same_in_python_and_as_data() -> None:
         ({"kind": "lose_reply", "match": {"types": "closesucessfulmsg"}}, "did you mean 'closesuccessfulmsg'?"),
         ({"kind": "lose_reply", "match": {"type": "x"}}, "there is no `type` here; did you mean `types`"),
         ({"kind": "crash"}, "either `when`"),
-        ({"kind": "restart", "times": {}}, "times need one of at_s, every_s and mean_every_s"),
+        ({"kind": "restart", "times": {}}, "times need one of at_s, every_s, mean_every_s and mtbf_s"),
         ({"kind": "answer", "status": 200, "text": ""}, "invalid status=200: must be at least 400"),
         ({"kind": "hazard", "hazard": "fire"}, "invalid hazard='fire': must be lossy_wakeup or"),
         (5, "expected a Fault, or a mapping whose kind is lose_request.*, got int: 5"),
