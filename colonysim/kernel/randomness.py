@@ -334,21 +334,22 @@ def _out_of_order(span: Any) -> str:
     return "" if ordered else "the least comes before the most"
 
 
-_SPAN: Final = Meta(
+SPAN: Final = Meta(
     extra={"check": _out_of_order, "fix": "give seconds, [least, most] or a distribution such as {kind: uniform, …}"}
 )
 Between = Annotated[tuple[NotNegative, ...], Meta(min_length=2, max_length=2)]
 """`[least, most]` of a uniform distribution. Not tuple[float, float]: msgspec mixes up its limits in a union."""
-_Distribution = (
+Distribution = (
     Constant | Uniform | Exponential | Lognormal | Gamma | Erlang | Weibull | Pareto | Hyperexponential | PhaseType
     | Empirical | Mixed | OfProcess
 )  # fmt: skip
-AnySpan = Annotated[NotNegative | Between | _Distribution, _SPAN]
+"""A distribution of any kind."""
+AnySpan = Annotated[NotNegative | Between | Distribution, SPAN]
 """Seconds: a number, `[least, most]`, or a distribution."""
 
 _Signed = Annotated[float, Meta(ge=-MOST, le=MOST)]
 _SignedBetween = Annotated[tuple[_Signed, ...], Meta(min_length=2, max_length=2)]
-AnyOffset = Annotated[_Signed | _SignedBetween | _Distribution, _SPAN]
+AnyOffset = Annotated[_Signed | _SignedBetween | Distribution, SPAN]
 """Seconds ahead, or behind below 0: a number, `[least, most]`, or a distribution, which is never below 0."""
 
 

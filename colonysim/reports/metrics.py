@@ -47,6 +47,7 @@ class Gauges(msgspec.Struct, gc=False):
     removed: int = 0
     retries: int = 0
     deadline_misses: int = 0
+    reneged: int = 0
 
     @property
     def unfinished(self) -> int:
@@ -141,6 +142,7 @@ class Metrics:
                 self.state[row] = new
             if step.cause in _MISSES:
                 gauges.deadline_misses += 1
+                gauges.reneged += step.cause == "waited too long"
                 self.misses[row] += 1
         self.depth_at_ns.append(now_ns)
         self.depth.append(gauges.queue_depth)
@@ -291,7 +293,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     `waiting_s` covers the processes that were started, finished or not, up to their first start; `turnaround_s`,
     `running_s` (the last attempt) and `bounded_slowdown` those that succeeded. What is unfinished at the end is
     in none of these three: see `unfinished`. `makespan_s` is from the first submission to the last end,
-    `utilisation` the busy part of all simulated executors' time, and covers attempts of any outcome.
+    `utilisation` the busy part of all simulated executors' time, and covers attempts of any outcome. `reneged` counts
+    the processes that failed because they had waited longer than their `maxwaittime`.
     """
 
     submitted: int
@@ -303,6 +306,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     retries: int
     deadline_misses: int
+    reneged: int = 0
     executors: int
     span_s: float
     makespan_s: float | None
@@ -363,6 +367,7 @@ def summarise(
         attempts=len(metrics.run_start_ns) + gauges.running,
         retries=gauges.retries,
         deadline_misses=gauges.deadline_misses,
+        reneged=gauges.reneged,
         executors=executors,
         span_s=(end_ns - metrics.start_ns) / SECOND_NS,
         makespan_s=makespan_s,

@@ -88,7 +88,7 @@ def lint(scenario: Scenario, groups: Sequence[ExecutorGroup] | None = None) -> l
     """
     cast = Participants(scenario, groups_of(scenario) if groups is None else groups)
     found = [*_nothing(scenario), *_faults(cast), *_workloads(scenario), *_executors(cast), *_checks(cast)]
-    return without_accepted([*found, *_policy(cast)], scenario.accept)
+    return without_accepted([*found, *_data(cast), *_policy(cast)], scenario.accept)
 
 
 def _nothing(scenario: Scenario) -> Iterator[RunWarning]:
@@ -165,6 +165,25 @@ def why_unsuited(submissions: list[tuple[Submission, Workload | None]], group: E
     places = some(dict.fromkeys(one.location or "any" for one in same))
     names = some(dict.fromkeys(name for one in same for name in one.executornames))
     return f"the processes that ask for type {group.type!r} ask for other executors: locations {places}, names {names}"
+
+
+def _data(cast: Participants) -> Iterator[RunWarning]:
+    """Yield warnings for locations of data that cost nothing, and for transfers that no process needs."""
+    scenario = cast.scenario
+    sites = any(one.trace is not None and one.trace.sites == "data" for one in scenario.workload)
+    needed = sites or cast.programs or any(one.data_at for one, _ in cast.submissions())
+    for place, group in enumerate(cast.groups):
+        if group.transfer != 0 and not needed:
+            path = f"executors.{place}" if place < len(scenario.executors) else "sites"
+            text = f"the transfer of executors {group.name!r} has no effect: no process has `data_at`"
+            yield RunWarning(kind="executors", name=group.name, path=path, text=text)
+    if any(group.transfer != 0 for group in cast.groups) or not cast.groups:
+        return
+    for place, workload in enumerate(scenario.workload):
+        by_trace = workload.trace is not None and workload.trace.sites == "data"
+        if by_trace or any(one.data_at for one in workload.mix):
+            text = f"where the data of workload {workload.name!r} are has no effect: no executors have a `transfer`"
+            yield RunWarning(kind="workload", name=workload.name, path=f"workload.{place}", text=text)
 
 
 def _checks(cast: Participants) -> Iterator[RunWarning]:

@@ -336,6 +336,7 @@ class Run:
         counted = [
             (self.strikes.count, "times a fault struck"),
             (fleet.crashes, "times an executor crashed"),
+            (fleet.transfers, "times an executor fetched data from another location"),
             (fleet.hung, "processes were taken and never closed by their executors"),
             (fleet.refused_closes, "closes were refused: the process was no longer theirs to close"),
             (fleet.failed_calls, "calls of executors failed and were repeated"),

@@ -74,6 +74,7 @@ class CronPlan(Value, frozen=True, kw_only=True):
             except Refusal as refusal:
                 fix = "write six fields, seconds first, such as '0 * * * * *' for each minute"
                 raise self.refused("expression", f"{refusal.text}; {fix}") from None
+        _check_patience(self.submit)
 
 
 class GeneratorPlan(Value, frozen=True, kw_only=True):
@@ -83,6 +84,16 @@ class GeneratorPlan(Value, frozen=True, kw_only=True):
     submit: Submission
     trigger: Annotated[int, Meta(ge=1)]
     timeout_s: Annotated[int, Meta(ge=-1)] = -1
+
+    def check(self) -> None:
+        _check_patience(self.submit)
+
+
+def _check_patience(submission: Submission) -> None:
+    """Raise BadValue if a spec that the server submits again and again should differ each time."""
+    if submission.is_patience_drawn:
+        why = "crons and generators submit the same each time; give maxwaittime as a number"
+        raise submission.refused("maxwaittime", why).within(("submit",))
 
 
 class Sites(Value, frozen=True, kw_only=True):
@@ -320,7 +331,7 @@ def groups_of(scenario: Scenario, recording: Recording | None = None) -> list[Ex
     for site, count in shares(work, scenario.sites.total).items():
         name = site_name(site) if site else like.name
         fields: dict[str, Any] = {"name": name, "count": count}
-        if site and trace.sites == "location":
+        if site and trace.sites in ("location", "data"):
             fields["location"] = name
         elif site and trace.sites == "type":
             fields["type"] = name

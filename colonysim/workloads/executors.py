@@ -17,7 +17,7 @@ from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
 from colonysim.core.protocol import Answer, Message
-from colonysim.core.records import Process
+from colonysim.core.records import SECOND_NS, Process
 from colonysim.core.types import ExecutorSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
@@ -25,6 +25,9 @@ from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import AnySpan, Draw, NotNegative, Probability
 from colonysim.simulation.simulation import Simulation
 from colonysim.workloads.arrivals import Many
+from colonysim.workloads.submissions import DATA_SITE
+
+_LEAST_SPEED: Final = 0.001
 
 # What an executor does next.
 POLL: Final = 0
@@ -52,7 +55,8 @@ class ExecutorGroup(Behaviour, frozen=True):
     `functions` has other behaviours for single functions. `starts` is when they start, from the start of the run;
     `rest` is the time between a process and the next poll; after a lost connection or a refusal they try again after
     `retry_s`. `registers_again`: an executor that crashed registers again when it restarts, and so
-    loses the process it held.
+    loses the process it held. `speed` divides service times; a distribution gives each executor a speed of its own, at
+    least 0.001. `transfer` is added to the service of a process whose input data are at another location.
     """
 
     name: str
@@ -64,9 +68,15 @@ class ExecutorGroup(Behaviour, frozen=True):
     functions: dict[str, Behaviour] = {}
     starts: AnySpan = 0.0
     rest: AnySpan = 0.0
+    speed: AnySpan = 1.0
+    transfer: AnySpan = 0.0
     poll_timeout_s: Annotated[int, Meta(ge=1, le=9_000_000_000)] = 60
     retry_s: randomness.Positive = 1.0
     registers_again: bool = False
+
+    def check(self) -> None:
+        if randomness.distribution(self.speed).is_zero:
+            raise self.refused("speed", "must be greater than 0; 2 halves service times")
 
 
 class NextStep(Event, frozen=True, gc=False):
@@ -107,7 +117,23 @@ class Model:
             None if group.rest == 0.0 else randomness.drawer(group.rest, randomness.source(seed, f"{purpose}/rest"))
         )
         self.starts = randomness.drawer(group.starts, randomness.source(seed, f"{purpose}/starts"))
+        self.speeds = randomness.drawer(group.speed, randomness.source(seed, f"{purpose}/speed"))
+        self.location = group.location.lower()
+        self.transfer = (
+            None
+            if group.transfer == 0.0
+            else randomness.drawer(group.transfer, randomness.source(seed, f"{purpose}/transfer"))
+        )
         self.retry_ns = randomness.to_ns(group.retry_s)
+
+    def speed(self) -> float:
+        """Draw the speed of the next executor of the group."""
+        return max(self.speeds(None) / SECOND_NS, _LEAST_SPEED)
+
+    def transfer_ns(self, process: Process) -> int:
+        """Return how long it takes to fetch the input data of a process: 0 if they are here, or it has none."""
+        site = (process.spec.env or {}).get(DATA_SITE, "").lower()
+        return self.transfer(process) if self.transfer is not None and site and site != self.location else 0
 
     def draws_for(self, process: Process) -> _BehaviourDraws:
         return self.special.get(process.spec.funcname, self.draws) if self.special else self.draws
@@ -118,7 +144,7 @@ class SimulatedExecutor:
 
     __slots__ = (
         "asks", "busy_since_ns", "down", "due_ns", "failing", "fleet", "id", "life", "model", "name", "number",
-        "paused_until_ns", "pending", "process_id", "step",
+        "paused_until_ns", "pending", "process_id", "speed", "step",
     )  # fmt: skip
 
     def __init__(self, fleet: Fleet, model: Model, number: int, name: str, executor_id: str) -> None:
@@ -137,6 +163,7 @@ class SimulatedExecutor:
         self.down = False
         self.busy_since_ns = -1
         self.asks = False  # whether it has ever asked for work
+        self.speed = model.speed()
 
     # ------------------------------------------------------------ asking
     def run_steps(self, step: int | None) -> None:
@@ -193,6 +220,11 @@ class SimulatedExecutor:
             return
         self.failing = draws.fails is not None and draws.fails()
         service_ns = draws.service(process)
+        if self.speed != 1.0:
+            service_ns = round(service_ns / self.speed)
+        if self.model.transfer is not None and (transfer_ns := self.model.transfer_ns(process)):
+            service_ns += transfer_ns
+            self.fleet.transfers += 1
         if self.fleet.chaos:
             service_ns = round(service_ns * self.fleet.sim.faults.slowness(self.name))
         self.plan_step(CLOSE, service_ns)
@@ -295,6 +327,7 @@ class Fleet:
         self.busy_ns = 0
         self.dropped: dict[str, list[int]] = {}  # for each executor, when it gave up processes, which stay assigned
         self.returns = 0
+        self.transfers = 0
         self.chaos = False  # whether faults may strike the executors
         self.kernel.timetable.handle(NextStep, self._run_step)
 

@@ -18,12 +18,15 @@ from colonysim.core.records import SECOND_NS
 from colonysim.core.types import Conditions, FunctionSpec, WorkflowSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
-from colonysim.kernel.randomness import AnySpan, Positive
+from colonysim.kernel.randomness import SPAN, AnySpan, Between, Distribution, Positive
 from colonysim.workloads.traces import read_workflow
 
 Size = Annotated[int, Meta(ge=1, le=100_000)]
 _MOST_DEPENDENCIES: Final = 1_000_000
+_MOST_LIMIT: Final = 2**31 - 1
 Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+DATA_SITE: Final = "COLONYSIM_DATA_SITE"
+"""The environment variable of a process that says at which location its input data are."""
 
 
 class Node(NamedTuple):
@@ -102,7 +105,8 @@ class Submission(Value, frozen=True, kw_only=True):
 
     The fields are those of a function spec and of its conditions. `run_s` becomes the first argument, for executors
     whose `service` is of kind `process`. With a `workflow`, each of its processes has this spec; with a `generator`,
-    each submission is one argument for the generator of that name.
+    each submission is one argument for the generator of that name. `maxwaittime` may be drawn for each process, in
+    whole seconds, because that is what the protocol has, and at least 1. `data_at` is the location of its input data.
     """
 
     weight: Positive = 1.0
@@ -113,12 +117,13 @@ class Submission(Value, frozen=True, kw_only=True):
     executornames: list[str] = []
     location: str = ""
     priority: Annotated[int, Meta(ge=-PRIORITY_LIMIT, le=PRIORITY_LIMIT)] = 0
-    maxwaittime: Limit = -1
+    maxwaittime: Annotated[Limit | Between | Distribution, SPAN] = -1
     maxexectime: Limit = -1
     maxretries: Limit = -1
     cpu: str = ""
     memory: str = ""
     label: str = ""
+    data_at: str = ""
     run_s: AnySpan | None = None
     workflow: AnyShape | None = None
     generator: str = ""
@@ -133,25 +138,53 @@ class Submission(Value, frozen=True, kw_only=True):
             mem=self.memory,
         )
 
+    @property
+    def is_patience_drawn(self) -> bool:
+        """Whether `maxwaittime` is drawn for each process."""
+        return not isinstance(self.maxwaittime, int)
+
+    def patience(self, random: Random) -> Callable[[], int] | None:
+        """Return a function that draws `maxwaittime`; None if it is a number."""
+        if isinstance(self.maxwaittime, int):
+            return None
+        draw = randomness.drawer(self.maxwaittime, random)
+        return lambda: min(max(round(draw(None) / SECOND_NS), 1), _MOST_LIMIT)
+
     def spec(self, colony: str) -> FunctionSpec:
-        """Return the function spec of all processes of this kind."""
+        """Return the function spec of all processes of this kind, with the least `maxwaittime` if that is drawn."""
+        limit = self.maxwaittime
+        if not isinstance(limit, int):
+            limit = max(round(randomness.distribution(limit).least_s), 1)
         return FunctionSpec(
             funcname=self.funcname,
             args=list(self.args) or None,
             kwargs=dict(self.kwargs) or None,
             priority=self.priority,
-            maxwaittime=self.maxwaittime,
+            maxwaittime=limit,
             maxexectime=self.maxexectime,
             maxretries=self.maxretries,
             conditions=self.conditions(colony),
             label=self.label,
+            env={DATA_SITE: self.data_at} if self.data_at else None,
         )
 
-    def workflow_spec(self, colony: str, base: Path, run_s: Callable[[], float] | None = None) -> WorkflowSpec:
-        """Return the workflow, or the single process as a workflow. Raises BadTrace if the recording is unreadable."""
+    def workflow_spec(
+        self,
+        colony: str,
+        base: Path,
+        run_s: Callable[[], float] | None = None,
+        patience: Callable[[], int] | None = None,
+    ) -> WorkflowSpec:
+        """Return the workflow, or the single process as a workflow. Raises BadTrace if the recording is unreadable.
+
+        `run_s` and `patience` draw the run time and `maxwaittime` of each process.
+        """
         plain = self.spec(colony)
         nodes = self.workflow.nodes(base) if self.workflow is not None else [Node("only")]
-        return WorkflowSpec(colonyname=colony, functionspecs=[_node_spec(plain, node, run_s) for node in nodes])
+        specs = [_node_spec(plain, node, run_s) for node in nodes]
+        if patience is not None:
+            specs = [replace(one, maxwaittime=patience()) for one in specs]
+        return WorkflowSpec(colonyname=colony, functionspecs=specs)
 
 
 def _node_spec(plain: FunctionSpec, node: Node, run_s: Callable[[], float] | None) -> FunctionSpec:
@@ -170,10 +203,13 @@ Compose = Callable[[], Message]
 """Creates the next message."""
 
 
-def composer(one: Submission, colony: str, base: Path, random: Random, generators: dict[str, str]) -> Compose:
+def composer(
+    one: Submission, colony: str, base: Path, random: Random, limits: Random, generators: dict[str, str]
+) -> Compose:
     """Return a function that creates the messages of one kind: always the same one if nothing in it is random.
 
-    `generators`: the ids of the generators by name. Raises ValueError, BadTrace.
+    `limits`: random numbers for the limits that are drawn. `generators`: the ids of the generators by name.
+    Raises ValueError, BadTrace.
     """
     if one.generator:
         if one.generator not in generators:
@@ -182,12 +218,18 @@ def composer(one: Submission, colony: str, base: Path, random: Random, generator
         return _packer(generators[one.generator])
     draw = randomness.drawer(one.run_s, random) if one.run_s is not None else None
     seconds = (lambda: draw(None) / SECOND_NS) if draw is not None else None
+    patience = one.patience(limits)
     if one.workflow is not None:
-        if seconds is None:
+        if seconds is None and patience is None:
             workflow = SubmitWorkflow(spec=one.workflow_spec(colony, base))
             return lambda: workflow
-        return lambda: SubmitWorkflow(spec=one.workflow_spec(colony, base, seconds))
+        return lambda: SubmitWorkflow(spec=one.workflow_spec(colony, base, seconds, patience))
     plain = one.spec(colony)
+    if patience is not None:
+        args, wait = plain.args, patience
+        return lambda: SubmitFuncSpec(
+            spec=replace(plain, args=args if seconds is None else [seconds(), *one.args], maxwaittime=wait())
+        )
     if seconds is None:
         single = SubmitFuncSpec(spec=plain)
         return lambda: single
@@ -205,9 +247,11 @@ def _packer(generator_id: str) -> Compose:
     return compose
 
 
-def mixer(mix: Iterable[Submission], colony: str, base: Path, random: Random, generators: dict[str, str]) -> Compose:
+def mixer(
+    mix: Iterable[Submission], colony: str, base: Path, random: Random, limits: Random, generators: dict[str, str]
+) -> Compose:
     """Return a function that creates the messages of a mix, drawn by weight."""
     listed = list(mix)
-    composers = [composer(one, colony, base, random, generators) for one in listed]
+    composers = [composer(one, colony, base, random, limits, generators) for one in listed]
     pick = randomness.weighted([one.weight for one in listed], random)
     return lambda: composers[pick()]()

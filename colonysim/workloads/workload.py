@@ -30,7 +30,7 @@ from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 from colonysim.workloads import traces
 from colonysim.workloads.arrivals import ARRIVALS, Arrivals, ClosedLoop, Count, Many
-from colonysim.workloads.submissions import Compose, Submission, mixer
+from colonysim.workloads.submissions import DATA_SITE, Compose, Submission, mixer
 from colonysim.workloads.traces import BadTrace, Recording
 
 
@@ -44,8 +44,8 @@ class Trace(Value, frozen=True, kw_only=True):
     `format` is `swf` or `csv`, by default that of the file's name, or a reader of your own: `file.py:function`, in
     Python also the function. `first` and `count` select rows of the file, which are then sorted by time of
     submission; `speed` 2 makes it arrive twice as fast. Each site of the trace is a location, or an executor type for
-    `sites: type`, or nothing for `sites: ignore`. The recorded run time is the first argument, for executors whose
-    `service` is of kind `process`.
+    `sites: type`, or only the location of the data for `sites: data`, or nothing for `sites: ignore`. The recorded run
+    time is the first argument, for executors whose `service` is of kind `process`.
     """
 
     file: str
@@ -55,7 +55,7 @@ class Trace(Value, frozen=True, kw_only=True):
     first: Annotated[int, Meta(ge=0)] = 0
     count: Count | None = None
     speed: Positive = 1.0
-    sites: Literal["location", "type", "ignore"] = "location"
+    sites: Literal["location", "type", "data", "ignore"] = "location"
 
     def check_format(self, base: Path) -> None:
         """Find the format, by its name or the file's name. Raises BadTrace, BadCode."""
@@ -375,7 +375,7 @@ class Clients:
         compose = self.composer_of(workload)
         assert workload.arrivals is not None
         midnight_s = self.start_ns % DAY_NS / SECOND_NS + workload.from_s
-        random = randomness.source(self.sim.settings.seed, f"workload/{workload.name}/arrivals")
+        random = self._source(workload, "arrivals")
         if ARRIVALS.has(workload.arrivals):
             times = workload.arrivals.times(random, midnight_s)
         else:
@@ -389,8 +389,17 @@ class Clients:
 
     def composer_of(self, workload: Workload) -> Compose:
         """Return what creates the submissions of a mix."""
-        random = randomness.source(self.sim.settings.seed, f"workload/{workload.name}/mix")
-        return mixer(workload.mix, self.colony, self.base, random, self.generators)
+        return mixer(
+            workload.mix,
+            self.colony,
+            self.base,
+            self._source(workload, "mix"),
+            self._source(workload, "limits"),
+            self.generators,
+        )
+
+    def _source(self, workload: Workload, purpose: str) -> Random:
+        return randomness.source(self.sim.settings.seed, f"workload/{workload.name}/{purpose}")
 
     def end_of(self, workload: Workload) -> int | None:
         """Return when a workload ends, in nanoseconds from the start; None if only its arrivals end it."""
@@ -400,7 +409,7 @@ class Clients:
         """Yield the submissions of a trace. Fields that are not recorded have the values of the mix's first entry."""
         like = workload.mix[0]
         plain, conditions = like.spec(self.colony), _Places(like.conditions(self.colony), trace.sites)
-        users: dict[str, int] = {}
+        patience, users = like.patience(self._source(workload, "limits")), dict[str, int]()
         from_s, end_ns, first_s = workload.from_s, self.end_of(workload), None
         recording = self.recordings.get(workload.name) or trace.load(self.base)
         for record in islice(recording.records, workload.count):
@@ -416,6 +425,10 @@ class Clients:
                 args=[record.run_s],
                 conditions=conditions.at(record.site),
             )
+            if patience is not None:
+                spec = replace(spec, maxwaittime=patience())
+            if trace.sites == "data" and record.site:
+                spec = replace(spec, env={DATA_SITE: site_name(record.site)})
             yield due_ns, user, SubmitFuncSpec(spec=spec)
 
 

@@ -396,7 +396,7 @@ def test_an_installed_package_offers_kinds_by_name() -> None:
     [
         ("broken", "'broken', an entry point of colonysim.arrivals, cannot be loaded: AttributeError"),
         ("other", "'other', an entry point of colonysim.arrivals, is a function, not a subclass of Arrivals"),
-        ("pear", "the kinds are once, constant, poisson, bursts, diurnal, at, broken, other, pairs, or your own"),
+        ("pear", "diurnal, at, renewal, mmpp, batches, closed, broken, other, pairs, or your own"),
     ],
 )
 def test_an_entry_point_that_cannot_be_used_is_refused(name: str, words: str) -> None:
