@@ -18,7 +18,7 @@ from colonysim.pytest_plugin.identity import id_of, seed_of
 from colonysim.pytest_plugin.stage import Stage
 
 if TYPE_CHECKING:
-    from colonysim.scenarios.runner import Result
+    from colonysim.scenarios.result import Result
     from colonysim.sdk.s3 import ObjectStore
     from colonysim.simulation.client import ColonyClient, ExecutorClient
     from colonysim.simulation.simulation import Simulation

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from colonysim.pytest_plugin.identity import folder_of, id_of
 
 if TYPE_CHECKING:
-    from colonysim.scenarios.runner import Result
+    from colonysim.scenarios.result import Result
     from colonysim.scenarios.scenario import Scenario
     from colonysim.simulation.simulation import Simulation
 
