@@ -1,10 +1,12 @@
-"""docs/scenarios.md and docs/extending.md: what they print is what runs."""
+"""docs/scenarios.md, docs/extending.md and docs/metrics.md: what they print is what runs, and what they list is complete."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from colonysim.reports.processes import ProcessResult
+from colonysim.scenarios.conditions import FIGURES, GAUGES
 from colonysim.scenarios.runner import run
 from colonysim.scenarios.scenario import Scenario
 
@@ -24,3 +26,17 @@ def test_the_parts_of_the_scenario_with_code_of_its_own_are_explained_as_they_ar
     parts = [part.strip() for part in re.split(r"\n\n\n", code.partition('"""\n')[2].partition("\n\n")[2])]
     assert [part.splitlines()[0] for part in parts if part not in page] == []
     assert len(parts) > 5
+
+
+def listed(heading: str) -> list[str]:
+    """The names in the first column of the table below a heading of docs/metrics.md."""
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", section, re.M)
+    return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+
+
+def test_the_page_of_metrics_lists_every_gauge_figure_and_column() -> None:
+    assert sorted(listed("Gauges")) == sorted(GAUGES)
+    assert sorted(listed("Figures")) == sorted({name.partition(".")[0] for name in FIGURES})
+    assert listed("Columns of the CSV file") == list(ProcessResult.__struct_fields__)
