@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.S | re.M)
-NAMED = re.compile(r"# (\w+\.py)\n")
+BLOCK = re.compile(r"^```(python|console|yaml|bash)\n(.*?)^```", re.S | re.M)
+NAMED = re.compile(r"# ([\w./-]+\.(?:py|yaml|yml|sh))\n")
 """The first line of a block that readers save as a file of this name."""
 
 
@@ -36,7 +36,7 @@ class Type(NamedTuple):
 def steps(text: str) -> Iterator[Save | Type]:
     """What a document asks its reader to do, in its order."""
     for kind, block in BLOCK.findall(text):
-        if kind == "python":
+        if kind != "console":
             if name := NAMED.match(block):
                 yield Save(name[1], block)
             continue
