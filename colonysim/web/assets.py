@@ -10,8 +10,9 @@ from colonysim.http.http1 import HttpRequest
 
 INDEX: Final = "index.html"
 _PREFIX: Final = "/colonysim/page/"
+HTML: Final = "text/html; charset=utf-8"
 _TYPES: Final = {
-    "html": "text/html; charset=utf-8",
+    "html": HTML,
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",

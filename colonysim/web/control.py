@@ -27,8 +27,15 @@ from colonysim.kernel.why_idle import due_events
 from colonysim.simulation.simulation import Simulation
 from colonysim.web import assets
 from colonysim.web.changes import ChangeStream, is_stream
-from colonysim.web.control_access import CHALLENGE, CONTROL_HEADERS, PAGE_HEADERS, ControlAccess, Forbidden
-from colonysim.web.inspection import Inspection, NotFound, SendCall, queries
+from colonysim.web.control_access import (
+    CHALLENGE,
+    CONTROL_HEADERS,
+    PAGE_HEADERS,
+    ControlAccess,
+    Forbidden,
+    report_headers,
+)
+from colonysim.web.inspection import HtmlReport, Inspection, NotFound, SendCall, queries
 
 JSON: Final = "application/json"
 MOST_SNAPSHOTS: Final = 32  # at a time
@@ -146,7 +153,9 @@ class Control:
     def reply(self, request: HttpRequest) -> Reply:
         """Answer a request, with all headers."""
         status, body, kind = self.answer(request)
-        headers = [("Content-Type", kind), *(CONTROL_HEADERS if kind == JSON else PAGE_HEADERS)]
+        of_page = report_headers() if _name(request) == "report" else PAGE_HEADERS
+        others = CONTROL_HEADERS if kind == JSON else of_page
+        headers = [("Content-Type", kind), *others]
         return Reply(status, body, [*headers, CHALLENGE] if status == 401 else headers)
 
     def stream(self, request: HttpRequest) -> ChangeStream | None:
@@ -169,8 +178,7 @@ class Control:
             return refusal.status, _ENCODER.encode({"error": str(refusal)}), JSON
         if file is not None:
             return 200, file.content, file.type
-        method, path = request.method, request.path
-        name = path.removeprefix("/colonysim").strip("/")
+        method, name = request.method, _name(request)
         try:
             route = self.routes.get((method, name))
             if route is None:
@@ -179,6 +187,8 @@ class Control:
                 raise ControlError(409, self.read_only)
             query = _query(request, QUERIES.get((method, name), ()))
             result = route(self._read(request, BODIES.get((method, name))), query)
+            if isinstance(result, HtmlReport):
+                return 200, result.text.encode(), assets.HTML
             return 200, _ENCODER.encode(result), JSON
         except ControlError as bad:
             status, text = bad.status, str(bad)
@@ -402,6 +412,11 @@ class Control:
             {"type": row.name, "part": row.part, "access": row.access.name, "pubsub": row.streamed}
             for row in OPERATIONS.values()
         ]
+
+
+def _name(request: HttpRequest) -> str:
+    """Return the name of the route that a request asks for."""
+    return request.path.removeprefix("/colonysim").strip("/")
 
 
 _STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)

@@ -28,6 +28,15 @@ PAGE_HEADERS: Final = [
     ),
 ]
 """Sent with each file of the page, which may load its own files and nothing else, and runs no code in its text."""
+
+
+def report_headers() -> list[tuple[str, str]]:
+    """Return the headers of an HTML report, which runs its own script and loads nothing."""
+    from colonysim.reports import page  # few servers are asked for one
+
+    return [*_HEADERS, ("Content-Security-Policy", page.policy())]
+
+
 CHALLENGE: Final = ("WWW-Authenticate", 'Bearer realm="colonysim control API"')
 """Sent if the token is missing or wrong."""
 

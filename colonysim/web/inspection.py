@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from colonysim.core.errors import Refusal
 from colonysim.core.registry import OPERATIONS
 from colonysim.evidence import details, tables
+from colonysim.evidence.causes import causes_in
 from colonysim.faults.registry import schema_of_kinds
 from colonysim.kernel.actors import Actor, cpu_time_ns
 from colonysim.kernel.kernel import Kernel
@@ -30,6 +31,12 @@ class NotFound(Exception):
 
 class BadCall(ValueError):
     """A call that no client could make. The text says why, with the fix."""
+
+
+class HtmlReport(NamedTuple):
+    """An answer that is a page, not JSON."""
+
+    text: str
 
 
 class SendCall(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,6 +70,8 @@ class Inspection:
             ("GET", "process"): self._one(details.process_details, "process"),
             ("GET", "workflow"): self._one(details.graph_details, "workflow"),
             ("GET", "wire"): self._one(_call_details, "call"),
+            ("GET", "causes"): self._causes,
+            ("GET", "report"): self._report,
             ("GET", "faults/kinds"): self._kinds,
             ("POST", "calls"): self._send,
         }
@@ -133,6 +142,37 @@ class Inspection:
             return found
 
         return answer
+
+    # ------------------------------------------------------------ what failed
+    def _causes(self, body: None, query: dict[str, str]) -> Any:
+        """Say why processes ended without success, with some timelines for each cause."""
+        observers = self._sim.observers
+        with self._sim.kernel.locked() as world:
+            shown = []
+            for cause in causes_in(world, observers.invariants):
+                texts = [{"text": text, "count": count} for text, count in cause.texts]
+                processes = [
+                    {
+                        "id": each,
+                        "function": world.processes[each].spec.funcname,
+                        "story": observers.story(each).splitlines(),
+                    }
+                    for each in cause.processes
+                ]
+                shown.append({"cause": cause.name, "count": cause.count, "texts": texts, "processes": processes})
+            return {"now_ns": world.now_ns, "causes": shown}
+
+    def _report(self, body: None, query: dict[str, str]) -> HtmlReport:
+        """Make an HTML report of all that has happened."""
+        from colonysim.reports import observed, page  # few servers are asked for one
+
+        sim = self._sim
+        now = sim.now
+        with sim.kernel.locked():
+            problems = [*map(str, sim.kernel.problems), *sim.observers.troubles]
+            about = f"A server at {now:%Y-%m-%d %H:%M:%S} UTC, its virtual time."
+            text = page.page_of(observed.of_simulation(sim), "colonysim", about=about, problems=problems)
+        return HtmlReport(text)
 
     def _kinds(self, body: None, query: dict[str, str]) -> Any:
         """Describe the kinds of faults by their JSON Schema."""

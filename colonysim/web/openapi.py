@@ -27,6 +27,8 @@ _LISTS: Final = {("GET", name) for name in ("faults", "calls", "snapshots", "eve
     ("DELETE", "faults"),
 }
 """The routes that answer with a list; the others answer with an object."""
+_PAGES: Final = {("GET", "report")}
+"""The routes that answer with HTML; the others answer with JSON."""
 _ERRORS: Final = {
     400: "The body or query makes no sense.",
     401: "The token is missing or wrong.",
@@ -66,11 +68,11 @@ def _operation(
     route: Route, function: Callable[..., Any], bodies: Mapping[Route, Any], fields: tuple[str, ...]
 ) -> dict[str, Any]:
     method, name = route
-    answer = {"type": "array" if route in _LISTS else "object"}
+    answer = {"type": "string" if route in _PAGES else "array" if route in _LISTS else "object"}
     operation: dict[str, Any] = {
         "operationId": f"{method.lower()}-{name.replace('/', '-')}",
         "summary": inspect.cleandoc(function.__doc__ or "").partition("\n")[0],
-        "responses": {"200": _response("The answer.", answer)}
+        "responses": {"200": _response("The answer.", answer, "text/html" if route in _PAGES else "application/json")}
         | {str(code): _response(text, {"$ref": "#/components/schemas/Error"}) for code, text in _ERRORS.items()},
     }
     if fields:
@@ -90,5 +92,5 @@ def _operation(
     return operation
 
 
-def _response(text: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": text, "content": {"application/json": {"schema": schema}}}
+def _response(text: str, schema: dict[str, Any], kind: str = "application/json") -> dict[str, Any]:
+    return {"description": text, "content": {kind: {"schema": schema}}}

@@ -45,7 +45,7 @@ def addresses(sim: Simulation, colony: ColonyClient) -> dict[str, str]:
             process.fail("no space " * 30)
     colony.processes()[0].cancel()
     failed = next(one.process_id for one in sim.world.processes.values() if one.errors)
-    views = ["processes", "workflows", "executors", "schedules", "faults", "controls", "submit"]
+    views = ["processes", "workflows", "executors", "schedules", "failures", "faults", "controls", "submit"]
     number = sim.calls[-1].number
     return {view: f"#/{view}" for view in views} | {
         "process": f"#/process/{failed}",

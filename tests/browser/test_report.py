@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from colonysim import ColonyClient, WebServer
 from colonysim.experiments import report
 from colonysim.scenarios.runner import Run
 from tests.browser.driving import WIDTHS, Browser
@@ -47,3 +48,28 @@ def test_a_report_shows_what_failed_before_everything_else_and_explains_its_figu
     assert "<b>not bold</b>" in text
     assert "assignprocessmsg, waiting for a process" in text
     assert "left behind by executors that crashed or gave up" in text
+
+
+def test_the_page_says_why_processes_failed_and_opens_the_report_of_the_server(
+    page: Browser, server: WebServer, colony: ColonyClient
+) -> None:
+    executor = colony.add_executor("cli", "ann")
+    page.click("#nav a", "Failures")
+    page.sees("No process has ended without success.")
+    for error in ("disk full", "<b>no GPU</b>"):
+        colony.submit("train", executortype="cli")
+        taken = executor.assign()
+        assert taken is not None
+        taken.fail(error)
+    page.sees("2 processes ended without success")
+    page.sees("<b>no GPU</b> 1 ×")
+    page.click("summary", "train")
+    page.sees("RUNNING → FAILED close by ann")
+    page.click("main a", "All about this process")
+    page.sees("disk full", "main")
+    page.click("#nav a", "Failures")
+    address = page.until(lambda: page.find("a.button").get_attribute("href"), "the link to the report")
+    page.open(address)
+    page.sees("Failed processes", "#page")
+    assert "2 processes failed or were cancelled." in page.text("#page")
+    assert page.violations() == []

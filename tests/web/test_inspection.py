@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 import threading
 from typing import Any
 
@@ -206,3 +209,64 @@ def test_a_thread_that_only_waits_is_not_said_to_act(ask: Any, sim: Simulation) 
     finally:
         done.set()
         thread.join()
+
+
+# ---------------------------------------------------------------- what failed
+@pytest.fixture
+def failed(colony: ColonyClient) -> dict[str, str]:
+    """A server in which processes have failed in two ways: the first id of each function."""
+    executor, ids = colony.add_executor("cli", "ann"), {}
+    for error in ("disk full", "<b>no GPU</b>", "disk full"):
+        process = colony.submit("train", executortype="cli")
+        ids.setdefault("train", process.id)
+        taken = executor.assign()
+        assert taken is not None
+        taken.fail(error)
+    ids["late"] = colony.submit("late", executortype="gpu", maxwaittime=5).id
+    colony.sim.advance(10)
+    return ids
+
+
+def test_a_server_says_why_processes_failed(ask: Any, sim: Simulation, failed: dict[str, str]) -> None:
+    found = ask("GET", "causes")
+    assert found["now_ns"] == sim.now_ns
+    first, second = found["causes"]
+    assert (first["cause"], first["count"]) == ("closed as failed by its executor", 3)
+    assert first["texts"] == [{"text": "disk full", "count": 2}, {"text": "<b>no GPU</b>", "count": 1}]
+    assert (first["processes"][0]["id"], first["processes"][0]["function"]) == (failed["train"], "train")
+    assert len(first["processes"]) == 3
+    assert "close by ann" in first["processes"][0]["story"][2]
+    assert (second["cause"], second["count"], second["texts"]) == ("waited longer than its maxwaittime", 1, [])
+    assert second["processes"][0]["id"] == failed["late"]
+
+
+def test_a_server_in_which_nothing_failed_has_no_causes(ask: Any, colony: ColonyClient) -> None:
+    colony.submit("f")
+    assert ask("GET", "causes")["causes"] == []
+
+
+def test_a_server_makes_a_report_that_runs_its_own_script_and_nothing_else(
+    server: WebServer, failed: dict[str, str]
+) -> None:
+    reply = requests.get(f"{server.url}/colonysim/report")
+    assert (reply.status_code, reply.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    (policy,) = [value for name, value in reply.headers.items() if name == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    (script,) = re.findall(r"<script>(.*?)</script>", reply.text, re.DOTALL)
+    assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in policy
+    data = json.loads(re.findall(r'id="data">(.*?)</script>', reply.text, re.DOTALL)[0])
+    assert data["failed_processes"]["total"] == 4
+    assert data["failed_processes"]["shown"][0]["id"] == failed["train"]
+    assert [one["count"] for one in data["causes"]] == [3, 1]
+    assert "<b>no GPU" not in reply.text.replace("<b>no GPU<\\/b>", "")  # only within the data, of which text is made
+
+
+def test_the_report_of_an_empty_server_is_a_page_too(server: WebServer) -> None:
+    reply = requests.get(f"{server.url}/colonysim/report")
+    assert (reply.status_code, "<!doctype html>" in reply.text) == (200, True)
+
+
+def test_who_may_not_use_the_control_api_gets_no_report(server: WebServer) -> None:
+    reply = requests.get(f"{server.url}/colonysim/report", headers={"Origin": "http://elsewhere.example"})
+    assert (reply.status_code, list(reply.json())) == (403, ["error"])

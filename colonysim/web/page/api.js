@@ -29,6 +29,9 @@ export async function ask(method, name, { query = {}, body, signal } = {}) {
 
 export const get = (name, query, signal) => ask("GET", name, { query, signal });
 
+/** The address of a route that a browser opens by itself, such as the report. */
+export const address = (name) => `/colonysim/${name}${token ? `?token=${encodeURIComponent(token)}` : ""}`;
+
 /** Make a call of the protocol as a caller whose key nobody needs here. Throws ApiError if it is refused or lost. */
 export async function call(caller, payload) {
   const { number, status, body } = await ask("POST", "calls", { body: { caller, payload } });
@@ -45,7 +48,7 @@ export function listen(onOverview, onConnected) {
   const open = () => {
     clearTimeout(timer);
     if (source !== null || document.hidden) return;
-    source = new EventSource(`/colonysim/events${token ? `?token=${encodeURIComponent(token)}` : ""}`);
+    source = new EventSource(address("events"));
     source.addEventListener("overview", (event) => onOverview(JSON.parse(event.data)));
     source.onopen = () => onConnected(true);
     source.onerror = () => {

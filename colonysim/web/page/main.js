@@ -8,6 +8,7 @@ import { current, link } from "./router.js";
 import { calls } from "./views/calls.js";
 import { controls } from "./views/controls.js";
 import { executors } from "./views/executors.js";
+import { failures } from "./views/failures.js";
 import { faults } from "./views/faults.js";
 import { process } from "./views/process.js";
 import { processes } from "./views/processes.js";
@@ -16,13 +17,14 @@ import { submit } from "./views/submit.js";
 import { workflow, workflows } from "./views/workflows.js";
 
 // A view has a title, `load(context)` that returns its data, and `render(data, context)` that returns its elements.
-const VIEWS = { processes, process, workflows, workflow, executors, schedules, calls, faults, controls, submit };
+const VIEWS = { processes, process, workflows, workflow, executors, schedules, calls, failures, faults, controls, submit };
 const MENU = [
   ["processes", "Processes"],
   ["workflows", "Workflows"],
   ["executors", "Executors"],
   ["schedules", "Crons & generators"],
   ["calls", "Calls"],
+  ["failures", "Failures"],
   ["faults", "Faults"],
   ["controls", "Controls"],
   ["submit", "Submit"],

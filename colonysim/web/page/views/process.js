@@ -74,18 +74,16 @@ function table(title, heads, rows) {
   );
 }
 
-function timeline(story) {
+/** The lines of a timeline as a list. */
+export function timeline(story) {
   const lines = story.map((line) => line.trim()).filter(Boolean);
-  return section(
-    "Timeline",
-    h(
-      "ol",
-      { class: "timeline" },
-      lines.map((line) => {
-        const [at, ...what] = line.split("  ");
-        return h("li", {}, h("span", { class: "time" }, at), h("span", {}, what.join("  ")));
-      }),
-    ),
+  return h(
+    "ol",
+    { class: "timeline" },
+    lines.map((line) => {
+      const [at, ...what] = line.split("  ");
+      return h("li", {}, h("span", { class: "time" }, at), h("span", {}, what.join("  ")));
+    }),
   );
 }
 
@@ -233,7 +231,7 @@ export const process = {
       reasons(why),
       errors?.length ? section("Errors", h("pre", { class: "bad", tabindex: "0" }, errors.join("\n"))) : null,
       values("Output", out),
-      story && timeline(story.story),
+      story && section("Timeline", timeline(story.story)),
       relatives("Parents", data.parents),
       relatives("Children", data.children),
       values("Arguments", spec.args),
