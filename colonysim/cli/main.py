@@ -18,7 +18,7 @@ import typer
 from rich.table import Column, Table
 
 import colonysim
-from colonysim.cli import bench, compare, demo, explore, init, outputs, replay, run, serving, streams, traces
+from colonysim.cli import bench, compare, demo, explore, init, outputs, replay, report, run, serving, streams, traces
 from colonysim.cli.console import (
     BAD_INPUT,
     BROKEN,
@@ -357,6 +357,7 @@ app.command()(explore.explore)
 app.command()(explore.shrink)
 app.command("import-trace")(traces.import_trace)
 app.command()(replay.replay)
+app.command()(report.report)
 app.command()(compare.compare)
 app.command()(compare.sweep)
 app.command()(bench.bench)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -13,10 +14,14 @@ from colonysim.cli.console import FAILED, FINE, AsJson, err, fail, out, refuse_i
 if TYPE_CHECKING:
     from colonysim.evidence.replay import Replayed
 
+T = TypeVar("T")
+Journal = Annotated[Path, typer.Argument(help="Journal: from serve, dev or run --journal, or a test's artifacts.")]
+Until = Annotated[int | None, typer.Option(min=1, max=2**63 - 1, help="Replay up to this line only.")]
+
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="Journal: from serve, dev or run --journal, or a test's artifacts.")],
-    until: Annotated[int | None, typer.Option(min=1, max=2**63 - 1, help="Replay up to this line only.")] = None,
+    file: Journal,
+    until: Until = None,
     check_determinism: Annotated[
         bool, typer.Option("--check-determinism", help="Replay twice, in fresh processes, and compare.")
     ] = False,
@@ -43,15 +48,20 @@ def replay(
 
 
 def _replay(file: Path, until: int | None, quiet: bool) -> Replayed:
-    from colonysim.evidence.replay import BadJournal, replay
+    from colonysim.evidence.replay import replay
+
+    return with_progress(file, quiet, lambda progress: replay(file, until=until, progress=progress))
+
+
+def with_progress(file: Path, quiet: bool, do: Callable[[Callable[[int, int], None]], T]) -> T:
+    """Replay a journal by `do`, with a progress bar unless `quiet`. Exits with code 2 if it cannot be replayed."""
+    from colonysim.evidence.replay import BadJournal
 
     columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.fields[lines]:,} lines"), TimeElapsedColumn())
     try:
         with Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as progress:
             bar = progress.add_task("", total=file.stat().st_size, lines=0)
-            return replay(
-                file, until=until, progress=lambda read, lines: progress.update(bar, completed=read, lines=lines)
-            )
+            return do(lambda read, lines: progress.update(bar, completed=read, lines=lines))
     except (BadJournal, OSError) as error:
         fail(f"{file}: {error.strerror or error}" if isinstance(error, OSError) else f"{file}: {error}")
 
