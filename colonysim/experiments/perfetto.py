@@ -7,6 +7,7 @@ from the last attempt of a parent to the first of its child, queue depth and run
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -68,6 +69,7 @@ class _Tracks:
         self.groups = groups
         self.lanes: dict[tuple[str, int], tuple[int, int]] = {}  # executor id, lane: its process and thread
         self.place: dict[int, tuple[int, int]] = {}
+        self._rows: dict[str, list[int]] = {}  # the attempts of each executor in the order of their starts
         self._label: dict[tuple[int, int], str] = {}
         metrics, ends = run.metrics, dict[tuple[str, int], int]()
         owners = [run.fleet.by_id.get(executor_id) for executor_id in metrics.executors]
@@ -85,6 +87,17 @@ class _Tracks:
                 track = self.lanes[owner.id, lane] = groups[owner.model.group.name], len(self.lanes) + 1
                 self._label[track] = owner.name if not lane else f"{owner.name} ({lane + 1})"
             self.place[row] = track
+            self._rows.setdefault(owner.id, []).append(row)
+        self._metrics = metrics
+
+    def at(self, executor_id: str, time_ns: int) -> tuple[int, int] | None:
+        """Return the track of the latest attempt of an executor that is under way at a time, else its first track."""
+        starts, ends = self._metrics.run_start_ns, self._metrics.run_end_ns
+        rows = self._rows.get(executor_id, [])
+        place = bisect_right(rows, time_ns, key=starts.__getitem__)
+        if place and ends[rows[place - 1]] > time_ns:
+            return self.place[rows[place - 1]]
+        return self.lanes.get((executor_id, 0))
 
     def names(self) -> Iterator[dict[str, Any]]:
         """Yield the events that name all processes and threads."""
@@ -184,18 +197,34 @@ def _counters(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _bands(run: Run, tracks: _Tracks) -> Iterator[dict[str, Any]]:
-    """Yield when each fault was active, and a mark on the track of an executor that it struck."""
+    """Yield when each fault was active, and a mark on the slice of an executor that it struck, or else on its track.
+
+    Like the attempts of an executor, times in which a fault is active that overlap have threads of their own.
+    """
     ids = {executor.name: executor.id for executor in run.fleet.executors}
-    places = {name: place for place, name in enumerate(run.strikes.names, 1)}
-    for name, place in places.items():
-        yield {"ph": "M", "name": "thread_name", "pid": _FAULTS, "tid": place, "args": {"name": name}}
-    for band in run.strikes.bands:
-        event = {"name": band.name, "cat": band.kind, "pid": _FAULTS, "tid": places[band.name]}
+    lanes: dict[tuple[str, int], int] = {(name, 0): place for place, name in enumerate(run.strikes.names, 1)}
+    ends: dict[tuple[str, int], int] = {}
+    for (name, _), place in lanes.items():
+        yield _thread_name(place, name)
+    for band in sorted(run.strikes.bands, key=lambda band: band.from_ns):
+        lane = 0
+        while ends.get((band.name, lane), NEVER) > band.from_ns:
+            lane += 1
+        ends[band.name, lane] = band.to_ns
+        place = lanes.get((band.name, lane), 0)
+        if not place:
+            place = lanes[band.name, lane] = len(lanes) + 1
+            yield _thread_name(place, f"{band.name} ({lane + 1})")
+        event = {"name": band.name, "cat": band.kind, "pid": _FAULTS, "tid": place}
         event |= {"ts": _us(run, band.from_ns), "args": {"actor": band.actor}}
         if band.to_ns > band.from_ns:
             yield event | {"ph": "X", "dur": (band.to_ns - band.from_ns) / 1000}
         else:
             yield event | {"ph": "i", "s": "t"}
-        if (track := tracks.lanes.get((ids.get(band.actor, ""), 0))) is not None:
+        if (track := tracks.at(ids.get(band.actor, ""), band.from_ns)) is not None:
             pid, tid = track
             yield {"ph": "i", "s": "t", "name": band.kind, "pid": pid, "tid": tid, "ts": _us(run, band.from_ns)}
+
+
+def _thread_name(thread: int, name: str) -> dict[str, Any]:
+    return {"ph": "M", "name": "thread_name", "pid": _FAULTS, "tid": thread, "args": {"name": name}}

@@ -114,3 +114,100 @@ def test_a_crash_is_marked_on_the_track_of_the_executor(crashing: Run) -> None:
     marks = [event for event in perfetto.events(crashing) if event["ph"] == "i" and event["name"] == "crash"]
     assert len(marks) >= crashing.fleet.crashes > 3
     assert {mark["pid"] for mark in marks} == {3}
+    crashed = {(time_ns - crashing.start_ns) / 1000 for times in crashing.fleet.dropped.values() for time_ns in times}
+    at_work = [mark for mark in marks if mark["ts"] in crashed]
+    assert len(at_work) == len(crashed) > 3
+    threads = set()
+    for mark in at_work:
+        mine = [one for one in slices(crashing) if (one["pid"], one["tid"]) == (mark["pid"], mark["tid"])]
+        assert any(one["ts"] <= mark["ts"] < one["ts"] + one["dur"] for one in mine), "the mark is beside the slice"
+        threads.add(mark["tid"])
+    names = {
+        event["tid"]: event["args"]["name"] for event in perfetto.events(crashing) if event["name"] == "thread_name"
+    }
+    assert any(names[thread].endswith(")") for thread in threads), "no crash struck a second attempt"
+
+
+# ---------------------------------------------------------------- the rules of the format
+PHASES = {"M": {"args"}, "X": {"ts", "dur"}, "i": {"ts", "s"}, "C": {"ts", "args"}, "b": {"ts", "id", "cat"}, "e": {"ts", "id", "cat"},
+          "s": {"ts", "id", "cat"}, "f": {"ts", "id", "cat", "bp"}}  # fmt: skip
+"""The phases that are used, and the fields that the viewer needs for each, beside ph, name, pid and tid."""
+
+
+def broken_rules(events: list[dict[str, Any]]) -> set[str]:
+    """Which rules of Chrome's trace format events break: those that the importer of Perfetto complains about or hides.
+
+    Perfetto's own trace processor is loaded from the network when it is first used, so it cannot be asked here.
+    """
+    broken = set()
+    named: set[tuple[str, int, int]] = set()
+    threads: dict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
+    open_waits: dict[tuple[str, int], float] = {}
+    flows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for event in events:
+        phase = event.get("ph", "")
+        if not {"ph", "name", "pid", "tid", *PHASES.get(phase, {"unknown phase"})} <= event.keys():
+            broken.add("a field is missing")
+            continue
+        if phase == "M":
+            named.add((event["name"], event["pid"], event["tid"] if event["name"] == "thread_name" else 0))
+            continue
+        if event["ts"] < 0 or event.get("dur", 0) < 0:
+            broken.add("a time is negative")
+        key = event.get("cat", ""), event.get("id", 0)
+        if phase == "X":
+            threads[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
+        elif phase == "C" and not all(isinstance(value, (int, float)) for value in event["args"].values()):
+            broken.add("a counter is no number")
+        elif phase == "b":
+            if key in open_waits:
+                broken.add("two asynchronous slices with one id overlap")
+            open_waits[key] = event["ts"]
+        elif phase == "e" and (key not in open_waits or open_waits.pop(key) > event["ts"]):
+            broken.add("an asynchronous slice ends before it begins")
+        elif phase in "sf":
+            flows[event["id"]].append(event)
+    if open_waits:
+        broken.add("an asynchronous slice has no end")
+    for (process, thread), spans in threads.items():
+        if ("process_name", process, 0) not in named or ("thread_name", process, thread) not in named:
+            broken.add("a track has no name")
+        ends: list[float] = []
+        for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+            while ends and ends[-1] <= start + 1e-3:
+                ends.pop()
+            if ends and end > ends[-1] + 1e-3:
+                broken.add("two slices overlap without being nested")
+            ends.append(end)
+    for ends_of_flow in flows.values():
+        if [one["ph"] for one in ends_of_flow] != ["s", "f"] or ends_of_flow[0]["ts"] > ends_of_flow[1]["ts"]:
+            broken.add("a flow does not lead forward from one begin to one end")
+        for one in ends_of_flow:
+            if not any(start <= one["ts"] <= end for start, end in threads[one["pid"], one["tid"]]):
+                broken.add("a flow is bound to no slice")
+    return broken
+
+
+@pytest.mark.parametrize("name", ["done", "crashing"])
+def test_a_trace_keeps_the_rules_of_its_format(name: str, request: pytest.FixtureRequest) -> None:
+    assert broken_rules(list(perfetto.events(request.getfixturevalue(name)))) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "phase", "change"),
+    [
+        ("a field is missing", "X", {"ph": "Y"}),
+        ("a time is negative", "X", {"dur": -1.0}),
+        ("a counter is no number", "C", {"args": {"queue depth": "3"}}),
+        ("an asynchronous slice has no end", "b", {"id": 999_999}),
+        ("a track has no name", "X", {"tid": 999_999}),
+        ("two slices overlap without being nested", "X", {"ts": 10e6, "dur": 15e6}),
+        ("a flow does not lead forward from one begin to one end", "f", {"id": 999_999}),
+        ("a flow is bound to no slice", "f", {"tid": 999_999}),
+    ],
+)
+def test_a_broken_rule_is_found(rule: str, phase: str, change: dict[str, Any], crashing: Run) -> None:
+    events = list(perfetto.events(crashing))
+    place = [place for place, event in enumerate(events) if event["ph"] == phase and event["pid"] != 1][-1]
+    events[place] = events[place] | change
+    assert rule in broken_rules(events)
