@@ -117,7 +117,7 @@ def _attempts(run: Run, tracks: _Tracks) -> Iterator[dict[str, Any]]:
         start_ns = metrics.run_start_ns[row]
         yield {
             "ph": "X",
-            "name": metrics.kinds[metrics.kind[of]].funcname,
+            "name": metrics.kind_of(of).funcname,
             "cat": ended,
             "pid": process,
             "tid": thread,
@@ -171,7 +171,7 @@ def _waits(run: Run) -> Iterator[dict[str, Any]]:
             continue
         ends = [time for time in (metrics.first_start_ns[row], metrics.ended_ns[row], now_ns) if time != NEVER]
         event = {
-            "name": metrics.kinds[metrics.kind[row]].funcname,
+            "name": metrics.kind_of(row).funcname,
             "cat": "waiting",
             "id": row,
             "pid": _QUEUES,

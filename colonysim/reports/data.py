@@ -274,8 +274,8 @@ def _faults(observed: Observed, bins: Bins) -> list[dict[str, Any]]:
 def _kinds(metrics: Metrics, tau_s: float) -> list[dict[str, Any]]:
     """Return the figures of each function, the most frequent first; the rarest are left out if there are too many."""
     rows: dict[str, list[int]] = {}
-    for row, kind in enumerate(metrics.kind):
-        rows.setdefault(metrics.kinds[kind].funcname, []).append(row)
+    for row in range(len(metrics)):
+        rows.setdefault(metrics.kind_of(row).funcname, []).append(row)
     common = sorted(rows, key=lambda name: -len(rows[name]))[:_OTHER_KINDS]
     return [{"name": name, **_figures(metrics, rows[name], tau_s)} for name in common]
 
@@ -317,7 +317,7 @@ def _failed(observed: Observed) -> dict[str, Any]:
         shown.append(
             {
                 "id": ids[row],
-                "function": metrics.kinds[metrics.kind[row]].funcname,
+                "function": metrics.kind_of(row).funcname,
                 "executor": observed.name_of(executor_id) if executor_id else "",
                 "attempts": metrics.attempts[row],
                 "ended_s": (metrics.ended_ns[row] - metrics.start_ns) / SECOND_NS,
@@ -342,7 +342,7 @@ def _slowest(observed: Observed) -> list[dict[str, Any]]:
     return [
         {
             "id": ids[row],
-            "function": metrics.kinds[metrics.kind[row]].funcname,
+            "function": metrics.kind_of(row).funcname,
             "waiting_s": -waited_ns / SECOND_NS,
             "story": observed.story(ids[row]),
         }

@@ -31,6 +31,7 @@ NEVER: Final = -1
 TAU_S: Final = 10.0
 """The bound of the bounded slowdown: shorter processes count as this long."""
 
+_NO_SPEC: Final = FunctionSpec()
 _MISSES: Final = ("timeout", "ran too long", "waited too long")
 
 
@@ -62,6 +63,29 @@ class Kind(msgspec.Struct, frozen=True):
     location: str
 
 
+class Sender:
+    """A user with a function, and how many processes have come from there."""
+
+    __slots__ = ("count", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+
+
+class ProcessClass:
+    """Processes of one user, function, executor type, location and priority: what tables are divided by."""
+
+    __slots__ = ("kind", "place", "priority", "sender", "user")
+
+    def __init__(self, place: int, kind: Kind, sender: Sender, user: str, priority: int) -> None:
+        self.place = place
+        self.kind = kind
+        self.sender = sender
+        self.user = user
+        self.priority = priority
+
+
 class Metrics:
     """The records of one run. `listeners` are called after each change of a process.
 
@@ -77,9 +101,10 @@ class Metrics:
         self.gauges = Gauges()
         self.listeners: list[Callable[[Transition], None]] = []
         self.place: dict[str, int] = {}  # of each process, in the columns
-        self.kinds: list[Kind] = []
         self.executors: list[str] = []
-        self._kind_places: dict[Any, int] = {}
+        self.classes: list[ProcessClass] = []
+        self._classes: dict[Any, ProcessClass] = {}
+        self._senders: dict[Any, Sender] = {}
         self._executor_places: dict[str, int] = {}
         # one entry for each process
         self.submitted_ns = array("q")
@@ -89,7 +114,8 @@ class Metrics:
         self.ended_ns = array("q")
         self.queued_ns = array("q")  # when it began to wait for the last time, or NEVER while it does not
         self.waited_ns = array("q")  # in total, without the current wait
-        self.kind = array("I")
+        self.class_place = array("I")
+        self.number = array("I")  # among the processes of its user with its function, from 1 on
         self.state = array("B")
         self.attempts = array("H")
         self.misses = array("H")
@@ -167,20 +193,33 @@ class Metrics:
         self.ended_ns.append(NEVER)
         self.queued_ns.append(NEVER if blocked else now_ns)
         self.waited_ns.append(0)
-        self.kind.append(self._kind_of(process.spec) if process is not None else 0)
+        known = self._class_of(process)
+        sender = known.sender
+        sender.count = number = sender.count + 1
+        self.class_place.append(known.place)
+        self.number.append(number)
         self.state.append(WAITING)
         self.attempts.append(0)
         self.misses.append(0)
         self.executor.append(-1)
 
-    def _kind_of(self, spec: FunctionSpec) -> int:
+    def _class_of(self, process: Process | None) -> ProcessClass:
+        if process is None:  # it was removed in the step in which it was submitted
+            return self._new_class("", "", _NO_SPEC)
+        spec = process.spec
         conditions = spec.conditions
-        key = spec.funcname, conditions.executortype, conditions.locationname
-        place = self._kind_places.get(key)
-        if place is None:
-            place = self._kind_places[key] = len(self.kinds)
-            self.kinds.append(Kind(*key))
-        return place
+        key = process.initiator_id, spec.funcname, conditions.executortype, conditions.locationname, spec.priority
+        return self._classes.get(key) or self._new_class(process.initiator_id, process.initiator_name, spec)
+
+    def _new_class(self, user_id: str, user: str, spec: FunctionSpec) -> ProcessClass:
+        funcname, type_, location = spec.funcname, spec.conditions.executortype, spec.conditions.locationname
+        key = user_id, funcname, type_, location, spec.priority
+        sender = self._senders.setdefault((user_id, funcname), Sender(f"{user_id}/{funcname}"))
+        made = self._classes[key] = ProcessClass(
+            len(self.classes), Kind(funcname, type_, location), sender, user, spec.priority
+        )
+        self.classes.append(made)
+        return made
 
     def _waits_no_more(self, row: int, step: Transition) -> None:
         if self.eligible_ns[row] == NEVER:
@@ -235,6 +274,20 @@ class Metrics:
             gauges.cancelled -= 1
 
     # ------------------------------------------------------------ reading
+    @property
+    def kinds(self) -> list[Kind]:
+        """The kinds of processes, in the order of their first submissions."""
+        return list(dict.fromkeys(one.kind for one in self.classes))
+
+    def kind_of(self, row: int) -> Kind:
+        """Return the function, executor type and location of a process."""
+        return self.classes[self.class_place[row]].kind
+
+    def identify(self, process: Process) -> tuple[str, int, int]:
+        """Return its user and function, its number among their processes, and the number of its attempts so far."""
+        row = self.place[process.process_id]
+        return self.classes[self.class_place[row]].sender.name, self.number[row], self.attempts[row]
+
     def __len__(self) -> int:
         return len(self.submitted_ns)
 

@@ -59,7 +59,7 @@ def process_results(
         return None if time_ns == NEVER else round((time_ns - metrics.start_ns) / SECOND_NS, 9)
 
     for process_id, row in metrics.place.items():
-        kind, ended_ns = metrics.kinds[metrics.kind[row]], metrics.ended_ns[row]
+        kind, ended_ns = metrics.kind_of(row), metrics.ended_ns[row]
         waiting_ns, running_ns, eligible_ns = metrics.waiting_ns(row), metrics.running_ns(row), metrics.eligible_ns[row]
         turnaround_s = None if ended_ns == NEVER else (ended_ns - metrics.submitted_ns[row]) / SECOND_NS
         slowdown = None

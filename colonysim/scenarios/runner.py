@@ -92,6 +92,7 @@ class Run:
         except Refused as refused:
             raise BadValue(f"it is refused: {refused.text}", ("colony",)) from None
         self.fleet = Fleet(self.sim, self.colony.id, scenario.colony)
+        self.fleet.chance.identify_by(self.metrics.identify)
         self.cast = ScenarioPrograms(self.sim, self.colony, scenario.programs, self.loader)
         self.start_ns = self.storm_end_ns = self.sim.world.now_ns
         self.strikes = Strikes(self.start_ns)

@@ -25,6 +25,7 @@ from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import AnySpan, Draw, NotNegative, Probability
 from colonysim.simulation.simulation import Simulation
 from colonysim.workloads.arrivals import Many
+from colonysim.workloads.process_chance import ProcessChance
 from colonysim.workloads.submissions import DATA_SITE
 
 _LEAST_SPEED: Final = 0.001
@@ -87,43 +88,36 @@ class NextStep(Event, frozen=True, gc=False):
     step: int
 
 
-class _BehaviourDraws:
-    """A behaviour with its random sources."""
+class _Served:
+    """A behaviour with the function that draws its spans of service."""
 
-    __slots__ = ("fails", "hang_ns", "hangs", "service")
+    __slots__ = ("hang_ns", "hangs", "service", "success")
 
-    def __init__(self, behaviour: Behaviour, seed: int, purpose: str) -> None:
-        self.service: Draw = randomness.drawer(behaviour.service, randomness.source(seed, f"{purpose}/service"))
-        outcome = randomness.source(seed, f"{purpose}/outcome").random
-        hanging = randomness.source(seed, f"{purpose}/hangs").random
-        success, hangs = behaviour.success, behaviour.hangs
-        self.fails = (lambda: outcome() >= success) if success < 1.0 else None
-        self.hangs = (lambda: hanging() < hangs) if hangs > 0.0 else None
+    def __init__(self, behaviour: Behaviour, chance: ProcessChance) -> None:
+        self.service: Draw = randomness.drawer(behaviour.service, chance.service)
+        self.success, self.hangs = behaviour.success, behaviour.hangs
         self.hang_ns = randomness.to_ns(behaviour.hang_s)
 
 
 class Model:
-    """The parts that the executors of a group share: their polls, behaviours and random sources."""
+    """The parts that the executors of a group share: their polls, behaviours, and random sources of their own."""
 
-    def __init__(self, group: ExecutorGroup, colony: str, seed: int) -> None:
+    def __init__(self, group: ExecutorGroup, colony: str, seed: int, chance: ProcessChance) -> None:
         self.group = group
+        self.chance = chance
         self.poll = AssignProcess(
             colonyname=colony, timeout=group.poll_timeout_s, availablecpu=group.cpu, availablemem=group.memory
         )
         purpose = f"executors/{group.name}"
-        self.draws = _BehaviourDraws(group, seed, purpose)
-        self.special = {name: _BehaviourDraws(one, seed, f"{purpose}/{name}") for name, one in group.functions.items()}
+        self.draws = _Served(group, chance)
+        self.special = {name: _Served(one, chance) for name, one in group.functions.items()}
         self.rest = (
             None if group.rest == 0.0 else randomness.drawer(group.rest, randomness.source(seed, f"{purpose}/rest"))
         )
         self.starts = randomness.drawer(group.starts, randomness.source(seed, f"{purpose}/starts"))
         self.speeds = randomness.drawer(group.speed, randomness.source(seed, f"{purpose}/speed"))
         self.location = group.location.lower()
-        self.transfer = (
-            None
-            if group.transfer == 0.0
-            else randomness.drawer(group.transfer, randomness.source(seed, f"{purpose}/transfer"))
-        )
+        self.transfer = None if group.transfer == 0.0 else randomness.drawer(group.transfer, chance.transfer)
         self.retry_ns = randomness.to_ns(group.retry_s)
 
     def speed(self) -> float:
@@ -133,9 +127,12 @@ class Model:
     def transfer_ns(self, process: Process) -> int:
         """Return how long it takes to fetch the input data of a process: 0 if they are here, or it has none."""
         site = (process.spec.env or {}).get(DATA_SITE, "").lower()
-        return self.transfer(process) if self.transfer is not None and site and site != self.location else 0
+        if self.transfer is None or not site or site == self.location:
+            return 0
+        self.chance.transfer.process = process
+        return self.transfer(process)
 
-    def draws_for(self, process: Process) -> _BehaviourDraws:
+    def draws_for(self, process: Process) -> _Served:
         return self.special.get(process.spec.funcname, self.draws) if self.special else self.draws
 
 
@@ -213,12 +210,13 @@ class SimulatedExecutor:
         """Start to work on a process."""
         self.process_id = process.process_id
         self.busy_since_ns = self.fleet.kernel.world.now_ns
-        draws = self.model.draws_for(process)
-        if draws.hangs is not None and draws.hangs():
+        draws, chance = self.model.draws_for(process), self.model.chance
+        if draws.hangs and chance.hangs.number_of(process) < draws.hangs:
             self.fleet.hung += 1
             self.plan_step(POLL, draws.hang_ns)
             return
-        self.failing = draws.fails is not None and draws.fails()
+        self.failing = draws.success < 1.0 and chance.outcome.number_of(process) >= draws.success
+        chance.service.process = process
         service_ns = draws.service(process)
         if self.speed != 1.0:
             service_ns = round(service_ns / self.speed)
@@ -328,6 +326,7 @@ class Fleet:
         self.dropped: dict[str, list[int]] = {}  # for each executor, when it gave up processes, which stay assigned
         self.returns = 0
         self.transfers = 0
+        self.chance = ProcessChance(sim.settings.seed)
         self.chaos = False  # whether faults may strike the executors
         self.kernel.timetable.handle(NextStep, self._run_step)
 
@@ -335,7 +334,7 @@ class Fleet:
         """Add groups of executors, and plan their starts. Raises ValueError if a name is used twice."""
         seed, now_ns = self.sim.settings.seed, self.kernel.world.now_ns
         for group in groups:
-            model = Model(group, self.colony, seed)
+            model = Model(group, self.colony, seed, self.chance)
             for place in range(1, group.count + 1):
                 name = group.name if group.count == 1 else f"{group.name}-{place}"
                 if name in self.by_name:
