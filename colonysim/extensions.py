@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from colonysim.core.values import BadValue, Value, make_value
 from colonysim.core.values import Path as Steps
+from colonysim.core.wording import show_list
 from colonysim.extras import fix_for
 
 if TYPE_CHECKING:
@@ -141,8 +142,7 @@ def _instead(module: ModuleType, what: str, fits: Callable[[Any], bool]) -> str:
         for name, value in vars(module).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__ and fits(value)
     ]
-    listed = ", ".join(own[:_MOST_NAMED]) + (f" and {len(own) - _MOST_NAMED} more" if len(own) > _MOST_NAMED else "")
-    return f"the module defines {listed}" if own else f"the module defines no {what}: add one"
+    return f"the module defines {show_list(own, _MOST_NAMED)}" if own else f"the module defines no {what}: add one"
 
 
 def _run(path: Path) -> ModuleType:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colonysim.cli.console import AsJson, fail, out, warn
+from colonysim.cli.console import AsJson, fail, out, saying_what_ends, warn
 from colonysim.cli.pools import progress
+from colonysim.core.wording import show_count
 
 if TYPE_CHECKING:
     from colonysim.cli.measure import Measurement
@@ -28,8 +29,18 @@ def bench(
     from colonysim.cli.measure import measure
 
     old = None if compare is None else _read(compare)
-    with progress("rounds", rounds, quiet=as_json) as update:
-        measured = measure(count, rounds, lambda done: update(done, ""))
+    done = 0
+
+    def count_round(number: int) -> None:
+        nonlocal done
+        done = number
+        update(number, "")
+
+    def cut_short() -> str:
+        return f"{done:,} of {show_count(rounds, 'round')} were done, and no figure is shown"
+
+    with progress("rounds", rounds, quiet=as_json) as update, saying_what_ends(cut_short):
+        measured = measure(count, rounds, count_round)
     if as_json:
         print(msgspec.json.encode(measured).decode())
     else:
@@ -56,12 +67,13 @@ def _print(measured: Measurement, old: Measurement | None) -> None:
     from rich.table import Table
 
     load = ", ".join(f"{value:g}" for value in measured.load)
+    processors = show_count(measured.processors, "processor")
     out.print(
-        f"{measured.machine}, {measured.processors} processors, {measured.python}, colonysim {measured.version}"
+        f"{measured.machine}, {processors}, {measured.python}, colonysim {measured.version}"
         + (f", load {load}" if load else "")
     )
     earlier = {} if old is None else {figure.what: figure for figure in old.figures}
-    title = f"median of {measured.rounds} rounds, in processor time"
+    title = f"median of {show_count(measured.rounds, 'round')}, in processor time"
     table = Table(title, "", "", "range", *(("before", "ratio") if old is not None else ()), box=None)
     for figure in measured.figures:
         row = [figure.what, _shown(figure.median), figure.unit, f"{_shown(figure.least)} to {_shown(figure.most)}"]

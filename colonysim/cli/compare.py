@@ -11,8 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from colonysim.cli import outputs
-from colonysim.cli.console import FAILED, SIGNALLED, AsJson, Override, Strict, fail, out, refusal, warn
+from colonysim.cli.console import (
+    FAILED,
+    FINE,
+    SIGNALLED,
+    AsJson,
+    Override,
+    Strict,
+    err,
+    fail,
+    out,
+    print_table,
+    refusal,
+    warn,
+)
 from colonysim.cli.pools import Dask, ResultsFolder, Workers, pool_of, progress, say_interrupted, stopped_by_signals
+from colonysim.core.wording import NOT_MEASURED, show_count, show_list
 
 if TYPE_CHECKING:
     from colonysim.experiments.compare import Interval, Variant
@@ -66,8 +80,9 @@ def compare(
         _print_differences(variants)
     title = f"{file.stem}: policies {', '.join(policies)}"
     _write_files(variants, title, {"plot": plot, "report": report, "csv": csv}, differences=True)
-    _conclude(variants, strict, as_json)
+    failed = _conclude(variants, strict, as_json)
     _end_early(signals)
+    raise typer.Exit(FAILED if failed else FINE)
 
 
 def sweep(
@@ -111,26 +126,30 @@ def sweep(
         _print_figures(variants, " ".join(text.partition("=")[0] for text in vary))
     title = f"{file.stem}: {' '.join(vary)}"
     _write_files(variants, title, {"plot": plot, "report": report, "csv": csv}, differences=False)
-    _conclude(variants, strict, as_json)
+    failed = _conclude(variants, strict, as_json)
     _end_early(signals)
+    raise typer.Exit(FAILED if failed else FINE)
 
 
 def _write_files(variants: list[Variant], title: str, files: dict[str, Path | None], *, differences: bool) -> None:
     """Write the plot, the report and the CSV file, where they are asked for."""
     from colonysim.experiments.pages import comparison_page
-    from colonysim.experiments.plot import panels_of, svg
+    from colonysim.experiments.plot import flat_figures, panels_of, svg
 
     if (path := files["plot"]) is not None:
         outputs.write(path, svg(panels_of(variants, differences)))
+        if flat := flat_figures(variants, differences):
+            err.print(f"not plotted, because all values are 0: {show_list(flat, len(flat))}")
     if (path := files["report"]) is not None:
         command = shlex.join(["colonysim", *sys.argv[1:]])
         outputs.write(path, comparison_page(variants, title, command, differences=differences))
     if (path := files["csv"]) is not None:
         _write_csv(variants, path)
+        err.print(f"written  {path}")
 
 
-def _conclude(variants: list[Variant], strict: bool, as_json: bool) -> None:
-    """Print failures and warnings. Exits with code 1 if there are any (warnings: if `strict`)."""
+def _conclude(variants: list[Variant], strict: bool, as_json: bool) -> bool:
+    """Print failures and warnings. Returns whether the command has failed: if there are any (warnings: if `strict`)."""
     from colonysim.experiments.compare import no_chance, warnings_of
 
     warnings = warnings_of(variants)
@@ -144,12 +163,11 @@ def _conclude(variants: list[Variant], strict: bool, as_json: bool) -> None:
         for variant in failed:
             first = variant.failed[0]
             out.print(
-                f"FAILED {variant.name}: {len(variant.failed)} of {len(variant.runs)} runs, "
+                f"FAILED {variant.name}: {len(variant.failed)} of {show_count(len(variant.runs), 'run')}, "
                 f"seed {first.seed} ({first.failures[0].kind}) {first.failures[0].text}",
                 style="red",
             )
-    if failed or (strict and warnings):
-        raise typer.Exit(FAILED)
+    return bool(failed or (strict and warnings))
 
 
 # ---------------------------------------------------------------- running
@@ -189,21 +207,17 @@ def _end_early(signals: list[int]) -> None:
 
 # ---------------------------------------------------------------- printing
 def _print_figures(variants: list[Variant], title: str) -> None:
-    from rich.table import Column, Table
+    from colonysim.experiments.compare import FIGURES, MARK, title_of
 
-    from colonysim.experiments.compare import FIGURES, MARK
-
-    what = f"means of {len(variants[0].runs)} seeds ± 95 %; n/a: nothing to measure"
+    what = f"means of {show_count(len(variants[0].runs), 'seed')} ± 95 %; n/a: nothing to measure"
     if any(variant.partial for variant in variants):
         what += f"; {MARK} not comparable: some of its runs did not finish"
-    table = Table(
-        Column(title.replace(" ", "\n"), no_wrap=True), "runs", *FIGURES, box=None, title=what, title_justify="left"
-    )
+    rows = []
     for variant in variants:
         failed = len(variant.failed)
         runs = f"{failed} of {len(variant.runs)} FAILED" if failed else f"{len(variant.runs)} ok"
-        table.add_row(variant.name.replace(" ", "\n"), runs, *(_figure(variant, figure) for figure in FIGURES))
-    out.print(table)
+        rows.append((variant.name, runs, *(_figure(variant, figure) for figure in FIGURES)))
+    print_table((title, "runs", *map(title_of, FIGURES)), rows, what)
 
 
 def _figure(variant: Variant, figure: str) -> str:
@@ -212,31 +226,29 @@ def _figure(variant: Variant, figure: str) -> str:
 
     known = sum(value is not None for value in variant.values(figure))
     part = f" ({known} of {len(variant.runs)})" if 0 < known < len(variant.runs) else ""
-    return _shown(variant.interval(figure)) + part + (f"\u00a0{MARK}" if variant.partial else "")
+    return _shown(variant.interval(figure), figure) + part + (f"\u00a0{MARK}" if variant.partial else "")
 
 
-def _shown(interval: Interval | None) -> str:
-    return "n/a" if interval is None else str(interval)
+def _shown(interval: Interval | None, figure: str) -> str:
+    return NOT_MEASURED if interval is None else interval.of(figure)
 
 
 def _print_differences(variants: list[Variant]) -> None:
-    from rich.table import Table
-
-    from colonysim.experiments.compare import FIGURES, MARK
+    from colonysim.experiments.compare import FIGURES, MARK, title_of
 
     first, *others = variants
     _print_figures(variants, "policy")
     out.print()
     title = f"difference to {first.name}, seed by seed ± 95 %; * excludes zero"
-    table = Table("", *(other.name for other in others), box=None, title=title, title_justify="left")
+    rows = []
     for figure in FIGURES:
         cells = []
         for other in others:
             difference = other.against(first, figure)
             mark = "*" if difference is not None and difference.clear else " "
-            cells.append(f"{_shown(difference)} {MARK if other.partial or first.partial else mark}")
-        table.add_row(figure, *cells)
-    out.print(table)
+            cells.append(f"{_shown(difference, figure)} {MARK if other.partial or first.partial else mark}")
+        rows.append((title_of(figure), *cells))
+    print_table(("", *(other.name for other in others)), rows, title)
 
 
 def _print_notes(variants: list[Variant]) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from colonysim.core.wording import show_number
 from colonysim.evidence.journal import JournalErrors
 
 if TYPE_CHECKING:
@@ -121,6 +122,20 @@ def on_signal(act: Callable[[int], object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+CUT_SHORT: Final[list[str]] = []
+"""What Ctrl-C has cut short, for the message at the end of the command."""
+
+
+@contextmanager
+def saying_what_ends(describe: Callable[[], str]) -> Iterator[None]:
+    """If Ctrl-C ends the block, note what it cut short: `describe` says it, such as `the run ended after 5 min`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        CUT_SHORT.append(describe())
+        raise
+
+
 def refuse_idle(beside: str, given: Mapping[str, object]) -> None:
     """Exit with code 2 if options are given that have no effect beside the option `beside`."""
     if names := [name for name, value in given.items() if value]:
@@ -197,9 +212,28 @@ def twice(arguments: list[str]) -> list[str]:
     return printed
 
 
-def spread(values: Quantiles, unit: str = "", digits: int = 3) -> str:
-    """Format the percentiles of a figure as a line."""
-    if values.count == 0:
-        return "none"
+def spread(values: Quantiles, show: Callable[[float], str] = show_number) -> str:
+    """Format the percentiles of a figure as a line, each with `show`."""
     parts = (("p50", values.p50), ("p90", values.p90), ("p99", values.p99), ("max", values.max))
-    return ", ".join(f"{name} {value:,.{digits}g}{unit}" for name, value in parts)
+    return ", ".join(f"{name} {show(value)}" for name, value in parts if value is not None) or "none"
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Print a table, or, if it is wider than the terminal, a block of lines for each row: no figure is cut."""
+    from rich.cells import cell_len
+    from rich.table import Column, Table
+
+    widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
+    if title:
+        out.print(title)
+    if sum(widths) + 2 * len(widths) <= out.width:
+        table = Table(*(Column(head, no_wrap=True) for head in heads), box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table)
+        return
+    widest = max(map(cell_len, heads[1:]), default=0)
+    for first, *rest in rows:
+        out.print(f"{heads[0]} {first}".strip())
+        for head, cell in zip(heads[1:], rest, strict=True):
+            out.print(f"  {head:<{widest}}  {cell}".rstrip())

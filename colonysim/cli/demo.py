@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 import typer
 
 from colonysim.cli import outputs
-from colonysim.cli.console import FAILED, FINE, fail, out
+from colonysim.cli.console import FAILED, FINE, fail, out, saying_what_ends
+from colonysim.core.wording import show_count, show_seconds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,7 +48,8 @@ def demo(
     if not out.is_terminal:
         out.print("The playback needs a terminal; this is what happened.")
     elif seconds:
-        _play(run, seconds)
+        with saying_what_ends(lambda: "the playback was cut short, and no report was written"):
+            _play(run, seconds)
     _print_end(run, result)
     path = report or Path(tempfile.mkdtemp(prefix="colonysim-demo-")) / "report.html"
     try:
@@ -187,18 +189,18 @@ def _doing(what: str) -> RenderableType:
 
 
 def _print_end(run: Run, result: Result) -> None:
-    from colonysim.kernel.clock import show_span
-
     figures = result.summary
     lost = sum(fault.count for fault in result.faults if fault.kind == "lose_reply")
+    crashes = show_count(run.fleet.crashes, "crash")
     workflows = len({process.graph_id for process in run.sim.world.processes.values()})
     lines = [
-        ("processes", f"{figures.submitted} in {workflows} workflows"),
-        ("faults", f"{run.fleet.crashes} crashes, {lost} lost replies; {figures.retries} attempts were repeated"),
-        *(("held" if finding.passed else "FAILED", finding.name) for finding in result.findings),
+        ("processes", f"{figures.submitted:,} in {show_count(workflows, 'workflow')}"),
+        ("faults", f"{crashes}, {show_count(lost, 'lost reply')}; {show_count(figures.retries, 'attempt')} repeated"),
+        *(("held" if finding.passed else "FAILED", str(finding)) for finding in result.findings),
         ("held", "one holder for each process, the order of priorities, nothing lost: checked after each step"),
         ("again", f"colonysim demo --seed {result.seed}  (one seed is one history: {result.digest[:12]})"),
     ]
-    out.print(f"demo, seed {result.seed}: {show_span(round(result.end_s * 1e9))} simulated in {result.cost.real_s} s")
+    took = show_seconds(result.cost.real_s)
+    out.print(f"demo, seed {result.seed}: {show_seconds(result.end_s)} simulated in {took} of real time")
     for name, text in lines:
         out.print(f"  {name:<11} {text}", style="red" if name == "FAILED" else "")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from colonysim.cli import outputs
 from colonysim.cli.console import (
@@ -21,6 +20,7 @@ from colonysim.cli.console import (
     fail,
     load,
     out,
+    print_table,
     refusal,
     refuse_idle,
     refuse_long_seeds,
@@ -28,6 +28,7 @@ from colonysim.cli.console import (
     warn,
 )
 from colonysim.cli.pools import Dask, ResultsFolder, Workers, pool_of, progress, say_interrupted, stopped_by_signals
+from colonysim.core.wording import show_count, show_list, show_seconds, show_times
 
 if TYPE_CHECKING:
     from colonysim.experiments.exploration import Outcome, Overview
@@ -96,14 +97,14 @@ def explore(
     if report is not None:
         from colonysim.experiments.pages import exploration_page
 
-        title = f"{scenario.name}: {view.seeds:,} seeds"
+        title = f"{scenario.name}: {show_count(view.seeds, 'seed')}"
         outputs.write(report, exploration_page(view, title, str(answer.get("command", ""))))
     if as_json:
         print(msgspec.json.encode(answer).decode())
-    if view.failed or (strict and complete and view.warnings):
-        raise typer.Exit(1)
     if not complete:
         raise typer.Exit(SIGNALLED + signals[0])
+    if view.failed or (strict and view.warnings):
+        raise typer.Exit(1)
 
 
 def shrink(
@@ -150,26 +151,26 @@ def _sweep(
 
 
 def _show(view: Overview, wanted: int) -> None:
-    of = "" if view.seeds == wanted else f" of {wanted}"
-    out.print(f"{view.seeds}{of} seeds, {len(view.failed)} failed, {view.digests} different histories")
+    seeds = show_count(wanted, "seed")
+    seeds = seeds if view.seeds == wanted else f"{view.seeds:,} of {seeds}"
+    histories = show_count(view.digests, "different history", "different histories")
+    out.print(f"{seeds}, {len(view.failed):,} failed, {histories}")
     if view.failures:
-        table = Table("failure", "seeds", "which", box=None, pad_edge=False)
-        for name, count in view.failures.items():
-            which = [str(one.seed) for one in view.outcomes if name in one.failed_as]
-            more = ", …" if len(which) > _SHOWN else ""
-            table.add_row(name, str(count), ", ".join(which[:_SHOWN]) + more)
-        out.print(table)
+        seeds_of = {name: [str(one.seed) for one in view.outcomes if name in one.failed_as] for name in view.failures}
+        rows = [(name, f"{count:,}", show_list(seeds_of[name], _SHOWN)) for name, count in view.failures.items()]
+        print_table(("failure", "seeds", "which"), rows)
     if view.faults:
-        struck = Table("fault", "struck", "under seeds", box=None, pad_edge=False)
-        for name, counted in view.faults.items():
-            struck.add_row(name, f"{counted.count:,} ×", f"{counted.seeds:,} of {view.seeds:,}")
-        out.print(struck)
+        faults = [
+            (name, show_times(counted.count), f"{counted.seeds:,} of {view.seeds:,}")
+            for name, counted in view.faults.items()
+        ]
+        print_table(("fault", "struck", "under seeds"), faults)
     for note in view.notes:
         out.print(f"note  {note}")
     for warning in view.warnings:
         warn(str(warning))
     by_seed = {outcome.seed: outcome for outcome in view.outcomes}
-    slowest = ", ".join(f"{seed} ({by_seed[seed].real_s:.1f} s)" for seed in view.slowest)
+    slowest = ", ".join(f"{seed} ({show_seconds(by_seed[seed].real_s)})" for seed in view.slowest)
     out.print(f"slowest seeds: {slowest or 'none'}")
 
 
@@ -177,6 +178,9 @@ def _show_first(view: Overview, command: str) -> None:
     outcome = next(outcome for outcome in view.outcomes if not outcome.ok)
     for failure in outcome.failures:
         out.print(f"seed {outcome.seed}, {failure.kind}: {failure.text}", style="red")
+    if outcome.faults:
+        struck = [f"{name} {show_times(count)}" for name, count in outcome.faults.items() if count]
+        out.print(f"faults that struck under seed {outcome.seed}: {show_list(struck, 20)}")
     out.print(f"digest {outcome.digest or 'none'}; repeat with:\n  {command}")
 
 
@@ -203,7 +207,7 @@ def _shrink(scenario: Scenario, seed: int, to: Path, runs: int, as_json: bool) -
     if not as_json:
         end = "" if small.complete else f", stopped at --shrink-runs={runs}: it may become smaller with more runs"
         end = ", interrupted: it may become smaller with more runs" if small.interrupted else end
-        out.print(f"shrunk in {small.runs} runs and {time.monotonic() - began:.1f} s{end}:")
+        out.print(f"shrunk in {show_count(small.runs, 'run')} and {show_seconds(time.monotonic() - began)}{end}:")
         out.print(f"  from {small.before}\n  to   {small.after}\n  {small.failure.kind}: {small.failure.text}")
         out.print(f"digest {small.digest or 'none'}; repeat with:\n  {command}")
     return {

@@ -22,6 +22,7 @@ from colonysim.cli import bench, compare, demo, explore, init, outputs, replay, 
 from colonysim.cli.console import (
     BAD_INPUT,
     BROKEN,
+    CUT_SHORT,
     FAILED,
     SIGNALLED,
     AsJson,
@@ -35,10 +36,12 @@ from colonysim.cli.console import (
     on_signal,
     out,
     refuse_idle,
+    saying_what_ends,
 )
 from colonysim.cli.serving import Anywhere, ControlToken, Host, LimitOption
 from colonysim.cli.state_file import StateEvery, StateFile, StatePath, saving, state_file
 from colonysim.core.settings import Settings, describe
+from colonysim.core.wording import show_count, show_list
 from colonysim.evidence.journal import JournalFailed
 from colonysim.extras import MissingExtra
 from colonysim.http.addresses import LOCALHOST, reachable
@@ -87,9 +90,10 @@ STOCK: Final = Settings(timezone="Europe/Stockholm")
 def main() -> NoReturn:
     """Run a command and end the process with its exit code.
 
-    SIGTERM ends a command as Ctrl-C does, with the processes it started; the exit code is 128 plus the signal's
-    number. If the output cannot be written, as on a full disk, the exit code is 1, with one line on stderr. For a bug
-    in colonysim it is 70, with one line on stderr, or with a traceback if COLONYSIM_TRACEBACK=1 is set.
+    SIGTERM ends a command as Ctrl-C does, with the processes it started and a line that says what was cut short; the
+    exit code is 128 plus the signal's number, which is 130 for Ctrl-C. If the output cannot be written, as on a full
+    disk, the exit code is 1, with one line on stderr. For a bug in colonysim it is 70, with one line on stderr, or with
+    a traceback if COLONYSIM_TRACEBACK=1 is set.
     """
     streams.prepare()
     signals: list[int] = []
@@ -114,7 +118,8 @@ def main() -> NoReturn:
         complain(streams.unwritable(error) or broken(error))
         status = status or FAILED
     if signals:
-        complain(f"interrupted by {signal.Signals(signals[0]).name}")
+        what = CUT_SHORT[0] if CUT_SHORT else "the command was cut short, and its results are incomplete"
+        complain(f"interrupted by {signal.Signals(signals[0]).name}: {what}")
         status = SIGNALLED + signals[0]
     sys.exit(status)
 
@@ -400,15 +405,16 @@ def verify(
     if again and not real:
         fail("--again needs --real: in virtual time a case gives the same replies each time")
     try:
-        results = report.play_all(
-            cases or [CASES],
-            url,
-            virtual=not real,
-            timezone="Europe/Stockholm" if timezone is None else timezone,
-            progress=not as_json,
-            console=err,
-            again=again,
-        )
+        with saying_what_ends(lambda: "not all cases were played, and no result is shown"):
+            results = report.play_all(
+                cases or [CASES],
+                url,
+                virtual=not real,
+                timezone="Europe/Stockholm" if timezone is None else timezone,
+                progress=not as_json,
+                console=err,
+                again=again,
+            )
     except (BadCase, ValueError, OSError) as error:
         fail(str(error))
     if as_json:
@@ -443,5 +449,8 @@ def coverage(
     else:
         out.print(coverage.as_table(rows))
     if failed:
-        complain(f"{len(failed)} cases do not pass and are not counted: {', '.join(path.stem for path in failed[:5])}")
+        which = show_list(path.stem for path in failed)
+        complain(
+            f"{show_count(len(failed), 'case')} failed and {'is' if len(failed) == 1 else 'are'} not counted: {which}"
+        )
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from colonysim.cli.console import complain, err, fail, on_signal
+from colonysim.core.wording import show_count
 
 if TYPE_CHECKING:
     from colonysim.experiments.parallel import Stop, WorkerPool
@@ -64,7 +65,7 @@ def stopped_by_signals() -> Iterator[tuple[Stop, list[int]]]:
 def say_interrupted(signals: list[int], done: int, total: int) -> None:
     """Print on stderr that a signal stopped the runs, and how many seeds there are results of."""
     name = signal.Signals(signals[0]).name
-    complain(f"interrupted by {name}: these are the results of {done:,} of {total:,} seeds")
+    complain(f"interrupted by {name}: these are the results of {done:,} of {show_count(total, 'seed')}")
 
 
 @contextmanager

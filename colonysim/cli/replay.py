@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from colonysim.cli.console import FAILED, FINE, AsJson, err, fail, out, refuse_idle, twice
+from colonysim.cli.console import FAILED, FINE, AsJson, err, fail, out, refuse_idle, saying_what_ends, twice
+from colonysim.core.wording import show_count
 
 if TYPE_CHECKING:
     from colonysim.evidence.replay import Replayed
@@ -59,7 +60,10 @@ def with_progress(file: Path, quiet: bool, do: Callable[[Callable[[int, int], No
 
     columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.fields[lines]:,} lines"), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as progress:
+        with (
+            saying_what_ends(lambda: "the journal was not replayed to its end, so nothing is known of the rest"),
+            Progress(*columns, console=err, transient=True, disable=quiet or not err.is_terminal) as progress,
+        ):
             bar = progress.add_task("", total=file.stat().st_size, lines=0)
             return do(lambda read, lines: progress.update(bar, completed=read, lines=lines))
     except (BadJournal, OSError) as error:
@@ -69,7 +73,9 @@ def with_progress(file: Path, quiet: bool, do: Callable[[Callable[[int, int], No
 def _print(replayed: Replayed) -> None:
     from colonysim.kernel.clock import show_time
 
-    out.print(f"the same: {replayed.lines:,} lines, up to {show_time(replayed.now_ns)} UTC, seed {replayed.seed}")
+    out.print(
+        f"the same: {show_count(replayed.lines, 'line')}, up to {show_time(replayed.now_ns)} UTC, seed {replayed.seed}"
+    )
     out.print(f"digest {replayed.digest}")
     for problem in replayed.problems:
         out.print(f"problem in the recording and in the replay: {problem}")

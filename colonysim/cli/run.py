@@ -29,16 +29,18 @@ from colonysim.cli.console import (
     refuse_idle,
     refuse_long_seeds,
     repeats,
+    saying_what_ends,
     spread,
     twice,
     warn,
 )
 from colonysim.cli.live import Live, LivePage, LivePort, Rate
+from colonysim.core.wording import show_count, show_limit, show_list, show_number, show_seconds, show_share, show_times
 from colonysim.evidence.journal import JournalFailed
 
 if TYPE_CHECKING:
     from colonysim.evidence.journal import JournalErrors
-    from colonysim.reports.metrics import Metrics
+    from colonysim.reports.metrics import Metrics, Summary
     from colonysim.scenarios.result import Result
     from colonysim.scenarios.runner import Run
     from colonysim.scenarios.scenario import Scenario
@@ -123,11 +125,19 @@ def _perform(
             done = Run(scenario, seed, progress, journal, on_errors)
             if page is not None:
                 page.show(done)
-            return done, done.execute()
+            with saying_what_ends(lambda: _cut_short(done)):
+                return done, done.execute()
     except JournalFailed as error:
         fail(str(error), FAILED)
     except (OSError, ValueError) as error:
         fail(refusal(error, file))
+
+
+def _cut_short(run: Run) -> str:
+    """Say how far a run had come when it was interrupted."""
+    gauges = run.metrics.gauges
+    ended = f"{gauges.submitted - gauges.unfinished:,} of {show_count(gauges.submitted, 'process')} ended"
+    return f"the run was cut short {show_seconds(run.now_s)} after its start, with {ended}; no result was written"
 
 
 def validate(
@@ -186,7 +196,6 @@ def _check(file: Path, scenario: Scenario) -> tuple[list[str], list[RunWarning]]
 
 def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
     """Print what a run would do."""
-    from colonysim.kernel.clock import show_span
     from colonysim.scenarios.checks import CHECKS
     from colonysim.scenarios.scenario import groups_of
     from colonysim.workloads.arrivals import ARRIVALS
@@ -200,16 +209,17 @@ def _describe(file: Path, scenario: Scenario, seed: int | None) -> None:
     if scenario.about:
         out.print(f"  {scenario.about}")
     storm_s = scenario.phases.storm_s
-    storm = "until all is submitted" if storm_s is None else show_span(round(storm_s * 1e9))
-    out.print(f"  storm {storm}, calm {show_span(round(scenario.phases.calm_s * 1e9))} at most")
-    out.print(f"  executors {sum(group.count for group in groups)} in {len(groups)} groups")
+    storm = "until all is submitted" if storm_s is None else show_limit(storm_s)
+    out.print(f"  storm {storm}, calm {show_limit(scenario.phases.calm_s)} at most")
+    count = show_count(sum(group.count for group in groups), "executor")
+    out.print(f"  {count} in {show_count(len(groups), 'group')}")
     for workload in scenario.workload:
         kind = workload.trace.file if workload.trace is not None else ARRIVALS.name_of(workload.arrivals)
         out.print(f"  workload {workload.name}: {kind}")
     for program in scenario.programs:
-        out.print(f"  program {program.name}: {program.count} of {program.code}")
+        out.print(f"  program {program.name}: {show_count(program.count, 'copy')} of {program.code}")
     for cron in scenario.crons:
-        out.print(f"  cron {cron.name}: {cron.expression or f'every {cron.every_s} s'}")
+        out.print(f"  cron {cron.name}: {cron.expression or f'every {show_limit(cron.every_s or 0)}'}")
     for fault in scenario.plan().active(scenario.seed if seed is None else seed):
         out.print(f"  fault {fault.name}")
     for check in scenario.checks:
@@ -234,12 +244,9 @@ def _progress(scenario: Scenario, quiet: bool) -> Iterator[Callable[[float, Metr
         line = bar.add_task("", total=scenario.phases.storm_s, at="", ended=0, queue=0)
 
         def update(now_s: float, metrics: Metrics) -> None:
-            from colonysim.kernel.clock import show_span
-
             gauges = metrics.gauges
             ended = gauges.succeeded + gauges.failed + gauges.cancelled
-            at = show_span(round(now_s * 1e9))
-            bar.update(line, completed=now_s, at=at, ended=ended, queue=gauges.queue_depth)
+            bar.update(line, completed=now_s, at=show_seconds(now_s), ended=ended, queue=gauges.queue_depth)
 
         yield update
 
@@ -289,7 +296,8 @@ def _compare(file: Path, seed: int, override: list[str] | None) -> NoReturn:
     import msgspec
 
     words = [*repeats(file, seed, override)[1:], "--json", "--set", "journal=true"]
-    first, second = map(msgspec.json.decode, twice(words))
+    with saying_what_ends(lambda: "the run was not done twice, so nothing was compared"):
+        first, second = map(msgspec.json.decode, twice(words))
     for name in first:
         if name != "cost" and first[name] != second[name]:
             out.print(f"two runs with seed {seed} differ in {name}: {first[name]} and {second[name]}", style="red")
@@ -299,37 +307,48 @@ def _compare(file: Path, seed: int, override: list[str] | None) -> NoReturn:
 
 
 # ---------------------------------------------------------------- printing
-def _print(result: Result, files: dict[str, Path], command: str) -> None:
-    from colonysim.kernel.clock import show_span
+def executors_of(figures: Summary) -> str:
+    """Say who worked in a run: `10, busy 92 %`, `3 programs`, or both."""
+    parts = []
+    if figures.executors or not figures.programs:
+        busy = "" if figures.utilisation is None else f", busy {show_share(figures.utilisation)}"
+        parts.append(f"{figures.executors:,}{busy}")
+    if figures.programs:
+        parts.append(show_count(figures.programs, "program"))
+    return " and ".join(parts)
 
+
+def _rate(figures: Summary) -> str:
+    per_hour = figures.throughput_per_hour
+    return "" if not per_hour else f"; {show_number(per_hour, 4)} processes succeeded per hour"
+
+
+def _print(result: Result, files: dict[str, Path], command: str) -> None:
     figures = result.summary
-    out.print(
-        f"{result.scenario}, seed {result.seed}: {show_span(round(result.end_s * 1e9))} in {result.cost.real_s} s"
-    )
+    took = f"{show_seconds(result.end_s)} in {show_seconds(result.cost.real_s)} of real time"
+    out.print(f"{result.scenario}, seed {result.seed}: {took}")
     out.print(
         f"  processes   {figures.submitted:,} submitted, {figures.succeeded:,} succeeded, {figures.failed:,} failed, "
         f"{figures.cancelled:,} cancelled, {figures.unfinished:,} unfinished"
     )
-    busy = "n/a" if figures.utilisation is None else f"{figures.utilisation:.1%}"
-    rate = "n/a" if figures.throughput_per_hour is None else f"{figures.throughput_per_hour:,.1f}"
-    out.print(
-        f"  executors   {figures.executors:,}, busy {busy}; {rate} processes an hour; "
-        f"queue {figures.queue_depth_max:,} at most"
-    )
+    out.print(f"  executors   {executors_of(figures)}; queue of {figures.queue_depth_max:,} at most{_rate(figures)}")
     started, succeeded = f"of {figures.waiting_s.count:,} started", f"of {figures.turnaround_s.count:,} succeeded"
-    out.print(f"  waiting     {spread(figures.waiting_s, ' s')} ({started})")
-    out.print(f"  turnaround  {spread(figures.turnaround_s, ' s')} ({succeeded})")
+    out.print(f"  waiting     {spread(figures.waiting_s, show_seconds)} ({started})")
+    out.print(f"  turnaround  {spread(figures.turnaround_s, show_seconds)} ({succeeded})")
     out.print(f"  slowdown    {spread(figures.bounded_slowdown)} ({succeeded})")
+    if not all(fault.drawn for fault in result.faults):
+        drawn = [fault.name for fault in result.faults if fault.drawn]
+        out.print(f"  swarm       {len(drawn)} of {show_count(len(result.faults), 'fault')} on: {show_list(drawn, 20)}")
     for cause in result.causes:
         out.print(f"  without success: {cause}")
     for fault in result.faults:
-        struck = f"struck {fault.count:,} ×" if fault.drawn else "not drawn under this seed"
+        struck = f"struck {show_times(fault.count)}" if fault.drawn else "off under this seed"
         out.print(f"  fault       {fault.name} ({fault.kind}): {struck}")
     for note in result.notes:
         out.print(f"  note        {note}")
     for finding in result.findings:
         if finding.passed:
-            out.print(f"  held        {finding.what}")
+            out.print(f"  held        {finding}")
     out.print(f"  digest      {result.digest}")
     for kind, path in files.items():
         out.print(f"  {kind:<11} {path}")

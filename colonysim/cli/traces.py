@@ -9,6 +9,7 @@ import typer
 
 from colonysim.cli import outputs
 from colonysim.cli.console import FAILED, AsJson, fail, out, spread
+from colonysim.core.wording import show_count, show_number, show_seconds
 
 if TYPE_CHECKING:
     from colonysim.scenarios.trace_summary import TraceSummary
@@ -51,25 +52,23 @@ def import_trace(
         if is_workflow:
             recorded = traces.read_workflow(file)
             out.print(
-                f"  workflow        {recorded.depth()} deep, took {recorded.makespan_s:,.6g} s when it was recorded"
+                f"  workflow        {show_count(recorded.depth(), 'level')}, took {show_seconds(recorded.makespan_s)} "
+                "when it was recorded"
             )
         if csv is not None:
             out.print(f"  written to      {csv}")
 
 
 def _print(file: Path, summary: TraceSummary) -> None:
-    from colonysim.kernel.clock import show_span
-
     out.print(f"{file}")
     out.print(f"  processes       {summary.processes:,}")
-    out.print(f"  span            {show_span(round(summary.span_s * 1e9))}")
-    out.print(
-        f"  work            {show_span(round(summary.work_s * 1e9))}, {summary.processors_busy:,.1f} processors busy"
-    )
+    out.print(f"  span            {show_seconds(summary.span_s)}")
+    busy = "1 processor" if summary.processors_busy == 1 else f"{show_number(summary.processors_busy)} processors"
+    out.print(f"  work            {show_seconds(summary.work_s)}, {busy} busy on average")
     out.print(f"  users, sites    {summary.users:,}, {summary.sites:,}; functions {summary.functions:,}")
-    out.print(f"  run time        {spread(summary.run_s, ' s', 6)}")
-    out.print(f"  between         {spread(summary.between_s, ' s', 6)}")
-    out.print(f"  processors      {spread(summary.processors, digits=6)}")
+    out.print(f"  run time        {spread(summary.run_s, show_seconds)}")
+    out.print(f"  between         {spread(summary.between_s, show_seconds)}")
+    out.print(f"  processors      {spread(summary.processors)}")
     for title, listed in (("busiest sites", summary.busiest_sites), ("busiest users", summary.busiest_users)):
         if listed:
             out.print(f"  {title}   {', '.join(f'{name} ({count:,})' for name, count in listed[:5])}")

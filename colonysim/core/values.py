@@ -24,6 +24,8 @@ import msgspec
 from msgspec import NODEFAULT, Meta
 from msgspec.structs import force_setattr
 
+from colonysim.core.wording import show_count
+
 Path = tuple[str | int, ...]
 
 _AT: Final = re.compile(r" - at `(?:key in )?\$\.value(.*)`\Z", re.DOTALL)
@@ -284,7 +286,9 @@ def _struct_reader(structs: list[Any], rest: _Reader | None) -> Callable[[Any, P
         kind = given["kind"]
         found: type | None = tagged.get(kind) if isinstance(kind, str) else None
         if found is None:
-            text = f"there is no kind `{shortened(str(kind))}` here; the kinds are {names}"
+            close = difflib.get_close_matches(str(kind), tagged, 1)
+            hint = f"did you mean `{close[0]}`? " if close else ""
+            text = f"there is no kind `{shortened(str(kind))}` here; {hint}the kinds are {names}"
             raise BadValue(text, (*path, "kind"))
         return found
 
@@ -428,9 +432,7 @@ def _limit_of(what: str, literals: list[Any]) -> str:
     """Return what must hold, according to an error text of msgspec."""
     if found := _LENGTH.search(what):
         noun = "character" if found[1] == "str" else "entry"
-        count = int(found[3])
-        plural = noun if count == 1 else {"entry": "entries"}.get(noun, f"{noun}s")
-        return f"must have {_BOUNDS[found[2]]} {count} {plural}"
+        return f"must have {_BOUNDS[found[2]]} {show_count(int(found[3]), noun)}"
     if found := _LIMIT.search(what):
         number = float(found[2])
         shown = f"{int(number):,}" if number.is_integer() and abs(number) < 2**53 else found[2]

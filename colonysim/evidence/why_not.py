@@ -6,7 +6,6 @@ Source: docs/protocol/b-processes.md 4.3.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -15,9 +14,10 @@ from colonysim.core import access
 from colonysim.core.errors import Refusal
 from colonysim.core.records import APPROVED, PENDING, REJECTED, RUNNING, WAITING, Executor, Process, ProcessState
 from colonysim.core.scheduling import MAX_COUNT, Demand, LaneRun, Poll, Pool, order_of
+from colonysim.core.wording import show_count, show_list, show_size, show_span
 from colonysim.core.world import World
 from colonysim.invariants.fitness import unfit
-from colonysim.kernel.clock import show_span, show_time
+from colonysim.kernel.clock import show_time
 from colonysim.kernel.why_idle import name_of
 
 NAMED: Final = 5  # at most this many executors or processes are named in a text
@@ -58,7 +58,7 @@ class WhyNot(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         lines = [f"process {self.process_id} is {self.state}", *(f"  {text}" for text in self.texts)]
         if self.would_get:
-            lines.append(f"  executors that get it if they ask: {_listed(self.would_get)}")
+            lines.append(f"  executors that get it if they ask: {show_list(self.would_get)}")
         return "\n".join(lines)
 
 
@@ -133,7 +133,7 @@ class _Diagnosis:
         open_ = [parent for parent in parents if parent is not None and parent.state != ProcessState.SUCCESS]
         shown = [f"{_title(parent)} ({ProcessState(parent.state).name})" for parent in open_]
         about = {"parents": [parent.process_id for parent in open_]}
-        yield Reason("parents", f"it waits for its parents: {_listed(shown)}", about)
+        yield Reason("parents", f"it waits for its parents: {show_list(shown)}", about)
 
     def _never(self) -> Iterator[Reason]:
         resources, conditions = self.process.resources, self.conditions
@@ -156,11 +156,11 @@ class _Diagnosis:
         wanted = self.conditions.executortype
         if not self.typed:
             types = list(dict.fromkeys(e.executor_type for e in self.colleagues if e.state in _STATES))
-            there = f"the types are {_listed(types)}" if types else "the colony has no executors"
+            there = f"the types are {show_list(types)}" if types else "the colony has no executors"
             yield Reason("no executor", f"no executor of type {wanted!r} is registered; {there}", {"types": types})
         elif not self.approved:
             shown = [f"{e.name} ({_STATES.get(e.state, 'unregistered')})" for e in self.typed]
-            text = f"no executor of type {wanted!r} is approved: {_listed(shown)}"
+            text = f"no executor of type {wanted!r} is approved: {show_list(shown)}"
             yield Reason("not approved", text, {"executors": [e.name for e in self.typed]})
         elif not self.fitting and not any(True for _ in self._never()):
             yield self._unmet()
@@ -171,14 +171,16 @@ class _Diagnosis:
         named = [e for e in self.approved if not names or e.name in names]
         if not named:
             text = f"no approved executor of its type is named {' or '.join(names)}; they are named "
-            return Reason("names", text + _listed([e.name for e in self.approved]), {"names": names})
+            return Reason("names", text + show_list([e.name for e in self.approved]), {"names": names})
         if all(e.location.lower() != place.lower() for e in self.approved):
             places = list(dict.fromkeys(e.location for e in self.approved))
-            text = f"no approved executor of its type is at {place!r}; they are at {_listed([repr(p) for p in places])}"
+            text = (
+                f"no approved executor of its type is at {place!r}; they are at {show_list([repr(p) for p in places])}"
+            )
             return Reason("location", text, {"location": place, "locations": places})
         unmet = {e.name: str(self._unfit(e)) for e in self.approved}
         shown = [f"{name} is {problem}" for name, problem in unmet.items()]
-        return Reason("conditions", f"no executor meets all its conditions: {_listed(shown)}", {"executors": unmet})
+        return Reason("conditions", f"no executor meets all its conditions: {show_list(shown)}", {"executors": unmet})
 
     # ------------------------------------------------------------ processes in front
     def _in_front(self) -> list[tuple[Executor, int]]:
@@ -217,7 +219,8 @@ class _Diagnosis:
         first = sorted((other for run in runs for other in self._before(run)[1]), key=order_of)[:NAMED]
         priority = self.process.spec.priority
         higher = sum(self._before(run)[0] for run in runs if run.key[0] > priority)
-        text = f"{count} stand in front of it, {higher} of them with a higher priority, first {_title(first[0])}"
+        text = f"{show_count(count, 'process')} in front of it"
+        text += f", {higher:,} with a higher priority, first {_title(first[0])}"
         about = {"in_front": count, "higher_priority": higher, "first": [other.process_id for other in first]}
         yield Reason("behind", text, about | {"executor": executor.name})
 
@@ -230,7 +233,7 @@ class _Diagnosis:
         polls = [poll for poll in self.world.queues.polls.values() if poll.demand.executor_id in may]
         polls = [poll for poll in polls if poll.demand.colony == self.process.colony]
         if not polls:
-            text = f"nobody asks: no assign call is waiting from {_listed([e.name for e in self.fitting])}"
+            text = f"nobody asks: no assign call is waiting from {show_list([e.name for e in self.fitting])}"
             yield Reason("nobody asks", text, {"executors": [e.name for e in self.fitting]})
             return
         short = [*self._short_of_cpu(polls), *self._short_of_memory(polls)]
@@ -238,7 +241,8 @@ class _Diagnosis:
         woken = [poll for poll in polls if not unfit(self.process, poll.demand, self.exclusive)]
         if woken and not self.world.paused.keys() & {self.process.colony} and any(not n for _, n in in_front):
             names = [poll.demand.name for poll in woken]
-            text = f"{_listed(names)} waits for work, and has not been woken; it gets it when it asks again"
+            waits = "waits for work, and has" if len(names) == 1 else "wait for work, and have"
+            text = f"{show_list(names)} {waits} not been woken; the next to ask again gets it"
             yield Reason("not woken", text, {"executors": names})
 
     def _short_of_cpu(self, polls: list[Poll]) -> Iterator[Reason]:
@@ -248,7 +252,7 @@ class _Diagnosis:
             shown = [f"{name} with {amount}m" for name, amount in short.items()]
             yield Reason(
                 "cpu",
-                f"it needs {need}m of CPU; those that ask are {_listed(shown)}",
+                f"it needs {need}m of CPU; those that ask are {show_list(shown)}",
                 {"need": need, "polls": short},
             )
 
@@ -256,8 +260,8 @@ class _Diagnosis:
         need = self.process.resources.memory_bytes
         short = {p.demand.name: p.demand.memory_bytes for p in polls if need > _limit(p.demand.memory_bytes, need)}
         if len(short) == len(dict.fromkeys(p.demand.name for p in polls)):
-            shown = [f"{name} with {amount}" for name, amount in short.items()]
-            text = f"it needs {need} bytes of memory; those that ask are {_listed(shown)}"
+            shown = [f"{name} with {show_size(amount or 0)}" for name, amount in short.items()]
+            text = f"it needs {show_size(need)} of memory; those that ask are {show_list(shown)}"
             yield Reason("memory", text, {"need": need, "polls": short})
 
 
@@ -282,9 +286,3 @@ def _serves(executor: Executor, run: LaneRun) -> bool:
 
 def _title(process: Process) -> str:
     return f"{process.spec.nodename or process.spec.funcname or 'process'} {process.process_id[:8]}"
-
-
-def _listed(texts: list[str]) -> str:
-    more = len(texts) - NAMED
-    shown = ", ".join(islice(texts, NAMED))
-    return f"{shown} and {more} more" if more > 0 else shown or "none"

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from colonysim.core.wording import show_interval, time_unit
 from colonysim.experiments.exploration import absolute, error_text
 from colonysim.experiments.parallel import InThisProcess, KnownFirst, Stop, WorkerPool, one_at_a_time, run_all
 from colonysim.experiments.results import Results
@@ -34,6 +35,24 @@ FIGURES: Final[dict[str, Callable[[Summary], float | None]]] = {
     "makespan (s)": lambda s: s.makespan_s,
 }
 """The compared figures, each computed from the summary of a run; None if there was nothing to measure."""
+
+_IN_SECONDS: Final = " (s)"
+
+
+def title_of(figure: str) -> str:
+    """Return the name of a figure (a key of FIGURES) without its unit."""
+    return figure.removesuffix(_IN_SECONDS)
+
+
+def unit_of(figure: str, largest: float) -> tuple[float, str]:
+    """Return the unit to show values of a figure in, of which one is `largest`: its size, and its name or ""."""
+    if figure.endswith(_IN_SECONDS):
+        return time_unit(largest)
+    return (0.01, "%") if figure == "utilisation" else (1.0, "")
+
+
+_WIDEST: Final = 100
+"""An interval that is so many times as wide as its mean is shown in the unit of its width."""
 
 MARK: Final = "!"
 """Marks the figures of variants with unfinished runs, which cover only a part of the work."""
@@ -65,8 +84,13 @@ class Interval(msgspec.Struct, frozen=True):
         return bool(self.half_width) and abs(self.mean) > (self.half_width or 0.0)
 
     def __str__(self) -> str:
-        mean = show(self.mean)
-        return f"{mean} ± {show(self.half_width)}" if self.half_width else mean
+        return show_interval(self.mean, self.half_width)
+
+    def of(self, figure: str) -> str:
+        """Format it as an interval of a figure (a key of FIGURES), in the unit that suits its size."""
+        size, half_width = abs(self.mean), self.half_width or 0.0
+        unit, name = unit_of(figure, size if size * _WIDEST > half_width else half_width)
+        return show_interval(self.mean, self.half_width, unit, name)
 
 
 class VariantRun(msgspec.Struct, frozen=True):
@@ -321,10 +345,3 @@ def points_of(text: str) -> list[str]:
     while numbers[-1] < high:
         numbers.append(min(high, numbers[-1] + (stride or numbers[-1])))
     return [str(number) for number in numbers]
-
-
-def show(value: float) -> str:
-    """Format a figure to four significant digits."""
-    if value == 0 or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}"

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from colonysim.experiments.compare import FIGURES, Interval, Variant, no_chance, warnings_of
+from colonysim.core.wording import NOT_MEASURED, show_count, show_list, show_times
+from colonysim.experiments.compare import FIGURES, Interval, Variant, no_chance, title_of, warnings_of
 from colonysim.experiments.exploration import Overview
-from colonysim.experiments.plot import panels_of, svg
+from colonysim.experiments.plot import flat_figures, panels_of, svg
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2127; --page: #fff; --muted: #66707c; --line: #dfe3e8; --bad: #c0282d; }
@@ -35,23 +36,26 @@ def comparison_page(variants: Sequence[Variant], title: str, command: str = "", 
     `differences`: plot and list the differences seed by seed. `command`: the command that repeats the runs.
     """
     seeds = len(variants[0].runs)
-    note = f"Means over {seeds} {_plural(seeds, 'seed')}, the same for all variants, with 95 % confidence intervals."
+    note = f"Means over {show_count(seeds, 'seed')}, the same for all variants, with 95 % confidence intervals."
     parts = [_head(title, command), _note(note)]
     if no_chance(variants):
         parts.append(_note("There is no chance in this scenario: all seeds gave the same figures."))
     rows = [
-        [variant.name, _runs(variant), *(_interval(variant.interval(one)) for one in FIGURES)] for variant in variants
+        [variant.name, _runs(variant), *(_interval(variant.interval(one), one) for one in FIGURES)]
+        for variant in variants
     ]
-    parts += ["<h2>Figures</h2>", _table(["variant", "runs", *FIGURES], rows)]
+    parts += ["<h2>Figures</h2>", _table(["variant", "runs", *map(title_of, FIGURES)], rows)]
     first, *others = variants
     if differences and others:
-        rows = [[one, *(_difference(other.against(first, one)) for other in others)] for one in FIGURES]
+        rows = [[title_of(one), *(_difference(other.against(first, one), one) for other in others)] for one in FIGURES]
         heads = ["figure", *(other.name for other in others)]
         parts += [f"<h2>Differences to {escape(first.name)}, seed by seed</h2>", _table(heads, rows)]
         parts.append(_note("A star marks an interval that excludes zero."))
     panels = panels_of(variants, differences)
     if panels:
         parts += ["<h2>Plots</h2>", svg(panels)]
+    if flat := flat_figures(variants, differences):
+        parts.append(_note(f"Not plotted, because all values are 0: {show_list(flat, len(flat))}."))
     parts.append(_failures(variants))
     warnings = [str(warning) for warning in warnings_of(variants)]
     notes = list(dict.fromkeys(note for variant in variants for note in variant.notes))
@@ -64,21 +68,23 @@ def exploration_page(view: Overview, title: str, command: str = "") -> str:
 
     `command`: the command that repeats the first failing seed.
     """
-    seeds = f"{view.seeds:,} {_plural(view.seeds, 'seed')}"
-    counts = f"{seeds}, {len(view.failed):,} failed, {view.digests:,} different histories"
+    histories = show_count(view.digests, "different history", "different histories")
+    counts = f"{show_count(view.seeds, 'seed')}, {len(view.failed):,} failed, {histories}"
     parts = [_head(title, command), f"<p>{counts}</p>"]
     by_name: dict[str, list[str]] = {}
     for outcome in view.outcomes:
         for name in outcome.failed_as:
             by_name.setdefault(name, []).append(str(outcome.seed))
-    rows = [[name, f"{len(which):,}", ", ".join(which[:20])] for name, which in by_name.items()]
+    rows = [[name, f"{len(which):,}", show_list(which, 20)] for name, which in by_name.items()]
     if rows:
         parts += ["<h2>Failures by kind</h2>", _table(["failure", "seeds", "which"], rows, left=3)]
     failed = [outcome for outcome in view.outcomes if not outcome.ok]
     rows = [[str(one.seed), failure.kind, failure.name, failure.text] for one in failed for failure in one.failures]
     if rows:
         parts += ["<h2>Seeds that failed</h2>", _table(["seed", "kind", "name", "what"], rows[:500], left=4)]
-    rows = [[name, f"{struck.count:,}", f"{struck.seeds:,}"] for name, struck in view.faults.items()]
+    rows = [
+        [name, show_times(struck.count), f"{struck.seeds:,} of {view.seeds:,}"] for name, struck in view.faults.items()
+    ]
     if rows:
         parts += ["<h2>Faults</h2>", _table(["fault", "struck", "under seeds"], rows)]
     parts += [_list("What did nothing", [str(one) for one in view.warnings]), _list("Worth knowing", view.notes)]
@@ -143,13 +149,9 @@ def _runs(variant: Variant) -> str:
     return f"{failed} of {len(variant.runs)} FAILED" if failed else f"{len(variant.runs)} ok"
 
 
-def _interval(interval: Interval | None) -> str:
-    return "n/a" if interval is None else str(interval)
+def _interval(interval: Interval | None, figure: str) -> str:
+    return NOT_MEASURED if interval is None else interval.of(figure)
 
 
-def _difference(interval: Interval | None) -> str:
-    return _interval(interval) + (" *" if interval is not None and interval.clear else "")
-
-
-def _plural(count: int, name: str) -> str:
-    return name if count == 1 else f"{name}s"
+def _difference(interval: Interval | None, figure: str) -> str:
+    return _interval(interval, figure) + (" *" if interval is not None and interval.clear else "")

@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from colonysim.experiments.compare import FIGURES, MARK, Variant
+from colonysim.core.wording import show_count, show_number
+from colonysim.experiments.compare import FIGURES, MARK, Variant, title_of, unit_of
 
 _WIDTH: Final = 360
 _HEIGHT: Final = 206
@@ -30,6 +31,20 @@ class Point(msgspec.Struct, frozen=True):
     value: float
     half_width: float | None = None
 
+    @property
+    def size(self) -> float:
+        """The distance from 0 to the far end of its interval."""
+        return abs(self.value) + (self.half_width or 0.0)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it is 0 with certainty."""
+        return self.size == 0
+
+    def in_unit(self, unit: float) -> Point:
+        """Return it as a multiple of a unit."""
+        return Point(self.name, self.value / unit, None if self.half_width is None else self.half_width / unit)
+
 
 class Panel(msgspec.Struct, frozen=True):
     """The plot of one figure.
@@ -46,27 +61,49 @@ class Panel(msgspec.Struct, frozen=True):
 
 
 def panels_of(variants: Sequence[Variant], differences: bool = False) -> list[Panel]:
-    """Return a panel for each figure that has a value.
+    """Return a panel for each figure that has a value other than 0.
 
     `differences`: plot differences to the first variant. Variants whose names are numbers are joined by a line.
     Variants with unfinished runs are marked with MARK, and left out of lines.
     """
-    first, *others = variants
-    seeds = len(first.runs)
-    joined = not differences and all(_is_number(variant.name) for variant in variants)
+    first = variants[0]
+    joined = _is_joined(variants, differences)
+    axis = f"{'value varied' if joined else 'variant'}; {show_count(len(first.runs), 'seed')}, 95 % intervals"
     panels = []
     for figure in FIGURES:
-        points = []
-        for variant in others if differences else variants:
-            interval = variant.against(first, figure) if differences else variant.interval(figure)
-            if interval is not None and not (joined and variant.partial):
-                name = f"{variant.name} {MARK}" if variant.partial else variant.name
-                points.append(Point(name, interval.mean, interval.half_width))
-        if points:
-            title = f"{figure}: difference to {first.name}" if differences else figure
-            axis = f"{'value varied' if joined else 'variant'}; {seeds} seeds, 95 % intervals"
-            panels.append(Panel(title, points, joined=joined, zero=differences, x_axis=axis))
+        points = _points(variants, figure, differences)
+        if all(point.is_zero for point in points):
+            continue
+        unit, unit_name = unit_of(figure, max(point.size for point in points))
+        title = f"{title_of(figure)} ({unit_name})" if unit_name else title_of(figure)
+        title += f": difference to {first.name}" if differences else ""
+        scaled = [point.in_unit(unit) for point in points]
+        panels.append(Panel(title, scaled, joined=joined, zero=differences, x_axis=axis))
     return panels
+
+
+def flat_figures(variants: Sequence[Variant], differences: bool = False) -> list[str]:
+    """Return the figures that `panels_of` leaves out because all of their values are 0."""
+    plotted = {figure: _points(variants, figure, differences) for figure in FIGURES}
+    return [title_of(name) for name, points in plotted.items() if points and all(point.is_zero for point in points)]
+
+
+def _points(variants: Sequence[Variant], figure: str, differences: bool) -> list[Point]:
+    """Return the points of a figure: of each variant that has a value, or of its difference to the first one."""
+    first, *others = variants
+    joined = _is_joined(variants, differences)
+    points = []
+    for variant in others if differences else variants:
+        interval = variant.against(first, figure) if differences else variant.interval(figure)
+        if interval is not None and not (joined and variant.partial):
+            name = f"{variant.name} {MARK}" if variant.partial else variant.name
+            points.append(Point(name, interval.mean, interval.half_width))
+    return points
+
+
+def _is_joined(variants: Sequence[Variant], differences: bool) -> bool:
+    """Return whether the variants are values of one number, so that a line may join their points."""
+    return not differences and all(_is_number(variant.name) for variant in variants)
 
 
 def _is_number(text: str) -> bool:
@@ -104,7 +141,7 @@ def _panel(panel: Panel) -> list[str]:
     parts = [f'<text class="title" x="{_LEFT}" y="16">{escape(panel.title)}</text>']
     for tick in ticks:
         parts.append(f'<line class="grid" x1="{_LEFT}" y1="{place(tick)}" x2="{right}" y2="{place(tick)}"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{place(tick) + 4}" text-anchor="end">{tick:,g}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{place(tick) + 4}" text-anchor="end">{show_number(tick, 6)}</text>')
     parts.append(f'<line class="axis" x1="{_LEFT}" y1="{place(0)}" x2="{right}" y2="{place(0)}"/>')
     xs = _across(panel, right)
     shown = max(1, -(-len(xs) // 8))

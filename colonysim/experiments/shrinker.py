@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from colonysim.core.records import SECOND_NS
+from colonysim.core.wording import show_count, show_seconds
 from colonysim.experiments.determinise import read_strike
 from colonysim.experiments.minimise import Where, at, fewest, least, most, paths, put
 from colonysim.faults.fault import Strike
@@ -72,12 +73,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         counted = ((self.faults, "fault"), (self.executors, "executor"), (self.processes, "process"))
-        listed = [f"{count} {noun}" if count == 1 else f"{count} {_plural(noun)}" for count, noun in counted]
-        return f"{', '.join(listed)}, {self.storm_s:g} s"
-
-
-def _plural(noun: str) -> str:
-    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
+        listed = ", ".join(show_count(count, noun) for count, noun in counted)
+        return f"{listed}, {show_seconds(self.storm_s)}"
 
 
 class Shrunk(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ a user's file (see docs/faults.md).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from random import Random
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from colonysim.core.records import SECOND_NS
 from colonysim.core.values import BadValue, Value
+from colonysim.core.wording import show_count, show_exact, show_limit, show_list, show_times
 from colonysim.extensions import BadCode, error_line
 from colonysim.faults.own import LoadedKinds
 from colonysim.faults.requests import RequestInfo
@@ -25,7 +26,6 @@ from colonysim.faults.triggers import Span, Times, When, fits
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import AnyOffset
 
-_MOST_LISTED: Final = 6
 _ID_LIKE: Final = re.compile(r"[0-9a-f*?\[\]!]+\Z")
 
 
@@ -240,8 +240,8 @@ def _never_in_time(trigger: When | Times | None, storm_s: float) -> str:
     end_s = storm_s if trigger.until_s is None else min(storm_s, trigger.until_s)
     if first_s < end_s:
         return ""
-    over = f"the storm is over after {storm_s:g} s" if end_s == storm_s else f"until_s is {end_s:g}"
-    return f"it would strike after {first_s:g} s at the earliest, and {over}"
+    over = f"the storm is over after {show_limit(storm_s)}" if end_s == storm_s else f"until_s is {show_exact(end_s)}"
+    return f"it would strike after {show_limit(first_s)} at the earliest, and {over}"
 
 
 def no_such_actor(
@@ -250,9 +250,9 @@ def no_such_actor(
     """Return why a fault concerns none of the known (name, executor type); `what`: what to call them in the text."""
     called = [one for one in known if fits(patterns, one[0])]
     if not called:
-        return f"no {what} is called {one_of(patterns)}; the names are {some(name for name, _ in known)}"
+        return f"no {what} is called {one_of(patterns)}; the names are {show_list(name for name, _ in known)}"
     if executor_type and all(one[1] != executor_type for one in called):
-        types = some(dict.fromkeys(one[1] or "none" for one in called))
+        types = show_list(dict.fromkeys(one[1] or "none" for one in called))
         return f"no {what} that it is about is of type {executor_type!r}; their types are {types}"
     return ""
 
@@ -262,10 +262,10 @@ def why_no_chance(when: When, seen: int, struck: int, what: str, missing: str) -
     if not seen:
         return f"no {what} {missing} in its time"
     if struck:
-        return f"another fault decided each of the {struck} times that it would have struck"
+        return f"it would have struck {show_times(struck)}, and another fault decided each time"
     if when.probability < 1:
-        return f"of {seen} {what}s that it is about none was drawn, at a probability of {when.probability:g}"
-    return f"only {seen} {what}s that it is about came, too few for its nth or every"
+        return f"of {show_count(seen, what)} that it is about none was drawn, at a probability of {when.probability:g}"
+    return f"only {show_count(seen, what)} that it is about came, too few for its nth or every"
 
 
 def may_be_ids(patterns: str | tuple[str, ...]) -> bool:
@@ -278,13 +278,6 @@ def one_of(patterns: str | tuple[str, ...]) -> str:
     """Return patterns as a warning lists them: `'a' or 'b'`."""
     listed = (patterns,) if isinstance(patterns, str) else patterns
     return " or ".join(map(repr, listed)) or "so"
-
-
-def some(names: Iterable[str]) -> str:
-    """Return the first names of many as a warning lists them: `a, b and 3 more`."""
-    listed = list(names)
-    more = f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
-    return ", ".join(listed[:_MOST_LISTED]) + more or "none"
 
 
 def is_zero(span: Span) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
+from colonysim.core.wording import show_list
 from colonysim.faults.fault import (
     FAULTS,
     Fault,
@@ -18,7 +19,6 @@ from colonysim.faults.fault import (
     is_zero,
     may_be_ids,
     one_of,
-    some,
     why_no_chance,
 )
 from colonysim.faults.requests import ReplyInfo, RequestInfo
@@ -88,10 +88,10 @@ class MessageFault(Fault, frozen=True, kw_only=True):
         if match.colony and match.colony != known.colony:
             return f"there is no colony {match.colony!r}; the colony is {known.colony}"
         if match.types and not any(fits(match.types, one.type_name) for one in known.requests):
-            sent = some(dict.fromkeys(one.type_name for one in known.requests))
+            sent = show_list(dict.fromkeys(one.type_name for one in known.requests))
             return f"nobody sends {one_of(match.types)}; the requests sent are {sent}"
         if match.executor_type and match.executor_type not in [type_name for _, type_name in known.executors]:
-            types = some(dict.fromkeys(type_name for _, type_name in known.executors))
+            types = show_list(dict.fromkeys(type_name for _, type_name in known.executors))
             return f"no executor has the type {match.executor_type!r}; the executors have {types}"
         if not any(one.fits(match) for one in known.requests):
             return "no client that fits its match sends a request that fits it"

@@ -92,5 +92,5 @@ def why_idle(rule: Rule) -> str:
     """Return why a fault has not struck so far."""
     if rule.after is not None and rule.armed_ns is None:
         after = rule.after
-        return f"it waits for {after.count} x {after.type} answered with {after.status}, and {rule.heard} came"
+        return f"it waits for {after.count:,} x {after.type} answered with {after.status}, and {rule.heard:,} came"
     return rule.fault.why_idle(rule.seen, rule.struck)

@@ -11,6 +11,7 @@ from msgspec.structs import force_setattr
 
 from colonysim.core.engine import OPERATIONS
 from colonysim.core.values import BadValue, Value
+from colonysim.core.wording import show_exact
 from colonysim.kernel.randomness import AnySpan, NotNegative, Positive, Probability, distribution
 
 Names = str | tuple[str, ...]
@@ -32,7 +33,7 @@ FaultNumber = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 def check_window(value: Any) -> None:
     """Refuse a window that ends before it begins: fields `from_s` and `until_s`. Errors: BadValue."""
     if value.until_s is not None and value.until_s <= value.from_s:
-        raise value.refused("until_s", f"must be later than from_s={value.from_s:g}")
+        raise value.refused("until_s", f"must be later than from_s={show_exact(value.from_s)}")
 
 
 def as_names(value: Value, *fields: str) -> None:

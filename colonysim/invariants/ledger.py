@@ -9,6 +9,7 @@ import msgspec
 
 from colonysim.core.history import Transition
 from colonysim.core.records import CANCELLED, FAILED, NEW, REMOVED, RUNNING, STATE_NAMES, SUCCESS, WAITING, Process
+from colonysim.core.wording import show_times
 from colonysim.core.world import World
 from colonysim.invariants.deadlines import Deadlines
 from colonysim.invariants.timeline import UNKNOWN, describe
@@ -202,7 +203,9 @@ class Ledger:
         record.retries += 1
         limit = record.process.spec.maxretries
         if -1 < limit < record.retries:
-            raise self.violation(record.process_id, f"has been retried {record.retries} times of {limit}")
+            raise self.violation(
+                record.process_id, f"has been retried {show_times(record.retries)}, and its limit is {limit}"
+            )
 
     def _removed(self, record: ProcessRecord) -> None:
         self.removed += 1

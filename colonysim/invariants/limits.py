@@ -8,6 +8,7 @@ from typing import Final
 from colonysim.core.history import Transition
 from colonysim.core.protocol import Delivery
 from colonysim.core.records import FAILED, NEW, RUNNING, SUCCESS, WAITING
+from colonysim.core.wording import show_count, show_limit
 from colonysim.invariants.deadlines import Deadline
 from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger, ProcessRecord
@@ -68,7 +69,7 @@ class TimeLimits(Invariant):
                 self._not_early(step, record, "maxexectime")
                 if not -1 < record.process.spec.maxretries <= record.retries:
                     raise self.ledger.violation(
-                        step.process_id, f"failed after {record.retries} retries, with some left"
+                        step.process_id, f"failed after {show_count(record.retries, 'retry')}, with some left"
                     )
             elif step.cause == "waited too long":
                 self._not_early(step, record, "maxwaittime")
@@ -103,7 +104,7 @@ class TimeLimits(Invariant):
         none = (-1,) if name == "maxexectime" else (0, -1)
         limit_ns = self._ran_until(record, step) if name == "maxexectime" else record.wait_ns
         if limit_s in none or step.now_ns // _SECOND_NS <= (limit_ns + 500) // _SECOND_NS:
-            what = f"was ended by its {name} of {limit_s} s before that was over"
+            what = f"was ended by its {name} of {show_limit(limit_s)} before that was over"
             raise self.ledger.violation(step.process_id, what)
 
     def _ran_until(self, record: ProcessRecord, step: Transition) -> int:
@@ -140,6 +141,10 @@ class TimeLimits(Invariant):
     def _missed(self, record: ProcessRecord) -> Exception:
         spec = record.process.spec
         runs = record.state == RUNNING
-        limit = f"maxexectime of {spec.maxexectime}" if runs else f"maxwaittime of {spec.maxwaittime}"
-        what = f"still {'runs' if runs else 'waits'} at {show_time(self.world.now_ns)}, past its {limit} s"
+        limit = (
+            f"maxexectime of {show_limit(spec.maxexectime)}"
+            if runs
+            else f"maxwaittime of {show_limit(spec.maxwaittime)}"
+        )
+        what = f"still {'runs' if runs else 'waits'} at {show_time(self.world.now_ns)}, past its {limit}"
         return self.ledger.violation(record.process_id, what)

@@ -20,11 +20,12 @@ from colonysim.core.protocol import Delivery
 from colonysim.core.records import FAILED, SECOND_NS, SUCCESS, Cron, Generator
 from colonysim.core.recurring import CHECK_DELAY_NS
 from colonysim.core.types import ZERO_TIME_NS
+from colonysim.core.wording import show_span
 from colonysim.invariants.deadlines import Deadline
 from colonysim.invariants.invariant import Invariant, built_in
 from colonysim.invariants.ledger import Ledger
 from colonysim.invariants.violation import InvariantViolation
-from colonysim.kernel.clock import show_span, show_time
+from colonysim.kernel.clock import show_time
 
 _MILLISECOND_NS: Final = 1_000_000
 

@@ -10,6 +10,7 @@ import msgspec
 from colonysim.core.history import Transition
 from colonysim.core.records import FAILED, NEW, RUNNING, STATE_NAMES, SUCCESS, WAITING, Process
 from colonysim.core.types import Log
+from colonysim.core.wording import show_count, show_limit
 from colonysim.core.world import World
 from colonysim.kernel.clock import show_time
 from colonysim.kernel.why_idle import name_of
@@ -49,7 +50,8 @@ def _step(world: World, process: Process, step: Transition, retries: int) -> str
         return f"{line} by {process.initiator_name or process.initiator_id[:8]}: {_request(process)}"
     if step.cause == "timeout":
         limit = process.spec.maxretries
-        line += f" after {process.spec.maxexectime} s, retry {retries} of {limit if limit >= 0 else 'any number'},"
+        most = limit if limit >= 0 else "any number"
+        line += f" after {show_limit(process.spec.maxexectime)}, retry {retries} of {most},"
     if step.new == WAITING and step.executor_id:
         return f"{line} taken from {name_of(world, step.executor_id)}"
     if step.executor_id and (step.new == RUNNING or step.cause == "close"):
@@ -70,9 +72,9 @@ def _request(process: Process) -> str:
         parts.append(f"priority {spec.priority}")
     for text, limit_s in (("may wait", spec.maxwaittime), ("may run", spec.maxexectime)):
         if limit_s > 0:
-            parts.append(f"{text} {limit_s} s")
+            parts.append(f"{text} {show_limit(limit_s)}")
     if process.parents:
-        parts.append(f"after {len(process.parents)} parents")
+        parts.append(f"after {show_count(len(process.parents), 'parent')}")
     return ", ".join(parts)
 
 

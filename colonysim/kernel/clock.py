@@ -13,6 +13,7 @@ from typing import Final
 from colonysim.core.golang.civil import civil
 from colonysim.core.golang.gotypes import parse_timestamp
 from colonysim.core.records import SECOND_NS
+from colonysim.core.wording import show_exact
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_NS: Final = -62_135_510_400 * SECOND_NS  # 0001-01-02T00:00:00Z: earlier times cannot be written in every zone
@@ -106,10 +107,10 @@ def time_after(now_ns: int, seconds: float) -> int:
     if not math.isfinite(seconds):
         raise ValueError(f"seconds must be finite, got {seconds}")
     if seconds < 0:
-        raise ValueError(f"time does not go back: give 0 seconds or more, not {seconds:g}")
+        raise ValueError(f"time does not go back: give 0 seconds or more, not {show_exact(seconds)}")
     most_s = (LAST_NS - now_ns) // SECOND_NS
     if seconds > most_s:
-        raise ValueError(f"{seconds:g} seconds from now is after the year 9999: give {most_s} at most")
+        raise ValueError(f"{show_exact(seconds)} seconds from now is after the year 9999: give {most_s:,} at most")
     return now_ns + round(seconds * SECOND_NS)
 
 
@@ -151,13 +152,3 @@ def show_time(time_ns: int) -> str:
     year, month, day, hour, minute, second = civil(whole)
     text = f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}"
     return f"{text}.{fraction:09d}".rstrip("0").rstrip(".") if fraction else text
-
-
-def show_span(span_ns: int) -> str:
-    """Format a span of time for people."""
-    seconds = span_ns / SECOND_NS
-    if abs(seconds) < 120:
-        return f"{seconds:.3f}".rstrip("0").rstrip(".") + " s"
-    if abs(seconds) < 7200:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h" if abs(seconds) < 172_800 else f"{seconds / 86_400:.1f} days"

@@ -17,6 +17,7 @@ from msgspec import Meta
 from colonysim.chance import measured, variates
 from colonysim.core.records import SECOND_NS, Process
 from colonysim.core.values import Value
+from colonysim.core.wording import show_exact
 from colonysim.extensions import Loader
 
 MOST: Final = 1e9
@@ -88,7 +89,7 @@ class Uniform(Span, frozen=True, tag="uniform"):
 
     def check(self) -> None:
         if self.high_s < self.low_s:
-            raise self.refused("high_s", f"must be at least low_s={self.low_s:g}")
+            raise self.refused("high_s", f"must be at least low_s={show_exact(self.low_s)}")
 
     @property
     def is_zero(self) -> bool:

@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from colonysim.core.settings import STOCK_SERVER_ID, STOCK_SERVER_KEY, Settings
+from colonysim.core.wording import show_list, show_size
 from colonysim.core.world import World
 from colonysim.kernel.clock import parse_start
 from colonysim.wire import identity
@@ -88,7 +89,9 @@ def dump(world: World) -> bytes:
     except (ValueError, TypeError, RecursionError) as error:
         raise BadSnapshot(f"the state cannot be stored: {error}") from error
     if len(body) > MOST_BYTES:
-        raise BadSnapshot(f"the state cannot be stored: it has {len(body)} bytes, more than the limit of {MOST_BYTES}")
+        raise BadSnapshot(
+            f"the state cannot be stored: it has {show_size(len(body))}, more than the limit of {show_size(MOST_BYTES)}"
+        )
     layout = _layout()
     version = sys.modules["colonysim"].__version__  # this layer must not import the package
     header = Header(version=version, bytes=len(layout) + len(body), sha256=_checksum(version, layout, body))
@@ -103,7 +106,7 @@ def load(data: bytes) -> World:
     header, start = read_header(data)
     rest = memoryview(data)[start:]
     if len(rest) != header.bytes:
-        raise BadSnapshot(f"the state is damaged: it has {len(rest)} of {header.bytes} bytes")
+        raise BadSnapshot(f"the state is damaged: it has {len(rest):,} of {header.bytes:,} bytes")
     if _checksum(header.version, rest) != header.sha256:
         raise BadSnapshot("the state is damaged: its checksum does not match")
     layout, start = _line(data, start, _MOST_LAYOUT_BYTES, "layout")
@@ -151,7 +154,7 @@ def unpack(text: str) -> bytes:
     except (ValueError, zlib.error) as error:
         raise BadSnapshot(f"the packed state is damaged: {error}") from None
     if unpacking.unconsumed_tail:
-        raise BadSnapshot(f"the packed state has {len(packed)} bytes and unpacks to more than {most}")
+        raise BadSnapshot(f"the packed state has {show_size(len(packed))} and unpacks to more than {show_size(most)}")
     if not unpacking.eof or unpacking.unused_data:
         raise BadSnapshot("the packed state is damaged: it is truncated, or followed by other data")
     return data
@@ -201,6 +204,4 @@ def _differs(header: Header, layout: bytes) -> str:
 
 
 def _shown(names: list[str]) -> str:
-    more = len(names) - _DIFFERENCES_SHOWN
-    shown = ", ".join(name[:80] for name in names[:_DIFFERENCES_SHOWN])
-    return f"{shown} and {more} more" if more > 0 else shown
+    return show_list([name[:80] for name in names], _DIFFERENCES_SHOWN)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
 from colonysim.core.agenda import Agenda, Event
 from colonysim.core.events import ReleaseTick
+from colonysim.core.wording import show_count, show_span
 from colonysim.core.world import World
 from colonysim.kernel.actors import Actors
-from colonysim.kernel.clock import LAST_NS, Clock, show_span, show_time
+from colonysim.kernel.clock import LAST_NS, Clock, show_time
 from colonysim.kernel.pending import Pending
 
 _SHOWN: Final = 8
@@ -25,13 +27,13 @@ def explain(
         lines.append(f"  {actor.name} waits for {actor.waits_for}, for {show_span(world.now_ns - actor.since_ns)}")
     lines += programs[:_SHOWN]
     if len(programs) > _SHOWN:
-        lines.append(f"  and {len(programs) - _SHOWN} more programs")
+        lines.append(f"  and {show_count(len(programs) - _SHOWN, 'more program')}")
     calls = [request.call for request in pending]
     for call in islice(calls, _SHOWN):
         who = name_of(world, call.caller_id)
         lines.append(f"  parked: {call.payload_type} of {who}, for {show_span(world.now_ns - call.at_ns)}")
     if len(calls) > _SHOWN:
-        lines.append(f"  and {len(calls) - _SHOWN} more parked requests")
+        lines.append(f"  and {show_count(len(calls) - _SHOWN, 'more parked request')}")
     lines += _due(world, planned)
     if clock.mode.value == "manual":
         lines.append("time moves only by advance(); mode='auto' lets it move when all wait")
@@ -60,15 +62,19 @@ def _due(world: World, planned: Agenda) -> list[str]:
         for due_ns, event in islice(entries, _SHOWN)
     ]
     if len(entries) > _SHOWN:
-        lines.append(f"  and {len(entries) - _SHOWN} more")
+        lines.append(f"  and {len(entries) - _SHOWN:,} more")
     return lines
 
 
 def name_of(world: World, caller_id: str) -> str:
-    """Return the name of a caller that is an executor or user, or else the first characters of its id."""
+    """Return the name of a caller: of an executor, a user or an owner; else the first characters of its id."""
     if records := world.executors_by_id.get(caller_id):
         return records[0].name
     for (_, user_id), users in world.users_by_id.items():
         if user_id == caller_id:
             return users[0].name
+    if caller_id == world.server_id:
+        return "the server owner"
+    with suppress(KeyError):
+        return f"the owner of {world.colonies.oldest(caller_id).name}"
     return caller_id[:8] or "nobody"

@@ -7,8 +7,8 @@ from os import PathLike
 from os.path import isdir
 from typing import Any, Final
 
+from colonysim.core.wording import show_span
 from colonysim.faults.injector import Faults
-from colonysim.kernel.clock import show_span
 from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.programs import (

@@ -15,6 +15,7 @@ from time import monotonic, sleep  # of this machine, where no thread of a progr
 from typing import Final, NamedTuple, Protocol
 
 from colonysim.core.records import SECOND_NS
+from colonysim.core.wording import show_seconds
 from colonysim.kernel import randomness
 from colonysim.kernel.actors import busy_time_ns
 from colonysim.kernel.clock import LAST_NS
@@ -292,7 +293,7 @@ class Turns:
 
 def _blocked(program: TakesTurns, what: str, for_s: float) -> str:
     """Where a program stands that neither acts nor computes."""
-    return f"program {program.name!r} is blocked by {what} for {for_s:.0f} s\n{stack(program)}"
+    return f"program {program.name!r} is blocked by {what} for {show_seconds(for_s)}\n{stack(program)}"
 
 
 def look(done: Callable[[], bool]) -> bool:

@@ -25,6 +25,7 @@ from colonysim.core.records import (
     Process,
 )
 from colonysim.core.types import FunctionSpec
+from colonysim.core.wording import show_number, show_seconds, show_share
 from colonysim.core.world import World
 
 NEVER: Final = -1
@@ -347,7 +348,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     `running_s` (the last attempt) and `bounded_slowdown` those that succeeded. What is unfinished at the end is
     in none of these three: see `unfinished`. `makespan_s` is from the first submission to the last end,
     `utilisation` the busy part of all simulated executors' time, and covers attempts of any outcome. `reneged` counts
-    the processes that failed because they had waited longer than their `maxwaittime`.
+    the processes that failed because they had waited longer than their `maxwaittime`. `executors` counts the simulated
+    executors, `programs` the executors that are programs.
     """
 
     submitted: int
@@ -371,6 +373,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     turnaround_s: Quantiles
     running_s: Quantiles
     bounded_slowdown: Quantiles
+    programs: int = 0
+
+
+def show_figure(name: str, value: float) -> str:
+    """Format a gauge or figure for people, by its name: `waiting_s.p95` is a span of time, `utilisation` a share."""
+    if name.partition(".")[0].endswith("_s") and not name.endswith(".count"):
+        return show_seconds(value)
+    return show_share(value) if name == "utilisation" else show_number(value)
 
 
 def quantiles(values: list[float]) -> Quantiles:
@@ -388,7 +398,12 @@ def quantiles(values: list[float]) -> Quantiles:
 
 
 def summarise(
-    metrics: Metrics, end_ns: int, executors: int, tau_s: float = TAU_S, busy_ns: int | None = None
+    metrics: Metrics,
+    end_ns: int,
+    executors: int,
+    tau_s: float = TAU_S,
+    busy_ns: int | None = None,
+    programs: int = 0,
 ) -> Summary:
     """Return the figures of a run up to a time. `busy_ns`: how long executors were busy, if they counted it."""
     waiting, turnaround, running, slowdown = [], [], [], []
@@ -432,6 +447,7 @@ def summarise(
         turnaround_s=quantiles(turnaround),
         running_s=quantiles(running),
         bounded_slowdown=quantiles(slowdown),
+        programs=programs,
     )
 
 

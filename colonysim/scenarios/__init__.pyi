@@ -25,11 +25,11 @@ from colonysim.reports.processes import ProcessResult as ProcessResult
 from colonysim.scenarios.checks import Check as Check
 from colonysim.scenarios.checks import Each as Each
 from colonysim.scenarios.checks import Eventually as Eventually
-from colonysim.scenarios.checks import Finding as Finding
 from colonysim.scenarios.checks import LeadsTo as LeadsTo
 from colonysim.scenarios.checks import Probe as Probe
 from colonysim.scenarios.checks import Watch as Watch
 from colonysim.scenarios.files import BadScenario as BadScenario
+from colonysim.scenarios.findings import Finding as Finding
 from colonysim.scenarios.programs import BadProgram as BadProgram
 from colonysim.scenarios.programs import ProgramGroup as ProgramGroup
 from colonysim.scenarios.result import Failure as Failure

@@ -17,50 +17,17 @@ from functools import partial
 from inspect import signature
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from msgspec import Meta
 
 from colonysim.core.history import Transition
 from colonysim.core.records import RUNNING, SECOND_NS, SUCCESS
 from colonysim.core.values import Value
+from colonysim.core.wording import show_limit
 from colonysim.extensions import BadCode, Kinds, error_line, shown
-from colonysim.kernel.clock import show_span
 from colonysim.kernel.randomness import NotNegative, to_ns
 from colonysim.reports.metrics import Metrics, Quantiles, Summary
 from colonysim.scenarios.conditions import FIGURES, GAUGES, Read, condition
-
-
-# ---------------------------------------------------------------- results
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a check. Times in seconds from the start of the run; `violations` counts how often it failed.
-
-    `looked` counts how often there was something to check: the states that a probe looked at, how often the `when`
-    of `leads_to` became true, the processes that `each` followed. At 0 the check has shown nothing. `missing`: the
-    figure that could not be compared because there was nothing to measure, which makes the check fail. `text`: the
-    problem, as a user's check describes it.
-    """
-
-    name: str
-    what: str
-    passed: bool
-    violations: int = 0
-    first_s: float | None = None
-    value: float | None = None
-    process_id: str = ""
-    looked: int = 0
-    missing: str = ""
-    text: str = ""
-
-    def __str__(self) -> str:
-        if self.passed:
-            return f"{self.name}: {self.what}"
-        where = "" if self.first_s is None else f", first {show_span(round(self.first_s * SECOND_NS))} after the start"
-        value = "" if self.value is None else f" (was {self.value:g})"
-        if self.missing:
-            value = f" ({self.missing} has no value: there was nothing to measure)"
-        if self.text:
-            return f"{self.name}: {self.text}"
-        return f"{self.name}: not {self.what}{value}{where}"
+from colonysim.scenarios.findings import Finding
 
 
 class Watch:
@@ -77,6 +44,7 @@ class Watch:
         self.first_ns: int | None = None
         self.value: float | None = None
         self.process_id = ""
+        self.figure = ""  # what `value` is
         self.missing = ""  # a figure that had no value to compare
         self.text = ""
 
@@ -100,6 +68,7 @@ class Watch:
             looked=self.looked,
             missing=self.missing,
             text=self.text,
+            figure=self.figure,
         )
 
     @property
@@ -177,7 +146,7 @@ class _FunctionWatch(Watch):
     """Calls the function at the end."""
 
     def __init__(self, checks: Checks, check: FunctionCheck, name: str) -> None:
-        super().__init__(checks, name, f"{getattr(check.function, '__name__', name)} at the end")
+        super().__init__(checks, name, f"{getattr(check.function, '__name__', name)} holds at the end")
         self.function = check.function
         self.fields = check.fields
 
@@ -231,16 +200,28 @@ class Probe(Check, frozen=True, kw_only=True, tag="probe"):
         return "nothing happened while a lasting fault was on" if self.at == "faults" else "its time did not come"
 
 
+_WHEN: Final = {
+    "start": "at the start",
+    "end": "at the end",
+    "continuous": "at all times",
+    "storm": "during the storm",
+    "calm": "during the calm",
+    "faults": "while a fault is on",
+}
+"""When a probe looks, as reports say it."""
+
+
 class _ProbeWatch(Watch):
     """Counts each uninterrupted period in which the condition does not hold as one violation."""
 
     def __init__(self, checks: Checks, probe: Probe, name: str) -> None:
-        super().__init__(checks, name, f"{probe.that.strip()} at {probe.at}")
+        super().__init__(checks, name, f"{probe.that.strip()} {_WHEN[probe.at]}")
         self.at = probe.at
         self.on = False
         self.held = True
         known = (*GAUGES, *FIGURES) if probe.at == "end" else GAUGES
         self.condition = condition(probe.that, known)
+        self.figure = self.condition.left
 
     def look(self, now_ns: int, read: Read) -> None:
         self.looked += 1
@@ -286,8 +267,11 @@ class _EventuallyWatch(Watch):
     """Fails once the time is over and the condition has not been true."""
 
     def __init__(self, checks: Checks, check: Eventually, name: str) -> None:
-        super().__init__(checks, name, f"{check.that.strip()} within {check.within_s:g} s after the {check.after}")
+        super().__init__(
+            checks, name, f"{check.that.strip()} within {show_limit(check.within_s)} after the {check.after}"
+        )
         self.condition = condition(check.that, GAUGES)
+        self.figure = self.condition.left
         self.begins = "storm" if check.after == "start" else "calm"
         self.within_ns = to_ns(check.within_s)
         self.due_ns: int | None = None
@@ -340,9 +324,10 @@ class _LeadsToWatch(Watch):
     """Counts each time after which the second condition did not become true in time."""
 
     def __init__(self, checks: Checks, check: LeadsTo, name: str) -> None:
-        what = f"{check.when.strip()} leads to {check.then.strip()} within {check.within_s:g} s"
+        what = f"{check.when.strip()} is followed by {check.then.strip()} within {show_limit(check.within_s)}"
         super().__init__(checks, name, what)
         self.when, self.then = condition(check.when, GAUGES), condition(check.then, GAUGES)
+        self.figure = self.then.left
         self.within_ns = to_ns(check.within_s)
         self.was = False
         self.due_ns: int | None = None
@@ -382,12 +367,16 @@ class Each(Check, frozen=True, kw_only=True, tag="each"):
         return _EachWatch(checks, self, name)
 
 
+_REACHES: Final = {"started": "starts", "ended": "ends", "succeeded": "succeeds"}
+_BEGINS: Final = {"submitted": "it is submitted", "eligible": "its parents have succeeded"}
+
+
 class _EachWatch(Watch):
     """Keeps the unfinished processes in the order of their deadlines, which is the order in which they began."""
 
     def __init__(self, checks: Checks, check: Each, name: str) -> None:
-        what = f"each process is {check.until} within {check.within_s:g} s after it is {check.since}"
-        super().__init__(checks, name, what)
+        within = f"within {show_limit(check.within_s)} after {_BEGINS[check.since]}"
+        super().__init__(checks, name, f"each process {_REACHES[check.until]} {within}")
         self.since, self.until = check.since, check.until
         self.within_ns = to_ns(check.within_s)
         self.under_way: dict[str, None] = {}

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from colonysim.core.policies import policy_of
-from colonysim.faults.fault import asking, some
+from colonysim.core.wording import show_limit, show_list
+from colonysim.faults.fault import asking
 from colonysim.faults.requests import RequestInfo
 from colonysim.scenarios.scenario import Scenario, groups_of
 from colonysim.scenarios.warnings import RunWarning, without_accepted
@@ -126,7 +127,7 @@ def _workloads(scenario: Scenario) -> Iterator[RunWarning]:
         first_s = workload.from_s + (workload.arrivals.first_s if workload.arrivals is not None else 0.0)
         end_s = storm_s if workload.until_s is None else workload.until_s
         if first_s >= end_s:
-            why = f"it would begin after {first_s:g} s, and ends after {end_s:g} s"
+            why = f"it would begin after {show_limit(first_s)}, and ends after {show_limit(end_s)}"
             text = f"workload {workload.name!r} submits nothing: {why}"
             yield RunWarning(kind="workload", name=workload.name, path=f"workload.{place}", text=text)
 
@@ -160,10 +161,10 @@ def why_unsuited(submissions: list[tuple[Submission, Workload | None]], group: E
     plain = [one for one, workload in submissions if not one.generator]
     same = [one for one in plain if one.executortype == group.type]
     if not same:
-        types = some(dict.fromkeys(one.executortype for one in plain))
+        types = show_list(dict.fromkeys(one.executortype for one in plain))
         return f"no process asks for type {group.type!r}; processes ask for {types}"
-    places = some(dict.fromkeys(one.location or "any" for one in same))
-    names = some(dict.fromkeys(name for one in same for name in one.executornames))
+    places = show_list(dict.fromkeys(one.location or "any" for one in same))
+    names = show_list(dict.fromkeys(name for one in same for name in one.executornames))
     return f"the processes that ask for type {group.type!r} ask for other executors: locations {places}, names {names}"
 
 

@@ -9,7 +9,7 @@ import msgspec
 from colonysim.evidence.causes import Cause
 from colonysim.reports.metrics import Summary
 from colonysim.reports.processes import ProcessResult
-from colonysim.scenarios.checks import Finding
+from colonysim.scenarios.findings import Finding
 from colonysim.scenarios.vacuity import FaultCount
 from colonysim.scenarios.warnings import RunWarning
 

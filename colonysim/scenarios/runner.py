@@ -18,20 +18,22 @@ from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import SECOND_NS
 from colonysim.core.types import ZERO_TIME_NS, CronSpec, GeneratorSpec, WorkflowSpec
 from colonysim.core.values import BadValue
+from colonysim.core.wording import show_count, show_limit
 from colonysim.evidence.causes import causes
 from colonysim.evidence.journal import JournalErrors
 from colonysim.extensions import BadCode, Loader, loaded
 from colonysim.faults.log import Strikes
 from colonysim.invariants import InvariantViolation
 from colonysim.kernel import randomness
-from colonysim.kernel.clock import Mode, show_span
+from colonysim.kernel.clock import Mode
 from colonysim.kernel.kernel import Stuck
 from colonysim.programs.host import ProgramFailed
 from colonysim.reports.metrics import Metrics, summarise
 from colonysim.reports.processes import process_results
 from colonysim.reports.requests import RequestTally
 from colonysim.scenarios import recorded, vacuity
-from colonysim.scenarios.checks import Checks, Finding
+from colonysim.scenarios.checks import Checks
+from colonysim.scenarios.findings import Finding
 from colonysim.scenarios.programs import ScenarioPrograms
 from colonysim.scenarios.result import Cost, Failure, Result
 from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Scenario, groups_of
@@ -247,8 +249,8 @@ class Run:
         """Add the failure that something is unfinished after the calm, with the timeline of the oldest process."""
         gauges, calm_s = self.metrics.gauges, self.scenario.phases.calm_s
         text = (
-            f"{gauges.queue_depth} waiting, {gauges.running} running and {gauges.blocked} blocked by parents "
-            f"{show_span(randomness.to_ns(calm_s))} after the storm"
+            f"{gauges.queue_depth:,} waiting, {gauges.running:,} running and {gauges.blocked:,} blocked by parents "
+            f"{show_limit(calm_s)} after the storm"
         )
         first = next(self.metrics.unfinished(), "")
         story = "\n".join(part for part in (self.story(first), str(self.sim.why_not(first))) if part)
@@ -262,7 +264,12 @@ class Run:
     def _conclude(self, real_s: float) -> Result:
         now_ns, metrics, scenario = self.sim.world.now_ns, self.metrics, self.scenario
         summary = summarise(
-            metrics, now_ns, len(self.fleet.executors), scenario.measure.tau_s, self.fleet.busy_until(now_ns)
+            metrics,
+            now_ns,
+            len(self.fleet.executors),
+            scenario.measure.tau_s,
+            self.fleet.busy_until(now_ns),
+            programs=sum(bool(part.group.executor_type) for part in self.cast.parts),
         )
         self.checks.summary = summary
         try:
@@ -285,7 +292,7 @@ class Run:
                 self.failures.append(failure)
         for stream in self.clients.streams:
             if stream.refused and stream.refused == stream.submitted:
-                text = f"all {stream.refused} submissions were refused: {stream.first_refusal}"
+                text = f"{_all(stream.refused)} refused: {stream.first_refusal}"
                 self.failures.append(Failure(kind="submit", name=stream.workload.name, text=text))
         seen = self._evidence(findings)
         if not self.failures and (nothing := vacuity.tested_nothing(seen)):
@@ -335,19 +342,20 @@ class Run:
         """Return notes that are not failures."""
         fleet = self.fleet
         counted = [
-            (self.strikes.count, "times a fault struck"),
-            (fleet.crashes, "times an executor crashed"),
-            (fleet.transfers, "times an executor fetched data from another location"),
-            (fleet.hung, "processes were taken and never closed by their executors"),
-            (fleet.refused_closes, "closes were refused: the process was no longer theirs to close"),
-            (fleet.failed_calls, "calls of executors failed and were repeated"),
-            (fleet.returns, "executors had to register again, because the server had unregistered them"),
+            (self.strikes.count, "strike", "of faults in all"),
+            (fleet.crashes, "crash", "of executors"),
+            (fleet.transfers, "time", "an executor fetched data from another location"),
+            (fleet.hung, "time", "an executor took a process and never closed it"),
+            (fleet.refused_closes, "time", "the close of an executor was refused: the process was no longer its own"),
+            (fleet.failed_calls, "time", "a call of an executor failed and was repeated"),
+            (fleet.returns, "time", "an executor registered again, because the server had unregistered it"),
         ]
         for stream in self.clients.streams:
             name = stream.workload.name
-            counted.append((stream.refused, f"submissions of {name} were refused: {stream.first_refusal}"))
-            counted.append((stream.lost, f"submissions of {name} got no answer"))
-        return [*self.recorded_notes, *(f"{count} {text}" for count, text in counted if count)]
+            counted.append((stream.refused, "submission", f"of {name} refused: {stream.first_refusal}"))
+            counted.append((stream.lost, "submission", f"of {name} not answered"))
+        notes = (f"{show_count(count, noun)} {text}" for count, noun, text in counted if count)
+        return [*self.recorded_notes, *notes]
 
     def story(self, process_id: str) -> str:
         """Return the timeline of a process in lines; "" if invariants are off."""
@@ -407,6 +415,10 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _all(submissions: int) -> str:
+    return "the only submission was" if submissions == 1 else f"all {submissions:,} submissions were"
 
 
 def _as_text(spec: WorkflowSpec) -> str:

@@ -9,10 +9,11 @@ import msgspec
 
 from colonysim.core.policies import policy_of
 from colonysim.core.types import ZERO_TIME_NS
+from colonysim.core.wording import show_count
 from colonysim.core.world import World
 from colonysim.reports.metrics import Metrics
 from colonysim.scenarios import lint
-from colonysim.scenarios.checks import Finding
+from colonysim.scenarios.findings import Finding
 from colonysim.scenarios.programs import ScenarioPrograms
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning, without_accepted
@@ -127,7 +128,7 @@ def _repeated(seen: Evidence) -> Iterator[RunWarning]:
         if generator is not None and generator.last_run_ns == ZERO_TIME_NS:
             text = (
                 f"generator {plan.name!r} never started anything: "
-                f"it got {len(generator.queue)} arguments, and starts at {plan.trigger}"
+                f"it got {show_count(len(generator.queue), 'argument')}, and starts at {plan.trigger}"
             )
             yield RunWarning(kind="generator", name=plan.name, path=f"generators.{place}", text=text)
 
@@ -145,11 +146,13 @@ def _executors(seen: Evidence) -> Iterator[RunWarning]:
         count, asked, got = members[group.name]
         path = f"executors.{place}" if place < len(seen.scenario.executors) else "sites"
         if asked < count:
-            who = f"{count - asked} of {count} executors" if count > 1 else "executor"
-            text = f"{who} {group.name!r} never asked for work: they started too late, or were not registered"
+            who = f"{count - asked:,} of {count:,} executors" if count > 1 else "executor"
+            late = "it started too late, or was" if count == 1 else "they started too late, or were"
+            text = f"{who} {group.name!r} never asked for work: {late} not registered"
             yield RunWarning(kind="executors", name=group.name, path=path, text=text)
         elif not got:
-            text = f"executors {group.name!r} never got a process: {_why_without_work(seen, group)}"
+            who = "executor" if count == 1 else "executors"
+            text = f"{who} {group.name!r} never got a process: {_why_without_work(seen, group)}"
             yield RunWarning(kind="executors", name=group.name, path=path, text=text)
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from colonysim.core.protocol import Answer
 from colonysim.core.records import SECOND_NS
+from colonysim.core.wording import show_limit
 from colonysim.kernel.kernel import Kernel
 from colonysim.kernel.pending import Call, Lost, Pending
 
@@ -66,5 +67,5 @@ def wait_for_a_while(sim: Waits, pending: Pending, timeout_s: float) -> Answer:
     finally:
         timer.cancel()
     if timer.has_struck:
-        raise TimedOut(f"no reply to {pending.call.payload_type} within {timeout_s:g} s of virtual time")
+        raise TimedOut(f"no reply to {pending.call.payload_type} within {show_limit(timeout_s)} of virtual time")
     return answer

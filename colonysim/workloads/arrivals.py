@@ -17,6 +17,7 @@ from msgspec import Meta
 from colonysim.chance import variates
 from colonysim.core.records import SECOND_NS
 from colonysim.core.values import Value
+from colonysim.core.wording import show_exact
 from colonysim.extensions import Kinds
 from colonysim.kernel.randomness import AnySpan, NotNegative, Positive, Probability, distribution, drawer
 
@@ -128,7 +129,7 @@ class Bursts(Arrivals, frozen=True, tag="bursts"):
 
     def check(self) -> None:
         if self.spread_s > self.every_s:
-            raise self.refused("spread_s", f"must be at most every_s={self.every_s:g}")
+            raise self.refused("spread_s", f"must be at most every_s={show_exact(self.every_s)}")
 
 
 @ARRIVALS.kind

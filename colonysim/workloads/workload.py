@@ -22,6 +22,7 @@ from colonysim.core.records import DAY_NS, RUNNING, SECOND_NS, WAITING
 from colonysim.core.replies import GraphReply
 from colonysim.core.types import Conditions, User
 from colonysim.core.values import BadValue, Value
+from colonysim.core.wording import show_exact, show_limit, show_seconds
 from colonysim.extensions import BadCode, error_line
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
@@ -71,7 +72,8 @@ class Trace(Value, frozen=True, kw_only=True):
         recording = traces.load(path, self.format, self.first, self.count, base)
         span_s = (recording.records[-1].submit_s - recording.records[0].submit_s) / self.speed
         if span_s > randomness.MOST:
-            what = f"its last process comes {span_s:g} s after the first; a run lasts at most {randomness.MOST:g} s"
+            most = show_limit(randomness.MOST)
+            what = f"its last process comes {show_seconds(span_s)} after the first; a run lasts at most {most}"
             raise BadTrace(path, 0, what, "use fewer rows with `count`, or a greater `speed`")
         return recording
 
@@ -99,7 +101,7 @@ class Workload(Value, frozen=True, kw_only=True):
         if (self.arrivals is None) == (self.trace is None):
             raise ValueError(f"workload {self.name!r} needs either arrivals or a trace")
         if self.until_s is not None and self.until_s < self.from_s:
-            raise self.refused("until_s", f"must be at least from_s={self.from_s:g}")
+            raise self.refused("until_s", f"must be at least from_s={show_exact(self.from_s)}")
         if isinstance(self.arrivals, ClosedLoop):
             if any(one.generator for one in self.mix):
                 raise BadValue("clients of a closed loop wait for a result, and a generator gives none", ("mix",))

@@ -294,10 +294,16 @@ def test_interrupted_shrinking_says_so(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    "arguments", [["run"], ["run", "--check-determinism"], ["sweep", "--vary", "phases.calm_s=60,90"]]
+    ("arguments", "cut_short"),
+    [
+        (["run"], "the run was cut short 0 s after its start, with 0 of 0 processes ended; no result was written"),
+        (["run", "--check-determinism"], "the run was not done twice, so nothing was compared"),
+        (["sweep", "--vary", "phases.calm_s=60,90"], "these are the results of 0 of 5 seeds"),
+    ],
+    ids=["run", "check-determinism", "sweep"],
 )
 def test_other_commands_end_what_they_started_too(
-    begin: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: int, arguments: list[str]
+    begin: Callable[..., subprocess.Popen[str]], tmp_path: Path, number: int, arguments: list[str], cut_short: str
 ) -> None:
     command, *more = arguments
     running = begin("main", command, "--set", "seed=3", *more)
@@ -306,5 +312,4 @@ def test_other_commands_end_what_they_started_too(
     stdout, stderr = ended(running)
     assert running.returncode == 128 + number
     assert stdout == ""
-    rest = ": these are the results of 0 of 5 seeds" if command == "sweep" else ""
-    assert stderr.strip() == f"colonysim: interrupted by {signal.Signals(number).name}{rest}"
+    assert stderr.strip() == f"colonysim: interrupted by {signal.Signals(number).name}: {cut_short}"

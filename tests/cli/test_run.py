@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,15 +46,44 @@ def test_a_run_that_holds_ends_with_zero_and_tells_its_figures(scenario: Path) -
     assert done.returncode == 0, done.stderr
     assert "small, seed 3" in done.stdout
     assert "30 submitted, 30 succeeded" in done.stdout
-    assert "held        queue_depth <= 1 at continuous" in done.stdout
+    assert "held        short queue: queue_depth <= 1 at all times" in done.stdout
 
 
 def test_a_run_that_fails_ends_with_one_and_the_command_to_repeat_it(scenario: Path) -> None:
     failed = run("run", scenario, "--seed", 9, "--set", "executors.0.service=20", "--set", "name=two words")
     assert failed.returncode == 1
-    assert "FAILED (check) short queue: not queue_depth <= 1 at continuous (was 2)" in failed.stdout
+    assert "FAILED (check) short queue: queue_depth <= 1 at all times: violated" in failed.stdout
     again = failed.stdout.splitlines()[-1].removeprefix("again: ")
     assert again == f"colonysim run {scenario} --seed 9 --set executors.0.service=20 --set 'name=two words'"
+
+
+def test_spans_are_in_the_unit_that_suits_them(scenario: Path) -> None:
+    told = run("run", scenario, "--set", "executors.0.service=300").stdout
+    assert re.search(r"waiting     p50 \d[\d.]* min, .*, max \d[\d.]* (min|h) \(of 30 started\)", told)
+    assert "e+" not in told
+
+
+def test_executors_that_are_programs_are_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "idle.py").write_text("def main():\n    pass\n")
+    (tmp_path / "s.yaml").write_text(
+        "version: 1\nprograms: [{name: p, code: 'idle.py:main', count: 2, executor_type: cli}]\n"
+    )
+    told = run("run", tmp_path / "s.yaml").stdout
+    assert "executors   2 programs; queue of 0 at most" in told
+    assert "busy" not in told
+
+
+def test_a_swarm_says_which_faults_were_on(scenario: Path) -> None:
+    swarm = "phases: {storm_s: 100}\nswarm: {keep: 0.5}\nfaults: [{kind: delay, name: a, by_s: 1}, {kind: crash, name: b, times: {mean_every_s: 30}}]\n"
+    scenario.write_text(f"{SCENARIO}{swarm}")
+    seen = {}
+    for seed in range(6):
+        told = run("run", scenario, "--seed", seed).stdout
+        off = re.findall(r"fault       (\w) \(\w+\): off under this seed", told)
+        on = {"a", "b"} - set(off)
+        assert (f"swarm       {len(on)} of 2 faults on: {', '.join(sorted(on)) or 'none'}" in told) == bool(off)
+        seen[len(on)] = told
+    assert len(seen) > 1
 
 
 def test_files_are_written_where_they_are_asked_for(scenario: Path, tmp_path: Path) -> None:

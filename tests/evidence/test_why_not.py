@@ -89,7 +89,7 @@ def test_conditions_that_nobody_meets_together(sim: Simulation, colony: ColonyCl
     ("spec", "amounts", "text"),
     [
         ({"cpu": "500m"}, {"cpu": "100m"}, "it needs 500m of CPU; those that ask are e1 with 100m"),
-        ({"mem": "1Gi"}, {"mem": "1Mi"}, "it needs 1073741824 bytes of memory; those that ask are e1 with 1048576"),
+        ({"mem": "1Gi"}, {"mem": "1Mi"}, "it needs 1 GiB of memory; those that ask are e1 with 1 MiB"),
     ],
 )
 def test_who_asks_has_too_little(
@@ -140,7 +140,7 @@ def test_others_in_front(sim: Simulation, colony: ColonyClient) -> None:
     colony.submit("urgent", executortype="t", priority=5)
     colony.submit("later", executortype="t")
     reason = next(r for r in sim.why_not(process.id).reasons if r.kind == "behind")
-    assert reason.text.startswith("2 stand in front of it, 1 of them with a higher priority, first urgent ")
+    assert reason.text.startswith("2 processes in front of it, 1 with a higher priority, first urgent ")
     assert reason.about["in_front"] == 2
     assert reason.about["first"][1] == first.id
 

@@ -22,7 +22,6 @@ from colonysim.experiments.compare import (
     points_of,
     refuse_twins,
     run_variants,
-    show,
     student,
     warnings_of,
 )
@@ -161,7 +160,7 @@ def test_the_interval_is_students() -> None:
 
 def test_values_without_chance_show_no_interval_and_nothing_clear() -> None:
     interval = interval_of([-3.0, -3.0])
-    assert str(interval) == "-3"
+    assert interval.of("succeeded") == "-3"
     assert not interval.clear
 
 
@@ -268,5 +267,17 @@ def test_more_values_never_widen_the_quantile() -> None:
     assert quantiles[-1] >= 1.96
 
 
-def test_figures_are_short() -> None:
-    assert [show(value) for value in (0.0, 0.123456, 12.3456, 123456.7)] == ["0", "0.1235", "12.35", "123,457"]
+@pytest.mark.parametrize(
+    ("figure", "interval", "text"),
+    [
+        ("waiting, mean (s)", Interval(900.0, 271.6), "15 ± 4.53 min"),
+        ("waiting, mean (s)", Interval(9.731, 47.57), "9.73 ± 47.6 s"),
+        ("makespan (s)", Interval(0.5, 7200.0), "0.000139 ± 2 h"),
+        ("makespan (s)", Interval(0.0, None), "0 s"),
+        ("utilisation", Interval(0.7776, 0.1197), "77.8 ± 12 %"),
+        ("succeeded", Interval(123456.7, 0.0), "123,457"),
+        ("bounded slowdown, mean", Interval(-0.07308, 0.1948), "-0.0731 ± 0.195"),
+    ],
+)
+def test_figures_are_shown_in_the_unit_that_suits_their_size(figure: str, interval: Interval, text: str) -> None:
+    assert interval.of(figure) == text

@@ -11,9 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from colonysim.cli.main import app
-from colonysim.experiments.compare import FIGURES, Variant, run_variants
+from colonysim.experiments.compare import FIGURES, Variant, run_variants, title_of
 from colonysim.experiments.exploration import Outcome, overview
 from colonysim.experiments.pages import comparison_page, exploration_page
+from colonysim.experiments.plot import flat_figures
 from colonysim.scenarios.result import Failure
 
 SCENARIO = """
@@ -69,10 +70,12 @@ def test_a_comparison_has_figures_plots_and_what_failed(variants: list[Variant])
     for variant in variants:
         for figure in FIGURES:
             interval = variant.interval(figure)
-            assert str(interval) in unescape(page)
+            assert (interval.of(figure) if interval else "n/a") in unescape(page)
+    plotted = [figure for figure in FIGURES if title_of(figure) not in flat_figures(variants)]
     assert page.count("<circle") == sum(
-        variant.interval(figure) is not None for variant in variants for figure in FIGURES
+        variant.interval(figure) is not None for variant in variants for figure in plotted
     )
+    assert "Not plotted, because all values are 0: deadline misses." in page
     assert "<h2>What failed</h2>" in page
     assert page.count(">short queue<") == sum(bool(variant.failed) for variant in variants) >= 1
     assert "3 seeds, 95 % intervals" in page
@@ -83,8 +86,8 @@ def test_differences_are_listed_and_plotted_against_the_first(variants: list[Var
     is_whole(page)
     difference = variants[2].against(variants[0], "waiting, mean (s)")
     assert difference is not None
-    assert f"<td>{difference}{' *' if difference.clear else ''}</td>" in page
-    assert "waiting, mean (s): difference to 1" in page
+    assert f"<td>{difference.of('waiting, mean (s)')}{' *' if difference.clear else ''}</td>" in page
+    assert re.search(r"waiting, mean \((s|min)\): difference to 1<", page)
 
 
 def test_an_exploration_has_each_kind_of_failure_and_each_seed() -> None:

@@ -139,7 +139,7 @@ def test_faults_are_added_to_those_of_the_scenario(pytester: pytest.Pytester) ->
     )
     result = pytester.runpytest_subprocess("-p", "no:randomly")
     result.assert_outcomes(errors=1)
-    assert "(was 5" in lines_of(result)
+    assert "was 5" in lines_of(result)
 
 
 def test_a_scenario_may_be_a_value_and_have_programs(pytester: pytest.Pytester) -> None:

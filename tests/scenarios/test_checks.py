@@ -6,7 +6,8 @@ import pytest
 
 from colonysim.core.history import Transition
 from colonysim.reports.metrics import Metrics
-from colonysim.scenarios.checks import Check, Checks, Each, Eventually, Finding, LeadsTo, Probe, condition
+from colonysim.scenarios.checks import Check, Checks, Each, Eventually, LeadsTo, Probe, condition
+from colonysim.scenarios.findings import Finding
 from colonysim.simulation.simulation import Simulation
 
 SECOND = 1_000_000_000
@@ -57,7 +58,9 @@ def test_a_continuous_probe_tells_the_first_time_and_value_and_counts_the_others
     finding = lab.finding()
     assert not finding.passed
     assert (finding.first_s, finding.value, finding.violations) == (1, 2, 2)
-    assert "queue_depth <= 1 at continuous (was 2), first 1 s after the start" in str(finding)
+    assert str(finding) == (
+        "check 1: queue_depth <= 1 at all times: violated twice, first 1 s after the start, when queue_depth was 2"
+    )
 
 
 def test_a_probe_looks_only_when_it_is_told_to() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, TextIO
 
+from colonysim.core.wording import show_exact
 from colonysim.workloads.traces.files import lines_of
 from colonysim.workloads.traces.formats import trace_format
 from colonysim.workloads.traces.record import (
@@ -82,7 +83,7 @@ def _record(path: Path, line: int, header: list[str], row: list[str]) -> TraceRe
         in_range(requested_s, "requested_s", LONGEST_S, unknown=True)
         processors = in_range(number(given.get("processors") or "1", "processors"), "processors", MOST_PROCESSORS)
         if processors < 1 or not processors.is_integer():
-            raise ValueError(f"processors is {processors:g}, and must be a whole number, at least 1")
+            raise ValueError(f"processors is {show_exact(processors)}, and must be a whole number, at least 1")
     except ValueError as error:
         raise BadTrace(path, line, str(error), _FIX) from None
     texts = (given.get("user", ""), given.get("site", ""))

@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from colonysim.core.wording import show_exact
+
 LATEST_S: Final = 253_402_300_799.0
 """The latest time of submission: the end of the year 9999, in seconds since 1970."""
 LONGEST_S: Final = 1e9
@@ -92,8 +94,8 @@ def in_range(value: float, name: str, most: float, unknown: bool = False) -> flo
     """Return a value from 0 to `most`, or -1 if that may mean unknown. Raises ValueError for others."""
     if 0.0 <= value <= most or (unknown and value == -1.0):
         return value
-    why = "below zero" if value < 0 else f"more than {most:.15g}"
-    raise ValueError(f"{name} is {value:g}, which is {why}")
+    why = "below zero" if value < 0 else f"more than {show_exact(most)}"
+    raise ValueError(f"{name} is {show_exact(value)}, which is {why}")
 
 
 def number(text: str, name: str) -> float:
