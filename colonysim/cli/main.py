@@ -38,7 +38,7 @@ from colonysim.cli.console import (
     refuse_idle,
     saying_what_ends,
 )
-from colonysim.cli.serving import Anywhere, ControlToken, Host, LimitOption
+from colonysim.cli.serving import Anywhere, ControlToken, Host, LimitOption, Verbose
 from colonysim.cli.state_file import StateEvery, StateFile, StatePath, saving, state_file
 from colonysim.core.settings import Settings, describe
 from colonysim.core.wording import show_count, show_list
@@ -218,6 +218,7 @@ def dev(
     control_from_anywhere: Anywhere = False,
     control_token: ControlToken = None,
     limit: LimitOption = None,
+    verbose: Verbose = False,
 ) -> None:
     """Serve the stock development environment in real time: the colony `dev` with the user `myuser`."""
     from colonysim.cli import echo
@@ -232,7 +233,7 @@ def dev(
     settings = _settings(setting, STOCK.overridden(start="now"), timezone=timezone, seed=seed)
     with (
         serving.stop_signals() as stopped,
-        serving.listen(host, port, server, control_from_anywhere, control_token, limit) as endpoint,
+        serving.listen(host, port, server, control_from_anywhere, control_token, limit, verbose) as endpoint,
     ):
         file = state_file(state, state_every)
         serving.warn_of_stored_settings(state, {"--seed": seed is not None, "--timezone": timezone, "--set": setting})
@@ -277,6 +278,7 @@ def serve(
     control_from_anywhere: Anywhere = False,
     control_token: ControlToken = None,
     limit: LimitOption = None,
+    verbose: Verbose = False,
 ) -> None:
     """Serve test suites in any language. Prints one line of JSON with the url, seed and pid of the server.
 
@@ -289,7 +291,7 @@ def serve(
     given = {"--seed": seed is not None, "--timezone": timezone, "--start": start, "--stock": stock, "--set": setting}
     with (
         serving.stop_signals() as stopped,
-        serving.listen(host, port, server, control_from_anywhere, control_token, limit) as endpoint,
+        serving.listen(host, port, server, control_from_anywhere, control_token, limit, verbose) as endpoint,
     ):
         file = state_file(state, state_every)
         serving.warn_of_stored_settings(state, given)

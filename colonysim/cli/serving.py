@@ -46,6 +46,10 @@ LimitOption = Annotated[
     ),
 ]
 
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Write a line on stderr for each request that is answered.")
+]
+
 PREFIX: Final = "COLONYSIM_"
 CLOCK_RULES: Final = {
     Mode.AUTO: "time leaps to what is due next when every client waits; while a client holds a process or has an open "
@@ -70,6 +74,7 @@ class ListeningEndpoint(msgspec.Struct):
     control_from_anywhere: bool
     control_token: str | None
     limits: Limits
+    verbose: bool = False
 
     def __enter__(self) -> ListeningEndpoint:
         return self
@@ -81,7 +86,7 @@ class ListeningEndpoint(msgspec.Struct):
 
     def server(self, sim: Simulation) -> WebServer:
         """Create the server for a simulation."""
-        return WebServer(
+        web = WebServer(
             sim,
             self.host,
             kind=self.kind,
@@ -90,20 +95,25 @@ class ListeningEndpoint(msgspec.Struct):
             limits=self.limits,
             listeners=self.listeners,
         )
+        if self.verbose:
+            web.log_requests()
+        return web
 
     def generated_token(self, web: WebServer) -> str | None:
         """Return the token that the server generated, to print it; None if the token was given or there is none."""
         return web.control_token if self.control_token is None else None
 
 
-def listen(host: str, port: int, kind: ServerKind, anywhere: bool, token: str | None, limit: Any) -> ListeningEndpoint:
+def listen(
+    host: str, port: int, kind: ServerKind, anywhere: bool, token: str | None, limit: Any, verbose: bool
+) -> ListeningEndpoint:
     """Open the listening sockets. Exits with code 2 if an option is invalid or the address is not available."""
     from colonysim.web.control_access import ControlAccess
 
     try:
         limits = Limits.from_texts(limit or ())
         ControlAccess(from_anywhere=anywhere, token=token, host=host)
-        return ListeningEndpoint(host, addresses.listen(host, port), kind, anywhere, token, limits)
+        return ListeningEndpoint(host, addresses.listen(host, port), kind, anywhere, token, limits, verbose)
     except ValueError as error:
         fail(str(error))
     except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping
 from copy import copy
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -74,6 +74,7 @@ class HttpRequest(msgspec.Struct):
     problem: str = ""
     remote: str = ""  # address of the client
     local: str = ""  # address of this machine that the client has connected to
+    about: Any = None  # what the application remembers about it
 
 
 class Reply(msgspec.Struct):

@@ -18,6 +18,8 @@ from colonysim.kernel.pending import Lost, Pending
 from colonysim.simulation.losses import loss
 from colonysim.simulation.simulation import Simulation
 from colonysim.web import control
+from colonysim.web.access_log import CLOSED, Exchange
+from colonysim.web.changes import ChangeStream
 from colonysim.web.control_access import ControlAccess
 from colonysim.web.endpoint import Endpoint
 from colonysim.wire.codec import Incoming, Outgoing
@@ -43,6 +45,7 @@ class Parked(msgspec.Struct):
     pending: Pending
     incoming: Incoming
     foreign: bool
+    exchange: Exchange | None = None  # for the access log, if there is one
 
 
 class Application:
@@ -69,6 +72,55 @@ class Application:
     # ------------------------------------------------------------ requests
     def respond(self, request: HttpRequest) -> Reply | Parked:
         """Answer a request, or park it. Raises NoReply if the connection must be closed instead."""
+        log = self.endpoint.access_log
+        if log is None:
+            return self._respond(request)
+        exchange = log.begin(request)
+        try:
+            reply = self._respond(request)
+        except NoReply:
+            self._log_end(exchange, CLOSED)
+            raise
+        if isinstance(reply, Parked):
+            reply.exchange = exchange
+        else:
+            self._log_end(exchange, reply.status)
+        return reply
+
+    def finish(self, parked: Parked) -> Reply:
+        """Create the reply of a parked request that has been answered. Raises NoReply."""
+        try:
+            reply = self._finish(parked)
+        except NoReply:
+            self._log_end(parked.exchange, CLOSED)
+            raise
+        self._log_end(parked.exchange, reply.status)
+        return reply
+
+    def abandon(self, parked: Parked) -> None:
+        """Drop a parked request whose client has disconnected."""
+        self.sim.abandon(parked.pending)
+        self._log_end(parked.exchange, CLOSED)
+
+    def changes(self, request: HttpRequest) -> ChangeStream | None:
+        """Return the stream of changes if a request asks for it, and may; None otherwise: `respond` says why not."""
+        stream = self.control.stream(request)
+        if stream is not None and (log := self.endpoint.access_log) is not None:
+            log.end(log.begin(request), 200)
+        return stream
+
+    def refuse(self, bad: BadRequest, remote: str) -> bytes:
+        """Return the last reply to a client that sent no proper request."""
+        if (log := self.endpoint.access_log) is not None:
+            log.refused(bad, remote)
+        return bad.reply()
+
+    def _log_end(self, exchange: Exchange | None, status: int | str) -> None:
+        log = self.endpoint.access_log
+        if log is not None and exchange is not None:
+            log.end(exchange, status)
+
+    def _respond(self, request: HttpRequest) -> Reply | Parked:
         path, method = request.path, request.method
         if is_control(path):
             return self.control.reply(request)
@@ -84,8 +136,7 @@ class Application:
             reply.headers.append(("Access-Control-Allow-Origin", "*"))
         return reply
 
-    def finish(self, parked: Parked) -> Reply:
-        """Create the reply of a parked request that has been answered. Raises NoReply."""
+    def _finish(self, parked: Parked) -> Reply:
         outgoing = self.endpoint.finish(parked.pending, parked.incoming)
         if outgoing is None:
             raise NoReply(loss(parked.pending.call))
@@ -109,7 +160,8 @@ class Application:
         if isinstance(begun, Outgoing):
             return _as_reply(begun)
         parked = Parked(*begun, False)
-        return parked if parked.pending.answer is None else self.finish(parked)
+        request.about = parked.pending.call
+        return parked if parked.pending.answer is None else self._finish(parked)
 
     # ------------------------------------------------------------ as WSGI
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -133,7 +133,7 @@ class _Connection(asyncio.Protocol):
         self.share.close()
         self._timer.cancel()
         if self.parked is not None:
-            self.app.sim.abandon(self.parked.pending)
+            self.app.abandon(self.parked)
         if self.session is not None:
             self.session.disconnected()
 
@@ -157,7 +157,7 @@ class _Connection(asyncio.Protocol):
                 if not self.busy and self.session is None:
                     self._become_idle()
         except BadRequest as bad:
-            self._refuse(bad.reply())
+            self._refuse(self.app.refuse(bad, self.remote))
 
     def _can_serve(self) -> bool:
         return not (self.busy or self.write_blocked or self.refused or self.session or self.transport.is_closing())
@@ -173,7 +173,7 @@ class _Connection(asyncio.Protocol):
             return
         if is_control(request.path):
             self.busy = True
-            stream = self.app.control.stream(request)
+            stream = self.app.changes(request)
             self.streaming = stream is not None
             task = asyncio.ensure_future(self._control(request) if stream is None else self._send_changes(stream))
             self.server.tasks.add(task)
@@ -294,7 +294,7 @@ class _Connection(asyncio.Protocol):
         if self.write_blocked:
             self.transport.abort()
         elif not self.refused and (timeout := self.reader.timeout_reply()):
-            self._refuse(timeout.reply())
+            self._refuse(self.app.refuse(timeout, self.remote))
         else:
             self.transport.close()
 

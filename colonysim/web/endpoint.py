@@ -17,6 +17,7 @@ from colonysim.kernel.connections import CONNECTION_END, ConnectionEnd, StreamRe
 from colonysim.kernel.pending import LOST, CorruptedBody, Lost, Pending
 from colonysim.simulation.losses import loss
 from colonysim.simulation.simulation import Simulation
+from colonysim.web.access_log import AccessLog
 from colonysim.wire.codec import Codec, Dropped, Incoming, Outgoing, payload_type_of
 
 KEPT_PAYLOAD_BYTES: Final = 2048
@@ -31,6 +32,8 @@ class Endpoint:
         self.presigned: dict[str, tuple[str, str]] = {}
         self.address: tuple[str, int] | None = None
         """Host and port of the server, if there is one."""
+        self.access_log: AccessLog | None = None
+        """Where each request is written, if anywhere."""
         self._codec: Codec | None = None
         self._settings = sim.settings
 

@@ -81,6 +81,12 @@ class WebServer:
         """The exceptions of the server's threads."""
         return self._loop.errors
 
+    def log_requests(self, write: Callable[[str], object] | None = None) -> None:
+        """Write a line for each request, by default on stderr."""
+        from colonysim.web.access_log import AccessLog
+
+        self.app.endpoint.access_log = AccessLog(self.sim, write)
+
     def start(self) -> WebServer:
         """Serve in a new thread. Raises RuntimeError if the server has been started already."""
         if self._thread is not None:

@@ -95,6 +95,8 @@ class Session(Connection):
 
     def open(self, request: HttpRequest) -> None:
         """Answer the handshake."""
+        if (log := self.endpoint.access_log) is not None:
+            log.end(log.begin(request), 101)
         token = generate_accept_token(first_of(request.headers["sec-websocket-key"]).encode("latin-1")).decode()
         lines = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
         self._write("\r\n".join((*lines, f"Sec-WebSocket-Accept: {token}\r\n\r\n")).encode("latin-1"))
@@ -142,8 +144,13 @@ class Session(Connection):
                 if isinstance(asked, Answer):
                     self.deliver(asked, binary)
                 elif asked is not None:
+                    self._log(asked)
                     return asked
         return None
+
+    def _log(self, asked: StreamRequest | ConnectionEnd) -> None:
+        if (log := self.endpoint.access_log) is not None and isinstance(asked, StreamRequest):
+            log.streamed(asked.caller_id, asked.message)
 
     def _answer_close(self, payload: bytes) -> ConnectionEnd:
         """Answer a close frame with its own code and no reason."""

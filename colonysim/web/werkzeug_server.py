@@ -71,7 +71,7 @@ class _Handler(WSGIRequestHandler):
                     self.reader.clear()
                     _Stream(self.server, self.connection, self.share).run(request, data)
                     return
-                if (stream := self.server.application.control.stream(request)) is not None:
+                if (stream := self.server.application.changes(request)) is not None:
                     self._send_changes(stream)
                     return
                 if not self._serve(request):
@@ -79,7 +79,7 @@ class _Handler(WSGIRequestHandler):
                 admission.end_request(self.connection)
                 self.read_deadline.restart()
         except BadRequest as bad:
-            self._refuse(bad.reply())
+            self._refuse(self.server.application.refuse(bad, self.client_address[0]))
         except (OSError, NoReply):
             pass  # the client has disconnected, or a fault drops the connection
 
