@@ -15,6 +15,7 @@ from colonysim.core import engine, policies
 from colonysim.core.protocol import Answer, Delivery, Push, Request
 from colonysim.core.records import ProcessState
 from colonysim.core.registry import OPERATIONS
+from colonysim.core.wording import show_count, show_size
 from colonysim.core.world import World
 from colonysim.evidence import journal
 from colonysim.evidence.journal import JournalHeader
@@ -78,18 +79,19 @@ class Replayed(msgspec.Struct, frozen=True):
 
 
 # ---------------------------------------------------------------- readable lines
-def show_line(line: bytes) -> str:
-    """Format a line of a journal for people."""
+def show_line(line: bytes, name_of: Callable[[str], str] = lambda caller_id: caller_id[:8] or "nobody") -> str:
+    """Format a line of a journal for people. `name_of` gives the name of a caller."""
     try:
         kind, at_ns, *rest = msgspec.json.decode(line)
-        text = f"{show_time(at_ns)}  {_FORMATS.get(kind, str)(rest)}"
+        shown = _format_ask(rest, name_of) if kind == "ask" else _FORMATS.get(kind, str)(rest)
+        text = f"{show_time(at_ns)}  {shown}"
     except (ValueError, TypeError, IndexError, msgspec.DecodeError):
         text = line.decode(errors="replace")
     return _cut(text)
 
 
-def _format_ask(rest: list[Any]) -> str:
-    return f"ask {rest[0]} of {rest[1][:8] or 'nobody'}: {rest[2]}  {_json(_without_empty(rest[3]))}"
+def _format_ask(rest: list[Any], name_of: Callable[[str], str]) -> str:
+    return f"ask {rest[0]} of {name_of(rest[1])}: {rest[2]}  {_json(_without_empty(rest[3]))}"
 
 
 def _format_answer(rest: list[Any]) -> str:
@@ -97,7 +99,7 @@ def _format_answer(rest: list[Any]) -> str:
     if about is None:
         return f"answer {number}: {status} {name}  {_json(rest[4])}"
     of = f" process {about[2]} {ProcessState(about[3]).name}," if len(about) > 2 else ""
-    return f"answer {number}: {status} {name} {of} {about[0]} bytes with checksum {about[1]:08x}"
+    return f"answer {number}: {status} {name} {of} {show_size(about[0])} with checksum {about[1]:08x}"
 
 
 def _without_empty(value: Any) -> Any:
@@ -112,7 +114,6 @@ def _json(value: Any) -> str:
 
 
 _FORMATS: Final[dict[str, Callable[[list[Any]], str]]] = {
-    "ask": _format_ask,
     "answer": _format_answer,
     "push": lambda rest: _format_answer(rest).replace("answer", "push on stream", 1),
     "fire": lambda rest: f"due: {rest[0]}  {_json(rest[1])}",
@@ -126,14 +127,14 @@ _FORMATS: Final[dict[str, Callable[[list[Any]], str]]] = {
     "move": lambda _: "the clock is moved manually",
     "mark": lambda _: "this state is marked for resets",
     "reset": lambda rest: "reset" + (f" with seed {rest[1]}" if rest[1] is not None else ""),
-    "restore": lambda rest: f"restored from a snapshot of {len(rest[0])} characters",
+    "restore": lambda rest: f"restored from a snapshot of {show_count(len(rest[0]), 'character')}",
     "problem": lambda rest: f"{rest[0]}: {rest[1]}",
     "note": lambda rest: f"note  {_json(rest[0])}",
 }
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"
 
 
 # ---------------------------------------------------------------- lines of inputs

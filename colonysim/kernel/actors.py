@@ -6,12 +6,15 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic  # of this machine, also in a program's thread
 from typing import Any, Final, Protocol
 
 import msgspec
+
+from colonysim.core.wording import show_exact, show_seconds, show_span
 
 OUTSIDE_THRESHOLD_S: Final = 0.020
 MOST_THRESHOLD_S: Final = 86_400.0
@@ -23,11 +26,35 @@ THREAD_THRESHOLD_S: Final = 0.050
 _PER_THREAD_CLOCK: Final = 0b110  # clock number of Linux: the processor time of one thread
 ACTED_SINCE: Final = -2  # in place of a processor time: the thread has called since the last check
 
+_SLEEPS_KEPT: Final = 100
+
 OWN_THREAD_PREFIX: Final = "colonysim-"
 
 
+class Sleep(msgspec.Struct):
+    """A pause of a thread outside of the simulation, during which virtual time moved by `moved_ns`.
+
+    `since` and `until` are on the monotonic clock; `until` is None while the pause lasts.
+    """
+
+    name: str
+    since: float
+    moved_ns: int = 0
+    until: float | None = None
+
+    def __str__(self) -> str:
+        """Describe it: `time moved 10 s while MainThread slept 0.2 s`."""
+        slept_s = (monotonic() if self.until is None else self.until) - self.since
+        return (
+            f"time moved {show_span(self.moved_ns)} while {self.name} slept {show_seconds(max(round(slept_s, 1), 0.1))}"
+        )
+
+
 class Actor(msgspec.Struct):
-    """A registered actor, or a thread that has called the simulation. `waits_for` is "" while it acts."""
+    """A registered actor, or a thread that has called the simulation. `waits_for` is "" while it acts.
+
+    `observed`: it is a program or has a `sleep`, so that `Actors.acts` must be called when it acts.
+    """
 
     name: str
     thread: threading.Thread | None = None  # None for a registered actor
@@ -37,6 +64,8 @@ class Actor(msgspec.Struct):
     program: Any = None  # set if it is a program
     outside: bool = False  # registered by a client in another process
     cpu_ns: int = -1
+    observed: bool = False
+    sleep: Sleep | None = None  # during which time has moved
     assigned_as: set[str] = set()  # the executors as which it has requested processes
 
     @property
@@ -48,6 +77,9 @@ class Actor(msgspec.Struct):
         """Mark it as acting. When it became silent is determined at the next check."""
         self.waits_for = ""
         self.cpu_ns = ACTED_SINCE
+        if self.sleep is not None:
+            self.sleep.until, self.sleep = monotonic(), None
+            self.observed = self.program is not None
 
     def seems_busy_until(self, now: float) -> float:
         """Return until when a thread counts as acting: THREAD_THRESHOLD_S after it last called or computed.
@@ -111,7 +143,7 @@ class Actors:
 
     def __init__(self, threshold_s: float = OUTSIDE_THRESHOLD_S) -> None:
         if not 0 <= threshold_s <= MOST_THRESHOLD_S:
-            raise ValueError(f"invalid threshold_s={threshold_s}: expected 0 to {MOST_THRESHOLD_S:g} seconds")
+            raise ValueError(f"invalid threshold_s={threshold_s}: expected 0 to {show_exact(MOST_THRESHOLD_S)} seconds")
         self.threshold_s = threshold_s
         self.registered: dict[str, Actor] = {}
         self.threads: dict[int, Actor] = {}
@@ -119,6 +151,8 @@ class Actors:
         self.outside_assignees: set[str] = set()  # executors as which other processes have requested processes
         self.callers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self.current = _CurrentActor()
+        self.sleeps: deque[Sleep] = deque(maxlen=_SLEEPS_KEPT)
+        """The latest pauses of threads during which time has moved."""
         self._adopted: set[int] = set()  # the threads whose actor time does not wait for
         self._earlier_threads = {id(thread): thread for thread in threading.enumerate()}
 
@@ -158,12 +192,7 @@ class Actors:
 
     def acts(self) -> None:
         """Mark the calling thread as acting."""
-        actor = self.current.actor or self.this_thread()
-        if actor.program is not None:
-            actor.acts()
-            return
-        actor.waits_for = ""
-        actor.cpu_ns = ACTED_SINCE
+        (self.current.actor or self.this_thread()).acts()
 
     def register(self, name: str, *, outside: bool = False) -> Actor:
         """Add a named actor. Time waits until it reports that it waits. Raises ValueError if the name is in use."""
@@ -218,6 +247,15 @@ class Actors:
         if self.outside_active_at is not None:
             wait_s = max(wait_s, self.outside_active_at + self.threshold_s - now)
         return wait_s
+
+    def note_move(self, moved_ns: int) -> None:
+        """Note that time has moved, for the threads that were silent without waiting for the simulation."""
+        for actor in self.threads.values():
+            if not actor.waits_for and actor.cpu_ns != ACTED_SINCE and actor.thread in self.callers:
+                if actor.sleep is None:
+                    actor.sleep, actor.observed = Sleep(actor.name, actor.silent_since), True
+                    self.sleeps.append(actor.sleep)
+                actor.sleep.moved_ns += moved_ns
 
     def busy(self) -> list[Actor]:
         """Return the actors that are not waiting."""

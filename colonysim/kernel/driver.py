@@ -27,6 +27,7 @@ from enum import Enum
 from time import monotonic
 from typing import Final, NamedTuple
 
+from colonysim.core.wording import show_limit
 from colonysim.kernel.actors import THREAD_THRESHOLD_S
 from colonysim.kernel.clock import LAST_NS, Mode
 from colonysim.kernel.kernel import STUCK_AFTER_S, Kernel, Stuck
@@ -108,9 +109,13 @@ class Driver:
         kernel = self._kernel
         first_events, until_s = kernel.events, monotonic() + _BATCH_S
         outcome: Retry | MoveResult = MoveResult.NEVER
+        last_ns = kernel.world.now_ns
 
         def stop() -> bool:
-            nonlocal outcome
+            nonlocal outcome, last_ns
+            if kernel.world.now_ns > last_ns:
+                kernel.actors.note_move(kernel.world.now_ns - last_ns)
+                last_ns = kernel.world.now_ns
             if kernel.events > first_events and monotonic() > until_s:
                 outcome = _YIELD_TO_OTHERS  # the mover may be a server with requests to serve
                 return True
@@ -252,4 +257,4 @@ class Driver:
             return
         with kernel.lock:
             if kernel.mover.event in (None, waiter.event) or kernel.mover.asleep:
-                raise Stuck(f"nothing has happened for {STUCK_AFTER_S:.0f} s of real time\n{kernel.why()}")
+                raise Stuck(f"nothing has happened for {show_limit(STUCK_AFTER_S)} of real time\n{kernel.why()}")

@@ -334,7 +334,7 @@ class ProgramThread:
         """Run code as this thread of the program, in the thread of this process that calls."""
         self.ident, self.native_id = get_ident(), threading.get_native_id()
         acquire(self.gate)
-        self._kernel.actors.adopt(ProgramActor(self.name, program=self, step=self.step))
+        self._kernel.actors.adopt(ProgramActor(self.name, program=self, observed=True, step=self.step))
         self.waits_for = ""
         self._turns.begin_turn(self)
         try:

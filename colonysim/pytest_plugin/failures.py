@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from colonysim.core.records import RUNNING, WAITING
+from colonysim.core.wording import show_count
 from colonysim.evidence.replay import show_line
+from colonysim.kernel.clock import show_time
+from colonysim.kernel.why_idle import name_of
 from colonysim.programs.output import SHOWN_LINES
 from colonysim.pytest_plugin.identity import folder_of
 from colonysim.simulation.simulation import Simulation
@@ -18,6 +21,7 @@ EVENTS: Final = 20
 TIMELINES_SHOWN: Final = 3  # in the report; the file has more
 TIMELINES_KEPT: Final = 1000
 OUTPUTS_SHOWN: Final = 5
+SLEEPS_SHOWN: Final = 3
 _WIDTH: Final = 200
 
 
@@ -38,11 +42,13 @@ def report(repeat: str, test_id: str, simulations: list[Simulation], folder: Pat
         if len(simulations) > 1:
             yield f"simulation {number} of {len(simulations)}"
         yield f"seed {simulation.settings.seed}; repeat with: {repeat}"
-        yield f"virtual time {simulation.now:%Y-%m-%d %H:%M:%S.%f} UTC, {len(simulation.calls)} calls; last events:"
+        yield from _sleeps(simulation)
+        calls = show_count(len(simulation.calls), "call")
+        yield f"virtual time {show_time(simulation.now_ns)} UTC, {calls}; last events:"
         yield from (f"  {line[:_WIDTH]}" for line in _events(simulation))
         unfinished = _unfinished(simulation)
         if unfinished:
-            yield f"{len(unfinished)} {'process' if len(unfinished) == 1 else 'processes'} unfinished:"
+            yield f"{show_count(len(unfinished), 'process')} unfinished:"
             for process_id in unfinished[:TIMELINES_SHOWN]:
                 yield from _timeline(simulation, process_id)
         yield from output_lines(simulation)
@@ -50,11 +56,23 @@ def report(repeat: str, test_id: str, simulations: list[Simulation], folder: Pat
         yield from _keep(folder_of(folder, test_id), simulations)
 
 
+def _sleeps(simulation: Simulation) -> Iterator[str]:
+    """Yield how far time moved while threads of the test slept, the latest last."""
+    sleeps = list(simulation.kernel.actors.sleeps)
+    yield from map(str, sleeps[-SLEEPS_SHOWN:])
+    if sleeps:
+        yield "(time moves while all sleep or wait: see docs/time.md; with mode='manual' only the test moves it)"
+
+
 def _events(simulation: Simulation) -> list[str]:
+    def name(caller_id: str) -> str:
+        with simulation.kernel.locked() as world:
+            return name_of(world, caller_id)
+
     if simulation.journal is not None:
-        return [show_line(line) for line in simulation.journal.lines[-EVENTS:]]
+        return [show_line(line, name) for line in simulation.journal.lines[-EVENTS:]]
     return [
-        f"{call.at_ns / 1e9:.6f}  {call.caller_id[:8]:8}  {call.payload_type or 'unreadable'}  "
+        f"{show_time(call.at_ns)}  {name(call.caller_id)}  {call.payload_type or 'unreadable'}  "
         f"{'parked' if call.status is None else call.status}"
         for call in list(simulation.calls)[-EVENTS:]
     ]
@@ -82,7 +100,7 @@ def output_lines(
         yield f"output of program {name}:"
         yield from output.shown() if lines is None else output.shown(lines)
     if programs is not None and len(written) > programs:
-        yield f"{len(written) - programs} more programs have written something"
+        yield f"{show_count(len(written) - programs, 'more program')} wrote something"
 
 
 # ---------------------------------------------------------------- files
@@ -127,5 +145,6 @@ def first_difference(first: list[bytes], second: list[bytes], one: str, other: s
                 f"line {number} of the journal differs\n  {one}: {show_line(line)}\n  {other}: {show_line(other_line)}"
             )
     if len(first) != len(second):
-        return f"the journals have different lengths: {one} {len(first)} lines, {other} {len(second)} lines"
+        lines = f"{one} {show_count(len(first), 'line')}, {other} {show_count(len(second), 'line')}"
+        return f"the journals have different lengths: {lines}"
     return None

@@ -21,6 +21,7 @@ DESCRIPTION: Final = (
 OF_TESTS: Final = ("seed", "seeds", "faults", "scenario", "frozen")
 """Arguments about the test; the others are those of `Simulation`."""
 
+_LIKE_OURS: Final = 0.7
 _SHOWN: Final = 100  # characters of a wrong value that a message repeats
 _PROBLEMS: Final = pytest.StashKey[dict[tuple[int, Path], tuple[pytest.Mark, list[str]]]]()
 
@@ -40,7 +41,7 @@ def problems(items: Iterable[pytest.Item]) -> list[str]:
     """A text for each mistake in the markers of tests, with the first test that has it."""
     found: dict[str, pytest.Item] = {}
     for item in items:
-        for text in (*_of_marker(item), *_in_its_place(item)):
+        for text in (*_misspelt(item), *_of_marker(item), *_in_its_place(item)):
             found.setdefault(text, item)
     return [f"{item.nodeid}: {text}" for text, item in found.items()]
 
@@ -71,6 +72,14 @@ def _of_marker(item: pytest.Item | Any) -> list[str]:
     if key not in checked:
         checked[key] = (marker, list(_wrong(marker, item)))  # the marker is kept, so that its id stays its own
     return checked[key][1]
+
+
+def _misspelt(item: pytest.Item) -> Iterator[str]:
+    """Yield the markers of a test that nobody has registered and that look like ours."""
+    registered = {line.partition(":")[0].partition("(")[0].strip() for line in item.config.getini("markers")}
+    for name in dict.fromkeys(mark.name for mark in item.iter_markers()):
+        if name not in registered and difflib.get_close_matches(name.lower(), ["colonysim"], 1, _LIKE_OURS):
+            yield f"@pytest.mark.{name} has no effect; did you mean @pytest.mark.colonysim?"
 
 
 def _wrong(marker: pytest.Mark, item: pytest.Item) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from colonysim.core.wording import show_times
 from colonysim.extras import MissingExtra
 from colonysim.pytest_plugin import fixtures, leftovers, marker, options, records, stage
 from colonysim.pytest_plugin.identity import id_of, seed_of
@@ -179,7 +180,7 @@ def pytest_runtest_makereport(
             from colonysim.pytest_plugin import idle
 
             counts = idle.counts_of(names, simulations)
-            struck = [f"fault {name} struck {count} times" for name, count in counts.items()]
+            struck = [f"fault {name} struck {show_times(count)}" for name, count in counts.items()]
             report.sections.append(("colonysim faults", "\n".join(struck)))
     if report.failed:
         run.failed_in = run.failed_in or call.when

@@ -34,6 +34,7 @@ from colonysim.kernel.driver import Driver
 from colonysim.kernel.kernel import Kernel, Stuck
 from colonysim.kernel.own_lock import freeing_the_lock
 from colonysim.kernel.pending import Pending
+from colonysim.kernel.why_idle import name_of
 from colonysim.wire.vetting import Vetting
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Simulation:
             message, has_nul = self._vetting.read(caller_id, message)
         kernel = self.kernel
         actor = self._thread.actor
-        if actor is None or actor.program is not None:
+        if actor is None or actor.observed:
             kernel.actors.acts()
         else:  # what `acts` would do
             actor.waits_for, actor.cpu_ns = "", ACTED_SINCE
@@ -190,7 +191,7 @@ class Simulation:
 
             return wait_for_a_while(self, pending, timeout_s)
         try:
-            self.driver.wait_for(pending, f"{call.payload_type} of {call.caller_id[:8]}")
+            self.driver.wait_for(pending, f"{call.payload_type} of {name_of(self.world, call.caller_id)}")
         except (Stuck, ValueError):
             self.abandon(pending)
             raise
