@@ -135,6 +135,14 @@ class SettingInfo(NamedTuple):
     meaning: str
 
 
+_TEXTS: Final = {
+    "start": "RFC 3339, or now",
+    "timezone": "an IANA name, such as UTC",
+    "server_key": "64 hexadecimal digits",
+}
+"""What the settings are that take a text."""
+
+
 def describe() -> list[SettingInfo]:
     """Return name, default, possible values and meaning of each setting."""
     return [
@@ -170,7 +178,7 @@ def _values(field: msgspec.inspect.Field) -> str:
     if isinstance(kind, msgspec.inspect.BoolType):
         return "true, false"
     bounds = range_of(field.name)
-    return f"{bounds[0]} to {bounds[1]}" if bounds else ""
+    return f"{bounds[0]} to {bounds[1]}" if bounds else _TEXTS.get(field.name, "any text")
 
 
 def check_seed(seed: int) -> int:

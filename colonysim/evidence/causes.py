@@ -12,6 +12,7 @@ import msgspec
 from colonysim.core.lifecycle import RAN_TOO_LONG, WAITED_TOO_LONG
 from colonysim.core.records import CANCELLED, FAILED, REMOVED, Process
 from colonysim.core.types import ZERO_TIME_NS
+from colonysim.core.wording import show_count
 from colonysim.core.world import World
 from colonysim.invariants import Invariants
 
@@ -47,10 +48,11 @@ class Cause(msgspec.Struct, frozen=True):
     timelines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Describe it in a line: `12 closed as failed by its executor: "disk full" (9), "no GPU" (3)`."""
+        """Describe it in a line: `12 processes closed as failed by their executor: "disk full" (9), "no GPU" (3)`."""
         shown = ", ".join(f'"{text}" ({count:,})' for text, count in self.texts)
         more = f": {shown}" if shown else ""
-        return f"{self.count:,} {self.name}{more}"
+        name = self.name if self.count == 1 else self.name.replace(" its ", " their ")
+        return f"{show_count(self.count, 'process')} {name}{more}"
 
 
 def cause_of(process: Process, last_transition: str = "") -> str:

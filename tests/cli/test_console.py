@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from colonysim.cli import console
+from colonysim.core.settings import describe
 
 HEADS = ("policy", "runs", "waiting, mean", "turnaround, mean")
 ROWS = [("reference", "2 ok", "9.73 ± 47.6 s", "69.9 ± 109 s"), ("fair", "1 of 2 FAILED", "10.2 ± 54.5 s", "n/a")]
@@ -37,3 +38,7 @@ def test_a_wide_terminal_gets_a_table_and_a_narrow_one_a_block_for_each_row(monk
         "  waiting, mean     9.73 ± 47.6 s",
         "  turnaround, mean  69.9 ± 109 s",
     ]
+
+
+def test_every_setting_has_a_meaning_and_says_what_it_takes() -> None:
+    assert [setting.name for setting in describe() if not (setting.values and setting.meaning)] == []

@@ -152,7 +152,7 @@ def test_two_runs_that_differ_are_told(scenario: Path, monkeypatch: pytest.Monke
 def test_a_dry_run_says_what_it_would_do(scenario: Path) -> None:
     done = run("run", scenario, "--dry-run", "--seed", 5)
     assert done.returncode == 0
-    for words in ("small, seed 5", "executors 2 in 1 groups", "workload w: constant", "check short queue"):
+    for words in ("small, seed 5", "2 executors in 1 group\n", "workload w: constant", "check short queue"):
         assert words in done.stdout
     assert "succeeded" not in done.stdout
 

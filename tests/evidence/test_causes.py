@@ -56,7 +56,7 @@ def test_each_cause_has_its_count_with_and_without_a_history(mixed: ColonyClient
 def test_the_commonest_errors_of_executors_are_counted(mixed: ColonyClient) -> None:
     closed = next(one for one in causes.causes(mixed.sim.world.processes.values()) if one.name == CLOSED)
     assert closed.texts == (("disk full", 4),)
-    assert str(closed) == '4 closed as failed by its executor: "disk full" (4)'
+    assert str(closed) == '4 processes closed as failed by their executor: "disk full" (4)'
     assert len(closed.processes) == 3
     failed = [mixed.sim.world.processes[process_id] for process_id in closed.processes]
     assert [one.errors for one in failed] == [["disk full"]] * 3
@@ -92,4 +92,4 @@ def test_long_errors_and_errors_of_many_lines_become_one_short_line(colony: Colo
 def test_without_failures_there_are_no_causes(colony: ColonyClient) -> None:
     colony.submit("f", executortype="t")
     assert causes.causes(colony.sim.world.processes.values()) == ()
-    assert str(Cause("removed", 1200)) == "1,200 removed"
+    assert str(Cause("removed", 1200)) == "1,200 processes removed"
