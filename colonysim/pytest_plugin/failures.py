@@ -1,15 +1,16 @@
-"""The report of a failed test: its seed, the command that repeats it, the last events, and the files kept."""
+"""The report of a failed test: its seed, the command that repeats it, what happened, and the files kept."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from colonysim.core.records import RUNNING, WAITING
 from colonysim.core.wording import show_count
+from colonysim.evidence.causes import Cause, cause_lines, causes_in
 from colonysim.evidence.replay import show_line
 from colonysim.kernel.clock import show_time
 from colonysim.kernel.why_idle import name_of
@@ -33,10 +34,12 @@ def command(tests: list[str], seed: int, one_of_many: bool = False) -> str:
     return f"{shlex.join(['pytest', *tests])} --colonysim-seed={seed}" + (" --colonysim-seeds=1" if one_of_many else "")
 
 
-def report(repeat: str, test_id: str, simulations: list[Simulation], folder: Path | None) -> Iterator[str]:
+def report(
+    repeat: str, test_id: str, simulations: list[Simulation], folder: Path | None, problem: str
+) -> Iterator[str]:
     """Yield the lines of the report, and write the files into `folder` if there is one.
 
-    `repeat` is the command that repeats the test.
+    `repeat` is the command that repeats the test, and `problem` the error with which it failed.
     """
     for number, simulation in enumerate(simulations, 1):
         if len(simulations) > 1:
@@ -46,6 +49,7 @@ def report(repeat: str, test_id: str, simulations: list[Simulation], folder: Pat
         calls = show_count(len(simulation.calls), "call")
         yield f"virtual time {show_time(simulation.now_ns)} UTC, {calls}; last events:"
         yield from (f"  {line[:_WIDTH]}" for line in _events(simulation))
+        yield from why_failed(_causes(simulation))
         unfinished = _unfinished(simulation)
         if unfinished:
             yield f"{show_count(len(unfinished), 'process')} unfinished:"
@@ -54,6 +58,20 @@ def report(repeat: str, test_id: str, simulations: list[Simulation], folder: Pat
         yield from output_lines(simulation)
     if folder is not None:
         yield from _keep(folder_of(folder, test_id), simulations)
+        yield from _keep_pages(folder_of(folder, test_id), simulations, test_id, repeat, problem)
+
+
+def why_failed(causes: Iterable[Cause]) -> Iterator[str]:
+    """Yield why processes ended without success; nothing if none did."""
+    lines = list(cause_lines(causes))
+    if lines:
+        yield "processes that ended without success:"
+        yield from (f"  {line}" for line in lines)
+
+
+def _causes(simulation: Simulation) -> tuple[Cause, ...]:
+    with simulation.kernel.locked() as world:
+        return causes_in(world, simulation.observers.invariants)
 
 
 def _sleeps(simulation: Simulation) -> Iterator[str]:
@@ -131,6 +149,27 @@ def _keep(folder: Path, simulations: list[Simulation]) -> Iterator[str]:
         path.write_text("\n".join((*timelines, "")), encoding="utf-8")
         yield f"timelines of unfinished processes written to {path}"
     yield from keep_output(folder, simulations)
+
+
+def _keep_pages(folder: Path, simulations: list[Simulation], test_id: str, repeat: str, problem: str) -> Iterator[str]:
+    """Write the HTML report of each simulation into a file of `folder`, and yield a line that says so."""
+    from colonysim.reports import observed, page
+
+    for number, simulation in enumerate(simulations, 1):
+        path = page_in(folder, number - 1)
+        try:
+            with simulation.kernel.locked():
+                text = page.page_of(observed.of_simulation(simulation), test_id, command=repeat, problems=[problem])
+            path.write_text(text, encoding="utf-8")
+        except Exception as error:  # the state may be broken, which is why the test failed; that must still be shown
+            yield f"no HTML report could be made: {type(error).__name__}: {error}"
+        else:
+            yield f"HTML report written to {path}"
+
+
+def page_in(folder: Path, number: int) -> Path:
+    """Return the path of the HTML report of a test's simulation; the first simulation has number 0."""
+    return folder / ("report.html" if number == 0 else f"report-{number + 1}.html")
 
 
 # ---------------------------------------------------------------- against a recorded journal

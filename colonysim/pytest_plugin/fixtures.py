@@ -15,7 +15,7 @@ import pytest
 
 from colonysim.pytest_plugin import leftovers, marker, options, records
 from colonysim.pytest_plugin.identity import id_of, seed_of
-from colonysim.pytest_plugin.stage import Stage
+from colonysim.pytest_plugin.stage import Stage, run_of
 
 if TYPE_CHECKING:
     from colonysim.scenarios.result import Result
@@ -85,8 +85,9 @@ def colonysim_result(request: pytest.FixtureRequest, colonysim_seed: int) -> Res
     from colonysim.pytest_plugin import scenarios
 
     given = marker.arguments(request.node)
-    strict = bool(options.value(request.config, "strict"))
-    return scenarios.result_of(given.get("scenario"), given.get("faults"), colonysim_seed, request, strict)
+    ran = scenarios.run_of(given.get("scenario"), given.get("faults"), colonysim_seed, request)
+    run_of(request.node).scenario = ran
+    return scenarios.check(ran, request.node, bool(options.value(request.config, "strict")))
 
 
 @pytest.fixture

@@ -186,22 +186,29 @@ def pytest_runtest_makereport(
         run.failed_in = run.failed_in or call.when
     if call.when == "teardown":
         _note_comparison(item, report)
-    if report.failed and simulations:
-        report.sections.append(("colonysim", "\n".join(_evidence(item))))
+    if report.failed and (simulations or run.scenario is not None):
+        problem = call.excinfo.exconly(tryshort=True) if call.excinfo is not None else str(report.longrepr)
+        report.sections.append(("colonysim", "\n".join(_evidence(item, problem))))
     return report
 
 
-def _evidence(item: pytest.Item) -> Iterator[str]:
-    """Yield the lines about a failed test; its files are written at its first failure only."""
-    from colonysim.pytest_plugin import failures
+def _evidence(item: pytest.Item, problem: str) -> Iterator[str]:
+    """Yield the lines about a test that failed with a problem; its files are written at its first failure only."""
+    from colonysim.pytest_plugin import failures, scenarios
 
-    run = stage.run_of(item)
-    of_test = stage.stages_of(item)[-1]
+    run, stages = stage.run_of(item), stage.stages_of(item)
     by_option = options.value(item.config, "seeds") is not None and not marker.arguments(item).get("seeds")
-    repeat = failures.command(_call_of(item, of_test.node), of_test.seed, by_option)
-    folder = None if run.kept else options.value(item.config, "artifacts")
+    artifacts = options.value(item.config, "artifacts")
+    folder = None if run.kept else artifacts
     run.kept = True
-    yield from failures.report(repeat, id_of(item), stage.simulations_of(item), folder)
+    if run.scenario is not None:
+        repeat = failures.command(_call_of(item, item), run.scenario.run.seed, by_option)
+        yield from scenarios.report(run.scenario, repeat, id_of(item), folder)
+    if stages:
+        repeat = failures.command(_call_of(item, stages[-1].node), stages[-1].seed, by_option)
+        yield from failures.report(repeat, id_of(item), stage.simulations_of(item), folder, problem)
+    if artifacts is None:
+        yield "--colonysim-artifacts DIR keeps the journal and an HTML report of each test that fails"
 
 
 def _call_of(item: pytest.Item, node: pytest.Item | pytest.Collector) -> list[str]:

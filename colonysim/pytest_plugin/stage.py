@@ -12,6 +12,7 @@ import pytest
 from colonysim.pytest_plugin import marker
 
 if TYPE_CHECKING:
+    from colonysim.pytest_plugin.scenarios import RunOfScenario
     from colonysim.simulation.simulation import Simulation
 
 _STAGES: Final = pytest.StashKey[list["Stage"]]()
@@ -80,6 +81,8 @@ class ItemRun:
 
     def __init__(self) -> None:
         self.passed = False
+        self.scenario: RunOfScenario | None = None
+        """The scenario that the fixture colonysim_result has run."""
         self.failed_in = ""
         """The first phase that failed, if one did."""
         self.lengths: dict[str, list[int]] = {}

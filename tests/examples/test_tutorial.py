@@ -1,4 +1,4 @@
-"""The tutorial, word for word: its files are saved, its commands typed, and what it shows is what they print."""
+"""Documents word for word: their files are saved, their commands typed, and what they show is what is printed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from .following import Save, Type, environment, missing, run, steps
 
 ROOT = Path(__file__).parent.parent.parent
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+FAILING = ROOT / "docs" / "failing-test.md"
 
 
-def test_a_reader_who_follows_the_tutorial_sees_what_it_shows(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("document", "commands"), [(TUTORIAL, 5), (FAILING, 6)], ids=["tutorial", "failing test"])
+def test_a_reader_who_follows_a_document_sees_what_it_shows(document: Path, commands: int, tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     variables = environment(tmp_path)
     typed = 0
-    for step in steps(TUTORIAL.read_text(encoding="utf-8")):
+    for step in steps(document.read_text(encoding="utf-8")):
         if isinstance(step, Save):
             (project / step.name).write_text(step.text, encoding="utf-8")
             continue
@@ -25,7 +27,7 @@ def test_a_reader_who_follows_the_tutorial_sees_what_it_shows(tmp_path: Path) ->
         assert (status != 0) is step.fails, printed
         assert missing(step.shown, printed) is None, printed
         typed += 1
-    assert typed == 5
+    assert typed == commands
 
 
 def test_the_reader_is_told_to_save_files_and_to_see_two_tests_fail() -> None:

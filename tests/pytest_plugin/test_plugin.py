@@ -103,7 +103,7 @@ def test_a_failure_tells_seed_command_last_events_and_what_is_unfinished(pyteste
         ]
     )
     kept = Path(pytester.path, "kept", "test_f.py__test_it")
-    assert sorted(path.name for path in kept.iterdir()) == ["journal.jsonl", "stories.txt"]
+    assert sorted(path.name for path in kept.iterdir()) == ["journal.jsonl", "report.html", "stories.txt"]
     assert replay(kept / "journal.jsonl").same
     assert "no executor of type 'nowhere'" in (kept / "stories.txt").read_text()
 
