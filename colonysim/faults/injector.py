@@ -5,6 +5,7 @@ The code that runs faults is imported when a fault is first added, because most 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
@@ -56,6 +57,7 @@ class Faults:
 
     def add(self, *faults: AnyFault | Plan | dict[str, Any]) -> tuple[AnyFault, ...]:
         """Add faults, or what is active of plans, and return them with their names. Raises BadFault."""
+        from colonysim.extensions import Loader, loaded
         from colonysim.faults.fault import check_end
         from colonysim.faults.plan import Plan
         from colonysim.faults.registry import named, read_faults
@@ -71,6 +73,8 @@ class Faults:
                 else:
                     new += (_Given(fault, one.until_s, one) for fault in one.faults if fault.enabled)
             known = named((given.fault for given in new), self._given)
+            for fault in known:
+                loaded(fault, Loader(Path()))  # files of values: errors come now and not when it strikes
             for given in new:
                 if given.until_s is None:
                     check_end(given.fault)

@@ -75,7 +75,9 @@ def as_data(fault: AnyFault) -> dict[str, Any]:
 
 
 def check_loaded(data: Any) -> None:
-    """Refuse kinds whose code this process has not loaded: a request over HTTP must not load code. Errors: BadFault."""
+    """Refuse what a request over HTTP must not do: load code, for kinds, or read files of values. Errors: BadFault."""
+    if _names_file(data):
+        raise BadFault("files of values are never read over HTTP: give the values themselves, as values_s")
     for one in data if isinstance(data, (list, tuple)) else [data]:
         kind = one.get("kind") if isinstance(one, dict) else None
         if isinstance(kind, str) and not FAULTS.is_loaded(kind):
@@ -83,6 +85,14 @@ def check_loaded(data: Any) -> None:
                 f"kind {kind!r} is not loaded, and code is never loaded over HTTP: import its module in the server's "
                 f"process, or offer it as an entry point in the group {FAULTS.group}"
             )
+
+
+def _names_file(data: Any) -> bool:
+    """Return whether plain data have a distribution whose values are in a file."""
+    if isinstance(data, dict):
+        is_file = data.get("kind") == "empirical" and "file" in data
+        return is_file or any(_names_file(one) for one in data.values())
+    return isinstance(data, (list, tuple)) and any(_names_file(one) for one in data)
 
 
 def schema_of_kinds() -> dict[str, Any]:

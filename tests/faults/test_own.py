@@ -202,6 +202,21 @@ def test_the_control_api_loads_no_code(folder: Path, kind: str, plan: bool) -> N
     assert "antigravity" not in sys.modules
 
 
+@pytest.mark.parametrize("plan", [False, True])
+def test_the_control_api_reads_no_files(folder: Path, plan: bool) -> None:
+    """Errors of values in a file name what stands in it."""
+    (folder / "secret").write_text("password\n")
+    span = {"kind": "mixed", "parts": [{"weight": 1, "span": {"kind": "empirical", "file": str(folder / "secret")}}]}
+    fault = {"kind": "pause", "times": {"at_s": 1}, "for_s": span}
+    sim = Simulation()
+    with WebServer(sim) as server:
+        body = {"faults": [fault]} if plan else [fault]
+        reply = requests.post(f"{server.url}/colonysim/faults", json=body, timeout=20)
+    assert reply.status_code == 400
+    assert "files of values are never read over HTTP" in reply.text
+    assert "password" not in reply.text
+
+
 def test_validate_finds_nothing_wrong_and_warns_of_what_changes_nothing(folder: Path) -> None:
     scenario = Scenario.load(folder / "own.yaml")
     assert check(scenario) == ([], [])

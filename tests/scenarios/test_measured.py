@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from colonysim import Simulation
 from colonysim.core.records import SECOND_NS
 from colonysim.core.values import BadValue
 from colonysim.experiments.results import Results
+from colonysim.faults import Pause, Times
 from colonysim.kernel.randomness import drawer, source
 from colonysim.scenarios import Empirical, Result, Scenario, as_text, run
 from colonysim.scenarios.recorded import files_of
@@ -86,6 +88,13 @@ def test_outside_of_scenarios_a_path_starts_at_the_current_folder(
     (tmp_path / "rest.txt").write_text("3\n")
     monkeypatch.chdir(tmp_path)
     assert drawer(Empirical(file="rest.txt"), source(1, "x"))(None) == 3 * SECOND_NS
+
+
+def test_a_fault_without_its_file_is_refused_when_it_is_added(tmp_path: Path) -> None:
+    sim = Simulation()
+    with pytest.raises(BadValue, match=r"for_s\.file: .*absent\.txt: cannot be read"):
+        sim.faults.add(Pause(times=Times(at_s=1), for_s=Empirical(file=str(tmp_path / "absent.txt"))))
+    assert sim.faults.all == ()
 
 
 @pytest.mark.parametrize(
