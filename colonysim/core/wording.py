@@ -1,7 +1,7 @@
 """Wording: figures and lists as people read them. Whatever shows a span, a count or a size to people formats it here.
 
-Measured figures have three significant digits and never an exponent: `23.3 min`, not `1.4e+03 s`. Limits that somebody
-wrote down are exact: `2 min 5 s`.
+Measured figures have three significant digits and no exponent below 10^15: `23.3 min`, not `1.4e+03 s`. Limits that
+somebody wrote down are exact: `2 min 5 s`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ NOT_MEASURED: Final = "n/a"
 _SECOND_NS: Final = 1_000_000_000
 _DIGITS: Final = 3
 _EXACT_DIGITS: Final = 15
+_WITH_EXPONENT: Final = 1e15
 _UNITS_S: Final = ((86_400, "days"), (3_600, "h"), (60, "min"))
 _SHORT_UNITS_S: Final = ((1e-3, "ms"), (1e-6, "µs"))
 _NEXT_UNIT: Final = 2
@@ -24,7 +25,12 @@ _ENDINGS_WITH_ES: Final = ("s", "x", "z", "ch", "sh")
 
 
 def show_number(value: float, digits: int = _DIGITS) -> str:
-    """Format a number with so many significant digits, more before the point if it has them, and no exponent."""
+    """Format a number with so many significant digits, and more before the point if it has them.
+
+    Numbers from 10^15 on have an exponent.
+    """
+    if abs(value) >= _WITH_EXPONENT:
+        return f"{value:.{digits}g}"
     if value == 0 or not isfinite(value):
         return f"{value:g}".replace("-0", "0")
     decimals = digits - 1 - floor(log10(abs(value)))

@@ -70,7 +70,7 @@ def test_a_file_and_python_make_the_same_value(tmp_path: Path) -> None:
             ("lognormal", "lognorm"),
             9,
             "executors.0.service.kind",
-            "there is no kind `lognorm` here; the kinds are constant,",
+            "there is no kind `lognorm` here; did you mean `lognormal`?",
         ),
         (("median_s", "mean_s"), 9, "executors.0.service.mean_s", "did you mean `median_s`?"),
         (("kind: poisson, ", ""), 12, "workload.0.arrivals", "`kind` is missing"),

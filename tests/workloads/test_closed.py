@@ -92,7 +92,7 @@ def test_a_client_whose_submission_is_refused_thinks_again() -> None:
     refused = AnswerWith(match=SUBMIT, when=When(first=2), status=400, text="no", served=False)
     run = finished(faults=(refused,))
     assert submitted(run) == [30, 45, 60, 75, 90]
-    assert "2 submissions of w were refused: no" in result_of(run).notes
+    assert "2 submissions of w refused: no" in result_of(run).notes
 
 
 def test_clients_that_do_not_think_wait_before_they_repeat_what_failed() -> None:

@@ -110,7 +110,7 @@ FAR = ExecutorGroup(name="far", location="umea", service=10, transfer=7)
 def test_data_elsewhere_cost_the_transfer(group: ExecutorGroup, data_at: str, lasts_s: float) -> None:
     run = finished(group, mix=(Submission(data_at=data_at),))
     assert services(run) == [lasts_s]
-    note = "1 times an executor fetched data from another location"
+    note = "1 time an executor fetched data from another location"
     assert (note in result_of(run).notes) is (lasts_s == 17)
 
 
