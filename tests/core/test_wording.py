@@ -78,7 +78,8 @@ def test_numbers_have_no_exponent_and_three_digits(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1e6, "1,000,000"), (1234567.25, "1,234,567.25"), (0.1, "0.1"), (1e-5, "0.00001"), (-0.0, "0")]
+    ("value", "text"),
+    [(1e6, "1,000,000"), (1234567.25, "1,234,567.25"), (0.1, "0.1"), (1e-5, "0.00001"), (-0.0, "0"), (9e99, "9e+99")],
 )
 def test_numbers_that_somebody_chose_keep_their_digits(value: float, text: str) -> None:
     assert show_exact(value) == text
