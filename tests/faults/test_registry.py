@@ -42,7 +42,10 @@ def test_faults_are_the_same_in_python_and_as_data() -> None:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        ({"kind": "loose_reply"}, r"fault 0: .*there is no kind `loose_reply` here; the kinds are lose_request"),
+        (
+            {"kind": "loose_reply"},
+            r"fault 0: .*there is no kind `loose_reply` here; did you mean `lose_reply`. the kinds are lose_request",
+        ),
         ({"kind": "delay", "name": "x"}, "fault 'x': `by_s` is missing"),
         ({"kind": "delay", "by_s": -1}, r"invalid by_s=-1: must be at least 0"),
         ({"kind": "delay", "by_s": [2, 1]}, r"invalid by_s=\[2, 1\]: the least comes before the most"),
