@@ -90,7 +90,7 @@ def test_a_limit_of_the_web_server_has_an_upper_bound(name: str) -> None:
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), 1e300])
 def test_the_time_before_clients_outside_count_as_silent_has_bounds(value: float) -> None:
-    with pytest.raises(ValueError, match=r"invalid threshold_s=.*: expected 0 to 86400 seconds"):
+    with pytest.raises(ValueError, match=r"invalid threshold_s=.*: expected 0 to 86,400 seconds"):
         Simulation(threshold_s=value)
 
 
