@@ -13,8 +13,9 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from colonysim.core.lanes import Demand, Lane, LaneRun, RunKey, order_of
-from colonysim.core.policies import Rank, Shares, reference
+from colonysim.core.policies import Rank, reference
 from colonysim.core.records import Process
+from colonysim.core.shares import Shares
 from colonysim.core.waiters import Poll, ResourceNeed, Waiters
 
 MAX_COUNT: Final = 127
@@ -83,12 +84,22 @@ class Pool:
 
 
 class Queues:
-    """The pools of a server: all waiting processes and all parked assign calls."""
+    """The pools of a server: all waiting processes and all parked assign calls.
 
-    def __init__(self, exclusive: bool = True, policy: Rank = reference) -> None:
+    `shares` is the state of the policy; `usage` is the same if the policy counts who uses how much, else None.
+    """
+
+    def __init__(
+        self,
+        exclusive: bool = True,
+        policy: Rank = reference,
+        shares: Shares | None = None,
+        counts: bool = False,
+    ) -> None:
         self.exclusive = exclusive
         self.policy = None if policy is reference else policy
-        self.shares = Shares()
+        self.shares = shares or Shares()
+        self.usage = self.shares if counts else None
         self.pools: dict[tuple[str, str], Pool] = {}
         self.unassignable: dict[str, Process] = {}  # blocked by parents, or with conditions that no executor meets
         self.polls: dict[int, Poll] = {}

@@ -12,6 +12,7 @@ from msgspec.structs import force_setattr, replace
 
 from colonysim.core import policies
 from colonysim.core.golang.civil import zone_of
+from colonysim.core.shares import Rules, parse_weights, wrong_factor_weights, wrong_user_weights
 from colonysim.core.values import BadValue, Value, read_texts
 
 STOCK_SERVER_KEY: Final = "fcc79953d8a751bf41db661592dc34d30004b1a651ffa0725b03ac227641499d"
@@ -56,6 +57,30 @@ class Settings(Value, frozen=True, kw_only=True):
             extra={"check": policies.wrong_policy},
         ),
     ] = "reference"
+    user_weights: Annotated[
+        str,
+        Meta(
+            description="Weights of users under the policies `weighted_fair` and `multifactor`, as `alice=3,bob=1`; "
+            "others have 1.",
+            extra={"check": wrong_user_weights},
+        ),
+    ] = ""
+    factor_weights: Annotated[
+        str,
+        Meta(
+            description="Weights of the factors of the policy `multifactor`; a factor that is not named has 0.",
+            extra={"check": wrong_factor_weights},
+        ),
+    ] = "age=1000,fair_share=1000,size=100,priority=100"
+    full_age_s: Annotated[
+        int, Meta(ge=3600, le=MOST_SPAN_S, description="`multifactor`: seconds since submission that count as age 1.")
+    ] = 604_800
+    full_size_cpus: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="`multifactor`: CPUs of a process that count as size 1.")
+    ] = 128
+    usage_half_life_s: Annotated[
+        Seconds, Meta(description="`multifactor`: seconds in which the use that counts for fair shares is halved.")
+    ] = 604_800
     allow_reregister: Annotated[bool, Meta(description="Whether adding an executor replaces one of the same name.")] = (
         True
     )
@@ -89,6 +114,9 @@ class Settings(Value, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if callable(self.policy):  # in Python also a function
             force_setattr(self, "policy", policies.name_of(self.policy))
+        for name in ("user_weights", "factor_weights"):
+            if isinstance(given := getattr(self, name), dict):  # in scenarios and in Python also a mapping
+                force_setattr(self, name, ",".join(f"{key}={weight}" for key, weight in given.items()))
         super().__post_init__()
 
     def check(self) -> None:
@@ -106,6 +134,17 @@ class Settings(Value, frozen=True, kw_only=True):
         if not 0 < int(self.server_key, 16) < _GROUP_ORDER:
             text = f"server_key is not a private key of secp256k1: use one from 1 to {_GROUP_ORDER - 1:x}"
             raise BadValue(text, ("server_key",), named=1)
+
+    @property
+    def policy_rules(self) -> Rules:
+        """The settings of policies."""
+        return Rules(
+            parse_weights(self.user_weights),
+            parse_weights(self.factor_weights),
+            self.full_age_s,
+            self.full_size_cpus,
+            self.usage_half_life_s,
+        )
 
     @classmethod
     def from_texts(cls, texts: dict[str, str], base: Settings | None = None) -> Settings:

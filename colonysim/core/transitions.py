@@ -116,6 +116,8 @@ def leave(world: World, process: Process, cause: str) -> None:
     del world.processes_in(process.colony, old)[process.process_id]
     if old == RUNNING:
         del world.held_by[process.executor_id][process.process_id]
+        if world.queues.usage is not None:
+            world.queues.usage.stop(process, world.now_ns)
     if process.timer_s:
         disarm(world, process)
     process.state = REMOVED
@@ -140,6 +142,8 @@ def _move(world: World, process: Process, state: int, cause: str) -> None:
     tables[state][process_id] = process
     if old == RUNNING:
         del world.held_by[process.executor_id][process_id]
+        if world.queues.usage is not None:
+            world.queues.usage.stop(process, world.now_ns)
     if timer_s := process.timer_s:
         if bucket := world.release_ticks.get(timer_s):
             bucket.pop(process_id, None)
@@ -184,6 +188,8 @@ def start(world: World, process: Process, executor_id: str) -> None:
     process.is_assigned = True
     process.started_ns = now_ns = world.now_ns
     _move(world, process, RUNNING, "assign")
+    if world.queues.usage is not None:
+        world.queues.usage.start(process, now_ns)
     held = world.held_by.get(executor_id)
     if held is None:
         held = world.held_by[executor_id] = {}

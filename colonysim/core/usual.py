@@ -182,7 +182,7 @@ def close(world: World, caller: str, message: CloseSuccessful) -> Empty | None:
         return None
     if (
         world.functions or world.settings.retention or world.unreadable_names or world.subscriptions.any
-        or world.beyond_scan_limit or process_id in world.channels
+        or world.beyond_scan_limit or process_id in world.channels or world.queues.usage is not None
     ):  # fmt: skip
         return None
     if message.out and (output := through_double(message.out)):

@@ -33,6 +33,7 @@ from colonysim.core.records import (
 )
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import STOCK_SERVER_ID, Settings
+from colonysim.core.shares import Shares
 from colonysim.core.storage import unparsable
 from colonysim.core.tables import ColonyTable, FileTable, IndexedTable, Logbook, NamedTable, Subscriptions, drop_key
 from colonysim.core.types import (
@@ -90,7 +91,8 @@ class World:
         self.logs = Logbook()
         policy = policy_of(settings.policy)
         assert policy is not None  # the settings have been checked
-        self.queues = Queues(settings.exclusive_assign, policy.rank)
+        shares = Shares(settings.policy_rules, lambda: self.now_ns)
+        self.queues = Queues(settings.exclusive_assign, policy.rank, shares, policy.counts)
         self.held_by: dict[str, dict[str, Process]] = {}
         self.release_ticks: dict[int, dict[str, Process]] = {}
         self.tick_tickets: dict[int, int] = {}

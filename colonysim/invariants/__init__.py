@@ -77,7 +77,7 @@ class Invariants:
                     if kind is Transition:
                         if (record := ledger.moved(entry)) is not None:
                             self._limits.moved(entry, record)
-                            if record.place is not None or entry.new == WAITING:
+                            if record.place is not None or entry.new == WAITING or self._order.counts_use:
                                 self._order.moved(entry, record)
                             if (
                                 record.special or polls.parked or world.functions or world.subscriptions.any

@@ -81,6 +81,7 @@ class Order(Invariant):
         self.exclusive = self.world.settings.exclusive_assign
         self.ranking: Final = Ranking(self.world)
         self._by_time = self.ranking.policy == "reference"
+        self.counts_use = self.ranking.counts_use
         self.pools: dict[tuple[str, str], WaitingKinds] = {}
         self.paused = dict(self.world.paused)
         self._taken: Place | None = None
@@ -96,6 +97,9 @@ class Order(Invariant):
     def moved(self, step: Transition, record: ProcessRecord) -> None:
         """Keep the place of a process while it can be assigned; only the first of its kind may be assigned."""
         place, line, new = record.place, record.line, step.new
+        if self.counts_use and RUNNING in (step.old, new):
+            note = self.ranking.started if new == RUNNING else self.ranking.stopped
+            note(record.process, step.now_ns)
         if place is not None and line is not None:
             if new == RUNNING:
                 self._taken = place

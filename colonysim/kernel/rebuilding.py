@@ -16,6 +16,7 @@ from colonysim.core.events import Cleanup, CronCheck, GeneratorCheck, ReleaseTic
 from colonysim.core.records import REMOVED, RUNNING, STATES, WAITING, Process
 from colonysim.core.scheduling import order_of
 from colonysim.core.settings import Settings
+from colonysim.core.shares import Submitter
 from colonysim.core.tables import Named, NamedTable
 from colonysim.core.world import World
 from colonysim.kernel.stored import RANKS, Planned, Stored, StoredEvent
@@ -191,6 +192,16 @@ def _queues(world: World, stored: Stored) -> None:
     shares = world.queues.shares
     shares.turn = stored.turn
     shares.last_turns = {(turn.colony, turn.initiator_id): turn.rank for turn in stored.turns}
+    counted = stored.shares
+    for one in counted.submitters:
+        shares.submitters[one.colony, one.initiator_id] = Submitter(one.weight, 0, one.ended, one.used)
+        shares.weight_of_all += one.weight
+    shares.used_by_all, shares.scaled_from_ns = counted.used_by_all, counted.scaled_from_ns
+    shares.memory = counted.memory
+    if world.queues.usage is not None:
+        for process in stored.processes:
+            if process.state == RUNNING:
+                shares.start(process, process.started_ns)
     waiting = [process for process in stored.processes if process.state == WAITING]
     waiting.sort(key=order_of)
     for process in waiting:

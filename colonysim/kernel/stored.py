@@ -83,6 +83,25 @@ class Turn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     rank: int
 
 
+class StoredSubmitter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a policy has counted of a submitter; what runs is counted again from the processes."""
+
+    colony: str
+    initiator_id: str
+    weight: float
+    ended: int
+    used: float
+
+
+class StoredShares(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The state of a policy that counts, with the memory of a user's own."""
+
+    submitters: list[StoredSubmitter]
+    used_by_all: float
+    scaled_from_ns: int
+    memory: dict[str, Any]
+
+
 class Tables(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The processes of a colony by state, each in the order in which they entered it."""
 
@@ -134,6 +153,7 @@ class Stored(msgspec.Struct, kw_only=True):
     agenda: list[StoredEvent]
     turn: int
     turns: list[Turn]
+    shares: StoredShares
 
     colonies: list[Colony]
     users: list[User]
@@ -238,6 +258,12 @@ def _of_server(world: World) -> dict[str, Any]:
         "agenda": due,
         "turn": shares.turn,
         "turns": turns,
+        "shares": StoredShares(
+            [StoredSubmitter(*whose, one.weight, one.ended, one.used) for whose, one in shares.submitters.items()],
+            shares.used_by_all,
+            shares.scaled_from_ns,
+            shares.memory,
+        ),
         "cleanup": world.cleanup and Planned(*world.cleanup),
         "retention": world.retention and Planned(*world.retention),
     }

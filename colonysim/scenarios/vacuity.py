@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from colonysim.core.policies import policy_of
+from colonysim.core.policies import USER_POLICIES, policy_of
 from colonysim.core.types import ZERO_TIME_NS
 from colonysim.core.wording import show_count
 from colonysim.core.world import World
@@ -184,8 +184,18 @@ def _programs(seen: Evidence) -> Iterator[RunWarning]:
 
 def _policy(seen: Evidence) -> Iterator[RunWarning]:
     name = seen.world.settings.policy
-    policy = policy_of(name)
-    if policy is None or any(policy.knows(process.spec) for process in seen.world.processes.values()):
+    policy, rules = policy_of(name), seen.world.settings.policy_rules
+    processes = seen.world.processes.values()
+    if policy is not None and processes and (why := policy.alike(processes, rules)):
+        text = f"policy {name!r} could not tell the processes apart: {why}; the order is that of submission"
+        yield RunWarning(kind="policy", name=name, path="settings.policy", text=text)
+    if name in USER_POLICIES:
+        users = {process.initiator_name for process in processes}
+        for user in rules.user_weights:
+            if user not in users:
+                text = f"the weight of user {user!r} has no effect: {user!r} submitted nothing"
+                yield RunWarning(kind="policy", name=user, path="settings.user_weights", text=text)
+    if policy is None or any(policy.knows(process.spec) for process in processes):
         return
     planned = [one for one, _ in lint.Participants(seen.scenario, seen.groups).submissions()]
     if not any(policy.knows(one.spec("")) for one in planned):

@@ -27,10 +27,10 @@ from colonysim.conformance.targets import InProcess
 from colonysim.core import engine
 from colonysim.core.agenda import Agenda, Event
 from colonysim.core.engine import OPERATIONS
-from colonysim.core.policies import Shares
 from colonysim.core.protocol import Delivery, Message, Request
 from colonysim.core.scheduling import Queues
 from colonysim.core.settings import Settings
+from colonysim.core.shares import Shares
 from colonysim.core.tables import Subscriptions
 from colonysim.core.world import World
 from colonysim.evidence import journal
@@ -278,10 +278,13 @@ DERIVED = {
     },
     Queues: {
         "exclusive", "policy", "pools", "unassignable", "_runs_made",  # made again from the settings and the processes
-        "polls", "parked", "pause_polls", "shares",  # of those who wait; the shares are below
+        "polls", "parked", "pause_polls", "shares", "usage",  # of those who wait; the shares are below
     },
     Agenda: {"heap", "_events", "last_ticket"},
-    Shares: {"turn", "last_turns"},
+    Shares: {
+        "turn", "last_turns", "submitters", "used_by_all", "scaled_from_ns", "memory",  # see core/test_shares.py
+        "rules", "clock", "running_since", "weight_of_all",  # made again from the settings, the world and the processes
+    },
     Subscriptions: {
         "any", "_made", "_turns", "_of_stream", "_of_process", "_turn_of", "_keys", "_by_key", "_by_beginning", "_lengths",
     },

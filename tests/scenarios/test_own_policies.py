@@ -164,7 +164,10 @@ def test_the_name_of_a_policy_is_kept_where_a_scenario_is_written(file: Path) ->
         ("mine.py:other", "mine.py:other: no function is named 'other'; the module defines last_first, by_length, odd"),
         ("mine.py:asked", "'asked' is a list, not a function"),
         ("nowhere.py:rank", "nowhere.py cannot be read: No such file"),
-        ("luck", "invalid policy='luck': must be reference or deadline or fair or shortest, or your own"),
+        (
+            "luck",
+            "invalid policy='luck': must be reference or deadline or fair or shortest or weighted_fair or multifactor, or your own",
+        ),
     ],
 )
 def test_a_policy_that_cannot_be_loaded_is_refused_with_the_line(file: Path, policy: str, words: str) -> None:

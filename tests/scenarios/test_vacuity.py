@@ -357,6 +357,56 @@ def test_a_policy_that_knows_nothing_of_any_process_is_told(policy: str, known: 
     assert lint(replace(scenario, workload=(workload,))) == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "users", "priority", "why"),
+    [
+        ({"policy": "fair"}, 1, 0, "'{}' submitted all of them"),
+        ({"policy": "fair"}, 2, 0, ""),
+        ({"policy": "weighted_fair"}, 1, 0, "'{}' submitted all of them"),
+        ({"policy": "weighted_fair"}, 2, 0, ""),
+        (
+            {"policy": "multifactor"},
+            1,
+            0,
+            "they do not differ in any factor with a weight (fair_share, size, priority)",
+        ),
+        (
+            {"policy": "multifactor", "factor_weights": "age=5"},
+            2,
+            1,
+            "`factor_weights` gives a weight to no factor but",
+        ),
+        (
+            {"policy": "multifactor", "factor_weights": "size=5"},
+            2,
+            1,
+            "do not differ in any factor with a weight (size)",
+        ),
+        ({"policy": "multifactor", "factor_weights": "priority=5"}, 2, 1, ""),
+        ({"policy": "multifactor"}, 2, 0, ""),
+    ],
+)
+def test_a_policy_that_cannot_tell_processes_apart_is_told(
+    settings: dict[str, Any], users: int, priority: int, why: str
+) -> None:
+    first = FINE.workload[0]
+    mix = (Submission(), Submission(priority=priority))
+    result = run(replace(FINE, settings=settings, workload=(replace(first, users=users, mix=mix),)))
+    if not why:
+        assert result.warnings == ()
+        return
+    (warning,) = result.warnings
+    assert (warning.kind, warning.name, warning.path) == ("policy", settings["policy"], "settings.policy")
+    assert why.format(first.name) in warning.text
+
+
+def test_a_weight_of_somebody_who_submits_nothing_is_told() -> None:
+    first = FINE.workload[0]
+    settings = {"policy": "weighted_fair", "user_weights": {f"{first.name}-1": 2, "nobody": 3}}
+    (warning,) = run(replace(FINE, settings=settings, workload=(replace(first, users=2),))).warnings
+    assert warning.text == "the weight of user 'nobody' has no effect: 'nobody' submitted nothing"
+
+
 # ---------------------------------------------------------------- accepting
 def test_a_scenario_accepts_what_chance_may_bring() -> None:
     rare = LoseReply(name="rare", match=CLOSES, when=When(probability=1e-9))
