@@ -56,7 +56,7 @@ def test_a_scenario_that_fails_says_how_to_repeat_it_why_and_where_its_artifacts
     assert after(lines, "seed 7; repeat with: ") == "pytest test_it.py::test_it --colonysim-seed=7"
     assert any("colonysim run" in line for line in lines if "without pytest" in line) is (test is OF_FILE)
     why = lines.index("processes that ended without success:")
-    assert re.fullmatch(r'  \d+ closed as failed by its executor: "modelled failure" \(\d+\)', lines[why + 1])
+    assert re.fullmatch(r'  \d+ processes closed as failed by their executor: "modelled failure" \(\d+\)', lines[why + 1])
     assert "for example process" in lines[why + 2]
     assert "NEW → WAITING" in lines[why + 3]
     folder = pytester.path / "kept" / "test_it.py__test_it"
@@ -106,8 +106,8 @@ def test_it(colony, executor_factory, colonysim):
 
 def test_a_test_that_fails_says_why_its_processes_did_and_keeps_a_report(pytester: pytest.Pytester) -> None:
     lines = lines_of(pytester, TEST, "--colonysim-artifacts=kept", "--colonysim-seed=3")
-    assert '  3 closed as failed by its executor: "disk full" (2), "no GPU" (1)' in lines
-    assert "  1 waited longer than its maxwaittime" in lines
+    assert '  3 processes closed as failed by their executor: "disk full" (2), "no GPU" (1)' in lines
+    assert "  1 process waited longer than its maxwaittime" in lines
     assert sum("for example process" in line for line in lines) == 2
     path = Path(after(lines, "HTML report written to "))
     page = (pytester.path / path).read_text(encoding="utf-8")
