@@ -22,7 +22,7 @@ def read(path: Path, column: str, most: float) -> tuple[float, ...]:
     """
     try:
         found = path.stat()
-        return _read(path, column, most, (found.st_mtime_ns, found.st_size))
+        return _read(path, column, most, (str(path.absolute()), found.st_mtime_ns, found.st_size))
     except (OSError, ValueError) as error:
         if isinstance(error, BadValue):
             raise
@@ -30,8 +30,8 @@ def read(path: Path, column: str, most: float) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, column: str, most: float, version: tuple[int, int]) -> tuple[float, ...]:
-    if version[1] > MOST_BYTES:
+def _read(path: Path, column: str, most: float, version: tuple[str, int, int]) -> tuple[float, ...]:
+    if version[2] > MOST_BYTES:
         raise BadValue(f"{path}: it has more than {MOST_BYTES >> 20} MiB; use a sample of the values", ("file",))
     try:
         lines = path.read_text("utf-8-sig").splitlines()

@@ -23,6 +23,7 @@ from colonysim.kernel.randomness import AnySpan, NotNegative, Positive, Probabil
 
 DAY_S = 86_400.0
 _LEAST_RATE = 1e-15  # per second: rarer than once in any run, and far above the smallest float
+_LEAST_IN_A_STATE: Final = 1e-4
 Count = Annotated[int, Meta(ge=1)]
 MANY: Final = 1_000_000
 Many = Annotated[int, Meta(ge=1, le=MANY)]
@@ -223,6 +224,9 @@ class Mmpp(Arrivals, frozen=True, tag="mmpp"):
             if not any(self.states[other].per_hour for other in self._reached_from(place)):
                 why = "from here on no state has submissions: give one of those that follow a per_hour above 0"
                 raise self.states[place].refused("per_hour", why).within(("states", place))
+        if max(state.per_hour / 3600 * state.mean_s for state in self.states) < _LEAST_IN_A_STATE:
+            why = f"no state has {_LEAST_IN_A_STATE:g} submissions on average each time; give longer times"
+            raise self.states[0].refused("mean_s", why).within(("states", 0))
 
     def _weights(self, place: int) -> list[float]:
         return list(self.states[place].next) or [float(other != place) for other in range(len(self.states))]

@@ -8,6 +8,8 @@ from math import gamma
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from colonysim.core.records import SECOND_NS
 from colonysim.core.values import BadValue, read_value
@@ -130,6 +132,40 @@ def test_extreme_parameters_draw_spans() -> None:
     ]
     for span in extremes:
         assert all(value >= 0 for value in _drawn(span, 200)), span
+
+
+_POSITIVE = st.floats(1e-9, 1e9)
+_ANY: dict[str, st.SearchStrategy[Span]] = {
+    "gamma": st.builds(Gamma, _POSITIVE, st.floats(0.001, 1e6)),
+    "erlang": st.builds(Erlang, _POSITIVE, st.integers(1, 1000)),
+    "weibull": st.builds(Weibull, st.floats(0.05, 1000.0), _POSITIVE),
+    "pareto": st.builds(
+        lambda low, factor, alpha: Pareto(low, min(low * factor, 1e9), alpha),
+        st.floats(1e-9, 1e8),
+        st.floats(1.1, 1e18),
+        st.floats(0.01, 100.0),
+    ),
+    "hyperexponential": st.builds(Hyperexponential, _POSITIVE, st.floats(1.0, 1e6)),
+}
+
+
+@pytest.mark.parametrize("kind", _ANY)
+@given(data=st.data())
+def test_all_parameters_that_are_accepted_draw_spans(kind: str, data: st.DataObject) -> None:
+    span = data.draw(_ANY[kind])
+    uniforms = data.draw(st.lists(st.sampled_from([0.0, 0.5, 1 - 2**-53]) | st.floats(0, 1, exclude_max=True)))
+    rest = source(1, "rest").random
+    drawn = iter(uniforms)
+
+    class Chosen:
+        def random(self) -> float:
+            return next(drawn, None) or rest()
+
+    draw = drawer(span, Chosen())  # type: ignore[arg-type]
+    for _ in range(3):
+        assert 0 <= draw(None) <= 10**24
+        if isinstance(span, Pareto):
+            assert round(span.low_s * SECOND_NS) <= draw(None) <= round(span.high_s * SECOND_NS)
 
 
 # The first two draws with a seed, in nanoseconds. They must be the same in every version of Python and on every

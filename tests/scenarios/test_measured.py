@@ -85,9 +85,13 @@ def test_a_scenario_written_for_another_folder_names_the_same_files(tmp_path: Pa
 def test_outside_of_scenarios_a_path_starts_at_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "rest.txt").write_text("3\n")
-    monkeypatch.chdir(tmp_path)
-    assert drawer(Empirical(file="rest.txt"), source(1, "x"))(None) == 3 * SECOND_NS
+    for number in (3, 4):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "rest.txt").write_text(f"{number}\n")
+        os.utime(folder / "rest.txt", ns=(1, 1))
+        monkeypatch.chdir(folder)
+        assert drawer(Empirical(file="rest.txt"), source(1, "x"))(None) == number * SECOND_NS
 
 
 def test_a_fault_without_its_file_is_refused_when_it_is_added(tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ def test_a_geometric_batch_may_end_after_each_submission() -> None:
             {"kind": "mmpp", "states": [{"per_hour": 1, "mean_s": 1, "next": [1]}, {"per_hour": 1, "mean_s": 1}]},
             "states.0: invalid next=(1.0,): must have a weight for each of the 2 states",
         ),
+        (
+            {"kind": "mmpp", "states": [{"per_hour": 0.01, "mean_s": 1}, {"per_hour": 0.1, "mean_s": 1}]},
+            "states.0: invalid mean_s=1.0: no state has 0.0001 submissions on average each time",
+        ),
         ({"kind": "closed", "clients": 0, "think": 1}, "invalid clients=0: must be at least 1"),
     ],
 )
