@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "colonysim"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
-    "core", "wire", "chance", "kernel", "invariants", "evidence", "faults", "stdlib", "programs", "simulation", "reports",
+    "core", "wire", "statistics", "chance", "kernel", "invariants", "evidence", "faults", "stdlib", "programs", "simulation", "reports",
     "http", "web", "sdk", "workloads", "scenarios", "experiments", "conformance", "pytest_plugin", "cli",
 )  # fmt: skip
 """The rooms of the package from the bottom up: each may import itself and those before it."""

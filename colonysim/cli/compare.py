@@ -6,7 +6,7 @@ import csv as csv_files
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -29,14 +29,29 @@ from colonysim.cli.pools import Dask, ResultsFolder, Workers, pool_of, progress,
 from colonysim.core.wording import NOT_MEASURED, show_count, show_list
 
 if TYPE_CHECKING:
-    from colonysim.experiments.compare import Interval, Variant
+    from colonysim.experiments.compare import Precision, Variant
     from colonysim.experiments.parallel import WorkerPool
+    from colonysim.statistics.intervals import Interval
+    from colonysim.statistics.several import Correction
 
 File = Annotated[Path, typer.Argument(help="A scenario.")]
 Seeds = Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of seeds, from the scenario's own on.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Plot the figures (SVG).")]
 ReportFile = Annotated[
     Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page with figures, plots and failures.")
+]
+Until = Annotated[
+    str | None,
+    typer.Option("--until-half-width", metavar="SHARE", help="Run more seeds until a figure is known so well: 5%."),
+]
+UntilFigure = Annotated[
+    str | None, typer.Option("--until-figure", metavar="FIGURE", help="That figure, by default: waiting, mean (s).")
+]
+MaxSeeds = Annotated[
+    int | None, typer.Option(min=2, max=1_000_000, help="The most seeds with --until-half-width, by default 100.")
+]
+Corrected = Annotated[
+    str, typer.Option("--correction", help="Of two stars, for several comparisons: holm, bonferroni or none.")
 ]
 Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each variant and seed.")]
 
@@ -47,6 +62,10 @@ def compare(
         str, typer.Option(help="Policies to compare; the others are compared with the first one.")
     ] = "reference,deadline,fair,shortest",
     seeds: Seeds = 10,
+    until_half_width: Until = None,
+    until_figure: UntilFigure = None,
+    max_seeds: MaxSeeds = None,
+    correction: Corrected = "holm",
     workers: Workers = None,
     dask: Dask = None,
     results: ResultsFolder = None,
@@ -61,7 +80,7 @@ def compare(
 
     Exit codes: 0 no run failed, 1 some failed, 2 the scenario or an option is invalid.
     """
-    from colonysim.experiments.compare import points_of
+    from colonysim.experiments.grids import points_of
 
     try:
         names = points_of(policy)
@@ -73,14 +92,16 @@ def compare(
     _refuse_varied(common, ["settings.policy"], "--policy")
     outputs.require([file], {"--plot": plot, "--report": report, "--csv": csv})
     policies = {name: (*common, f"settings.policy={name}") for name in names}
-    variants, signals = _run(file, policies, seeds, pool_of(workers, dask), results, quiet=as_json)
+    wanted = _wanted(until_half_width, until_figure, max_seeds, seeds, correction)
+    variants, signals = _run(file, policies, seeds, pool_of(workers, dask), results, wanted, quiet=as_json)
     if as_json:
-        _as_json(variants)
+        _as_json(variants, wanted)
     else:
-        _print_differences(variants)
+        _print_figures(variants, "policy")
+        _print_differences(variants, wanted)
     title = f"{file.stem}: policies {', '.join(policies)}"
-    _write_files(variants, title, {"plot": plot, "report": report, "csv": csv}, differences=True)
-    failed = _conclude(variants, strict, as_json)
+    _write_files(variants, title, {"plot": plot, "report": report, "csv": csv}, wanted, differences=True)
+    failed = _conclude(variants, wanted, strict, as_json)
     _end_early(signals)
     raise typer.Exit(FAILED if failed else FINE)
 
@@ -95,6 +116,10 @@ def sweep(
         ),
     ],
     seeds: Seeds = 5,
+    until_half_width: Until = None,
+    until_figure: UntilFigure = None,
+    max_seeds: MaxSeeds = None,
+    correction: Corrected = "holm",
     workers: Workers = None,
     dask: Dask = None,
     results: ResultsFolder = None,
@@ -109,7 +134,7 @@ def sweep(
 
     Exit codes: 0 no run failed, 1 some failed, 2 the scenario or an option is invalid.
     """
-    from colonysim.experiments.compare import grid
+    from colonysim.experiments.grids import grid
 
     try:
         varied = grid(vary)
@@ -119,19 +144,57 @@ def sweep(
     _refuse_varied(common, [text.partition("=")[0] for text in vary], "--vary")
     outputs.require([file], {"--plot": plot, "--report": report, "--csv": csv})
     all_of_them = {name: (*common, *own) for name, own in varied.items()}
-    variants, signals = _run(file, all_of_them, seeds, pool_of(workers, dask), results, quiet=as_json)
+    wanted = _wanted(until_half_width, until_figure, max_seeds, seeds, correction)
+    variants, signals = _run(file, all_of_them, seeds, pool_of(workers, dask), results, wanted, quiet=as_json)
     if as_json:
-        _as_json(variants)
+        _as_json(variants, wanted)
     else:
-        _print_figures(variants, " ".join(text.partition("=")[0] for text in vary))
+        paths = " ".join(text.partition("=")[0] for text in vary)
+        _print_figures(variants, paths)
+        _print_differences(variants, wanted, paths)
     title = f"{file.stem}: {' '.join(vary)}"
-    _write_files(variants, title, {"plot": plot, "report": report, "csv": csv}, differences=False)
-    failed = _conclude(variants, strict, as_json)
+    _write_files(variants, title, {"plot": plot, "report": report, "csv": csv}, wanted, differences=False)
+    failed = _conclude(variants, wanted, strict, as_json)
     _end_early(signals)
     raise typer.Exit(FAILED if failed else FINE)
 
 
-def _write_files(variants: list[Variant], title: str, files: dict[str, Path | None], *, differences: bool) -> None:
+class StatisticOptions(NamedTuple):
+    """What is wanted of the statistics."""
+
+    precision: Precision | None
+    correction: Correction
+
+
+def _wanted(share: str | None, figure: str | None, most: int | None, seeds: int, correction: str) -> StatisticOptions:
+    """Read the options about precision and corrections. Exits with code 2 if one is invalid."""
+    from colonysim.experiments.compare import WAITING, Precision
+    from colonysim.statistics.several import CORRECTIONS
+
+    known = next((one for one in CORRECTIONS if one == correction), None)
+    if known is None:
+        fail(f"--correction {correction}: choose one of {', '.join(CORRECTIONS)}")
+    if share is None:
+        for option, value in (("--until-figure", figure), ("--max-seeds", most)):
+            if value is not None:
+                fail(f"{option} has no effect without --until-half-width")
+        return StatisticOptions(None, known)
+    try:
+        half_width = float(share.removesuffix("%")) / (100 if share.endswith("%") else 1)
+    except ValueError:
+        fail(f"--until-half-width {share}: give a share of the mean, such as 5% or 0.05")
+    try:
+        precision = Precision(share=half_width, figure=figure or WAITING, most=most or max(seeds, 100))
+    except ValueError as error:
+        fail(f"--until-half-width: {error}")
+    if precision.most < seeds:
+        fail(f"--max-seeds {most} is less than --seeds {seeds}, the number of seeds to begin with")
+    return StatisticOptions(precision, known)
+
+
+def _write_files(
+    variants: list[Variant], title: str, files: dict[str, Path | None], wanted: StatisticOptions, *, differences: bool
+) -> None:
     """Write the plot, the report and the CSV file, where they are asked for."""
     from colonysim.experiments.pages import comparison_page
     from colonysim.experiments.plot import flat_figures, panels_of, svg
@@ -142,17 +205,26 @@ def _write_files(variants: list[Variant], title: str, files: dict[str, Path | No
             err.print(f"not plotted, because all values are 0: {show_list(flat, len(flat))}")
     if (path := files["report"]) is not None:
         command = shlex.join(["colonysim", *sys.argv[1:]])
-        outputs.write(path, comparison_page(variants, title, command, differences=differences))
+        page = comparison_page(
+            variants, title, command, differences=differences, correction=wanted.correction, precision=wanted.precision
+        )
+        outputs.write(path, page)
     if (path := files["csv"]) is not None:
         _write_csv(variants, path)
         err.print(f"written  {path}")
 
 
-def _conclude(variants: list[Variant], strict: bool, as_json: bool) -> bool:
+def _conclude(variants: list[Variant], wanted: StatisticOptions, strict: bool, as_json: bool) -> bool:
     """Print failures and warnings. Returns whether the command has failed: if there are any (warnings: if `strict`)."""
-    from colonysim.experiments.compare import no_chance, warnings_of
+    from colonysim.experiments.compare import no_chance, reached, warnings_of
 
-    warnings = warnings_of(variants)
+    warnings: list[object] = [*warnings_of(variants)]
+    if wanted.precision is not None:
+        precision = reached(variants, wanted.precision)
+        if not precision.met:
+            warnings.append(precision)
+        elif not as_json:
+            out.print(str(precision))
     failed = [variant for variant in variants if variant.failed]
     if not as_json:
         _print_notes(variants)
@@ -179,16 +251,24 @@ def _refuse_varied(overrides: tuple[str, ...], paths: list[str], option: str) ->
 
 
 def _run(
-    file: Path, variants: dict[str, tuple[str, ...]], seeds: int, pool: WorkerPool, results: Path | None, quiet: bool
+    file: Path,
+    variants: dict[str, tuple[str, ...]],
+    seeds: int,
+    pool: WorkerPool,
+    results: Path | None,
+    wanted: StatisticOptions,
+    *,
+    quiet: bool,
 ) -> tuple[list[Variant], list[int]]:
     """Run all variants, and return them with the signals that stopped them early. Exits if no seed was finished."""
     from colonysim.experiments.compare import refuse_twins, run_variants
 
-    total = len(variants) * seeds
+    until = wanted.precision
+    total = len(variants) * (seeds if until is None else until.most)
     try:
         refuse_twins(file, variants)
         with stopped_by_signals() as (stop, signals), progress("runs", total, quiet) as update:
-            done = run_variants(file, variants, seeds, lambda count: update(count, ""), pool, stop, results)
+            done = run_variants(file, variants, seeds, lambda count: update(count, ""), pool, stop, results, until)
     except (OSError, ValueError) as error:
         fail(refusal(error, file))
     if signals:
@@ -230,25 +310,32 @@ def _figure(variant: Variant, figure: str) -> str:
 
 
 def _shown(interval: Interval | None, figure: str) -> str:
-    return NOT_MEASURED if interval is None else interval.of(figure)
+    from colonysim.experiments.compare import text_of
+
+    return NOT_MEASURED if interval is None else text_of(interval, figure)
 
 
-def _print_differences(variants: list[Variant]) -> None:
-    from colonysim.experiments.compare import FIGURES, MARK, title_of
+def _print_differences(variants: list[Variant], wanted: StatisticOptions, varied: str = "") -> None:
+    """Print the differences to the first variant. `varied`: the paths, if each variant has a row and not a column."""
+    from colonysim.experiments.compare import FIGURES, differences_of, title_of
 
     first, *others = variants
-    _print_figures(variants, "policy")
+    if not others:
+        return
+    made = differences_of(variants, wanted.correction)
+    cells = {
+        (other.name, figure): f"{_shown(one.interval, figure)} {one.stars:2}"
+        for other in others
+        for figure, one in made.by_variant[other.name].items()
+    }
+    title = f"difference to {first.name}, seed by seed ± 95 %; {made}"
     out.print()
-    title = f"difference to {first.name}, seed by seed ± 95 %; * excludes zero"
-    rows = []
-    for figure in FIGURES:
-        cells = []
-        for other in others:
-            difference = other.against(first, figure)
-            mark = "*" if difference is not None and difference.clear else " "
-            cells.append(f"{_shown(difference, figure)} {MARK if other.partial or first.partial else mark}")
-        rows.append((title_of(figure), *cells))
-    print_table(("", *(other.name for other in others)), rows, title)
+    if varied:
+        rows = [(other.name, *(cells[other.name, figure] for figure in FIGURES)) for other in others]
+        print_table((varied, *map(title_of, FIGURES)), rows, title)
+    else:
+        rows = [(title_of(figure), *(cells[other.name, figure] for other in others)) for figure in FIGURES]
+        print_table(("", *(other.name for other in others)), rows, title)
 
 
 def _print_notes(variants: list[Variant]) -> None:
@@ -257,10 +344,13 @@ def _print_notes(variants: list[Variant]) -> None:
         out.print(f"note  {note}")
 
 
-def _as_json(variants: list[Variant]) -> None:
+def _as_json(variants: list[Variant], wanted: StatisticOptions) -> None:
     import msgspec
 
-    from colonysim.experiments.compare import FIGURES, no_chance, warnings_of
+    from colonysim.experiments.compare import FIGURES, differences_of, no_chance, reached, warnings_of
+
+    made = differences_of(variants, wanted.correction)
+    precision = None if wanted.precision is None else reached(variants, wanted.precision)
 
     warnings = warnings_of(variants)
     rows: list[dict[str, Any]] = [
@@ -273,6 +363,10 @@ def _as_json(variants: list[Variant]) -> None:
             "unfinished": sum(run.unfinished for run in variant.runs),
             "chance": not no_chance([variant]),
             "figures": {figure: variant.interval(figure) for figure in FIGURES},
+            "differences": made.by_variant.get(variant.name),
+            "comparisons": made.comparisons,
+            "correction": made.correction,
+            "precision": precision,
             "notes": variant.notes,
             "warnings": [one for one in warnings if one.kind == "variant" and one.name == variant.name],
             "summaries": variant.summaries,

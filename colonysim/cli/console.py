@@ -21,8 +21,8 @@ from colonysim.core.wording import show_number
 from colonysim.evidence.journal import JournalErrors
 
 if TYPE_CHECKING:
-    from colonysim.reports.metrics import Quantiles
     from colonysim.scenarios.scenario import Scenario
+    from colonysim.statistics.quantiles import Quantiles
 
 FINE: Final = 0
 FAILED: Final = 1

@@ -2,16 +2,21 @@
 
 from colonysim.experiments.clusters import Cluster as Cluster
 from colonysim.experiments.clusters import NoCluster as NoCluster
-from colonysim.experiments.compare import Interval as Interval
+from colonysim.experiments.compare import PairedDifference as PairedDifference
+from colonysim.experiments.compare import PairedDifferences as PairedDifferences
+from colonysim.experiments.compare import Precision as Precision
+from colonysim.experiments.compare import ReachedPrecision as ReachedPrecision
 from colonysim.experiments.compare import Variant as Variant
 from colonysim.experiments.compare import VariantRun as VariantRun
-from colonysim.experiments.compare import grid as grid
+from colonysim.experiments.compare import differences_of as differences_of
+from colonysim.experiments.compare import reached as reached
 from colonysim.experiments.compare import run_variants as run_variants
 from colonysim.experiments.exploration import Outcome as Outcome
 from colonysim.experiments.exploration import Overview as Overview
 from colonysim.experiments.exploration import explore as explore
 from colonysim.experiments.exploration import overview as overview
 from colonysim.experiments.exploration import run_seed as run_seed
+from colonysim.experiments.grids import grid as grid
 from colonysim.experiments.parallel import InThisProcess as InThisProcess
 from colonysim.experiments.parallel import Processes as Processes
 from colonysim.experiments.parallel import Stop as Stop
@@ -23,3 +28,4 @@ from colonysim.experiments.report import write_summary as write_summary
 from colonysim.experiments.shrinker import CannotShrink as CannotShrink
 from colonysim.experiments.shrinker import Shrunk as Shrunk
 from colonysim.experiments.shrinker import shrink as shrink
+from colonysim.statistics.intervals import Interval as Interval

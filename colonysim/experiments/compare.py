@@ -1,13 +1,13 @@
-"""Compare variants of a scenario: run each with the same seeds, and compute differences with confidence intervals."""
+"""Compare variants of a scenario: run each with the same seeds, and compute differences with confidence intervals.
+
+The seeds are a given number, or as many as a figure needs to be known with a given precision.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from itertools import product
-from math import prod, sqrt
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,10 +23,15 @@ from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.vacuity import FaultCount
 from colonysim.scenarios.warnings import RunWarning
+from colonysim.statistics.intervals import Interval, interval_of, p_value
+from colonysim.statistics.several import Correction, adjusted
 
+WAITING: Final = "waiting, mean (s)"
 FIGURES: Final[dict[str, Callable[[Summary], float | None]]] = {
-    "waiting, mean (s)": lambda s: s.waiting_s.mean,
+    WAITING: lambda s: s.waiting_s.mean,
     "waiting, p95 (s)": lambda s: s.waiting_s.p95,
+    "waiting, p99 (s)": lambda s: s.waiting_s.p99,
+    "waiting, max (s)": lambda s: s.waiting_s.max,
     "turnaround, mean (s)": lambda s: s.turnaround_s.mean,
     "bounded slowdown, mean": lambda s: s.bounded_slowdown.mean,
     "deadline misses": lambda s: float(s.deadline_misses) if s.submitted else None,
@@ -54,43 +59,20 @@ def unit_of(figure: str, largest: float) -> tuple[float, str]:
 _WIDEST: Final = 100
 """An interval that is so many times as wide as its mean is shown in the unit of its width."""
 
+
+def text_of(interval: Interval, figure: str) -> str:
+    """Format an interval of a figure (a key of FIGURES), in the unit that suits its size."""
+    size, half_width = abs(interval.mean), interval.half_width or 0.0
+    unit, name = unit_of(figure, size if size * _WIDEST > half_width else half_width)
+    return show_interval(interval.mean, interval.half_width, unit, name)
+
+
 MARK: Final = "!"
 """Marks the figures of variants with unfinished runs, which cover only a part of the work."""
 
-MOST_VARIANTS: Final = 1_000
-"""The most combinations of values in a sweep."""
-
-# The 97.5 % quantiles of Student's t distribution for 1 to 30 degrees of freedom.
-_STUDENT: Final = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-_FURTHER: Final = ((40, 2.021), (60, 2.000), (120, 1.980))
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """A mean with the half width of its 95 % confidence interval, which is None for a single value.
-
-    A half width of 0 means that all seeds gave the same value.
-    """
-
-    mean: float
-    half_width: float | None
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval excludes zero. False if all values are equal: they say nothing about other seeds."""
-        return bool(self.half_width) and abs(self.mean) > (self.half_width or 0.0)
-
-    def __str__(self) -> str:
-        return show_interval(self.mean, self.half_width)
-
-    def of(self, figure: str) -> str:
-        """Format it as an interval of a figure (a key of FIGURES), in the unit that suits its size."""
-        size, half_width = abs(self.mean), self.half_width or 0.0
-        unit, name = unit_of(figure, size if size * _WIDEST > half_width else half_width)
-        return show_interval(self.mean, self.half_width, unit, name)
+_RISK: Final = 0.05
+"""Of a false finding."""
+_NAMES: Final = {"holm": "Holm's", "bonferroni": "Bonferroni's"}
 
 
 class VariantRun(msgspec.Struct, frozen=True):
@@ -159,13 +141,136 @@ class Variant(msgspec.Struct, frozen=True):
 
     def against(self, other: Variant, figure: str) -> Interval | None:
         """Return the mean difference to another variant, seed by seed; None if no seed has a value in both."""
+        return _interval(self.paired(other, figure))
+
+    def paired(self, other: Variant, figure: str) -> list[float]:
+        """Return the difference to another variant for each seed that has a value in both."""
         pairs = zip(self.values(figure), other.values(figure), strict=True)
-        return _interval([None if ours is None or theirs is None else ours - theirs for ours, theirs in pairs])
+        return [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
 
 
 def _interval(values: Sequence[float | None]) -> Interval | None:
     known = [value for value in values if value is not None]
     return interval_of(known) if known else None
+
+
+class PairedDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """How a figure of a variant differs from that of the first one, seed by seed.
+
+    `p`: how probable a difference at least as large would be without a true one; `adjusted_p`: the same among all
+    comparisons made together. Both are None if there is nothing to test. `comparable`: no run of either is partial.
+    """
+
+    interval: Interval | None
+    p: float | None = None
+    adjusted_p: float | None = None
+    comparable: bool = True
+
+    @property
+    def stars(self) -> str:
+        """One star if the interval excludes zero, two if it is clear also among all comparisons; MARK if partial."""
+        if not self.comparable:
+            return MARK
+        if self.adjusted_p is not None and self.adjusted_p < _RISK:
+            return "**"
+        return "*" if self.interval is not None and self.interval.clear else ""
+
+
+class PairedDifferences(msgspec.Struct, frozen=True, kw_only=True):
+    """All differences to the first variant, by variant and figure. `comparisons`: how many were tested together."""
+
+    first: str
+    correction: Correction
+    comparisons: int
+    by_variant: dict[str, dict[str, PairedDifference]]
+
+    def __str__(self) -> str:
+        """Say what the stars mean, and how many come by chance."""
+        if not self.comparisons:
+            return "no stars: nothing differs by chance"
+        by_chance = f"{self.comparisons * _RISK:.3g}"
+        text = f"* excludes zero, as {by_chance} of {self.comparisons:,} comparisons do by chance alone"
+        if self.correction == "none":
+            return text
+        return f"{text}; ** also after {_NAMES[self.correction]} correction for all of them"
+
+
+def differences_of(variants: Sequence[Variant], correction: Correction = "holm") -> PairedDifferences:
+    """Return the differences of all variants to the first one, with p-values adjusted for their number."""
+    first, *others = variants
+    pairs = {(other.name, figure): other.paired(first, figure) for other in others for figure in FIGURES}
+    whole = {other.name for other in others if not (other.partial or first.partial)}
+    tested = {key: p for key, values in pairs.items() if key[0] in whole and (p := p_value(values)) is not None}
+    corrected = dict(zip(tested, adjusted(list(tested.values()), correction), strict=True))
+    made = {
+        other.name: {
+            figure: PairedDifference(
+                interval=other.against(first, figure),
+                p=tested.get((other.name, figure)),
+                adjusted_p=None if correction == "none" else corrected.get((other.name, figure)),
+                comparable=other.name in whole,
+            )
+            for figure in FIGURES
+        }
+        for other in others
+    }
+    return PairedDifferences(first=first.name, correction=correction, comparisons=len(tested), by_variant=made)
+
+
+class Precision(msgspec.Struct, frozen=True, kw_only=True):
+    """How precisely a figure is wanted: its half width as a share of its mean, with `most` seeds at most.
+
+    Raises ValueError if a value is out of range.
+    """
+
+    share: float
+    figure: str = WAITING
+    most: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ValueError(f"invalid half width {self.share:g}: give a share of the mean such as 5% or 0.05")
+        if self.figure not in FIGURES:
+            raise ValueError(f"there is no figure {self.figure!r}; the figures are: {'; '.join(FIGURES)}")
+
+    def is_met(self, runs: Sequence[Sequence[VariantRun]]) -> bool:
+        """Return whether the runs of each variant give the figure as precisely as wanted."""
+        return all(wide is not None and wide <= self.share for wide in map(self.width, runs))
+
+    def width(self, runs: Sequence[VariantRun]) -> float | None:
+        """Return the half width that these runs give, as a share of the mean; None if it is unknown."""
+        interval = _interval([run.figure(self.figure) for run in runs])
+        return None if interval is None else interval.relative
+
+
+class ReachedPrecision(msgspec.Struct, frozen=True, kw_only=True):
+    """How precise the wanted figure is after all runs: that of the variant for which it is least precise."""
+
+    figure: str
+    wanted: float
+    half_width: float | None
+    variant: str
+    seeds: int
+    met: bool
+
+    def __str__(self) -> str:
+        got = "unknown" if self.half_width is None else f"{100 * self.half_width:.3g} % of the mean"
+        met = f"is {'' if self.met else 'NOT '}within {100 * self.wanted:.3g} %"
+        return f"{self.figure} {met} after {self.seeds} seeds: its widest half width is {got} ({self.variant})"
+
+
+def reached(variants: Sequence[Variant], precision: Precision) -> ReachedPrecision:
+    """Return how precise the wanted figure is after these runs."""
+    widths = [(precision.width(variant.runs), variant.name) for variant in variants]
+    worst, name = max(widths, key=lambda each: float("inf") if each[0] is None else each[0])
+    return ReachedPrecision(
+        figure=precision.figure,
+        wanted=precision.share,
+        half_width=worst,
+        variant=name,
+        seeds=len(variants[0].runs),
+        met=precision.is_met([variant.runs for variant in variants]),
+    )
 
 
 def no_chance(variants: Sequence[Variant]) -> bool:
@@ -193,24 +298,6 @@ def warnings_of(variants: Sequence[Variant]) -> list[RunWarning]:
     return found
 
 
-def interval_of(values: Sequence[float]) -> Interval:
-    """Return the mean of independent values with its 95 % confidence interval by Student's t distribution."""
-    if len(values) < 2:
-        return Interval(fmean(values), None)
-    return Interval(fmean(values), student(len(values) - 1) * stdev(values) / sqrt(len(values)))
-
-
-def student(degrees: int) -> float:
-    """Return the 97.5 % quantile of Student's t distribution for these degrees of freedom.
-
-    Between entries of the table it takes the entry with fewer degrees of freedom, so intervals are never too narrow.
-    """
-    if degrees <= len(_STUDENT):
-        return _STUDENT[degrees - 1]
-    known = [quantile for limit, quantile in _FURTHER if limit <= degrees]
-    return known[-1] if known else _STUDENT[-1]
-
-
 class _Job(NamedTuple):
     """A run to do: the scenario of a variant, with one seed."""
 
@@ -226,8 +313,12 @@ def run_variants(
     pool: WorkerPool | None = None,
     stop: Stop | None = None,
     folder: Path | None = None,
+    until: Precision | None = None,
 ) -> list[Variant]:
     """Run a scenario with the overrides of each variant and `seeds` seeds, from the scenario's own on.
+
+    `until`: run further seeds, one after the other, until all variants give a figure so precisely. How many that takes
+    depends on the figures alone, not on the pool.
 
     `progress` is called after each run with the number of runs done. `pool`: where the runs are done, by default in
     this process; it is closed at the end. `stop`: object to stop early; the variants returned then have the seeds
@@ -243,24 +334,56 @@ def run_variants(
         raise ValueError("no variants to run: give at least one")
     # Read all before running any, so that an error in the last one is found at once.
     scenarios = [absolute(Scenario.load(file, overrides)) for overrides in variants.values()]
-    jobs = [_Job(scenario, scenario.seed + number) for number in range(seeds) for scenario in scenarios]
+    most = seeds if until is None else max(seeds, until.most)
+    jobs = [_Job(scenario, scenario.seed + number) for number in range(most) for scenario in scenarios]
     pool = pool or InThisProcess()
     results = None if folder is None else Results(folder, VariantRun)
     if results is not None:
         pool = KnownFirst(pool, lambda job: results.load(*job))
-    done: dict[int, VariantRun] = {}
+    done = _Done(len(scenarios))
     with closing(run_all(_run, jobs, pool, broken=_broken, stop=stop)) as runs:
         for place, run in runs:
-            done[place] = run
+            enough = done.add(place, run, seeds, until)
             if results is not None:
                 results.save(*jobs[place], run)
-            progress(len(done))
-    width = len(scenarios)
-    whole = [first for first in range(0, len(jobs), width) if all(first + each in done for each in range(width))]
+            progress(len(done.runs))
+            if enough:
+                break
     return [
-        Variant(name, overrides, tuple(done[first + each] for first in whole))
-        for each, (name, overrides) in enumerate(variants.items())
+        Variant(name, overrides, tuple(runs))
+        for (name, overrides), runs in zip(variants.items(), done.by_variant(), strict=True)
     ]
+
+
+class _Done:
+    """The runs that are done, by their places: the seeds come one after the other, each with all variants."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.runs: dict[int, VariantRun] = {}
+        self.first_seeds = 0  # which all variants have been run with
+        self.wanted: int | None = None
+
+    def add(self, place: int, run: VariantRun, seeds: int, until: Precision | None) -> bool:
+        """Add a run. Returns whether the first seeds, at least `seeds` of them, are as precise as wanted."""
+        self.runs[place] = run
+        while self._has(self.first_seeds):
+            self.first_seeds += 1
+            if until is not None and self.first_seeds >= seeds:
+                self.wanted = self.first_seeds
+                if until.is_met(self.by_variant()):
+                    return True
+        self.wanted = None
+        return False
+
+    def by_variant(self) -> list[list[VariantRun]]:
+        """Return the runs of each variant with the seeds that all have been run with: the wanted ones of them."""
+        wanted = max(self.runs, default=-1) // self.width + 1 if self.wanted is None else self.wanted
+        seeds = [seed for seed in range(wanted) if self._has(seed)]
+        return [[self.runs[seed * self.width + each] for seed in seeds] for each in range(self.width)]
+
+    def _has(self, seed: int) -> bool:
+        return all(seed * self.width + each in self.runs for each in range(self.width))
 
 
 def _run(job: _Job) -> VariantRun:
@@ -291,57 +414,3 @@ def refuse_twins(file: Path, variants: dict[str, tuple[str, ...]]) -> None:
         if (twin := next((other for other, given in known if given == scenario), None)) is not None:
             raise ValueError(f"{twin!r} and {name!r} are the same scenario: leave one out")
         known.append((name, scenario))
-
-
-def grid(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the overrides of all combinations of `PATH=VALUES` texts, by name; the last path changes fastest.
-
-    With one path, the name is the value; with several, it is all overrides: `executors.0.count=2
-    settings.policy=fair`. Raises ValueError if a text is malformed, a path or value is given twice, or there are more
-    than MOST_VARIANTS combinations.
-    """
-    axes: dict[str, list[str]] = {}
-    for text in texts:
-        path, equals, values = (part.strip() for part in text.partition("="))
-        if not equals or not path:
-            raise ValueError(f"--vary takes PATH=VALUES, such as executors.0.count=1..64, not {text!r}")
-        if path in axes:
-            raise ValueError(f"--vary {path} is given twice: list all of its values in one")
-        axes[path] = points_of(values)
-    count = prod(map(len, axes.values()))
-    if count > MOST_VARIANTS:
-        sizes = " x ".join(str(len(points)) for points in axes.values())
-        raise ValueError(f"{sizes} = {count:,} combinations are too many: {MOST_VARIANTS:,} at most; vary fewer values")
-    made = {}
-    for combination in product(*axes.values()):
-        overrides = tuple(f"{path}={point}" for path, point in zip(axes, combination, strict=True))
-        made[combination[0] if len(axes) == 1 else " ".join(overrides)] = overrides
-    return made
-
-
-def points_of(text: str) -> list[str]:
-    """Return the values of `a,b,c`, of `1..64` (each double the last) or of `1..64:4` (in steps of 4).
-
-    Raises ValueError, with an example, if the text is malformed or has a value twice.
-    """
-    if ".." not in text:
-        values = [part.strip() for part in text.split(",")]
-        if twice := next((value for place, value in enumerate(values) if value and value in values[:place]), None):
-            raise ValueError(f"{text!r} has the value {twice} twice; write each once, such as 1,2,4")
-        if all(values):
-            return values
-        raise ValueError(f"{text!r} has an empty value; write values like 1,2,4 or 1..64 or 10..50:10")
-    first, _, rest = text.partition("..")
-    last, _, step = rest.partition(":")
-    try:
-        low, high, stride = int(first), int(last), int(step) if step else 0
-    except ValueError:
-        raise ValueError(f"invalid range {text!r}: write one like 1..64 or 10..50:10") from None
-    if low < 1 or high < low or stride < 0 or (step and not stride):
-        raise ValueError(f"invalid range {text!r}: write one like 1..64 or 10..50:10, from 1 on")
-    if stride and (high - low) // stride >= MOST_VARIANTS:
-        raise ValueError(f"{text!r} has more than {MOST_VARIANTS:,} values; give a larger step, such as 10..50:10")
-    numbers = [low]
-    while numbers[-1] < high:
-        numbers.append(min(high, numbers[-1] + (stride or numbers[-1])))
-    return [str(number) for number in numbers]

@@ -7,9 +7,22 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from colonysim.core.wording import NOT_MEASURED, show_count, show_list, show_times
-from colonysim.experiments.compare import FIGURES, Interval, Variant, no_chance, title_of, warnings_of
+from colonysim.experiments.compare import (
+    FIGURES,
+    PairedDifference,
+    Precision,
+    Variant,
+    differences_of,
+    no_chance,
+    reached,
+    text_of,
+    title_of,
+    warnings_of,
+)
 from colonysim.experiments.exploration import Overview
 from colonysim.experiments.plot import flat_figures, panels_of, svg
+from colonysim.statistics.intervals import Interval
+from colonysim.statistics.several import Correction
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2127; --page: #fff; --muted: #66707c; --line: #dfe3e8; --bad: #c0282d; }
@@ -30,10 +43,19 @@ th:first-child, td:first-child, td.l { text-align: left; }
 """
 
 
-def comparison_page(variants: Sequence[Variant], title: str, command: str = "", *, differences: bool = False) -> str:
+def comparison_page(
+    variants: Sequence[Variant],
+    title: str,
+    command: str = "",
+    *,
+    differences: bool = False,
+    correction: Correction = "holm",
+    precision: Precision | None = None,
+) -> str:
     """Return a page that compares variants: figures, plots, differences to the first, and what failed.
 
-    `differences`: plot and list the differences seed by seed. `command`: the command that repeats the runs.
+    `differences`: plot the differences seed by seed. `command`: the command that repeats the runs. `correction`: of
+    the second star, for several comparisons. `precision`: what was wanted of a figure.
     """
     seeds = len(variants[0].runs)
     note = f"Means over {show_count(seeds, 'seed')}, the same for all variants, with 95 % confidence intervals."
@@ -46,11 +68,13 @@ def comparison_page(variants: Sequence[Variant], title: str, command: str = "", 
     ]
     parts += ["<h2>Figures</h2>", _table(["variant", "runs", *map(title_of, FIGURES)], rows)]
     first, *others = variants
-    if differences and others:
-        rows = [[title_of(one), *(_difference(other.against(first, one), one) for other in others)] for one in FIGURES]
-        heads = ["figure", *(other.name for other in others)]
-        parts += [f"<h2>Differences to {escape(first.name)}, seed by seed</h2>", _table(heads, rows)]
-        parts.append(_note("A star marks an interval that excludes zero."))
+    if precision is not None:
+        parts.append(_note(f"{reached(variants, precision)}."))
+    if others:
+        made = differences_of(variants, correction)
+        rows = [[one.name, *(_difference(*each) for each in made.by_variant[one.name].items())] for one in others]
+        heads = ["variant", *map(title_of, FIGURES)]
+        parts += [f"<h2>Differences to {escape(first.name)}, seed by seed</h2>", _table(heads, rows), _note(f"{made}.")]
     panels = panels_of(variants, differences)
     if panels:
         parts += ["<h2>Plots</h2>", svg(panels)]
@@ -150,8 +174,8 @@ def _runs(variant: Variant) -> str:
 
 
 def _interval(interval: Interval | None, figure: str) -> str:
-    return NOT_MEASURED if interval is None else interval.of(figure)
+    return NOT_MEASURED if interval is None else text_of(interval, figure)
 
 
-def _difference(interval: Interval | None, figure: str) -> str:
-    return _interval(interval, figure) + (" *" if interval is not None and interval.clear else "")
+def _difference(figure: str, difference: PairedDifference) -> str:
+    return f"{_interval(difference.interval, figure)} {difference.stars}".strip()

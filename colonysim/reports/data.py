@@ -12,8 +12,9 @@ import msgspec
 from colonysim.core.records import CANCELLED, FAILED, SECOND_NS, SUCCESS
 from colonysim.evidence.causes import Cause, error_text
 from colonysim.kernel.clock import show_time
-from colonysim.reports.metrics import NEVER, TAU_S, Metrics, Summary, quantiles, summarise
+from colonysim.reports.metrics import NEVER, TAU_S, Metrics, Summary, summarise
 from colonysim.reports.observed import Attempt, Observed
+from colonysim.statistics.quantiles import quantiles
 
 MAX_ROWS: Final = 60
 """Up to this many executors have a row each; more are shown by group."""

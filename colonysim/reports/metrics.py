@@ -27,6 +27,7 @@ from colonysim.core.records import (
 from colonysim.core.types import FunctionSpec
 from colonysim.core.wording import show_number, show_seconds, show_share
 from colonysim.core.world import World
+from colonysim.statistics.quantiles import Quantiles, quantiles
 
 NEVER: Final = -1
 TAU_S: Final = 10.0
@@ -329,18 +330,6 @@ class Metrics:
 
 
 # ---------------------------------------------------------------- what it comes to
-class Quantiles(msgspec.Struct, frozen=True):
-    """The quantiles of a distribution; all are None if it is empty."""
-
-    count: int = 0
-    mean: float | None = None
-    p50: float | None = None
-    p90: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-    max: float | None = None
-
-
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one run. Times in seconds; None where there was nothing to measure.
 
@@ -381,20 +370,6 @@ def show_figure(name: str, value: float) -> str:
     if name.partition(".")[0].endswith("_s") and not name.endswith(".count"):
         return show_seconds(value)
     return show_share(value) if name == "utilisation" else show_number(value)
-
-
-def quantiles(values: list[float]) -> Quantiles:
-    """Return the nearest-rank percentiles of a list, which is sorted in place."""
-    if not values:
-        return Quantiles()
-    values.sort()
-    count = len(values)
-
-    def at(share: float) -> float:
-        return round(values[min(count - 1, max(0, -int(-share * count // 1) - 1))], 6)
-
-    mean = round(sum(values) / count, 6)
-    return Quantiles(count, mean, at(0.5), at(0.9), at(0.95), at(0.99), round(values[-1], 6))
 
 
 def summarise(

@@ -19,7 +19,6 @@ from colonysim.kernel.randomness import Part as Part
 from colonysim.kernel.randomness import PhaseType as PhaseType
 from colonysim.kernel.randomness import Uniform as Uniform
 from colonysim.kernel.randomness import Weibull as Weibull
-from colonysim.reports.metrics import Quantiles as Quantiles
 from colonysim.reports.metrics import Summary as Summary
 from colonysim.reports.processes import ProcessResult as ProcessResult
 from colonysim.scenarios.checks import Check as Check
@@ -44,6 +43,7 @@ from colonysim.scenarios.scenario import Report as Report
 from colonysim.scenarios.scenario import Scenario as Scenario
 from colonysim.scenarios.scenario import Sites as Sites
 from colonysim.scenarios.writer import as_text as as_text
+from colonysim.statistics.quantiles import Quantiles as Quantiles
 from colonysim.workloads.arrivals import Arrivals as Arrivals
 from colonysim.workloads.arrivals import At as At
 from colonysim.workloads.arrivals import Batches as Batches

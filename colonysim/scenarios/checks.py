@@ -25,7 +25,7 @@ from colonysim.core.values import Value
 from colonysim.core.wording import show_limit
 from colonysim.extensions import BadCode, Kinds, error_line, shown
 from colonysim.kernel.randomness import NotNegative, to_ns
-from colonysim.reports.metrics import Metrics, Quantiles, Summary
+from colonysim.reports.metrics import Metrics, Summary
 from colonysim.scenarios.conditions import FIGURES, GAUGES, Read, condition
 from colonysim.scenarios.findings import Finding
 
@@ -445,7 +445,7 @@ class Checks:
             return self.read(name)
         first, _, part = name.partition(".")
         value = getattr(self.summary, first)
-        if isinstance(value, Quantiles):
+        if part:
             value = getattr(value, part)
         return None if value is None else float(value)
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import msgspec
 
-from colonysim.reports.metrics import Quantiles, quantiles
+from colonysim.statistics.quantiles import Quantiles, quantiles
 from colonysim.workloads.traces.record import TraceRecord
 
 

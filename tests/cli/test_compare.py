@@ -85,7 +85,9 @@ def test_a_variant_that_fails_is_marked_everywhere_and_ends_with_1(lonely: Path,
     arguments = ["sweep", str(lonely), "--vary", "executors.0.type=cli,gpu", "--seeds", "2"]
     result = _run(*arguments, "--csv", str(table), "--plot", str(tmp_path / "p.svg"))
     assert result.exit_code == 1
-    (row,) = [line for line in result.stdout.splitlines() if line.strip().startswith("gpu")]
+    _, row, difference = result.stdout.split("executors.0.type gpu\n")  # the table is too wide for this terminal
+    assert "!" in difference
+    assert "*" not in difference.partition("FAILED")[0]
     assert "2 of 2 FAILED" in row
     assert "n/a" in row
     assert "FAILED gpu: 2 of 2 runs, seed 0 (rest) 5 waiting" in result.stdout
@@ -164,3 +166,51 @@ def test_a_picture_of_any_values_can_be_drawn(values: list[float]) -> None:
     points = [Point(str(number + 1), value) for number, value in enumerate(values)]
     for joined in (False, True):
         ET.fromstring(svg([Panel("p", points, joined=joined)]))
+
+
+# ---------------------------------------------------------------- precision and several comparisons
+def test_a_sweep_says_how_its_variants_differ_from_the_first(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    arguments = ["sweep", str(SCENARIO), "--vary", "executors.0.count=8..32", "--seeds", "3"]
+    shown = _run(*arguments, "--report", str(page))
+    assert shown.exit_code == 0
+    assert "difference to 8, seed by seed" in shown.stdout.replace("\n", " ")
+    assert "Differences to 8, seed by seed" in page.read_text()
+    assert "Holm" in page.read_text()
+    first, second, third = json.loads(_run(*arguments, "--json", "--correction", "bonferroni").stdout)
+    assert first["differences"] is None
+    difference = third["differences"]["waiting, mean (s)"]
+    assert difference["interval"]["mean"] < 0
+    assert difference["adjusted_p"] == pytest.approx(min(1, difference["p"] * third["comparisons"]))
+    assert third["correction"] == second["correction"] == "bonferroni"
+
+
+def test_a_wanted_precision_is_reported_whether_reached_or_not() -> None:
+    arguments = ["sweep", str(SCENARIO), "--vary", "executors.0.count=9,10", "--seeds", "2", "--until-half-width"]
+    near = _run(*arguments, "50%", "--until-figure", "turnaround, mean (s)")
+    assert near.exit_code == 0
+    assert "turnaround, mean (s) is within 50 % after" in near.stdout.replace("\n", " ")
+    far = _run(*arguments, "0.0001", "--max-seeds", "3", "--strict")
+    assert far.exit_code == 1
+    assert "NOT within 0.01 % after 3 seeds" in far.stdout.replace("\n", " ")
+    (row, _) = json.loads(_run(*arguments, "50%", "--json").stdout)
+    assert row["precision"]["met"] is True
+    assert row["precision"]["seeds"] == len(row["runs"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--until-half-width", "wide"], "5%"),
+        (["--until-half-width", "120%"], "5%"),
+        (["--until-half-width", "5%", "--until-figure", "luck"], "the figures are"),
+        (["--until-half-width", "5%", "--max-seeds", "2"], "--seeds 10"),
+        (["--max-seeds", "20"], "no effect without --until-half-width"),
+        (["--until-figure", "makespan (s)"], "no effect without --until-half-width"),
+        (["--correction", "luck"], "holm, bonferroni, none"),
+    ],
+)
+def test_wrong_options_about_precision_are_refused(options: list[str], told: str) -> None:
+    refused = _run("compare", str(SCENARIO), "--seeds", "10", *options)
+    assert refused.exit_code == 2
+    assert told in " ".join(refused.stderr.split())

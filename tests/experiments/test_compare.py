@@ -13,21 +13,20 @@ import pytest
 
 from colonysim.experiments.compare import (
     FIGURES,
-    Interval,
     Variant,
     VariantRun,
-    grid,
-    interval_of,
     no_chance,
-    points_of,
     refuse_twins,
     run_variants,
-    student,
+    text_of,
     warnings_of,
 )
+from colonysim.experiments.grids import grid, points_of
 from colonysim.experiments.parallel import Processes, Stop
-from colonysim.reports.metrics import Quantiles, Summary
+from colonysim.reports.metrics import Summary
 from colonysim.scenarios.files import BadScenario
+from colonysim.statistics.intervals import Interval
+from colonysim.statistics.quantiles import Quantiles
 
 SCENARIO = """
 version: 1
@@ -91,9 +90,15 @@ def test_a_mistake_in_the_last_variant_shows_before_anything_is_run(file: Path) 
         ("10..50:10", [10, 20, 30, 40, 50]),
         ("1..8:3", [1, 4, 7, 8]),
         ("5..5", [5]),
+        ("0.5..0.9:0.1", [0.5, 0.6, 0.7, 0.8, 0.9]),
+        ("0..0.3:0.1", [0, 0.1, 0.2, 0.3]),
+        ("0.25..1", [0.25, 0.5, 1]),
+        ("-10..10:10", [-10, 0, 10]),
+        ("0.95..1.05:0.05", [0.95, 1, 1.05]),
+        ("10..30:10.0", [10, 20, 30]),
     ],
 )
-def test_ranges(text: str, points: list[int]) -> None:
+def test_ranges(text: str, points: list[float]) -> None:
     assert points_of(text) == [str(point) for point in points]
 
 
@@ -101,7 +106,24 @@ def test_lists_may_hold_anything() -> None:
     assert points_of("reference, fair,7") == ["reference", "fair", "7"]
 
 
-@pytest.mark.parametrize("text", ["", "1,,2", "a..b", "0..4", "9..3", "1..9:0", "1..9:x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1,,2",
+        "a..b",
+        "0..4",
+        "9..3",
+        "1..9:0",
+        "1..9:x",
+        "1..9:",
+        "1..9:-1",
+        "-4..4",
+        "1..nan",
+        "1..1e3:5",
+        "0.1.2..3",
+    ],
+)
 def test_what_is_no_range_is_told_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"write"):
         points_of(text)
@@ -146,22 +168,6 @@ def test_a_stop_leaves_the_seeds_that_all_variants_were_run_with(file: Path, don
     for variant, other in zip(stopped, whole, strict=True):
         assert variant.runs == other.runs[: len(variant.runs)]
         assert len(variant.runs) == len(stopped[0].runs) >= done // 2
-
-
-def test_the_interval_is_students() -> None:
-    """Mean 5, standard deviation 2.582, four values: 3.182 x 2.582 / 2 (any textbook's table)."""
-    interval = interval_of([2.0, 4.0, 6.0, 8.0])
-    assert interval.mean == 5.0
-    assert interval.half_width == pytest.approx(4.108, abs=0.001)
-    assert interval.clear
-    assert not interval_of([-1.0, 1.0]).clear
-    assert interval_of([7.0]) == Interval(7.0, None)
-
-
-def test_values_without_chance_show_no_interval_and_nothing_clear() -> None:
-    interval = interval_of([-3.0, -3.0])
-    assert interval.of("succeeded") == "-3"
-    assert not interval.clear
 
 
 # ---------------------------------------------------------------- what failed, what was not measured
@@ -261,12 +267,6 @@ def test_no_variant_at_all_is_refused(file: Path) -> None:
         run_variants(file, {}, seeds=1)
 
 
-def test_more_values_never_widen_the_quantile() -> None:
-    quantiles = [student(degrees) for degrees in range(1, 200)]
-    assert quantiles == sorted(quantiles, reverse=True)
-    assert quantiles[-1] >= 1.96
-
-
 @pytest.mark.parametrize(
     ("figure", "interval", "text"),
     [
@@ -280,4 +280,4 @@ def test_more_values_never_widen_the_quantile() -> None:
     ],
 )
 def test_figures_are_shown_in_the_unit_that_suits_their_size(figure: str, interval: Interval, text: str) -> None:
-    assert interval.of(figure) == text
+    assert text_of(interval, figure) == text

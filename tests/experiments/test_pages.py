@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from colonysim.cli.main import app
-from colonysim.experiments.compare import FIGURES, Variant, run_variants, title_of
+from colonysim.experiments.compare import FIGURES, Variant, differences_of, run_variants, text_of, title_of
 from colonysim.experiments.exploration import Outcome, overview
 from colonysim.experiments.pages import comparison_page, exploration_page
 from colonysim.experiments.plot import flat_figures
@@ -70,7 +70,7 @@ def test_a_comparison_has_figures_plots_and_what_failed(variants: list[Variant])
     for variant in variants:
         for figure in FIGURES:
             interval = variant.interval(figure)
-            assert (interval.of(figure) if interval else "n/a") in unescape(page)
+            assert (text_of(interval, figure) if interval else "n/a") in unescape(page)
     plotted = [figure for figure in FIGURES if title_of(figure) not in flat_figures(variants)]
     assert page.count("<circle") == sum(
         variant.interval(figure) is not None for variant in variants for figure in plotted
@@ -86,7 +86,9 @@ def test_differences_are_listed_and_plotted_against_the_first(variants: list[Var
     is_whole(page)
     difference = variants[2].against(variants[0], "waiting, mean (s)")
     assert difference is not None
-    assert f"<td>{difference.of('waiting, mean (s)')}{' *' if difference.clear else ''}</td>" in page
+    stars = differences_of(variants).by_variant[variants[2].name]["waiting, mean (s)"].stars
+    assert f"<td>{text_of(difference, 'waiting, mean (s)')} {stars}".rstrip() + "</td>" in page
+    assert "Holm" in page
     assert re.search(r"waiting, mean \((s|min)\): difference to 1<", page)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, ExecutorClient, Simulation
-from colonysim.reports.metrics import Metrics, mean_over_time, quantiles, summarise
+from colonysim.reports.metrics import Metrics, mean_over_time, summarise
 from colonysim.reports.processes import ProcessResult, process_results
+from colonysim.statistics.quantiles import quantiles
 
 
 class Lab:

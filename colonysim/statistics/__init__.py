@@ -1,0 +1,1 @@
+"""Statistics of simulation output, without a simulation: quantiles, intervals, warm-up, several comparisons."""
