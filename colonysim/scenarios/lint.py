@@ -200,9 +200,10 @@ def _policy(cast: Participants) -> Iterator[RunWarning]:
     name = cast.scenario.server().policy
     policy = policy_of(name)
     submissions = [one for one, _ in cast.submissions()]
-    if not submissions or cast.programs or policy is None:
+    estimated = any(one.trace is not None and one.trace.estimates != "ignore" for one in cast.scenario.workload)
+    if not submissions or cast.programs or policy is None or estimated:
         return
-    if not any(policy.knows(one.spec("")) for one in submissions):
+    if not any(policy.knows(one.sample()) for one in submissions):
         yield policy_warning(name, policy.wants)
 
 

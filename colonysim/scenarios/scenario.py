@@ -74,7 +74,7 @@ class CronPlan(Value, frozen=True, kw_only=True):
             except Refusal as refusal:
                 fix = "write six fields, seconds first, such as '0 * * * * *' for each minute"
                 raise self.refused("expression", f"{refusal.text}; {fix}") from None
-        _check_patience(self.submit)
+        _check_same(self.submit)
 
 
 class GeneratorPlan(Value, frozen=True, kw_only=True):
@@ -86,14 +86,17 @@ class GeneratorPlan(Value, frozen=True, kw_only=True):
     timeout_s: Annotated[int, Meta(ge=-1)] = -1
 
     def check(self) -> None:
-        _check_patience(self.submit)
+        _check_same(self.submit)
 
 
-def _check_patience(submission: Submission) -> None:
+def _check_same(submission: Submission) -> None:
     """Raise BadValue if a spec that the server submits again and again should differ each time."""
     if submission.is_patience_drawn:
         why = "crons and generators submit the same each time; give maxwaittime as a number"
         raise submission.refused("maxwaittime", why).within(("submit",))
+    if submission.estimates_by_run:
+        why = "crons and generators submit the same each time; give expected_s as a number"
+        raise submission.refused("expected_s", why).within(("submit",))
 
 
 class Sites(Value, frozen=True, kw_only=True):

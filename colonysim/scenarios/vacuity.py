@@ -198,5 +198,5 @@ def _policy(seen: Evidence) -> Iterator[RunWarning]:
     if policy is None or any(policy.knows(process.spec) for process in processes):
         return
     planned = [one for one, _ in lint.Participants(seen.scenario, seen.groups).submissions()]
-    if not any(policy.knows(one.spec("")) for one in planned):
+    if not any(policy.knows(one.sample()) for one in planned):
         yield lint.policy_warning(name, policy.wants)

@@ -13,12 +13,14 @@ from msgspec.structs import replace
 from colonysim.core.operations.generators import PackGenerator
 from colonysim.core.operations.processes import PRIORITY_LIMIT, SubmitFuncSpec
 from colonysim.core.operations.workflows import SubmitWorkflow
+from colonysim.core.policies import EXPECTED
 from colonysim.core.protocol import Message
 from colonysim.core.records import SECOND_NS
 from colonysim.core.types import Conditions, FunctionSpec, WorkflowSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import SPAN, AnySpan, Between, Distribution, Positive
+from colonysim.workloads.estimates import AnyEstimate, Estimate, estimator, stating, with_estimates
 from colonysim.workloads.traces import read_workflow
 
 Size = Annotated[int, Meta(ge=1, le=100_000)]
@@ -107,6 +109,8 @@ class Submission(Value, frozen=True, kw_only=True):
     whose `service` is of kind `process`. With a `workflow`, each of its processes has this spec; with a `generator`,
     each submission is one argument for the generator of that name. `maxwaittime` may be drawn for each process, in
     whole seconds, because that is what the protocol has, and at least 1. `data_at` is the location of its input data.
+    `expected_s` is the estimate of the run time that each process states: seconds, `run` for the run time itself, or
+    `{times: …}` for the run time times a factor, which may be drawn for each process.
     """
 
     weight: Positive = 1.0
@@ -125,8 +129,27 @@ class Submission(Value, frozen=True, kw_only=True):
     label: str = ""
     data_at: str = ""
     run_s: AnySpan | None = None
+    expected_s: AnyEstimate | None = None
     workflow: AnyShape | None = None
     generator: str = ""
+
+    def check(self) -> None:
+        if self.expected_s is not None and EXPECTED in self.kwargs:
+            raise self.refused("expected_s", f"kwargs has {EXPECTED} too; leave one of them out")
+
+    @property
+    def estimates_by_run(self) -> bool:
+        """Whether its estimate goes by the run time of each process."""
+        return self.expected_s == "run" or isinstance(self.expected_s, Estimate)
+
+    @property
+    def lacks_run_time(self) -> bool:
+        """Whether it has an estimate that goes by the run time, and no run time."""
+        return self.estimates_by_run and self.run_s is None and not isinstance(self.workflow, Recorded)
+
+    def sample(self) -> FunctionSpec:
+        """Return the spec of a process as it may be, with an estimate if processes get one."""
+        return stating(self.spec(""), 1.0) if self.estimates_by_run else self.spec("")
 
     def conditions(self, colony: str) -> Conditions:
         return Conditions(
@@ -158,7 +181,7 @@ class Submission(Value, frozen=True, kw_only=True):
         return FunctionSpec(
             funcname=self.funcname,
             args=list(self.args) or None,
-            kwargs=dict(self.kwargs) or None,
+            kwargs=self._kwargs() or None,
             priority=self.priority,
             maxwaittime=limit,
             maxexectime=self.maxexectime,
@@ -167,6 +190,11 @@ class Submission(Value, frozen=True, kw_only=True):
             label=self.label,
             env={DATA_SITE: self.data_at} if self.data_at else None,
         )
+
+    def _kwargs(self) -> dict[str, Any]:
+        if isinstance(self.expected_s, (int, float)):
+            return {**self.kwargs, EXPECTED: self.expected_s}
+        return dict(self.kwargs)
 
     def workflow_spec(
         self,
@@ -248,10 +276,22 @@ def _packer(generator_id: str) -> Compose:
 
 
 def mixer(
-    mix: Iterable[Submission], colony: str, base: Path, random: Random, limits: Random, generators: dict[str, str]
+    mix: Iterable[Submission],
+    colony: str,
+    base: Path,
+    random: Random,
+    limits: Random,
+    generators: dict[str, str],
+    estimates: Random,
 ) -> Compose:
-    """Return a function that creates the messages of a mix, drawn by weight."""
+    """Return a function that creates the messages of a mix, drawn by weight. `estimates`: random numbers for them."""
     listed = list(mix)
-    composers = [composer(one, colony, base, random, limits, generators) for one in listed]
+    composers = []
+    for one in listed:
+        compose, estimate = (
+            composer(one, colony, base, random, limits, generators),
+            estimator(one.expected_s, estimates),
+        )
+        composers.append(compose if estimate is None else with_estimates(compose, estimate))
     pick = randomness.weighted([one.weight for one in listed], random)
     return lambda: composers[pick()]()

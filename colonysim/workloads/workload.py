@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 from colonysim.workloads import traces
 from colonysim.workloads.arrivals import ARRIVALS, Arrivals, ClosedLoop, Count, Many
+from colonysim.workloads.estimates import estimator, stating
 from colonysim.workloads.submissions import DATA_SITE, Compose, Submission, mixer
 from colonysim.workloads.traces import BadTrace, Recording
 
@@ -47,6 +49,10 @@ class Trace(Value, frozen=True, kw_only=True):
     submission; `speed` 2 makes it arrive twice as fast. Each site of the trace is a location, or an executor type for
     `sites: type`, or only the location of the data for `sites: data`, or nothing for `sites: ignore`. The recorded run
     time is the first argument, for executors whose `service` is of kind `process`.
+
+    `estimates` says what becomes of the requested time: the estimate that a process states (`requested`), that and its
+    `maxexectime`, so that a job that runs longer is ended then (`limit`), or nothing (`ignore`). An `expected_s` of the
+    mix that goes by the run time (`run`, or `times`) replaces it as the estimate.
     """
 
     file: str
@@ -57,6 +63,7 @@ class Trace(Value, frozen=True, kw_only=True):
     count: Count | None = None
     speed: Positive = 1.0
     sites: Literal["location", "type", "data", "ignore"] = "location"
+    estimates: Literal["requested", "limit", "ignore"] = "requested"
 
     def check_format(self, base: Path) -> None:
         """Find the format, by its name or the file's name. Raises BadTrace, BadCode."""
@@ -102,6 +109,10 @@ class Workload(Value, frozen=True, kw_only=True):
             raise ValueError(f"workload {self.name!r} needs either arrivals or a trace")
         if self.until_s is not None and self.until_s < self.from_s:
             raise self.refused("until_s", f"must be at least from_s={show_exact(self.from_s)}")
+        for place, one in enumerate(self.mix):
+            if self.trace is None and one.lacks_run_time:
+                why = "it goes by the run time: give `run_s` too, or a number of seconds"
+                raise one.refused("expected_s", why).within(("mix", place))
         if isinstance(self.arrivals, ClosedLoop):
             if any(one.generator for one in self.mix):
                 raise BadValue("clients of a closed loop wait for a result, and a generator gives none", ("mix",))
@@ -398,6 +409,7 @@ class Clients:
             self._source(workload, "mix"),
             self._source(workload, "limits"),
             self.generators,
+            self._source(workload, "estimates"),
         )
 
     def _source(self, workload: Workload, purpose: str) -> Random:
@@ -412,6 +424,7 @@ class Clients:
         like = workload.mix[0]
         plain, conditions = like.spec(self.colony), _Places(like.conditions(self.colony), trace.sites)
         patience, users = like.patience(self._source(workload, "limits")), dict[str, int]()
+        estimate = estimator(like.expected_s, self._source(workload, "estimates"))
         from_s, end_ns, first_s = workload.from_s, self.end_of(workload), None
         recording = self.recordings.get(workload.name) or trace.load(self.base)
         for record in islice(recording.records, workload.count):
@@ -427,6 +440,12 @@ class Clients:
                 args=[record.run_s],
                 conditions=conditions.at(record.site),
             )
+            if estimate is not None:
+                spec = stating(spec, estimate(record.run_s))
+            elif record.requested_s > 0 and trace.estimates != "ignore":
+                spec = stating(spec, record.requested_s)
+            if record.requested_s > 0 and trace.estimates == "limit":
+                spec = replace(spec, maxexectime=min(ceil(record.requested_s), 2**31 - 1))
             if patience is not None:
                 spec = replace(spec, maxwaittime=patience())
             if trace.sites == "data" and record.site:
