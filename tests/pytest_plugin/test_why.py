@@ -56,7 +56,9 @@ def test_a_scenario_that_fails_says_how_to_repeat_it_why_and_where_its_artifacts
     assert after(lines, "seed 7; repeat with: ") == "pytest test_it.py::test_it --colonysim-seed=7"
     assert any("colonysim run" in line for line in lines if "without pytest" in line) is (test is OF_FILE)
     why = lines.index("processes that ended without success:")
-    assert re.fullmatch(r'  \d+ processes closed as failed by their executor: "modelled failure" \(\d+\)', lines[why + 1])
+    assert re.fullmatch(
+        r'  \d+ processes closed as failed by their executor: "modelled failure" \(\d+\)', lines[why + 1]
+    )
     assert "for example process" in lines[why + 2]
     assert "NEW → WAITING" in lines[why + 3]
     folder = pytester.path / "kept" / "test_it.py__test_it"
