@@ -21,6 +21,7 @@ DOCUMENTS = [
     *(ROOT / "docs").rglob("*.md"),
     *(ROOT / "examples").rglob("*.md"),
     *(ROOT / folder / "README.md" for folder in ("benchmarks", "changelog.d", "tests/mutation")),
+    ROOT / "benchmarks" / "theory.md",
 ]
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.S | re.M)
