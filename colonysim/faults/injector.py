@@ -5,7 +5,6 @@ The code that runs faults is imported when a fault is first added, because most 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
@@ -57,6 +56,8 @@ class Faults:
 
     def add(self, *faults: AnyFault | Plan | dict[str, Any]) -> tuple[AnyFault, ...]:
         """Add faults, or what is active of plans, and return them with their names. Raises BadFault."""
+        from pathlib import Path
+
         from colonysim.extensions import Loader, loaded
         from colonysim.faults.fault import check_end
         from colonysim.faults.plan import Plan
