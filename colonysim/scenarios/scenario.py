@@ -30,9 +30,10 @@ from colonysim.scenarios.checks import Check
 from colonysim.scenarios.programs import ProgramGroup
 from colonysim.workloads.arrivals import MANY, Many
 from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.sites import site_name
 from colonysim.workloads.submissions import Submission
 from colonysim.workloads.traces import Recording
-from colonysim.workloads.workload import Workload, site_name
+from colonysim.workloads.workload import Workload
 
 _LAST_START_NS: Final = clock.parse_time("2100-12-31T23:59:59Z")
 """Times are kept in 64 bits, until 2262; storm and calm may take 31 years each, a storm without an end 100."""

@@ -21,7 +21,7 @@ from colonysim.core.operations.users import AddUser
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import DAY_NS, RUNNING, SECOND_NS, WAITING
 from colonysim.core.replies import GraphReply
-from colonysim.core.types import Conditions, User
+from colonysim.core.types import User
 from colonysim.core.values import BadValue, Value
 from colonysim.core.wording import show_exact, show_limit, show_seconds
 from colonysim.extensions import BadCode, error_line
@@ -33,6 +33,7 @@ from colonysim.wire import identity
 from colonysim.workloads import traces
 from colonysim.workloads.arrivals import ARRIVALS, Arrivals, ClosedLoop, Count, Many
 from colonysim.workloads.estimates import estimator, stating
+from colonysim.workloads.sites import SitePlaces, site_name
 from colonysim.workloads.submissions import DATA_SITE, Compose, Submission, mixer
 from colonysim.workloads.traces import BadTrace, Recording
 
@@ -422,7 +423,7 @@ class Clients:
     def _recorded(self, workload: Workload, trace: Trace) -> Iterator[Arrival]:
         """Yield the submissions of a trace. Fields that are not recorded have the values of the mix's first entry."""
         like = workload.mix[0]
-        plain, conditions = like.spec(self.colony), _Places(like.conditions(self.colony), trace.sites)
+        plain, conditions = like.spec(self.colony), SitePlaces(like.conditions(self.colony), trace.sites)
         patience, users = like.patience(self._source(workload, "limits")), dict[str, int]()
         estimate = estimator(like.expected_s, self._source(workload, "estimates"))
         from_s, end_ns, first_s = workload.from_s, self.end_of(workload), None
@@ -467,28 +468,3 @@ def _checked(arrivals: Arrivals, random: Random, midnight_s: float, name: str) -
         raise
     except Exception as error:
         raise BadCode(f"workload {name!r}: its arrivals raise {error_line(error)}") from error
-
-
-class _Places:
-    """The conditions of recorded processes, by their site."""
-
-    def __init__(self, plain: Conditions, sites: str) -> None:
-        self.plain = plain
-        self.sites = sites
-        self.known: dict[str, Conditions] = {}
-
-    def at(self, site: str) -> Conditions:
-        found = self.known.get(site)
-        if found is None:
-            fields: dict[str, Any] = {}
-            if site and self.sites == "location":
-                fields = {"locationname": site_name(site)}
-            elif site and self.sites == "type":
-                fields = {"executortype": site_name(site)}
-            found = self.known[site] = replace(self.plain, **fields) if fields else self.plain
-        return found
-
-
-def site_name(site: str) -> str:
-    """Return the name of a site: `site7` for 7, because a number alone is not clear."""
-    return f"site{site}" if site.isdigit() else site
