@@ -40,7 +40,8 @@ from colonysim.evidence.journal import JournalFailed
 
 if TYPE_CHECKING:
     from colonysim.evidence.journal import JournalErrors
-    from colonysim.reports.metrics import Metrics, Summary
+    from colonysim.reports.metrics import Metrics
+    from colonysim.reports.summary import Summary
     from colonysim.scenarios.result import Result
     from colonysim.scenarios.runner import Run
     from colonysim.scenarios.scenario import Scenario

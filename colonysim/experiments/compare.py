@@ -17,7 +17,7 @@ from colonysim.core.wording import show_interval, time_unit
 from colonysim.experiments.exploration import absolute, error_text
 from colonysim.experiments.parallel import InThisProcess, KnownFirst, Stop, WorkerPool, one_at_a_time, run_all
 from colonysim.experiments.results import Results
-from colonysim.reports.metrics import Summary
+from colonysim.reports.summary import Summary
 from colonysim.scenarios.result import Failure
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Scenario
@@ -38,6 +38,7 @@ FIGURES: Final[dict[str, Callable[[Summary], float | None]]] = {
     "succeeded": lambda s: float(s.succeeded) if s.submitted else None,
     "utilisation": lambda s: s.utilisation,
     "makespan (s)": lambda s: s.makespan_s,
+    "fairness": lambda s: s.fairness,
 }
 """The compared figures, each computed from the summary of a run; None if there was nothing to measure."""
 
@@ -396,9 +397,9 @@ def _run(job: _Job) -> VariantRun:
     except Exception as error:
         return _broken(job, type(error).__name__, error_text(error))
     failures = tuple(replace(failure, story="") for failure in result.failures)
-    return VariantRun(
-        job.seed, result.digest, result.summary, failures, result.faults, result.warnings, run.recorded_notes
-    )
+    window = result.summary.window
+    notes = (*(() if window is None else (window.scope,)), *run.recorded_notes)
+    return VariantRun(job.seed, result.digest, result.summary, failures, result.faults, result.warnings, notes)
 
 
 def _broken(job: _Job, name: str, text: str) -> VariantRun:

@@ -12,8 +12,9 @@ import msgspec
 from colonysim.core.records import CANCELLED, FAILED, SECOND_NS, SUCCESS
 from colonysim.evidence.causes import Cause, error_text
 from colonysim.kernel.clock import show_time
-from colonysim.reports.metrics import NEVER, TAU_S, Metrics, Summary, summarise
+from colonysim.reports.metrics import NEVER, TAU_S, Metrics
 from colonysim.reports.observed import Attempt, Observed
+from colonysim.reports.summary import Summary, summarise
 from colonysim.statistics.quantiles import quantiles
 
 MAX_ROWS: Final = 60

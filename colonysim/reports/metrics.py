@@ -19,15 +19,12 @@ from colonysim.core.records import (
     FAILED,
     REMOVED,
     RUNNING,
-    SECOND_NS,
     SUCCESS,
     WAITING,
     Process,
 )
 from colonysim.core.types import FunctionSpec
-from colonysim.core.wording import show_number, show_seconds, show_share
 from colonysim.core.world import World
-from colonysim.statistics.quantiles import Quantiles, quantiles
 
 NEVER: Final = -1
 TAU_S: Final = 10.0
@@ -128,6 +125,9 @@ class Metrics:
         self.run_start_ns = array("q")
         self.run_end_ns = array("q")
         self.run_outcome = array("B")
+        # one entry for each wait between two attempts
+        self.rewait_process = array("i")
+        self.rewait_ns = array("q")
         # one entry for each change of the queue
         self.depth_at_ns = array("q")
         self.depth = array("i")
@@ -231,7 +231,10 @@ class Metrics:
         else:
             self.gauges.queue_depth -= 1
             if (since_ns := self.queued_ns[row]) != NEVER:
-                self.waited_ns[row] += step.now_ns - since_ns
+                self.waited_ns[row] += (wait_ns := step.now_ns - since_ns)
+                if step.new == RUNNING and self.attempts[row]:
+                    self.rewait_process.append(row)
+                    self.rewait_ns.append(wait_ns)
                 self.queued_ns[row] = NEVER
 
     def _started(self, row: int, step: Transition) -> None:
@@ -327,121 +330,3 @@ class Metrics:
         for column in (*columns, self.run_start_ns, self.run_end_ns, self.run_outcome):
             digest.update(column.tobytes())
         return digest.hexdigest()
-
-
-# ---------------------------------------------------------------- what it comes to
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one run. Times in seconds; None where there was nothing to measure.
-
-    `waiting_s` covers the processes that were started, finished or not, up to their first start; `turnaround_s`,
-    `running_s` (the last attempt) and `bounded_slowdown` those that succeeded. What is unfinished at the end is
-    in none of these three: see `unfinished`. `makespan_s` is from the first submission to the last end,
-    `utilisation` the busy part of all simulated executors' time, and covers attempts of any outcome. `reneged` counts
-    the processes that failed because they had waited longer than their `maxwaittime`. `executors` counts the simulated
-    executors, `programs` the executors that are programs.
-    """
-
-    submitted: int
-    succeeded: int
-    failed: int
-    cancelled: int
-    removed: int
-    unfinished: int
-    attempts: int
-    retries: int
-    deadline_misses: int
-    reneged: int = 0
-    executors: int
-    span_s: float
-    makespan_s: float | None
-    throughput_per_hour: float | None
-    utilisation: float | None
-    queue_depth_max: int
-    queue_depth_mean: float
-    waiting_s: Quantiles
-    turnaround_s: Quantiles
-    running_s: Quantiles
-    bounded_slowdown: Quantiles
-    programs: int = 0
-
-
-def show_figure(name: str, value: float) -> str:
-    """Format a gauge or figure for people, by its name: `waiting_s.p95` is a span of time, `utilisation` a share."""
-    if name.partition(".")[0].endswith("_s") and not name.endswith(".count"):
-        return show_seconds(value)
-    return show_share(value) if name == "utilisation" else show_number(value)
-
-
-def summarise(
-    metrics: Metrics,
-    end_ns: int,
-    executors: int,
-    tau_s: float = TAU_S,
-    busy_ns: int | None = None,
-    programs: int = 0,
-) -> Summary:
-    """Return the figures of a run up to a time. `busy_ns`: how long executors were busy, if they counted it."""
-    waiting, turnaround, running, slowdown = [], [], [], []
-    last_end_ns = NEVER
-    for row in range(len(metrics)):
-        waiting_ns, ended_ns = metrics.waiting_ns(row), metrics.ended_ns[row]
-        if waiting_ns != NEVER:
-            waiting.append(waiting_ns / SECOND_NS)
-        if ended_ns == NEVER:
-            continue
-        last_end_ns = max(last_end_ns, ended_ns)
-        if metrics.state[row] != SUCCESS:
-            continue
-        lasted_s, ran_s = (ended_ns - metrics.submitted_ns[row]) / SECOND_NS, metrics.running_ns(row) / SECOND_NS
-        turnaround.append(lasted_s)
-        running.append(ran_s)
-        slowdown.append(max(1.0, lasted_s / max(ran_s, tau_s)))
-    gauges = metrics.gauges
-    makespan_s = None if last_end_ns == NEVER else (last_end_ns - metrics.submitted_ns[0]) / SECOND_NS
-    span_ns = (end_ns - metrics.start_ns) * executors
-    busy_ns = busy_seen(metrics, end_ns) if busy_ns is None else busy_ns
-    return Summary(
-        submitted=gauges.submitted,
-        succeeded=gauges.succeeded,
-        failed=gauges.failed,
-        cancelled=gauges.cancelled,
-        removed=gauges.removed,
-        unfinished=gauges.unfinished,
-        attempts=len(metrics.run_start_ns) + gauges.running,
-        retries=gauges.retries,
-        deadline_misses=gauges.deadline_misses,
-        reneged=gauges.reneged,
-        executors=executors,
-        span_s=(end_ns - metrics.start_ns) / SECOND_NS,
-        makespan_s=makespan_s,
-        throughput_per_hour=round(gauges.succeeded / makespan_s * 3600, 3) if makespan_s else None,
-        utilisation=round(busy_ns / span_ns, 6) if span_ns else None,
-        queue_depth_max=max(metrics.depth, default=0),
-        queue_depth_mean=round(mean_over_time(metrics.depth_at_ns, metrics.depth, end_ns), 3),
-        waiting_s=quantiles(waiting),
-        turnaround_s=quantiles(turnaround),
-        running_s=quantiles(running),
-        bounded_slowdown=quantiles(slowdown),
-        programs=programs,
-    )
-
-
-def busy_seen(metrics: Metrics, end_ns: int) -> int:
-    """Return the nanoseconds for which processes were assigned, also to executors that had crashed."""
-    busy_ns = sum(metrics.run_end_ns) - sum(metrics.run_start_ns)
-    for row, state in enumerate(metrics.state):
-        if state == RUNNING:
-            busy_ns += end_ns - metrics.start_of_last_ns[row]
-    return busy_ns
-
-
-def mean_over_time(at_ns: array[int], values: array[int], end_ns: int) -> float:
-    """Return the mean of a step function from its first step to the end."""
-    if not at_ns or end_ns <= at_ns[0]:
-        return 0.0
-    area, last_ns, last = 0, at_ns[0], 0
-    for now_ns, value in zip(at_ns, values, strict=True):
-        area += last * (now_ns - last_ns)
-        last_ns, last = now_ns, value
-    area += last * (end_ns - last_ns)
-    return area / (end_ns - at_ns[0])

@@ -19,8 +19,8 @@ from colonysim.kernel.randomness import Part as Part
 from colonysim.kernel.randomness import PhaseType as PhaseType
 from colonysim.kernel.randomness import Uniform as Uniform
 from colonysim.kernel.randomness import Weibull as Weibull
-from colonysim.reports.metrics import Summary as Summary
 from colonysim.reports.processes import ProcessResult as ProcessResult
+from colonysim.reports.summary import Summary as Summary
 from colonysim.scenarios.checks import Check as Check
 from colonysim.scenarios.checks import Each as Each
 from colonysim.scenarios.checks import Eventually as Eventually

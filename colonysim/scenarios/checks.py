@@ -25,7 +25,8 @@ from colonysim.core.values import Value
 from colonysim.core.wording import show_limit
 from colonysim.extensions import BadCode, Kinds, error_line, shown
 from colonysim.kernel.randomness import NotNegative, to_ns
-from colonysim.reports.metrics import Metrics, Summary
+from colonysim.reports.metrics import Metrics
+from colonysim.reports.summary import Summary
 from colonysim.scenarios.conditions import FIGURES, GAUGES, Read, condition
 from colonysim.scenarios.findings import Finding
 

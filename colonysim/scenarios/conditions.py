@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from colonysim.reports.metrics import Gauges, Summary
+from colonysim.reports.metrics import Gauges
+from colonysim.reports.summary import Summary
 
 GAUGES: Final = (*Gauges.__struct_fields__, "unfinished")
 _QUANTILES: Final = ("count", "mean", "p50", "p90", "p95", "p99", "max")
-_SPREAD: Final = ("waiting_s", "turnaround_s", "running_s", "bounded_slowdown")
+_SPREAD: Final = ("waiting_s", "retry_waiting_s", "turnaround_s", "running_s", "bounded_slowdown")
 FIGURES: Final = (
-    *(name for name in Summary.__struct_fields__ if name not in (*_SPREAD, *GAUGES)),
+    *(name for name in Summary.__struct_fields__ if name not in (*_SPREAD, *GAUGES, "window")),
     *(f"{name}.{part}" for name in _SPREAD for part in _QUANTILES),
 )
 _OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from colonysim.core.wording import show_seconds, show_times
-from colonysim.reports.metrics import show_figure
+from colonysim.reports.summary import show_figure
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from colonysim.evidence.causes import Cause
-from colonysim.reports.metrics import Summary
 from colonysim.reports.processes import ProcessResult
+from colonysim.reports.summary import Summary
 from colonysim.scenarios.findings import Finding
 from colonysim.scenarios.vacuity import FaultCount
 from colonysim.scenarios.warnings import RunWarning

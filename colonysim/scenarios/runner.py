@@ -28,9 +28,11 @@ from colonysim.kernel import randomness
 from colonysim.kernel.clock import Mode
 from colonysim.kernel.kernel import Stuck
 from colonysim.programs.host import ProgramFailed
-from colonysim.reports.metrics import Metrics, summarise
+from colonysim.reports.metrics import Metrics
 from colonysim.reports.processes import process_results
 from colonysim.reports.requests import RequestTally
+from colonysim.reports.summary import Summary
+from colonysim.reports.window import measure
 from colonysim.scenarios import recorded, vacuity
 from colonysim.scenarios.checks import Checks
 from colonysim.scenarios.findings import Finding
@@ -263,15 +265,7 @@ class Run:
 
     def _conclude(self, real_s: float) -> Result:
         now_ns, metrics, scenario = self.sim.world.now_ns, self.metrics, self.scenario
-        summary = summarise(
-            metrics,
-            now_ns,
-            len(self.fleet.executors),
-            scenario.measure.tau_s,
-            self.fleet.busy_until(now_ns),
-            programs=sum(bool(part.group.executor_type) for part in self.cast.parts),
-        )
-        self.checks.summary = summary
+        self.checks.summary = summary = self._summary(now_ns)
         try:
             self.checks.begin(now_ns, "end")
         except BadCode:  # of a user's check, which may need a complete run
@@ -294,7 +288,7 @@ class Run:
             if stream.refused and stream.refused == stream.submitted:
                 text = f"{_all(stream.refused)} refused: {stream.first_refusal}"
                 self.failures.append(Failure(kind="submit", name=stream.workload.name, text=text))
-        seen = self._evidence(findings)
+        seen = self._evidence(findings, summary)
         if not self.failures and (nothing := vacuity.tested_nothing(seen)):
             self.failures.append(Failure(kind="nothing", name="nothing was tested", text=nothing))
         self.requests.read(self.sim.kernel.calls)
@@ -322,7 +316,13 @@ class Run:
         result.__dict__["make_processes"] = make
         return result
 
-    def _evidence(self, findings: tuple[Finding, ...]) -> Evidence:
+    def _summary(self, now_ns: int) -> Summary:
+        wanted = self.scenario.measure
+        programs = sum(bool(part.group.executor_type) for part in self.cast.parts)
+        busy_ns = self.fleet.busy_until(now_ns)
+        return measure(self.metrics, now_ns, len(self.fleet.executors), wanted.part(), wanted.tau_s, busy_ns, programs)
+
+    def _evidence(self, findings: tuple[Finding, ...], summary: Summary) -> Evidence:
         return Evidence(
             scenario=self.scenario,
             groups=self.groups,
@@ -335,6 +335,7 @@ class Run:
             counts=self.sim.faults.counts,
             idle=self.sim.faults.idle,
             idle_crons=self.idle_crons,
+            summary=summary,
             findings=findings,
         )
 
@@ -355,7 +356,8 @@ class Run:
             counted.append((stream.refused, "submission", f"of {name} refused: {stream.first_refusal}"))
             counted.append((stream.lost, "submission", f"of {name} not answered"))
         notes = (f"{show_count(count, noun)} {text}" for count, noun, text in counted if count)
-        return [*self.recorded_notes, *notes]
+        window = None if self.checks.summary is None else self.checks.summary.window
+        return [*([] if window is None else window.lines()), *self.recorded_notes, *notes]
 
     def story(self, process_id: str) -> str:
         """Return the timeline of a process in lines; "" if invariants are off."""

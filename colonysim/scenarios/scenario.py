@@ -23,8 +23,9 @@ from colonysim.faults.registry import AnyFault
 from colonysim.invariants.invariant import is_invariant
 from colonysim.invariants.own import INVARIANTS
 from colonysim.kernel import clock
-from colonysim.kernel.randomness import Positive
+from colonysim.kernel.randomness import NotNegative, Positive
 from colonysim.reports.metrics import TAU_S
+from colonysim.reports.window import MeasuredPart
 from colonysim.scenarios import files, warnings
 from colonysim.scenarios.checks import Check
 from colonysim.scenarios.programs import ProgramGroup
@@ -112,10 +113,32 @@ class Sites(Value, frozen=True, kw_only=True):
 
 
 class Measure(Value, frozen=True, kw_only=True):
-    """Parameters of figures: `tau_s` is the bound of the slowdown, `bins` the number of time intervals in reports."""
+    """What figures cover, and their parameters.
 
+    They cover the processes submitted from `from_s` on and before `until_s`, in seconds from the start, but not those
+    of the `warmup`: its length in seconds, or `auto` to find it by MSER-5. `batches`: from how many batch means
+    an interval is made within the run. `tau_s` is the bound of the slowdown, `bins` the number of intervals of time in
+    reports.
+    """
+
+    from_s: NotNegative = 0.0
+    until_s: Positive | None = None
+    warmup: NotNegative | Literal["auto"] | None = None
+    batches: Annotated[int, Meta(ge=2, le=1000)] | None = None
     tau_s: Positive = TAU_S
     bins: Annotated[int, Meta(ge=10, le=5000)] = 600
+
+    def check(self) -> None:
+        if self.until_s is None:
+            return
+        if self.until_s <= self.from_s:
+            raise self.refused("until_s", f"must be more than from_s={self.from_s:g}")
+        if isinstance(self.warmup, (int, float)) and self.from_s + self.warmup >= self.until_s:
+            raise self.refused("warmup", f"must end before until_s={self.until_s:g}, or nothing is left to measure")
+
+    def part(self) -> MeasuredPart:
+        """Return the part of the run to measure."""
+        return MeasuredPart(from_s=self.from_s, until_s=self.until_s, warmup_s=self.warmup, batches=self.batches or 0)
 
 
 class Report(Value, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from colonysim.core.types import ZERO_TIME_NS
 from colonysim.core.wording import show_count
 from colonysim.core.world import World
 from colonysim.reports.metrics import Metrics
+from colonysim.reports.summary import Summary
 from colonysim.scenarios import lint
 from colonysim.scenarios.findings import Finding
 from colonysim.scenarios.programs import ScenarioPrograms
@@ -47,6 +48,7 @@ class Evidence(NamedTuple):
     counts: dict[str, int]
     idle: dict[str, str]
     idle_crons: Sequence[str]
+    summary: Summary
     findings: Sequence[Finding]
 
 
@@ -83,11 +85,17 @@ def find(seen: Evidence, broken_off: bool) -> tuple[RunWarning, ...]:
     found = lint.lint(seen.scenario, seen.groups)
     if not broken_off:
         known = {(one.kind, one.name) for one in found}
-        happened = [*_faults(seen), *_checks(seen), *_workloads(seen), *_repeated(seen)]
+        happened = [*_measured(seen), *_faults(seen), *_checks(seen), *_workloads(seen), *_repeated(seen)]
         if seen.metrics.gauges.submitted:
             happened += [*_executors(seen), *_programs(seen), *_policy(seen)]
         found += [one for one in happened if (one.kind, one.name) not in known]
     return tuple(without_accepted(found, seen.scenario.accept))
+
+
+def _measured(seen: Evidence) -> Iterator[RunWarning]:
+    window = seen.summary.window
+    for field, text in () if window is None else window.problems.items():
+        yield RunWarning(kind="measure", name=field, path=f"measure.{field}", text=text)
 
 
 def _faults(seen: Evidence) -> Iterator[RunWarning]:

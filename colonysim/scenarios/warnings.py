@@ -9,7 +9,18 @@ from typing import Final, Literal, get_args
 import msgspec
 
 Kind = Literal[
-    "fault", "swarm", "check", "executors", "program", "workload", "cron", "generator", "policy", "scenario", "variant"
+    "fault",
+    "swarm",
+    "check",
+    "executors",
+    "program",
+    "workload",
+    "cron",
+    "generator",
+    "policy",
+    "scenario",
+    "variant",
+    "measure",
 ]
 KINDS: Final = get_args(Kind)
 

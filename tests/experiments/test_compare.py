@@ -23,7 +23,7 @@ from colonysim.experiments.compare import (
 )
 from colonysim.experiments.grids import grid, points_of
 from colonysim.experiments.parallel import Processes, Stop
-from colonysim.reports.metrics import Summary
+from colonysim.reports.summary import Summary
 from colonysim.scenarios.files import BadScenario
 from colonysim.statistics.intervals import Interval
 from colonysim.statistics.quantiles import Quantiles
@@ -50,7 +50,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_policy_against_itself_makes_no_difference_whatever_the_seeds(file: Path) -> None:
-    reference = ("settings.policy=reference",)
+    reference = ("settings.policy=reference", "workload.0.users=2")  # fairness takes two users
     one, other = run_variants(file, {"a": reference, "b": reference}, seeds=3)
     assert one.summaries == other.summaries
     assert len(set(one.values("waiting, mean (s)"))) == 3  # the seeds do differ

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, ExecutorClient, Simulation
-from colonysim.reports.metrics import Metrics, mean_over_time, summarise
+from colonysim.reports.counting import mean_over_time
+from colonysim.reports.metrics import Metrics
 from colonysim.reports.processes import ProcessResult, process_results
+from colonysim.reports.summary import summarise
 from colonysim.statistics.quantiles import quantiles
 
 

@@ -23,7 +23,7 @@ from colonysim.experiments.shrinker import shrink
 from colonysim.extensions import BadCode
 from colonysim.invariants import Invariant, InvariantViolation
 from colonysim.invariants.ledger import ProcessRecord
-from colonysim.reports.metrics import Summary
+from colonysim.reports.summary import Summary
 from colonysim.scenarios import writer
 from colonysim.scenarios.checks import Check, Checks, Watch
 from colonysim.scenarios.files import BadScenario, located
