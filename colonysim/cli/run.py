@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -38,8 +38,11 @@ from colonysim.cli.live import Live, LivePage, LivePort, Rate
 from colonysim.core.wording import show_count, show_limit, show_list, show_number, show_seconds, show_share, show_times
 from colonysim.evidence.journal import JournalFailed
 
+_MOST_GROUPS: Final = 8
+
 if TYPE_CHECKING:
     from colonysim.evidence.journal import JournalErrors
+    from colonysim.reports.groups import GroupFigures
     from colonysim.reports.metrics import Metrics
     from colonysim.reports.summary import Summary
     from colonysim.scenarios.result import Result
@@ -308,6 +311,22 @@ def _compare(file: Path, seed: int, override: list[str] | None) -> NoReturn:
 
 
 # ---------------------------------------------------------------- printing
+def _print_groups(result: Result) -> None:
+    """Print the waiting times of functions, users, priorities and groups of executors where there are several."""
+    divisions: dict[str, list[GroupFigures]] = {}
+    for group in result.groups:
+        divisions.setdefault(group.by, []).append(group)
+    for by, groups in divisions.items():
+        if len(groups) > _MOST_GROUPS:
+            out.print(f"  by {by:<10}{len(groups)} in all; their figures are in --json")
+            continue
+        for group in groups:
+            waiting = spread(group.waiting_s, show_seconds)
+            out.print(f"  by {by:<10}{group.name}: {group.submitted:,} processes, waiting {waiting}")
+    if result.summary.fairness is not None:
+        out.print(f"  fairness    {result.summary.fairness:.3f} (Jain's index of the users' mean slowdowns)")
+
+
 def executors_of(figures: Summary) -> str:
     """Say who worked in a run: `10, busy 92 %`, `3 programs`, or both."""
     parts = []
@@ -340,6 +359,7 @@ def _print(result: Result, files: dict[str, Path], command: str) -> None:
     if not all(fault.drawn for fault in result.faults):
         drawn = [fault.name for fault in result.faults if fault.drawn]
         out.print(f"  swarm       {len(drawn)} of {show_count(len(result.faults), 'fault')} on: {show_list(drawn, 20)}")
+    _print_groups(result)
     for cause in result.causes:
         out.print(f"  without success: {cause}")
     for fault in result.faults:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from colonysim.evidence.causes import Cause
+from colonysim.reports.groups import GroupFigures
 from colonysim.reports.processes import ProcessResult
 from colonysim.reports.summary import Summary
 from colonysim.scenarios.findings import Finding
@@ -41,7 +42,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The result of a run. Two runs of one scenario with one seed differ in their `cost` alone.
 
     `faults` counts how often each fault struck; `warnings` name parts that did nothing, and do not make a run fail.
-    `causes` say why processes ended without success, with up to three timelines each.
+    `causes` say why processes ended without success, with up to three timelines each. `groups` has figures by function,
+    user, priority and group of executors, where there are several.
     """
 
     scenario: str
@@ -57,6 +59,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     warnings: tuple[RunWarning, ...] = ()
     notes: tuple[str, ...]
     causes: tuple[Cause, ...] = ()
+    groups: tuple[GroupFigures, ...] = ()
     cost: Cost
 
     @property

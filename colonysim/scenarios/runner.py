@@ -28,6 +28,8 @@ from colonysim.kernel import randomness
 from colonysim.kernel.clock import Mode
 from colonysim.kernel.kernel import Stuck
 from colonysim.programs.host import ProgramFailed
+from colonysim.reports.groups import GroupFigures, by_group
+from colonysim.reports.measured import Window
 from colonysim.reports.metrics import Metrics
 from colonysim.reports.processes import process_results
 from colonysim.reports.requests import RequestTally
@@ -306,6 +308,7 @@ class Run:
             faults=fault_counts(scenario, seen.counts),
             warnings=vacuity.find(seen, broken_off),
             notes=tuple(self._notes()),
+            groups=self._groups(summary.window),
             causes=causes(
                 self.sim.world.processes.values(), self.sim.observers.invariants, metrics.removed_unfinished()
             ),
@@ -321,6 +324,10 @@ class Run:
         programs = sum(bool(part.group.executor_type) for part in self.cast.parts)
         busy_ns = self.fleet.busy_until(now_ns)
         return measure(self.metrics, now_ns, len(self.fleet.executors), wanted.part(), wanted.tau_s, busy_ns, programs)
+
+    def _groups(self, window: Window | None) -> tuple[GroupFigures, ...]:
+        names = {one.id: one.model.group.name for one in self.fleet.executors}
+        return by_group(self.metrics, window, self.scenario.measure.tau_s, lambda one: names.get(one, "programs"))
 
     def _evidence(self, findings: tuple[Finding, ...], summary: Summary) -> Evidence:
         return Evidence(

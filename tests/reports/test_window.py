@@ -164,3 +164,32 @@ def test_batch_means_cover_the_known_mean_of_a_queue() -> None:
 def test_a_window_that_cannot_be_is_refused(override: str, told: str) -> None:
     with pytest.raises(BadScenario, match=told):
         Scenario.read(QUEUE.replace("COUNT", "5"), overrides=(override,))
+
+
+# ---------------------------------------------------------------- groups
+def test_figures_by_function_user_priority_and_group_of_executors() -> None:
+    text = """
+version: 1
+executors: [{name: a, count: 1, service: 20}, {name: b, count: 1, service: 30}]
+workload:
+  - {name: w, users: 2, arrivals: {kind: constant, every_s: 10}, count: 12, mix: [{funcname: f}]}
+  - {name: x, arrivals: {kind: constant, every_s: 25}, count: 3, mix: [{funcname: g, priority: 2}]}
+"""
+    _, result = run(text)
+    counts = {(one.by, one.name): one.submitted for one in result.groups}
+    assert {key: count for key, count in counts.items() if key[0] != "executors"} == {
+        ("function", "f"): 12, ("function", "g"): 3, ("user", "w-1"): 6, ("user", "w-2"): 6, ("user", "x"): 3,
+        ("priority", "0"): 12, ("priority", "2"): 3,
+    }  # fmt: skip
+    assert counts["executors", "a"] + counts["executors", "b"] == 15
+    by_a = next(one for one in result.groups if one.name == "a")
+    assert by_a.running_s.max == 20
+    waits = [one.waiting_s for one in result.processes if one.function == "g"]
+    of_g = next(one for one in result.groups if one.name == "g")
+    assert of_g.waiting_s == quantiles([wait for wait in waits if wait is not None])
+    _, part = run(text, "measure.until_s=51")
+    assert sum(one.submitted for one in part.groups if one.by == "function") == part.summary.submitted == 9
+
+
+def test_one_function_and_one_user_make_no_groups() -> None:
+    assert mm1(5)[1].groups == ()
