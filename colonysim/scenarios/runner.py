@@ -44,7 +44,8 @@ from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Scenario, grou
 from colonysim.scenarios.vacuity import Evidence, fault_counts
 from colonysim.simulation.client import ColonyClient, Refused
 from colonysim.simulation.simulation import Simulation
-from colonysim.workloads.executors import ExecutorGroup, Fleet
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.fleet import Fleet
 from colonysim.workloads.workload import Clients
 
 BREAKS: Final = ("invariant", "program", "stuck", "error")

@@ -18,7 +18,8 @@ from colonysim.scenarios.findings import Finding
 from colonysim.scenarios.programs import ScenarioPrograms
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning, without_accepted
-from colonysim.workloads.executors import ExecutorGroup, Fleet
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.fleet import Fleet
 from colonysim.workloads.workload import Stream
 
 

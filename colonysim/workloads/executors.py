@@ -6,8 +6,6 @@ journal apply to it. An idle one costs one parked call, and nothing until that e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from hashlib import sha3_256
 from typing import Annotated, Final
 
 from msgspec import Meta
@@ -15,10 +13,8 @@ from msgspec import Meta
 from colonysim.core.agenda import Event
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
-from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import SECOND_NS, Process
-from colonysim.core.types import ExecutorSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
@@ -136,6 +132,23 @@ class Model:
         return self.special.get(process.spec.funcname, self.draws) if self.special else self.draws
 
 
+class FleetRecords:
+    """What the executors of one simulation share: the simulation, chance, and counts of what they did."""
+
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
+        self.kernel = sim.kernel
+        self.chance = ProcessChance(sim.settings.seed)
+        self.failed_calls = 0
+        self.refused_closes = 0
+        self.hung = 0
+        self.crashes = 0
+        self.busy_ns = 0
+        self.dropped: dict[str, list[int]] = {}  # for each executor, when it gave up processes, which stay assigned
+        self.transfers = 0
+        self.chaos = False  # whether faults may strike the executors
+
+
 class SimulatedExecutor:
     """One executor: the process it holds, the call it waits for, and its life, a number that crashes increase."""
 
@@ -144,7 +157,7 @@ class SimulatedExecutor:
         "paused_until_ns", "pending", "process_id", "speed", "step",
     )  # fmt: skip
 
-    def __init__(self, fleet: Fleet, model: Model, number: int, name: str, executor_id: str) -> None:
+    def __init__(self, fleet: FleetRecords, model: Model, number: int, name: str, executor_id: str) -> None:
         self.fleet = fleet
         self.model = model
         self.number = number
@@ -305,92 +318,3 @@ class SimulatedExecutor:
         if now_ns < until_ns <= self.due_ns and self.pending is None and not self.down:
             self.life += 1
             self.plan_step(self.step, self.due_ns - until_ns)
-
-
-class Fleet:
-    """All simulated executors of one simulation."""
-
-    def __init__(self, sim: Simulation, owner_id: str, colony: str) -> None:
-        self.sim = sim
-        self.kernel = sim.kernel
-        self.owner_id = owner_id
-        self.colony = colony
-        self.executors: list[SimulatedExecutor] = []
-        self.by_id: dict[str, SimulatedExecutor] = {}
-        self.by_name: dict[str, SimulatedExecutor] = {}
-        self.failed_calls = 0
-        self.refused_closes = 0
-        self.hung = 0
-        self.crashes = 0
-        self.busy_ns = 0
-        self.dropped: dict[str, list[int]] = {}  # for each executor, when it gave up processes, which stay assigned
-        self.returns = 0
-        self.transfers = 0
-        self.chance = ProcessChance(sim.settings.seed)
-        self.chaos = False  # whether faults may strike the executors
-        self.kernel.timetable.handle(NextStep, self._run_step)
-
-    def add(self, groups: Iterable[ExecutorGroup]) -> None:
-        """Add groups of executors, and plan their starts. Raises ValueError if a name is used twice."""
-        seed, now_ns = self.sim.settings.seed, self.kernel.world.now_ns
-        for group in groups:
-            model = Model(group, self.colony, seed, self.chance)
-            for place in range(1, group.count + 1):
-                name = group.name if group.count == 1 else f"{group.name}-{place}"
-                if name in self.by_name:
-                    raise ValueError(f"two executors are called {name!r}: give their groups different names")
-                executor_id = sha3_256(f"{seed}/modelled/{self.colony}/{name}".encode()).hexdigest()
-                executor = SimulatedExecutor(self, model, len(self.executors), name, executor_id)
-                self.executors.append(executor)
-                self.by_id[executor_id] = self.by_name[name] = executor
-                self.kernel.timetable.plan(now_ns + model.starts(None), NextStep(executor.number, 0, REGISTER))
-
-    def busy_until(self, now_ns: int) -> int:
-        """Return how many nanoseconds all executors together have been busy: from each assignment to its close."""
-        return self.busy_ns + sum(now_ns - one.busy_since_ns for one in self.executors if one.busy_since_ns >= 0)
-
-    def enlist(self) -> None:
-        """Make the executors targets of faults from now on."""
-        self.chaos = True
-        with self.kernel.locked():
-            for executor in self.executors:
-                self.sim.faults.enlist(executor)
-
-    def _run_step(self, due: NextStep) -> bool:
-        """Run the next step of an executor. Returns False: it reaches no other actor."""
-        executor = self.executors[due.number]
-        if due.life != executor.life:
-            return False
-        executor.down = False
-        if self.chaos and self.sim.faults.watches_steps:
-            executor.step = due.step
-            self.sim.faults.step(executor.name)
-            if due.life != executor.life:
-                return False  # no further step for now
-        executor.due_ns = 0
-        if due.step == REGISTER:
-            self._register(executor)
-        else:
-            executor.run_steps(due.step)
-        return False
-
-    def _register(self, executor: SimulatedExecutor) -> None:
-        """Register and approve it as the colony's owner: before its first poll, and if the server has lost it."""
-        group, ask = executor.model.group, self.kernel.ask_inside
-        self.returns += (self.colony, executor.name) in self.kernel.world.executors
-        spec = ExecutorSpec(
-            executorid=executor.id,
-            executortype=group.type,
-            executorname=executor.name,
-            colonyname=self.colony,
-            locationname=group.location,
-        )
-        answer = ask(self.owner_id, AddExecutor(executor=spec))
-        if type(answer) is Answer and answer.ok:
-            answer = ask(self.owner_id, ApproveExecutor(colonyname=self.colony, executorname=executor.name))
-        if type(answer) is Answer and answer.ok:
-            executor.asks = True
-            executor.run_steps(POLL)
-        else:
-            self.failed_calls += 1
-            executor.plan_step(REGISTER, executor.model.retry_ns)

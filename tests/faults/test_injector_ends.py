@@ -13,7 +13,8 @@ from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.operations.server import Version
 from colonysim.faults import AnyFault, ClockSkew, Crash, Hazard, Partition, Pause, Restart, SlowDown, Times, tally
-from colonysim.workloads.executors import ExecutorGroup, Fleet
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.fleet import Fleet
 
 DAY_S = 86_400.0
 ENDS: dict[str, Callable[[Simulation, str], None]] = {

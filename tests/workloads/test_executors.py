@@ -10,7 +10,8 @@ import pytest
 from colonysim import ColonyClient, ProcessState, Simulation
 from colonysim.faults import AnswerWith, Crash, LoseReply, Match, Pause, SlowDown, Times, When
 from colonysim.kernel.randomness import OfProcess
-from colonysim.workloads.executors import Behaviour, ExecutorGroup, Fleet
+from colonysim.workloads.executors import Behaviour, ExecutorGroup
+from colonysim.workloads.fleet import Fleet
 
 
 class Lab:

@@ -13,7 +13,8 @@ from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.faults import Delay, LoseReply, LoseRequest, Match, When
 from colonysim.kernel.randomness import Exponential, source
 from colonysim.workloads.arrivals import At, Bursts, Diurnal, Every, Once, Poisson
-from colonysim.workloads.executors import ExecutorGroup, Fleet
+from colonysim.workloads.executors import ExecutorGroup
+from colonysim.workloads.fleet import Fleet
 from colonysim.workloads.submissions import Chain, Diamond, FanOut, MapReduce, Submission
 from colonysim.workloads.workload import Clients, Trace, Workload
 
