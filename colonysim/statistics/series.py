@@ -22,11 +22,14 @@ def mser5(values: Sequence[float]) -> int | None:
     """Return how many values at the start belong to the transient; None if no end of it is found.
 
     MSER-5 (White, 1997; Franklin and White, 2008): of the means of 5 values each, leave out as many at the start as
-    make the standard error of the mean of the rest least. If these are more than half, the series is too short.
+    make the standard error of the mean of the rest least. Only the first half is searched, because few values at the
+    end may be alike by chance, as while a queue is empty. If the least is where that half ends, the series is too
+    short.
     """
     means = [fmean(values[at : at + MSER_BATCH]) for at in range(0, len(values) - MSER_BATCH + 1, MSER_BATCH)]
     if len(values) < FEWEST:
         return None
+    half = len(means) // 2
     best, best_at = float("inf"), 0
     mean, squares = 0.0, 0.0  # of the batches from `at` on, by Welford's method from the end
     for at in range(len(means) - 1, -1, -1):
@@ -34,9 +37,9 @@ def mser5(values: Sequence[float]) -> int | None:
         step = means[at] - mean
         mean += step / count
         squares += step * (means[at] - mean)
-        if count >= MSER_BATCH and (error := max(squares, 0.0) / count**2) <= best:
+        if at <= half and (error := max(squares, 0.0) / count**2) <= best:
             best, best_at = error, at
-    return None if best_at > len(means) // 2 else best_at * MSER_BATCH
+    return None if best_at == half else best_at * MSER_BATCH
 
 
 class BatchMeans(msgspec.Struct, frozen=True):

@@ -28,8 +28,10 @@ def test_mser_5_finds_no_end_of_a_transient_that_takes_more_than_half() -> None:
     assert mser5(batches_of_five(*range(30, 0, -1))) is None
 
 
-def test_mser_5_is_not_led_astray_by_few_equal_values_at_the_end() -> None:
-    assert mser5(batches_of_five(*[9, 1] * 10, 5, 5)) == 0
+@pytest.mark.parametrize("equal", [1, 2, 5, 8])
+def test_mser_5_is_not_led_astray_by_few_equal_values_at_the_end(equal: int) -> None:
+    """Such as the waits of 0 while a queue is empty."""
+    assert mser5(batches_of_five(*[9, 1] * 10, *[5] * equal)) == 0
 
 
 @pytest.mark.parametrize("count", [0, 1, 49])
