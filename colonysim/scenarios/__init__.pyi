@@ -63,6 +63,7 @@ from colonysim.workloads.executors import ExecutorGroup as ExecutorGroup
 from colonysim.workloads.submissions import Chain as Chain
 from colonysim.workloads.submissions import Diamond as Diamond
 from colonysim.workloads.submissions import FanOut as FanOut
+from colonysim.workloads.submissions import GpuRequest as GpuRequest
 from colonysim.workloads.submissions import MapReduce as MapReduce
 from colonysim.workloads.submissions import Recorded as Recorded
 from colonysim.workloads.submissions import Submission as Submission

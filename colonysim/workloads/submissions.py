@@ -16,10 +16,11 @@ from colonysim.core.operations.workflows import SubmitWorkflow
 from colonysim.core.policies import EXPECTED
 from colonysim.core.protocol import Message
 from colonysim.core.records import SECOND_NS
-from colonysim.core.types import Conditions, FunctionSpec, WorkflowSpec
+from colonysim.core.types import Conditions, FunctionSpec, Gpu, WorkflowSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import SPAN, AnySpan, Between, Distribution, Positive
+from colonysim.workloads.capacity import Amount, Cpu, cpu_text, wrong_cpu, wrong_memory
 from colonysim.workloads.estimates import AnyEstimate, Estimate, estimator, stating, with_estimates
 from colonysim.workloads.traces import read_workflow
 
@@ -27,6 +28,7 @@ Size = Annotated[int, Meta(ge=1, le=100_000)]
 _MOST_DEPENDENCIES: Final = 1_000_000
 _MOST_LIMIT: Final = 2**31 - 1
 Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
+Seconds = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 DATA_SITE: Final = "COLONYSIM_DATA_SITE"
 """The environment variable of a process that says at which location its input data are."""
 
@@ -102,13 +104,27 @@ class Recorded(Shape, frozen=True, tag="wfformat"):
 AnyShape = Chain | FanOut | Diamond | MapReduce | Recorded
 
 
+class GpuRequest(Value, frozen=True, kw_only=True):
+    """The GPUs that a process asks for. The server stores them, and does not compare them with what executors have."""
+
+    count: Amount = 1
+    name: str = ""
+    mem: str = ""
+
+    def check(self) -> None:
+        if why := wrong_memory(self.mem):
+            raise self.refused("mem", why)
+
+
 class Submission(Value, frozen=True, kw_only=True):
     """One kind of submission, drawn `weight` times as often as one with weight 1.
 
-    The fields are those of a function spec and of its conditions. `run_s` becomes the first argument, for executors
-    whose `service` is of kind `process`. With a `workflow`, each of its processes has this spec; with a `generator`,
-    each submission is one argument for the generator of that name. `maxwaittime` may be drawn for each process, in
-    whole seconds, because that is what the protocol has, and at least 1. `data_at` is the location of its input data.
+    The fields are those of a function spec and of its conditions; `memory` is another name of `mem`. `cpu` is a number
+    of CPUs, or milli-CPU as `500m`. `gpu` is a number of GPUs, or has a `count`, a `name` and `mem`. `run_s` becomes
+    the first argument, for executors whose `service` is of kind `process`. With a `workflow`, each of its processes has
+    this spec; with a `generator`, each submission is one argument for the generator of that name. `maxwaittime` may be
+    drawn for each process, in whole seconds, because that is what the protocol has, and at least 1. `data_at` is the
+    location of its input data.
     `expected_s` is the estimate of the run time that each process states: seconds, `run` for the run time itself, or
     `{times: …}` for the run time times a factor, which may be drawn for each process.
     """
@@ -124,8 +140,14 @@ class Submission(Value, frozen=True, kw_only=True):
     maxwaittime: Annotated[Limit | Between | Distribution, SPAN] = -1
     maxexectime: Limit = -1
     maxretries: Limit = -1
-    cpu: str = ""
+    cpu: Cpu = ""
+    mem: str = ""
     memory: str = ""
+    gpu: Amount | GpuRequest = 0
+    nodes: Amount = 0
+    processes: Amount = 0
+    storage: str = ""
+    walltime: Seconds = 0
     label: str = ""
     data_at: str = ""
     run_s: AnySpan | None = None
@@ -134,6 +156,13 @@ class Submission(Value, frozen=True, kw_only=True):
     generator: str = ""
 
     def check(self) -> None:
+        if why := wrong_cpu(self.cpu):
+            raise self.refused("cpu", why)
+        for name in ("mem", "memory", "storage"):
+            if why := wrong_memory(getattr(self, name)):
+                raise self.refused(name, why)
+        if self.mem and self.memory:
+            raise self.refused("memory", f"it is another name of mem, which is given too ({self.mem!r}); leave one out")
         if self.expected_s is not None and EXPECTED in self.kwargs:
             raise self.refused("expected_s", f"kwargs has {EXPECTED} too; leave one of them out")
 
@@ -152,13 +181,19 @@ class Submission(Value, frozen=True, kw_only=True):
         return stating(self.spec(""), 1.0) if self.estimates_by_run else self.spec("")
 
     def conditions(self, colony: str) -> Conditions:
+        gpu = GpuRequest(count=self.gpu) if isinstance(self.gpu, int) else self.gpu
         return Conditions(
             colonyname=colony,
             executornames=self.executornames or None,
             executortype=self.executortype,
             locationname=self.location,
-            cpu=self.cpu,
-            mem=self.memory,
+            cpu=cpu_text(self.cpu),
+            mem=self.mem or self.memory,
+            gpu=None if self.gpu == 0 else Gpu(name=gpu.name, mem=gpu.mem, count=gpu.count),
+            nodes=self.nodes,
+            processes=self.processes,
+            storage=self.storage,
+            walltime=self.walltime,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import subprocess
@@ -163,10 +164,10 @@ def test_a_broken_core_is_caught_and_ends_the_run(monkeypatch: pytest.MonkeyPatc
 
 
 def test_submissions_that_are_all_refused_fail_the_run() -> None:
-    workload = Workload(name="w", arrivals=Once(3), mix=(Submission(memory="much"),))
+    workload = Workload(name="w", arrivals=Once(3), mix=(Submission(args=json.loads("[" * 250 + "]" * 250)),))
     result = run(Scenario(workload=(workload,)))
     assert [failure.kind for failure in result.failures] == ["submit"]
-    assert "all 3 submissions were refused: error converting memory" in result.failures[0].text
+    assert "all 3 submissions were refused: lists and objects in a message may be nested" in result.failures[0].text
 
 
 # ---------------------------------------------------------------- crons and generators

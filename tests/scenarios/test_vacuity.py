@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,7 @@ def test_a_run_that_submits_nothing_has_failed(scenario: Scenario) -> None:
 
 
 def test_another_failure_is_not_told_as_nothing() -> None:
-    refused = Workload(name="w", arrivals=Once(3), mix=(Submission(memory="much"),))
+    refused = Workload(name="w", arrivals=Once(3), mix=(Submission(args=json.loads("[" * 250 + "]" * 250)),))
     assert [failure.kind for failure in run(replace(FINE, workload=(refused,))).failures] == ["submit"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -185,11 +186,13 @@ def test_not_all_is_submitted_while_an_answer_is_still_to_come(fault: Any) -> No
 
 
 def test_what_is_refused_is_counted_with_the_reason() -> None:
-    lab = Lab(Workload(name="w", arrivals=Once(2), mix=(Submission(memory="much"),)), storm_s=None)
+    lab = Lab(
+        Workload(name="w", arrivals=Once(2), mix=(Submission(args=json.loads("[" * 250 + "]" * 250)),)), storm_s=None
+    )
     lab.sim.advance(1)
     stream = lab.clients.streams[0]
     assert stream.refused == 2
-    assert "error converting memory" in stream.first_refusal
+    assert "may be nested at most 200 levels deep" in stream.first_refusal
 
 
 def test_the_times_of_arrivals_are_in_order_for_each_kind() -> None:
