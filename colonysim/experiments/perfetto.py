@@ -1,8 +1,9 @@
 """Export a run in Chrome's trace format for the Perfetto viewer.
 
-Executors are threads with a slice for each attempt at a process, and more threads for attempts that overlap, as after a
-crash that the server has not noticed yet. Waiting processes are asynchronous slices, the edges of workflows are flows
-from the last attempt of a parent to the first of its child, queue depth and running processes are counters.
+Executors are threads with a slice for each attempt at a process, and more threads for attempts that overlap: of an
+executor with capacity, or after a crash that the server has not noticed yet. Waiting processes are asynchronous
+slices, the edges of workflows are flows from the last attempt of a parent to the first of its child, queue depth and
+running processes are counters.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ def observed(run: Run) -> Observed:
         run.requests.kinds(),
         fleet.dropped,
         fleet.by_id,
+        part_of=fleet.part_of,
     )
 
 

@@ -184,14 +184,15 @@ def _executors(observed: Observed, attempts: list[Attempt], bins: Bins) -> dict[
     for the whole bin. `held` has the same for the time in which they hold processes that they do not work on.
     """
     rows, row_of = _rows(observed)
-    busy, held = [bins.zeros() for _ in rows], [bins.zeros() for _ in rows]
+    busy: list[list[float]] = [[0] * bins.count for _ in rows]
+    held: list[list[float]] = [[0] * bins.count for _ in rows]
     runs = [0] * len(rows)
     for one in attempts:
         row = row_of.get(one.executor_id)
         if row is not None:
             runs[row] += 1
-            _spread(busy[row], bins, one.start_ns, one.worked_ns)
-            _spread(held[row], bins, one.worked_ns, one.end_ns)
+            _spread(busy[row], bins, one.start_ns, one.worked_ns, one.part)
+            _spread(held[row], bins, one.worked_ns, one.end_ns, one.part)
     shown = sorted(sorted(range(len(rows)), key=lambda row: -sum(busy[row]))[:MAX_ROWS])
     span_ns = bins.width_ns * bins.count
     return {
@@ -210,7 +211,7 @@ def _executors(observed: Observed, attempts: list[Attempt], bins: Bins) -> dict[
     }
 
 
-def _levels(rows: list[tuple[list[int], int]], bins: Bins) -> str:
+def _levels(rows: list[tuple[list[float], int]], bins: Bins) -> str:
     """Return the shares of bins in Base64, a byte for each; rows come with their number of executors."""
     levels = bytearray()
     for spans, count in rows:
@@ -234,16 +235,16 @@ def _rows(observed: Observed) -> tuple[list[tuple[str, int]], dict[str, int]]:
     return list(zip(shown, counts, strict=True)), row_of
 
 
-def _spread(busy: list[int], bins: Bins, start_ns: int, end_ns: int) -> None:
-    """Add a span of time to the bins it overlaps."""
+def _spread(busy: list[float], bins: Bins, start_ns: int, end_ns: int, part: float) -> None:
+    """Add a part of a span of time to the bins it overlaps."""
     first, last = bins.place(start_ns), bins.place(end_ns)
     if first == last:
-        busy[first] += end_ns - start_ns
+        busy[first] += part * (end_ns - start_ns)
         return
-    busy[first] += bins.start_ns + (first + 1) * bins.width_ns - start_ns
+    busy[first] += part * (bins.start_ns + (first + 1) * bins.width_ns - start_ns)
     for place in range(first + 1, last):
-        busy[place] += bins.width_ns
-    busy[last] += end_ns - (bins.start_ns + last * bins.width_ns)
+        busy[place] += part * bins.width_ns
+    busy[last] += part * (end_ns - (bins.start_ns + last * bins.width_ns))
 
 
 def _faults(observed: Observed, bins: Bins) -> list[dict[str, Any]]:

@@ -29,13 +29,17 @@ _DOWN: Final = ("crash", "terminate")
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """An attempt at a process, in ns. Its executor worked on it until `worked_ns`, and then held it until `end_ns`."""
+    """An attempt at a process, in ns. Its executor worked on it until `worked_ns`, and then held it until `end_ns`.
+
+    `part`: which part of its executor it took.
+    """
 
     row: int
     executor_id: str
     start_ns: int
     worked_ns: int
     end_ns: int
+    part: float = 1
 
 
 class ShownExecutor(msgspec.Struct, frozen=True):
@@ -46,12 +50,18 @@ class ShownExecutor(msgspec.Struct, frozen=True):
     group: str
 
 
+def _whole(executor_id: str, process_id: str) -> float:
+    """Return that a process takes the whole of its executor."""
+    return 1
+
+
 class Observed:
     """What a report shows. `invariants` is None if no timelines are kept, `strikes` if nothing is known of faults.
 
     `dropped`: for each executor the times at which it gave up what it held, as by a crash. `modelled`: the ids of those
     of which all such times are known; an attempt of another one that the server took back counts as given up from its
-    start, because nobody knows when its executor has stopped to work on it.
+    start, because nobody knows when its executor has stopped to work on it. `part_of`: which part of an executor a
+    process takes, by the ids of both.
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class Observed:
         dropped: Mapping[str, Sequence[int]] | None = None,
         modelled: Collection[str] = (),
         notes: Sequence[str] = (),
+        part_of: Callable[[str, str], float] = _whole,
     ) -> None:
         self.world = world
         self.invariants = invariants
@@ -74,6 +85,7 @@ class Observed:
         self.requests = requests
         self.dropped = dropped or {}
         self.notes = notes
+        self._part_of = part_of
         self.end_ns = max(world.now_ns, metrics.start_ns + 1)
         self._modelled = modelled
         self._names = {one.id: one.name for one in executors}
@@ -109,7 +121,12 @@ class Observed:
         )
         found = [
             Attempt(
-                row, names[place], start_ns, self._worked(ids[row], names[place], start_ns, end_ns, outcome), end_ns
+                row,
+                names[place],
+                start_ns,
+                self._worked(ids[row], names[place], start_ns, end_ns, outcome),
+                end_ns,
+                self._part_of(names[place], ids[row]),
             )
             for row, place, start_ns, end_ns, outcome in ended
         ]
@@ -117,7 +134,8 @@ class Observed:
             if state == RUNNING and metrics.ended_ns[row] == NEVER:
                 name, start_ns = names[metrics.executor[row]], metrics.start_of_last_ns[row]
                 worked_ns = self._until_dropped(name, start_ns, self.end_ns)
-                found.append(Attempt(row, name, start_ns, worked_ns, self.end_ns))
+                part = self._part_of(name, ids[row])
+                found.append(Attempt(row, name, start_ns, worked_ns, self.end_ns, part))
         return found
 
     def _worked(self, process_id: str, executor_id: str, start_ns: int, end_ns: int, outcome: int) -> int:

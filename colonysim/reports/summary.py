@@ -18,7 +18,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     `waiting_s` covers the processes that were started, finished or not, up to their first start; `turnaround_s`,
     `running_s` (the last attempt) and `bounded_slowdown` those that succeeded. What is unfinished at the end is
     in none of these three: see `unfinished`. `makespan_s` is from the first submission to the last end,
-    `utilisation` the busy part of all simulated executors' time, and covers attempts of any outcome. `reneged` counts
+    `utilisation` the busy part of all simulated executors' time, and covers attempts of any outcome; one with capacity
+    counts once for each CPU (or node, GPU, slot), and is busy to the extent that they are in use. `reneged` counts
     the processes that failed because they had waited longer than their `maxwaittime`. `executors` counts the simulated
     executors, `programs` the executors that are programs. `retry_waiting_s` are the waits between attempts, from when a
     process waits again to its next start. `fairness` is Jain's index of the users' mean bounded slowdowns: 1 if all
@@ -67,10 +68,12 @@ def summarise(
     busy_ns: int | None = None,
     programs: int = 0,
     covered: Covered | None = None,
+    width: float | None = None,
 ) -> Summary:
     """Return the figures of a run up to a time. `busy_ns`: how long executors were busy, if they counted it.
 
-    `covered`: which processes and which time they cover, by default all.
+    `covered`: which processes and which time they cover, by default all. `width`: how many processes of one CPU all
+    executors together can hold at once, by default one each; then only `busy_ns` tells how much of them is in use.
     """
     waiting, turnaround, running, slowdown = [], [], [], []
     users: dict[str, list[float]] = {}
@@ -92,7 +95,8 @@ def summarise(
         users.setdefault(metrics.classes[metrics.class_place[row]].user, []).append(slowed)
     counts = counting.of_all(metrics) if covered is None else counting.of_some(metrics, part.rows)
     makespan_s = None if last_end_ns == NEVER else (last_end_ns - metrics.submitted_ns[part.rows[0]]) / SECOND_NS
-    span_ns = (part.until_ns - part.begin_ns) * executors
+    width = executors if width is None else width
+    span_ns = 0 if busy_ns is None and width != executors else (part.until_ns - part.begin_ns) * width
     busy_ns = counting.busy_seen(metrics, end_ns, part) if busy_ns is None else busy_ns
     depth_at_ns, depth = metrics.depth_at_ns, metrics.depth
     if covered is not None:

@@ -34,13 +34,14 @@ def measure(
     tau_s: float = TAU_S,
     busy_ns: int | None = None,
     programs: int = 0,
+    width: float | None = None,
 ) -> Summary:
     """Return the figures of the wanted part of a run.
 
     `busy_ns`: how long executors were busy in the whole run, if they counted it.
     """
     if wanted.is_everything:
-        return summarise(metrics, end_ns, executors, tau_s, busy_ns, programs)
+        return summarise(metrics, end_ns, executors, tau_s, busy_ns, programs, width=width)
     from_ns = metrics.start_ns + round(wanted.from_s * SECOND_NS)
     until_ns = None if wanted.until_s is None else metrics.start_ns + round(wanted.until_s * SECOND_NS)
     rows = _submitted(metrics, from_ns, until_ns)
@@ -61,7 +62,7 @@ def measure(
         problems["from_s"] = "no process was submitted in the window"
     last_ns = end_ns if until_ns is None else min(until_ns, end_ns)
     covered = Covered(rows, begin_ns, max(begin_ns, last_ns))
-    summary = summarise(metrics, end_ns, executors, tau_s, None, programs, covered)
+    summary = summarise(metrics, end_ns, executors, tau_s, None, programs, covered, width)
     window = Window(
         from_s=wanted.from_s,
         until_s=wanted.until_s,

@@ -58,6 +58,7 @@ from colonysim.workloads.arrivals import MmppState as MmppState
 from colonysim.workloads.arrivals import Once as Once
 from colonysim.workloads.arrivals import Poisson as Poisson
 from colonysim.workloads.arrivals import Renewal as Renewal
+from colonysim.workloads.capacity import Capacity as Capacity
 from colonysim.workloads.executors import Behaviour as Behaviour
 from colonysim.workloads.executors import ExecutorGroup as ExecutorGroup
 from colonysim.workloads.submissions import Chain as Chain

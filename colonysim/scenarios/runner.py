@@ -29,6 +29,7 @@ from colonysim.kernel.clock import Mode
 from colonysim.kernel.kernel import Stuck
 from colonysim.programs.host import ProgramFailed
 from colonysim.reports.groups import GroupFigures, by_group
+from colonysim.reports.held import RunMetrics
 from colonysim.reports.measured import Window
 from colonysim.reports.metrics import Metrics
 from colonysim.reports.processes import process_results
@@ -90,7 +91,7 @@ class Run:
             journal=journal or scenario.journal,
             journal_errors=journal_errors,
         )
-        self.metrics = Metrics(self.sim.world)
+        self.metrics = RunMetrics(self.sim.world)
         self.sim.observers.observe(self.metrics.read)
         self.requests = RequestTally()
         self.sim.observers.observe(partial(self.requests.follow, self.sim.kernel))
@@ -100,6 +101,7 @@ class Run:
             raise BadValue(f"it is refused: {refused.text}", ("colony",)) from None
         self.fleet = Fleet(self.sim, self.colony.id, scenario.colony)
         self.fleet.chance.identify_by(self.metrics.identify)
+        self.fleet.on_held, self.fleet.on_begun = self.metrics.held, self.metrics.begun
         self.cast = ScenarioPrograms(self.sim, self.colony, scenario.programs, self.loader)
         self.start_ns = self.storm_end_ns = self.sim.world.now_ns
         self.strikes = Strikes(self.start_ns)
@@ -321,10 +323,11 @@ class Run:
         return result
 
     def _summary(self, now_ns: int) -> Summary:
-        wanted = self.scenario.measure
+        wanted, fleet = self.scenario.measure, self.fleet
         programs = sum(bool(part.group.executor_type) for part in self.cast.parts)
-        busy_ns = self.fleet.busy_until(now_ns)
-        return measure(self.metrics, now_ns, len(self.fleet.executors), wanted.part(), wanted.tau_s, busy_ns, programs)
+        busy_ns, part = fleet.busy_until(now_ns), wanted.part()
+        count, width = len(fleet.executors), fleet.width
+        return measure(self.metrics, now_ns, count, part, wanted.tau_s, busy_ns, programs, width)
 
     def _groups(self, window: Window | None) -> tuple[GroupFigures, ...]:
         names = {one.id: one.model.group.name for one in self.fleet.executors}
@@ -364,8 +367,13 @@ class Run:
             counted.append((stream.refused, "submission", f"of {name} refused: {stream.first_refusal}"))
             counted.append((stream.lost, "submission", f"of {name} not answered"))
         notes = (f"{show_count(count, noun)} {text}" for count, noun, text in counted if count)
+        used = (
+            f"executors {name} used " + ", ".join(f"{part:.1%} of their {of}" for of, part in parts.items())
+            for name, parts in fleet.use(self.start_ns).items()
+            if parts
+        )
         window = None if self.checks.summary is None else self.checks.summary.window
-        return [*([] if window is None else window.lines()), *self.recorded_notes, *notes]
+        return [*([] if window is None else window.lines()), *self.recorded_notes, *notes, *used]
 
     def story(self, process_id: str) -> str:
         """Return the timeline of a process in lines; "" if invariants are off."""

@@ -6,11 +6,13 @@ journal apply to it. An idle one costs one parked call, and nothing until that e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from msgspec import Meta
 
 from colonysim.core.agenda import Event
+from colonysim.core.golang.units import parse_cpu
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.protocol import Answer, Message
@@ -21,6 +23,8 @@ from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import AnySpan, Draw, NotNegative, Probability
 from colonysim.simulation.simulation import Simulation
 from colonysim.workloads.arrivals import Many
+from colonysim.workloads.backfill import Backfill
+from colonysim.workloads.capacity import Capacity, cpu_text, wrong_cpu, wrong_memory
 from colonysim.workloads.process_chance import ProcessChance
 from colonysim.workloads.submissions import DATA_SITE
 
@@ -54,6 +58,10 @@ class ExecutorGroup(Behaviour, frozen=True):
     `retry_s`. `registers_again`: an executor that crashed registers again when it restarts, and so
     loses the process it held. `speed` divides service times; a distribution gives each executor a speed of its own, at
     least 0.001. `transfer` is added to the service of a process whose input data are at another location.
+
+    With `capacity`, `slots` or both, an executor holds many processes at once: as many as have room in its capacity,
+    and at most `slots`. Its assign calls then offer what it has left, in place of `cpu` and `memory`. `backfill` says
+    which processes start next if not all have room. `rest` is then how long the room of a process stays taken after it.
     """
 
     name: str
@@ -62,6 +70,9 @@ class ExecutorGroup(Behaviour, frozen=True):
     location: str = ""
     cpu: str = ""
     memory: str = ""
+    capacity: Capacity | None = None
+    slots: Many | None = None
+    backfill: Backfill = "first_fit"
     functions: dict[str, Behaviour] = {}
     starts: AnySpan = 0.0
     rest: AnySpan = 0.0
@@ -71,9 +82,37 @@ class ExecutorGroup(Behaviour, frozen=True):
     retry_s: randomness.Positive = 1.0
     registers_again: bool = False
 
+    @property
+    def holds_many(self) -> bool:
+        """Whether an executor holds many processes at once."""
+        return self.capacity is not None or self.slots is not None
+
     def check(self) -> None:
         if randomness.distribution(self.speed).is_zero:
             raise self.refused("speed", "must be greater than 0; 2 halves service times")
+        if why := wrong_cpu(self.cpu):
+            raise self.refused("cpu", why)
+        if why := wrong_memory(self.memory):
+            raise self.refused("memory", why)
+        if not self.holds_many:
+            if self.backfill != "first_fit":
+                raise self.refused("backfill", "an executor without capacity or slots holds one process at a time")
+            return
+        for name in ("cpu", "memory"):
+            if getattr(self, name):
+                why = "assign calls of an executor with capacity or slots offer what is left of its capacity"
+                raise self.refused(name, f"{why}; write it as capacity.{name}")
+
+
+UNLIMITED: Final = 2**80
+"""An amount of CPU that no process exceeds."""
+
+
+def most_cpu_milli(group: ExecutorGroup) -> int:
+    """Return the most CPU that a process may ask for and still be run by an executor of a group, in milli-CPU."""
+    if group.capacity is not None and group.capacity.cpu is not None:
+        return parse_cpu(cpu_text(group.capacity.cpu))
+    return parse_cpu(group.cpu) if group.cpu else UNLIMITED
 
 
 class NextStep(Event, frozen=True, gc=False):
@@ -132,6 +171,10 @@ class Model:
         return self.special.get(process.spec.funcname, self.draws) if self.special else self.draws
 
 
+def _ignore(process_id: str) -> None:
+    """Do nothing: nobody wants to know."""
+
+
 class FleetRecords:
     """What the executors of one simulation share: the simulation, chance, and counts of what they did."""
 
@@ -147,6 +190,10 @@ class FleetRecords:
         self.dropped: dict[str, list[int]] = {}  # for each executor, when it gave up processes, which stay assigned
         self.transfers = 0
         self.chaos = False  # whether faults may strike the executors
+        self.on_held: Callable[[str], None] = _ignore
+        """Called with the id of a process that an executor has taken and that waits in it for room."""
+        self.on_begun: Callable[[str], None] = _ignore
+        """Called with the id of such a process when the executor starts to work on it."""
 
 
 class SimulatedExecutor:
@@ -229,7 +276,11 @@ class SimulatedExecutor:
             self.plan_step(POLL, draws.hang_ns)
             return
         self.failing = draws.success < 1.0 and chance.outcome.number_of(process) >= draws.success
-        chance.service.process = process
+        self.plan_step(CLOSE, self.service_ns(process, draws))
+
+    def service_ns(self, process: Process, draws: _Served) -> int:
+        """Draw how long it works on a process, by its speed, with the transfer of input data and while it is slow."""
+        self.model.chance.service.process = process
         service_ns = draws.service(process)
         if self.speed != 1.0:
             service_ns = round(service_ns / self.speed)
@@ -238,7 +289,7 @@ class SimulatedExecutor:
             self.fleet.transfers += 1
         if self.fleet.chaos:
             service_ns = round(service_ns * self.fleet.sim.faults.slowness(self.name))
-        self.plan_step(CLOSE, service_ns)
+        return service_ns
 
     def _after_close(self, status: int) -> int | None:
         if status in UNKNOWN_OUTCOME:
@@ -253,6 +304,11 @@ class SimulatedExecutor:
             return POLL
         self.plan_step(POLL, pause(None))
         return None
+
+    def registered(self) -> None:
+        """Ask for work: the server knows the executor now."""
+        self.asks = True
+        self.run_steps(POLL)
 
     def become_idle(self) -> None:
         """Add the time since it got its process to its busy time."""

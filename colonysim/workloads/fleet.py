@@ -9,8 +9,8 @@ from colonysim.core.operations.executors import AddExecutor, ApproveExecutor
 from colonysim.core.protocol import Answer
 from colonysim.core.types import ExecutorSpec
 from colonysim.simulation.simulation import Simulation
+from colonysim.workloads.capacity_executor import CapacityExecutor
 from colonysim.workloads.executors import (
-    POLL,
     REGISTER,
     ExecutorGroup,
     FleetRecords,
@@ -30,6 +30,8 @@ class Fleet(FleetRecords):
         self.executors: list[SimulatedExecutor] = []
         self.by_id: dict[str, SimulatedExecutor] = {}
         self.by_name: dict[str, SimulatedExecutor] = {}
+        self.shared: list[CapacityExecutor] = []
+        """Those of the executors that hold many processes at once."""
         self.returns = 0
         self.kernel.timetable.handle(NextStep, self._run_step)
 
@@ -43,14 +45,48 @@ class Fleet(FleetRecords):
                 if name in self.by_name:
                     raise ValueError(f"two executors are called {name!r}: give their groups different names")
                 executor_id = sha3_256(f"{seed}/modelled/{self.colony}/{name}".encode()).hexdigest()
-                executor = SimulatedExecutor(self, model, len(self.executors), name, executor_id)
+                kind = CapacityExecutor if group.holds_many else SimulatedExecutor
+                executor = kind(self, model, len(self.executors), name, executor_id)
                 self.executors.append(executor)
                 self.by_id[executor_id] = self.by_name[name] = executor
-                self.kernel.timetable.plan(now_ns + model.starts(None), NextStep(executor.number, 0, REGISTER))
+                starts_ns = model.starts(None)
+                if isinstance(executor, CapacityExecutor):
+                    self.shared.append(executor)
+                    executor.plan_step(REGISTER, starts_ns)
+                else:
+                    self.kernel.timetable.plan(now_ns + starts_ns, NextStep(executor.number, 0, REGISTER))
 
     def busy_until(self, now_ns: int) -> int:
-        """Return how many nanoseconds all executors together have been busy: from each assignment to its close."""
-        return self.busy_ns + sum(now_ns - one.busy_since_ns for one in self.executors if one.busy_since_ns >= 0)
+        """Return how many nanoseconds all executors together have been busy: from each assignment to its close.
+
+        One with capacity counts once for each CPU in use, or else for each node, GPU or slot (see `width`).
+        """
+        busy_ns = self.busy_ns + sum(now_ns - one.busy_since_ns for one in self.executors if one.busy_since_ns >= 0)
+        return busy_ns + sum(next(iter(one.usage().values())) // one.limits.unit for one in self.shared)
+
+    @property
+    def width(self) -> float:
+        """The number of executors, where one with capacity counts once for each CPU, or else node, GPU or slot."""
+        return len(self.executors) + sum(one.limits.width - 1 for one in self.shared)
+
+    def part_of(self, executor_id: str, process_id: str) -> float:
+        """Return which part of an executor a process takes: all of one without capacity, and nothing once removed."""
+        executor = self.by_id.get(executor_id)
+        if not isinstance(executor, CapacityExecutor):
+            return 1
+        process = self.kernel.world.processes.get(process_id)
+        return 0 if process is None else executor.share(process)
+
+    def use(self, since_ns: int) -> dict[str, dict[str, float]]:
+        """Return for each group with capacity which part of each resource has been in use since a time, on average."""
+        span_ns = self.kernel.world.now_ns - since_ns
+        used: dict[str, dict[str, float]] = {}
+        for one in self.shared:
+            group, total = used.setdefault(one.model.group.name, {}), one.limits.total
+            for (name, area), amount in zip(one.usage().items(), total, strict=True):
+                if amount and span_ns:
+                    group[name] = group.get(name, 0.0) + area / (amount * span_ns * one.model.group.count)
+        return used
 
     def enlist(self) -> None:
         """Make the executors targets of faults from now on."""
@@ -92,8 +128,7 @@ class Fleet(FleetRecords):
         if type(answer) is Answer and answer.ok:
             answer = ask(self.owner_id, ApproveExecutor(colonyname=self.colony, executorname=executor.name))
         if type(answer) is Answer and answer.ok:
-            executor.asks = True
-            executor.run_steps(POLL)
+            executor.registered()
         else:
             self.failed_calls += 1
             executor.plan_step(REGISTER, executor.model.retry_ns)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from colonysim.experiments import perfetto
 from colonysim.faults import Crash, Times
 from colonysim.scenarios.runner import Run
+from colonysim.scenarios.scenario import Scenario
 from colonysim.workloads.arrivals import Once
 from colonysim.workloads.executors import ExecutorGroup
 from colonysim.workloads.submissions import Diamond, Submission
@@ -72,6 +73,15 @@ def test_slices_of_a_thread_do_not_overlap(crashing: Run) -> None:
     names = [event["args"]["name"] for event in perfetto.events(crashing) if event["name"] == "thread_name"]
     assert "x-1 (2)" in names, "no two attempts of one executor overlapped, so the test shows nothing"
     assert len(names) == len(set(names))
+
+
+def test_an_executor_with_slots_has_a_thread_for_each_of_them() -> None:
+    group = ExecutorGroup(name="x", slots=3, service=10.0)
+    run = Run(Scenario(executors=(group,), workload=(Workload(name="w", arrivals=Once(7)),)))
+    run.execute()
+    names = [event["args"]["name"] for event in perfetto.events(run) if event["name"] == "thread_name"]
+    assert names == ["x", "x (2)", "x (3)"]
+    assert sorted(event["ts"] for event in slices(run)) == [0, 0, 0, 10e6, 10e6, 10e6, 20e6]
 
 
 def test_the_edges_of_workflows_lead_from_slice_to_slice(crashing: Run) -> None:

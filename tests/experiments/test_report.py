@@ -24,6 +24,8 @@ from colonysim.scenarios.result import Result
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Measure, Phases, Scenario
 from colonysim.workloads.arrivals import Every, Once
+from colonysim.workloads.backfill import STARTABLE, Backfill
+from colonysim.workloads.capacity import Capacity
 from colonysim.workloads.executors import ExecutorGroup
 from colonysim.workloads.submissions import Submission
 from colonysim.workloads.workload import Workload
@@ -80,6 +82,22 @@ def test_the_heat_of_executors_is_their_utilisation() -> None:
     assert sum(row["runs"] for row in shown["rows"]) == len(done.metrics.run_start_ns)
     assert done.result is not None
     busy = sum(row["busy"] for row in shown["rows"]) / 4
+    assert busy == pytest.approx(done.result.summary.utilisation, rel=0.02)
+    assert sum(levels) / len(levels) / 255 == pytest.approx(busy, rel=0.05)
+
+
+@pytest.mark.parametrize("backfill", STARTABLE)
+def test_an_executor_with_capacity_is_as_hot_as_its_cpus_are_in_use(backfill: Backfill) -> None:
+    executors = (ExecutorGroup(name="x", count=2, capacity=Capacity(cpu=8), service=30.0, backfill=backfill),)
+    mix = (Submission(cpu=1, walltime=30), Submission(cpu=3, walltime=30))
+    workload = (Workload(name="w", arrivals=Every(3.0), count=200, mix=mix),)
+    done = Run(replace(SMALL, measure=Measure(bins=50), executors=executors, workload=workload), 2)
+    done.execute()
+    assert done.result is not None
+    shown = report.data(done)["executors"]
+    levels = base64.b64decode(shown["levels"])
+    busy = sum(row["busy"] for row in shown["rows"]) / 2
+    assert 0.4 < busy < 1
     assert busy == pytest.approx(done.result.summary.utilisation, rel=0.02)
     assert sum(levels) / len(levels) / 255 == pytest.approx(busy, rel=0.05)
 
