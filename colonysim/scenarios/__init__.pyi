@@ -1,5 +1,6 @@
 """The public names of colonysim.scenarios, each imported when it is first used."""
 
+from colonysim.capacity.resources import Capacity as Capacity
 from colonysim.core.values import BadValue as BadValue
 from colonysim.evidence.causes import Cause as Cause
 from colonysim.extensions import BadCode as BadCode
@@ -58,7 +59,6 @@ from colonysim.workloads.arrivals import MmppState as MmppState
 from colonysim.workloads.arrivals import Once as Once
 from colonysim.workloads.arrivals import Poisson as Poisson
 from colonysim.workloads.arrivals import Renewal as Renewal
-from colonysim.workloads.capacity import Capacity as Capacity
 from colonysim.workloads.executors import Behaviour as Behaviour
 from colonysim.workloads.executors import ExecutorGroup as ExecutorGroup
 from colonysim.workloads.submissions import Chain as Chain

@@ -10,6 +10,7 @@ from colonysim.core.policies import policy_of
 from colonysim.core.wording import show_limit, show_list
 from colonysim.faults.fault import asking
 from colonysim.faults.requests import RequestInfo
+from colonysim.scenarios import capacity_lint
 from colonysim.scenarios.scenario import Scenario, groups_of
 from colonysim.scenarios.warnings import RunWarning, without_accepted
 from colonysim.workloads.executors import ExecutorGroup
@@ -89,6 +90,9 @@ def lint(scenario: Scenario, groups: Sequence[ExecutorGroup] | None = None) -> l
     """
     cast = Participants(scenario, groups_of(scenario) if groups is None else groups)
     found = [*_nothing(scenario), *_faults(cast), *_workloads(scenario), *_executors(cast), *_checks(cast)]
+    found += capacity_lint.never_assigned(scenario)
+    if not cast.programs:
+        found += capacity_lint.without_effect(scenario, cast.groups, list(cast.submissions()))
     return without_accepted([*found, *_data(cast), *_policy(cast)], scenario.accept)
 
 

@@ -10,15 +10,18 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from colonysim.capacity.resources import cpu_text
+from colonysim.core.golang.units import parse_cpu
 from colonysim.core.values import BadValue
 from colonysim.extensions import BadCode
 from colonysim.kernel.randomness import Constant, Empirical
 from colonysim.scenarios.checks import CHECKS
 from colonysim.scenarios.scenario import Scenario
 from colonysim.workloads.arrivals import ARRIVALS
+from colonysim.workloads.executors import UNLIMITED, most_cpu_milli
 from colonysim.workloads.submissions import Recorded, Submission
 from colonysim.workloads.traces import MissingTrace, Recording, read_workflow
-from colonysim.workloads.workload import Trace
+from colonysim.workloads.workload import Trace, Workload
 
 
 def recordings_of(scenario: Scenario) -> dict[str, Recording]:
@@ -64,6 +67,8 @@ def notes_of(scenario: Scenario, recordings: dict[str, Recording]) -> tuple[str,
     for one in scenario.workload:
         if one.trace is not None and one.name in recordings:
             notes += [f"trace {one.trace.file}: {note}" for note in recordings[one.name].notes]
+            if one.trace.processors == "occupy":
+                notes += _too_large(scenario, one, recordings[one.name])
     for file in _workflow_files(scenario):
         notes += [f"workflow {file}: {note}" for note in read_workflow(scenario.base() / file).notes]
     return tuple(dict.fromkeys(notes))
@@ -96,6 +101,21 @@ def _with_a_second(part: Any, missing: list[str]) -> Any:
     if isinstance(part, tuple):
         return tuple(_with_a_second(one, missing) for one in part)
     return {name: _with_a_second(one, missing) for name, one in part.items()} if isinstance(part, dict) else part
+
+
+def _too_large(scenario: Scenario, workload: Workload, recording: Recording) -> list[str]:
+    """Return a note on recorded jobs that need more CPUs than any executor of the scenario has."""
+    groups = [*scenario.executors, *([scenario.sites.like] if scenario.sites is not None else [])]
+    most = max((most_cpu_milli(group) for group in groups), default=UNLIMITED)
+    each_milli = parse_cpu(cpu_text(workload.mix[0].cpu)) or 1000
+    too_large = sum(record.processors * each_milli > most for record in recording.records)
+    if not too_large or workload.trace is None:
+        return []
+    count, name = len(recording.records), workload.trace.file
+    return [
+        f"trace {name}: {too_large:,} of {count:,} processes need more CPUs than any executor has ({most / 1000:g}), "
+        "and never start"
+    ]
 
 
 def without_missing(scenario: Scenario) -> tuple[Scenario, list[str]]:

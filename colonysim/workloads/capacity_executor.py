@@ -16,13 +16,13 @@ from functools import partial
 from operator import attrgetter
 from typing import Final
 
+from colonysim.capacity.backfill import STARTABLE, Job, minus, plus
+from colonysim.capacity.resources import Amounts, ExecutorLimits, expected_ns
 from colonysim.core.operations.assignment import AssignProcess
 from colonysim.core.operations.closing import CloseFailed, CloseSuccessful
 from colonysim.core.protocol import Answer, Message
 from colonysim.core.records import Process
 from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
-from colonysim.workloads.backfill import STARTABLE, Job, minus, plus
-from colonysim.workloads.capacity import Amounts, ExecutorLimits, expected_ns
 from colonysim.workloads.executors import POLL, REGISTER, FleetRecords, Model, NextStep, SimulatedExecutor
 
 _FIRST_JOB: Final = REGISTER + 1

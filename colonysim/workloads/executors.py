@@ -11,6 +11,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from colonysim.capacity.backfill import Backfill
+from colonysim.capacity.resources import Capacity, cpu_text, wrong_cpu, wrong_memory
 from colonysim.core.agenda import Event
 from colonysim.core.golang.units import parse_cpu
 from colonysim.core.operations.assignment import AssignProcess
@@ -23,8 +25,6 @@ from colonysim.kernel.pending import LOST, UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import AnySpan, Draw, NotNegative, Probability
 from colonysim.simulation.simulation import Simulation
 from colonysim.workloads.arrivals import Many
-from colonysim.workloads.backfill import Backfill
-from colonysim.workloads.capacity import Capacity, cpu_text, wrong_cpu, wrong_memory
 from colonysim.workloads.process_chance import ProcessChance
 from colonysim.workloads.submissions import DATA_SITE
 

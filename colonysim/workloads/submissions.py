@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from msgspec import Meta
 from msgspec.structs import replace
 
+from colonysim.capacity.resources import Amount, Cpu, cpu_text, wrong_cpu, wrong_memory
 from colonysim.core.operations.generators import PackGenerator
 from colonysim.core.operations.processes import PRIORITY_LIMIT, SubmitFuncSpec
 from colonysim.core.operations.workflows import SubmitWorkflow
@@ -20,7 +21,6 @@ from colonysim.core.types import Conditions, FunctionSpec, Gpu, WorkflowSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import SPAN, AnySpan, Between, Distribution, Positive
-from colonysim.workloads.capacity import Amount, Cpu, cpu_text, wrong_cpu, wrong_memory
 from colonysim.workloads.estimates import AnyEstimate, Estimate, estimator, stating, with_estimates
 from colonysim.workloads.traces import read_workflow
 

@@ -33,9 +33,10 @@ from colonysim.wire import identity
 from colonysim.workloads import traces
 from colonysim.workloads.arrivals import ARRIVALS, Arrivals, ClosedLoop, Count, Many
 from colonysim.workloads.estimates import estimator, stating
-from colonysim.workloads.sites import SitePlaces, site_name
+from colonysim.workloads.recorded_conditions import RecordedConditions
+from colonysim.workloads.sites import site_name
 from colonysim.workloads.submissions import DATA_SITE, Compose, Submission, mixer
-from colonysim.workloads.traces import BadTrace, Recording
+from colonysim.workloads.traces import BadTrace, Processors, Recording
 
 
 def _wrong_format(given: Any) -> str:
@@ -51,6 +52,10 @@ class Trace(Value, frozen=True, kw_only=True):
     `sites: type`, or only the location of the data for `sites: data`, or nothing for `sites: ignore`. The recorded run
     time is the first argument, for executors whose `service` is of kind `process`.
 
+    `processors` says what becomes of a job that had several: one process that asks for as many CPUs (`occupy`), as many
+    independent processes of one CPU (`expand`), or one process like any other (`ignore`). The `cpu` of the workload's
+    mix replaces the one CPU of each processor.
+
     `estimates` says what becomes of the requested time: the estimate that a process states (`requested`), that and its
     `maxexectime`, so that a job that runs longer is ended then (`limit`), or nothing (`ignore`). An `expected_s` of the
     mix that goes by the run time (`run`, or `times`) replaces it as the estimate.
@@ -65,6 +70,7 @@ class Trace(Value, frozen=True, kw_only=True):
     speed: Positive = 1.0
     sites: Literal["location", "type", "data", "ignore"] = "location"
     estimates: Literal["requested", "limit", "ignore"] = "requested"
+    processors: Processors = "ignore"
 
     def check_format(self, base: Path) -> None:
         """Find the format, by its name or the file's name. Raises BadTrace, BadCode."""
@@ -77,7 +83,7 @@ class Trace(Value, frozen=True, kw_only=True):
         """Return the recorded processes, in the order of submission. Raises BadTrace, BadCode."""
         self.check_format(base)
         path = base / self.file
-        recording = traces.load(path, self.format, self.first, self.count, base)
+        recording = traces.load(path, self.format, self.first, self.count, base, self.processors)
         span_s = (recording.records[-1].submit_s - recording.records[0].submit_s) / self.speed
         if span_s > randomness.MOST:
             most = show_limit(randomness.MOST)
@@ -423,7 +429,8 @@ class Clients:
     def _recorded(self, workload: Workload, trace: Trace) -> Iterator[Arrival]:
         """Yield the submissions of a trace. Fields that are not recorded have the values of the mix's first entry."""
         like = workload.mix[0]
-        plain, conditions = like.spec(self.colony), SitePlaces(like.conditions(self.colony), trace.sites)
+        plain = like.spec(self.colony)
+        conditions = RecordedConditions(plain.conditions, trace.sites, trace.processors)
         patience, users = like.patience(self._source(workload, "limits")), dict[str, int]()
         estimate = estimator(like.expected_s, self._source(workload, "estimates"))
         from_s, end_ns, first_s = workload.from_s, self.end_of(workload), None
@@ -439,7 +446,7 @@ class Clients:
                 plain,
                 funcname=record.funcname or plain.funcname,
                 args=[record.run_s],
-                conditions=conditions.at(record.site),
+                conditions=conditions.of(record),
             )
             if estimate is not None:
                 spec = stating(spec, estimate(record.run_s))
@@ -451,7 +458,9 @@ class Clients:
                 spec = replace(spec, maxwaittime=patience())
             if trace.sites == "data" and record.site:
                 spec = replace(spec, env={DATA_SITE: site_name(record.site)})
-            yield due_ns, user, SubmitFuncSpec(spec=spec)
+            message = SubmitFuncSpec(spec=spec)
+            for _ in range(record.processors if trace.processors == "expand" else 1):
+                yield due_ns, user, message
 
 
 def _checked(arrivals: Arrivals, random: Random, midnight_s: float, name: str) -> Iterator[float]:

@@ -16,6 +16,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from colonysim.capacity.backfill import STARTABLE, Backfill
+from colonysim.capacity.resources import Capacity
 from colonysim.evidence.causes import CLOSED, WAITED
 from colonysim.experiments import perfetto, report
 from colonysim.faults import Crash, Times
@@ -24,8 +26,6 @@ from colonysim.scenarios.result import Result
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Measure, Phases, Scenario
 from colonysim.workloads.arrivals import Every, Once
-from colonysim.workloads.backfill import STARTABLE, Backfill
-from colonysim.workloads.capacity import Capacity
 from colonysim.workloads.executors import ExecutorGroup
 from colonysim.workloads.submissions import Submission
 from colonysim.workloads.workload import Workload

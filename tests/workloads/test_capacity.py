@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from colonysim import ColonyClient, ProcessState, Simulation
+from colonysim.capacity.backfill import STARTABLE
+from colonysim.capacity.resources import memory_offer
 from colonysim.core.golang.units import parse_memory
 from colonysim.core.values import BadValue
 from colonysim.faults import Crash, Delay, LoseReply, Match, Pause, SlowDown, Times, When
@@ -27,8 +29,6 @@ from colonysim.scenarios import (
     Submission,
     Workload,
 )
-from colonysim.workloads.backfill import STARTABLE
-from colonysim.workloads.capacity import memory_offer
 from colonysim.workloads.executors import ExecutorGroup
 from colonysim.workloads.fleet import Fleet
 
@@ -164,8 +164,9 @@ def test_with_backfill_all_processes_are_taken_in_the_order_of_priority() -> Non
     assert (urgent.state.name, late.state.name) == ("SUCCESS", "RUNNING")
 
 
-def test_expected_times_come_from_walltime_then_expected_s_then_maxexectime() -> None:
-    for fields in ({"walltime": 5}, {"kwargs": {"expected_s": 5}}, {"maxexectime": 5}):
+def test_expected_times_come_from_expected_s_then_walltime_then_maxexectime() -> None:
+    stated = {"kwargs": {"expected_s": 5}, "walltime": 500, "maxexectime": 500}
+    for fields in (stated, {"walltime": 5, "maxexectime": 500}, {"maxexectime": 5}):
         site = Site(capacity=Capacity(cpu=4), backfill="easy")
         site.submit(10, cpu=2, walltime=10)
         site.submit(10, cpu=4, walltime=10)

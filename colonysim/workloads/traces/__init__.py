@@ -13,6 +13,7 @@ from colonysim.workloads.traces.formats import FORMATS, Format, TraceFormat, for
 from colonysim.workloads.traces.record import (
     BadTrace,
     MissingTrace,
+    Processors,
     ReadTally,
     Recording,
     TraceRecord,
@@ -24,6 +25,7 @@ __all__ = [
     "FORMATS",
     "BadTrace",
     "MissingTrace",
+    "Processors",
     "ReadTally",
     "RecordedWorkflow",
     "Recording",
@@ -44,11 +46,18 @@ def read(path: Path, given: Format = "", tally: ReadTally | None = None, base: P
     return format_of(path, given, base).read(path, ReadTally() if tally is None else tally)
 
 
-def load(path: Path, given: Format = "", first: int = 0, count: int | None = None, base: Path = Path()) -> Recording:
+def load(
+    path: Path,
+    given: Format = "",
+    first: int = 0,
+    count: int | None = None,
+    base: Path = Path(),
+    processors: Processors = "ignore",
+) -> Recording:
     """Return the processes of a trace, sorted by time of submission, with notes on deviations from the recording.
 
     `first` and `count` select rows in the order of the file, before it is sorted. `base`: the folder of files with
-    users' readers. Raises BadTrace, BadCode.
+    users' readers. `processors`: what becomes of them, for the notes. Raises BadTrace, BadCode.
     """
     tally = ReadTally()
     most = MAX_PROCESSES + 1 if count is None else min(count, MAX_PROCESSES + 1)
@@ -63,7 +72,11 @@ def load(path: Path, given: Format = "", first: int = 0, count: int | None = Non
         records.sort(key=attrgetter("submit_s"))
         where = "" if first else f" (line {tally.unsorted_line} was submitted before the row above it)"
         notes.append(f"the rows were not in the order of submission and have been sorted{where}")
-    notes += processors_note(sum(record.processors > 1 for record in records), len(records))
+    total = sum(record.processors for record in records)
+    if processors == "expand" and total > MAX_PROCESSES:
+        fix = "use fewer rows with `count`, or `processors: occupy`"
+        raise BadTrace(path, 0, f"its jobs become {total:,} processes, more than {MAX_PROCESSES:,}", fix)
+    notes += processors_note(sum(record.processors > 1 for record in records), len(records), processors, total)
     return Recording(records, tuple(notes))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,8 @@ LATEST_S: Final = 253_402_300_799.0
 LONGEST_S: Final = 1e9
 """The longest run time, as for all spans of scenarios: 31 years."""
 MOST_PROCESSORS: Final = 10**9
+Processors = Literal["occupy", "expand", "ignore"]
+"""What becomes of the processors of a recorded job: CPUs of one process, processes, or nothing."""
 NUMBER: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
@@ -111,8 +113,18 @@ def shortened(value: Any, most: int = 60) -> str:
     return repr(shown) if len(str(value)) <= most else f"{shown!r}…"
 
 
-def processors_note(several: int, count: int) -> list[str]:
-    """Return a note on records with several processors, if there are any."""
+def processors_note(several: int, count: int, use: Processors = "ignore", total: int = 0) -> list[str]:
+    """Return a note on what becomes of recorded processors, if that is not what was recorded.
+
+    `several` of `count` records have more than one of the `total` processors.
+    """
+    if use == "occupy":
+        return [f"each of {count:,} processes takes as many CPUs as it had processors, {total:,} in all"]
+    if use == "expand":
+        return [
+            f"{several:,} of {count:,} jobs had more than one processor; each became as many independent processes, "
+            f"{total:,} in all"
+        ]
     if not several:
         return []
     return [f"{several:,} of {count:,} processes had more than one processor; each counts as one"]

@@ -18,7 +18,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
-from colonysim.workloads.capacity import UNKNOWN_NS, Amounts
+from colonysim.capacity.resources import UNKNOWN_NS, Amounts
 
 Backfill = Literal["none", "first_fit", "easy", "conservative"]
 

@@ -154,13 +154,12 @@ def memory_offer(size_bytes: int) -> str:
 
 
 def expected_ns(spec: FunctionSpec) -> int:
-    """Return how long a process is expected to run: `walltime`, `expected_s` or `maxexectime`; otherwise UNKNOWN_NS.
+    """Return how long a process is expected to run: `expected_s`, `walltime` or `maxexectime`; otherwise UNKNOWN_NS.
 
-    `expected_s` is a keyword argument of the process, which policies of the server know too.
+    `expected_s` is a keyword argument of the process, by which policies of the server rank too.
     """
-    if spec.conditions.walltime > 0:
-        return min(spec.conditions.walltime, _LONGEST_S) * SECOND_NS
     stated = (spec.kwargs or {}).get(EXPECTED)
     if isinstance(stated, (int, float)) and not isinstance(stated, bool) and isfinite(stated) and stated >= 0:
         return max(1, round(min(stated, _LONGEST_S) * SECOND_NS))
-    return min(spec.maxexectime, _LONGEST_S) * SECOND_NS if spec.maxexectime > 0 else UNKNOWN_NS
+    limit_s = spec.conditions.walltime if spec.conditions.walltime > 0 else spec.maxexectime
+    return min(limit_s, _LONGEST_S) * SECOND_NS if limit_s > 0 else UNKNOWN_NS

@@ -1,0 +1,1 @@
+"""What executors with capacity hold at once, and in which order they start what waits for room."""
