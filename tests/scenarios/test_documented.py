@@ -13,11 +13,21 @@ from colonysim.scenarios.scenario import Scenario
 PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text()
 
 
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+
+
 def test_the_complete_example_runs() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    result = run(Scenario.read(text))
+    result = run(Scenario.read(EXAMPLES[0]))
     assert result.ok, result.failures
     assert result.summary.retries > 0
+
+
+def test_the_example_of_executors_with_capacity_runs() -> None:
+    result = run(Scenario.read(EXAMPLES[1]))
+    assert result.ok, result.failures
+    assert [warning.text for warning in result.warnings] == []
+    assert [note for note in result.notes if note.startswith("executors cluster used")]
+    assert len(EXAMPLES) == 2
 
 
 def test_the_parts_of_the_scenario_with_code_of_its_own_are_explained_as_they_are() -> None:
