@@ -115,7 +115,7 @@ def test_a_scenario_is_run_with_the_test_s_seeds(pytester: pytest.Pytester) -> N
     assert outcomes["errors"] + outcomes["passed"] == 20
     assert outcomes["errors"] >= 1
     shown = lines_of(result)
-    assert "check: once each: not submitted <= 50" in shown
+    assert "check: once each: submitted <= 50 at all times: violated " in shown
     command = next(line for line in result.outlines if "colonysim run" in line).partition("repeat with: ")[2]
     again = subprocess.run(
         shlex.split(command), capture_output=True, text=True, env=ENVIRONMENT, cwd=pytester.path, check=False
