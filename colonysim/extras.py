@@ -9,7 +9,10 @@ from typing import Final
 EXTRAS: Final = {
     "freezegun": "freeze",
     "hypothesis": "hypothesis",
+    "matplotlib": "plot",
     "moto": "s3",
+    "pandas": "frame",
+    "pyarrow": "frame",
     "pycolonies": "sdk",
     "pytest": "test",
     "rich": "cli",

@@ -37,6 +37,7 @@ from colonysim.cli.console import (
 from colonysim.cli.live import Live, LivePage, LivePort, Rate
 from colonysim.core.wording import show_count, show_limit, show_list, show_number, show_seconds, show_share, show_times
 from colonysim.evidence.journal import JournalFailed
+from colonysim.extras import needed_for
 
 _MOST_GROUPS: Final = 8
 
@@ -51,6 +52,12 @@ if TYPE_CHECKING:
     from colonysim.scenarios.warnings import RunWarning
 
 
+Swf = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the processes as SWF.")]
+Batsim = Annotated[Path | None, typer.Option(metavar="FILE", help="Write jobs.csv of Batsim, for evalys.")]
+Parquet = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table of processes as Parquet.")]
+Gantt = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a Gantt chart: .svg, .png or .pdf.")]
+
+
 def run(
     file: Annotated[Path, typer.Argument(help="A scenario.")],
     seed: Annotated[int | None, typer.Option(help="By default the scenario's own.", envvar="COLONYSIM_SEED")] = None,
@@ -60,6 +67,10 @@ def run(
     perfetto: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a trace for ui.perfetto.dev.")] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a line for each process.")] = None,
     summary: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole result as JSON.")] = None,
+    swf: Swf = None,
+    batsim: Batsim = None,
+    parquet: Parquet = None,
+    gantt: Gantt = None,
     journal: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the journal, for colonysim replay.")
     ] = None,
@@ -76,6 +87,7 @@ def run(
     """Run a scenario. Exit codes: 0 no failures, 1 failures, 2 the scenario cannot be run."""
     on_errors = on_journal_errors(journal_errors, journal)
     files = {"report": report, "perfetto": perfetto, "csv": csv, "summary": summary}
+    files |= {"swf": swf, "batsim": batsim, "parquet": parquet, "gantt": gantt}
     idle = files | {"journal": journal, "strict": strict, "json": as_json}
     if dry_run:
         _refuse_idle("--dry-run", idle | {"live": live, "check-determinism": check_determinism})
@@ -92,23 +104,31 @@ def run(
         _compare(file, scenario.seed if seed is None else seed, override)
     try:
         wanted = _files(file, scenario, files, journal)
+        _require(wanted)
     except ValueError as error:
         fail(refusal(error, file))
     recorded = {} if journal is None else {"journal": journal}
     with page or nullcontext():
         done, result = _perform(file, scenario, seed, journal, on_errors, quiet=as_json, page=page)
         command = shlex.join(repeats(file, result.seed, override))
-        for kind, path in wanted.items():
-            _write(kind, done, path, command)
-        if as_json:
-            import msgspec
-
-            print(msgspec.json.encode(result).decode())
-        else:
-            _print(result, wanted | recorded, command)
+        _deliver(done, result, wanted, recorded, command, as_json=as_json)
         if page is not None:
             page.stay()
     raise typer.Exit(FAILED if not result.ok or (strict and result.warnings) else FINE)
+
+
+def _deliver(
+    done: Run, result: Result, wanted: dict[str, Path], recorded: dict[str, Path], command: str, *, as_json: bool
+) -> None:
+    """Write the output files of a run, and print its result."""
+    for kind, path in wanted.items():
+        _write(kind, done, path, command)
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(result).decode())
+    else:
+        _print(result, wanted | recorded, command)
 
 
 def _perform(
@@ -255,6 +275,23 @@ def _progress(scenario: Scenario, quiet: bool) -> Iterator[Callable[[float, Metr
         yield update
 
 
+_KINDS: Final = ("report", "perfetto", "csv", "summary", "swf", "batsim", "parquet", "gantt")
+"""The output files of a run."""
+
+
+def _require(files: Mapping[str, Path]) -> None:
+    """Import what output files need, so that it is missed before the run. Raises MissingExtra, BadOutput."""
+    if "parquet" in files:
+        with needed_for("Parquet"):
+            import pandas  # noqa: F401
+            import pyarrow  # noqa: F401
+    if (path := files.get("gantt")) is not None:
+        if path.suffix.lower() not in (".svg", ".png", ".pdf"):
+            raise ValueError(f"{path}: a Gantt chart is .svg, .png or .pdf; name the file accordingly")
+        with needed_for("a Gantt chart"):
+            import matplotlib  # noqa: F401
+
+
 def _files(
     file: Path, scenario: Scenario, given: Mapping[str, Path | None] | None = None, journal: Path | None = None
 ) -> dict[str, Path]:
@@ -265,7 +302,7 @@ def _files(
     from colonysim.scenarios.recorded import files_of
 
     wanted = scenario.report
-    said = {"report": wanted.html, "perfetto": wanted.perfetto, "csv": wanted.csv, "summary": wanted.summary}
+    said = {"report": wanted.html} | {kind: getattr(wanted, kind) for kind in _KINDS if kind != "report"}
     files = {kind: scenario.base() / name for kind, name in said.items() if name}
     files |= {kind: path for kind, path in (given or {}).items() if path is not None}
     outputs.check(
@@ -278,18 +315,22 @@ def _files(
 
 def _write(kind: str, done: Run, path: Path, command: str) -> None:
     """Write an output file of a run, which `command` repeats. Exits with code 1 if it cannot be written."""
-    from colonysim.experiments import perfetto, report
+    from colonysim.experiments import exports, gantt, perfetto, report
 
-    assert done.result is not None
+    result = done.result
+    assert result is not None
+    writers: dict[str, Callable[[], object]] = {
+        "report": lambda: report.write_html(done, path, command),
+        "perfetto": lambda: perfetto.write_perfetto(done, path),
+        "csv": lambda: report.write_csv(done, path),
+        "summary": lambda: report.write_summary(result, path),
+        "swf": lambda: exports.write_swf(done, path),
+        "batsim": lambda: exports.write_batsim(done, path),
+        "parquet": lambda: exports.write_parquet(done, path),
+        "gantt": lambda: gantt.write_gantt(done, path, done.scenario.report.gantt_by),
+    }
     try:
-        if kind == "report":
-            report.write_html(done, path, command)
-        elif kind == "perfetto":
-            perfetto.write_perfetto(done, path)
-        elif kind == "csv":
-            report.write_csv(done, path)
-        else:
-            report.write_summary(done.result, path)
+        writers[kind]()
     except OSError as error:
         fail(f"{path}: cannot be written: {error.strerror or error}", FAILED)
 

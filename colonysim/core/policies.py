@@ -81,10 +81,11 @@ def _has_deadline(spec: FunctionSpec) -> bool:
 
 
 def _has_length(spec: FunctionSpec) -> bool:
-    return _expected_s(spec) is not None
+    return expected_time(spec) is not None
 
 
-def _expected_s(spec: FunctionSpec) -> float | None:
+def expected_time(spec: FunctionSpec) -> float | None:
+    """Return the run time in seconds that a process states: `expected_s`, else `maxexectime`; None without either."""
     expected_s: Any = (spec.kwargs or {}).get(EXPECTED)
     if not isinstance(expected_s, (int, float)) or isinstance(expected_s, bool) or not 0 <= expected_s < LAST / 1e9:
         expected_s = spec.maxexectime
@@ -141,7 +142,7 @@ def fair(process: Process, shares: Shares) -> int:
 @policy(_has_length, "maxexectime or the keyword argument expected_s")
 def shortest(process: Process, shares: Shares) -> int:
     """Shortest expected run time first: `expected_s`, else `maxexectime`; processes without either come last."""
-    expected_s = _expected_s(process.spec)
+    expected_s = expected_time(process.spec)
     return LAST + process.priority_time_ns if expected_s is None else int(expected_s * SECOND_NS)
 
 
@@ -153,7 +154,7 @@ def weighted_fair(process: Process, shares: Shares) -> int:
     rank of the process that was assigned last (self-clocked fair queueing). A process without an expected run time
     counts as one second.
     """
-    expected_s = _expected_s(process.spec)
+    expected_s = expected_time(process.spec)
     cost_ns = round((1.0 if expected_s is None else expected_s) * SECOND_NS / shares.weight(process))
     return max(shares.turn, shares.last_turns.get((process.colony, process.initiator_id), 0)) + cost_ns
 

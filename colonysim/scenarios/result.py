@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from colonysim.evidence.causes import Cause
+from colonysim.extras import needed_for
 from colonysim.reports.groups import GroupFigures
 from colonysim.reports.processes import ProcessResult
 from colonysim.reports.summary import Summary
@@ -83,3 +84,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             kept["processes"] = tuple(kept["make_processes"]())
         found: tuple[ProcessResult, ...] = kept["processes"]
         return found
+
+    def frame(self) -> Any:
+        """Return `processes` as a pandas DataFrame: a row for each process, a column for each field.
+
+        Raises MissingExtra without pandas, and ValueError as `processes`.
+        """
+        with needed_for("result.frame()"):
+            import pandas
+        names = ProcessResult.__struct_fields__
+        return pandas.DataFrame(map(msgspec.structs.astuple, self.processes), columns=list(names))

@@ -148,6 +148,11 @@ class Report(Value, frozen=True, kw_only=True):
     perfetto: str = ""
     csv: str = ""
     summary: str = ""
+    swf: str = ""
+    batsim: str = ""
+    parquet: str = ""
+    gantt: str = ""
+    gantt_by: Literal["function", "user"] = "function"
 
 
 OWN_POLICIES: Final[Registry[Any]] = Registry("policies", "function", "policies", callable)

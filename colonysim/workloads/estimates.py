@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 from random import Random
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from colonysim.core.types import FunctionSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import SPAN, Between, Distribution, NotNegative
+from colonysim.workloads.traces.record import TraceRecord
 
 
 class Estimate(Value, frozen=True, kw_only=True):
@@ -31,6 +33,9 @@ AnyEstimate = Annotated[
     Meta(extra={"fix": "give seconds, `run` for the run time itself, or {times: …} for the run time times a factor"}),
 ]
 """An estimate: seconds, `run` for the run time itself, or the run time times a factor."""
+
+Requested = Literal["requested", "limit", "ignore"]
+"""What becomes of a requested time: an estimate, an estimate and a limit of the run time, or nothing."""
 
 Estimator = Callable[[float], float]
 """Returns the estimate for a run time, both in seconds."""
@@ -49,6 +54,20 @@ def estimator(given: float | str | Estimate | None, random: Random) -> Estimator
 def stating(spec: FunctionSpec, expected_s: float) -> FunctionSpec:
     """Return a spec that states an expected run time."""
     return replace(spec, kwargs={**(spec.kwargs or {}), EXPECTED: expected_s})
+
+
+def requesting(
+    spec: FunctionSpec, record: TraceRecord, requested: Requested, estimate: Estimator | None
+) -> FunctionSpec:
+    """Return the spec of a recorded process with its estimate: one made from its run time, or the requested time."""
+    is_known = record.requested_s > 0
+    if estimate is not None:
+        spec = stating(spec, estimate(record.run_s))
+    elif is_known and requested != "ignore":
+        spec = stating(spec, record.requested_s)
+    if is_known and requested == "limit":
+        spec = replace(spec, maxexectime=min(ceil(record.requested_s), 2**31 - 1))
+    return spec
 
 
 def with_estimates(compose: Callable[[], Message], estimate: Estimator) -> Callable[[], Message]:

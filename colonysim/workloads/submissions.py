@@ -262,6 +262,14 @@ def _node_spec(plain: FunctionSpec, node: Node, run_s: Callable[[], float] | Non
     )
 
 
+def check_estimates(mix: Iterable[Submission]) -> None:
+    """Raise BadValue for estimates of a mix that go by a run time which is not known."""
+    for place, one in enumerate(mix):
+        if one.lacks_run_time:
+            why = "it goes by the run time: give `run_s` too, or a number of seconds"
+            raise one.refused("expected_s", why).within(("mix", place))
+
+
 Compose = Callable[[], Message]
 """Creates the next message."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from math import ceil
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Literal
@@ -32,10 +31,10 @@ from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
 from colonysim.workloads import traces
 from colonysim.workloads.arrivals import ARRIVALS, Arrivals, ClosedLoop, Count, Many
-from colonysim.workloads.estimates import estimator, stating
+from colonysim.workloads.estimates import Requested, estimator, requesting
 from colonysim.workloads.recorded_conditions import RecordedConditions
 from colonysim.workloads.sites import site_name
-from colonysim.workloads.submissions import DATA_SITE, Compose, Submission, mixer
+from colonysim.workloads.submissions import DATA_SITE, Compose, Submission, check_estimates, mixer
 from colonysim.workloads.traces import BadTrace, Processors, Recording
 
 
@@ -69,7 +68,7 @@ class Trace(Value, frozen=True, kw_only=True):
     count: Count | None = None
     speed: Positive = 1.0
     sites: Literal["location", "type", "data", "ignore"] = "location"
-    estimates: Literal["requested", "limit", "ignore"] = "requested"
+    estimates: Requested = "requested"
     processors: Processors = "ignore"
 
     def check_format(self, base: Path) -> None:
@@ -116,10 +115,8 @@ class Workload(Value, frozen=True, kw_only=True):
             raise ValueError(f"workload {self.name!r} needs either arrivals or a trace")
         if self.until_s is not None and self.until_s < self.from_s:
             raise self.refused("until_s", f"must be at least from_s={show_exact(self.from_s)}")
-        for place, one in enumerate(self.mix):
-            if self.trace is None and one.lacks_run_time:
-                why = "it goes by the run time: give `run_s` too, or a number of seconds"
-                raise one.refused("expected_s", why).within(("mix", place))
+        if self.trace is None:
+            check_estimates(self.mix)
         if isinstance(self.arrivals, ClosedLoop):
             if any(one.generator for one in self.mix):
                 raise BadValue("clients of a closed loop wait for a result, and a generator gives none", ("mix",))
@@ -448,12 +445,7 @@ class Clients:
                 args=[record.run_s],
                 conditions=conditions.of(record),
             )
-            if estimate is not None:
-                spec = stating(spec, estimate(record.run_s))
-            elif record.requested_s > 0 and trace.estimates != "ignore":
-                spec = stating(spec, record.requested_s)
-            if record.requested_s > 0 and trace.estimates == "limit":
-                spec = replace(spec, maxexectime=min(ceil(record.requested_s), 2**31 - 1))
+            spec = requesting(spec, record, trace.estimates, estimate)
             if patience is not None:
                 spec = replace(spec, maxwaittime=patience())
             if trace.sites == "data" and record.site:
