@@ -372,8 +372,9 @@ class Run:
             for name, parts in fleet.use(self.start_ns).items()
             if parts
         )
+        of_streams = (note for stream in self.clients.streams for note in stream.notes())
         window = None if self.checks.summary is None else self.checks.summary.window
-        return [*([] if window is None else window.lines()), *self.recorded_notes, *notes, *used]
+        return [*([] if window is None else window.lines()), *self.recorded_notes, *of_streams, *notes, *used]
 
     def story(self, process_id: str) -> str:
         """Return the timeline of a process in lines; "" if invariants are off."""

@@ -20,7 +20,7 @@ from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.warnings import RunWarning, without_accepted
 from colonysim.workloads.executors import ExecutorGroup
 from colonysim.workloads.fleet import Fleet
-from colonysim.workloads.workload import Stream
+from colonysim.workloads.streams import Stream
 
 
 class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,8 +116,7 @@ def _checks(seen: Evidence) -> Iterator[RunWarning]:
 
 # ---------------------------------------------------------------- who submits
 def _workloads(seen: Evidence) -> Iterator[RunWarning]:
-    for place, stream in enumerate(seen.streams):
-        workload = stream.workload
+    for place, (workload, stream) in enumerate(zip(seen.scenario.workload, seen.streams, strict=False)):
         if stream.submitted:
             continue
         why = "no submission fell into its time"

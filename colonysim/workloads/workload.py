@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import islice, takewhile
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from colonysim.core.agenda import Event
-from colonysim.core.history import Entry, Transition
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.operations.users import AddUser
-from colonysim.core.protocol import Answer, Message
-from colonysim.core.records import DAY_NS, RUNNING, SECOND_NS, WAITING
-from colonysim.core.replies import GraphReply
+from colonysim.core.records import DAY_NS, SECOND_NS
 from colonysim.core.types import User
 from colonysim.core.values import BadValue, Value
 from colonysim.core.wording import show_exact, show_limit, show_seconds
 from colonysim.extensions import BadCode, error_line
 from colonysim.kernel import randomness
-from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.kernel.randomness import NotNegative, Positive
 from colonysim.simulation.simulation import Simulation
 from colonysim.wire import identity
@@ -33,9 +26,13 @@ from colonysim.workloads import traces
 from colonysim.workloads.arrivals import ARRIVALS, Arrivals, ClosedLoop, Count, Many
 from colonysim.workloads.estimates import Requested, estimator, requesting
 from colonysim.workloads.recorded_conditions import RecordedConditions
+from colonysim.workloads.recorded_jobs import with_limits
 from colonysim.workloads.sites import site_name
+from colonysim.workloads.streams import Act, Arrival, Arrive, ClosedStream, DependentStream, Resend, Stream
 from colonysim.workloads.submissions import DATA_SITE, Compose, Submission, check_estimates, mixer
-from colonysim.workloads.traces import BadTrace, Processors, Recording
+from colonysim.workloads.traces import BadTrace, Processors, Recording, TraceRecord
+from colonysim.workloads.traces.formats import Format
+from colonysim.workloads.traces.mapped import Columns, format_with, wrong_columns
 
 
 def _wrong_format(given: Any) -> str:
@@ -58,6 +55,10 @@ class Trace(Value, frozen=True, kw_only=True):
     `estimates` says what becomes of the requested time: the estimate that a process states (`requested`), that and its
     `maxexectime`, so that a job that runs longer is ended then (`limit`), or nothing (`ignore`). An `expected_s` of the
     mix that goes by the run time (`run`, or `times`) replaces it as the estimate.
+
+    `columns` names the columns of a CSV file that has others: `{submit_s: time, run_s: {column: ms, unit: ms}}`.
+    `statuses: successful` leaves out jobs that failed or were cancelled. With `dependencies` a job is submitted its
+    think time after its preceding job has ended, whenever it was recorded.
     """
 
     file: str
@@ -70,11 +71,29 @@ class Trace(Value, frozen=True, kw_only=True):
     sites: Literal["location", "type", "data", "ignore"] = "location"
     estimates: Requested = "requested"
     processors: Processors = "ignore"
+    columns: Columns = {}
+    statuses: Literal["all", "successful"] = "all"
+    dependencies: bool = False
+
+    def check(self) -> None:
+        if self.columns and self.format not in ("", "csv"):
+            raise self.refused("columns", f"format {self.format!r} has columns of its own; leave one of them out")
+        if why := wrong_columns(self.columns):
+            raise self.refused("columns", why)
+        if self.dependencies and self.processors == "expand":
+            why = (
+                "a job that becomes several processes has no single end to wait for; use processors: occupy"
+            )
+            raise self.refused("dependencies", why)
+
+    @property
+    def _reading(self) -> Format:
+        return format_with(self.columns) if self.columns else self.format
 
     def check_format(self, base: Path) -> None:
         """Find the format, by its name or the file's name. Raises BadTrace, BadCode."""
         path = base / self.file
-        if traces.format_of(path, self.format, base).workflow:
+        if traces.format_of(path, self._reading, base).workflow:
             fix = "give the workload arrivals and `mix: [{workflow: {kind: wfformat, file: …}}]`"
             raise BadTrace(path, 0, "it is a workflow (WfFormat), and a trace has no dependencies", fix)
 
@@ -82,7 +101,8 @@ class Trace(Value, frozen=True, kw_only=True):
         """Return the recorded processes, in the order of submission. Raises BadTrace, BadCode."""
         self.check_format(base)
         path = base / self.file
-        recording = traces.load(path, self.format, self.first, self.count, base, self.processors)
+        honours = [*(["status"] if self.statuses != "all" else []), *(["dependencies"] if self.dependencies else [])]
+        recording = traces.load(path, self._reading, self.first, self.count, base, self.processors, honours)
         span_s = (recording.records[-1].submit_s - recording.records[0].submit_s) / self.speed
         if span_s > randomness.MOST:
             most = show_limit(randomness.MOST)
@@ -125,200 +145,17 @@ class Workload(Value, frozen=True, kw_only=True):
 
     @property
     def never_ends(self) -> bool:
-        """Whether it is endless unless the storm has an end: a client may wait for what never ends."""
-        if isinstance(self.arrivals, ClosedLoop):
+        """Whether it is endless unless the storm has an end: a client or a job may wait for what never ends."""
+        if isinstance(self.arrivals, ClosedLoop) or (self.trace is not None and self.trace.dependencies):
             return self.until_s is None
         return self.count is None and self.until_s is None and self.arrivals is not None and not self.arrivals.ends
 
     @property
     def why_endless(self) -> str:
         """The text of the error that it never ends, up to the last remedy."""
-        remedy = "until_s" if isinstance(self.arrivals, ClosedLoop) else "a count or until_s"
+        waits = isinstance(self.arrivals, ClosedLoop) or self.trace is not None
+        remedy = "until_s" if waits else "a count or until_s"
         return f"workload {self.name!r} never ends: give it {remedy}"
-
-
-class Arrive(Event, frozen=True, gc=False):
-    """The next submission of a stream is due."""
-
-    stream: int
-
-
-class Resend(Event, frozen=True, gc=False):
-    """A submission of a stream is sent again."""
-
-    stream: int
-    number: int
-
-
-class Act(Event, frozen=True, gc=False):
-    """A client of a closed loop has thought; client -1: the loop ends."""
-
-    stream: int
-    client: int
-
-
-class _Unsure(msgspec.Struct):
-    """A submission whose reply was lost; `left` is how often it may still be sent again."""
-
-    caller_id: str
-    message: Message
-    left: int
-    client: int
-
-
-Arrival = tuple[int, int, Message]
-"""Time in nanoseconds from the beginning, user, and message."""
-
-
-class Stream:
-    """A workload in progress: its submissions to come, and counts of those so far."""
-
-    def __init__(self, clients: Clients, number: int, workload: Workload, arrivals: Iterator[Arrival]) -> None:
-        self.clients = clients
-        self.number = number
-        self.workload = workload
-        self.arrivals = arrivals
-        self.user_ids = clients.add_users(workload)
-        self.unsure: dict[int, _Unsure] = {}
-        self.next: Arrival | None = None
-        self.first_refusal = ""
-        self.submitted = self.refused = self.lost = 0
-
-    def plan(self) -> None:
-        """Put the next submission on the agenda."""
-        self.next = following = next(self.arrivals, None)
-        if following is None:
-            self.clients.busy -= 1
-        else:
-            self.clients.kernel.timetable.planned.add(self.clients.start_ns + following[0], Arrive(self.number))
-
-    def submit(self) -> None:
-        """Send the submission that is due, and plan the next one."""
-        assert self.next is not None
-        _, user, message = self.next
-        self.send(self.user_ids[user], message, self.workload.resends)
-        self.plan()
-
-    def send(self, caller_id: str, message: Message, left: int, client: int = -1) -> None:
-        """Send a submission, which may be sent again `left` times; `client`: of a closed loop, the one that waits."""
-        self.submitted += 1
-        asked = self.clients.kernel.ask_inside(caller_id, message)
-        if type(asked) is Answer:
-            self._handle(asked, caller_id, message, left, client)
-        else:
-            self.clients.busy += 1
-            asked.on_answer = partial(self._on_answer, asked, caller_id, message, left, client)
-
-    def _on_answer(self, pending: Pending, caller_id: str, message: Message, left: int, client: int) -> None:
-        """Handle the end of a pending call, which may have no answer."""
-        self.clients.busy -= 1
-        if pending.answer is not None:
-            self._handle(pending.answer, caller_id, message, left, client)
-        else:
-            self.given_up(client)
-
-    def _handle(self, answer: Answer, caller_id: str, message: Message, left: int, client: int) -> None:
-        if answer.ok and answer.payload_type != "garbled":
-            self.accepted(answer, client)
-            return
-        if answer.status not in UNKNOWN_OUTCOME and answer.status != 200:
-            self.refused += 1
-            self.first_refusal = self.first_refusal or str(getattr(answer.body, "message", ""))
-            self.given_up(client)
-            return
-        self.lost += 1
-        if not left:
-            self.given_up(client)
-        else:
-            number = answer.ticket
-            self.unsure[number] = _Unsure(caller_id, message, left - 1, client)
-            self.clients.busy += 1
-            kernel = self.clients.kernel
-            due_ns = kernel.world.now_ns + randomness.to_ns(self.workload.resend_s)
-            kernel.timetable.plan(due_ns, Resend(self.number, number))
-
-    def resend(self, number: int) -> None:
-        unsure = self.unsure.pop(number)
-        self.clients.busy -= 1
-        self.send(unsure.caller_id, unsure.message, unsure.left, unsure.client)
-
-    def accepted(self, answer: Answer, client: int) -> None:
-        """A submission has been accepted."""
-
-    def given_up(self, client: int) -> None:
-        """A submission has been refused, or lost for the last time."""
-
-
-class ClosedStream(Stream):
-    """A closed loop in progress: who waits for which processes."""
-
-    def __init__(self, clients: Clients, number: int, workload: Workload, loop: ClosedLoop) -> None:
-        super().__init__(clients, number, workload, iter(()))
-        seed, purpose = clients.sim.settings.seed, f"workload/{workload.name}"
-        self.compose = clients.composer_of(workload)
-        self.thoughts = [
-            randomness.drawer(loop.think, randomness.source(seed, f"{purpose}/client/{client}"))
-            for client in range(loop.clients)
-        ]
-        self.waits_for: dict[str, int] = {}  # which client waits for a process
-        self.missing = [0] * loop.clients  # for how many processes each client waits
-        self.left = workload.count
-        self.ended = False
-        end_ns = clients.end_of(workload)
-        self.end_ns = None if end_ns is None else clients.start_ns + end_ns
-
-    def plan(self) -> None:
-        """Let all clients think for the first time, and plan the end of the loop."""
-        from_ns = randomness.to_ns(self.workload.from_s)
-        for client in range(len(self.thoughts)):
-            self._think(client, from_ns)
-        assert self.end_ns is not None
-        self.clients.kernel.timetable.plan(self.end_ns, Act(self.number, -1))
-
-    def _think(self, client: int, after_ns: int = 0, least_ns: int = 0) -> None:
-        """Let a client think from `after_ns` from now on, for `least_ns` at least; then it submits, if it has time."""
-        kernel = self.clients.kernel
-        due_ns = kernel.world.now_ns + after_ns + max(self.thoughts[client](None), least_ns)
-        if not self.ended and self.end_ns is not None and due_ns < self.end_ns:
-            kernel.timetable.plan(due_ns, Act(self.number, client))
-
-    def act(self, client: int) -> None:
-        """Let a client submit, or end the loop."""
-        if self.ended:
-            return
-        if self.left is not None and client >= 0:
-            self.left -= 1
-        if client < 0 or self.left == 0:
-            self.ended = True
-            self.clients.busy -= 1
-        if client >= 0:
-            user_id = self.user_ids[client % len(self.user_ids)]
-            self.send(user_id, self.compose(), self.workload.resends, client)
-
-    def accepted(self, answer: Answer, client: int) -> None:
-        """Wait for the processes that were submitted, unless they have ended already."""
-        body: Any = answer.body
-        ids = body.process_ids or () if isinstance(body, GraphReply) else (body.process_id,)
-        for process_id in ids:
-            process = self.clients.kernel.world.processes.get(process_id)
-            if process is not None and process.state in (WAITING, RUNNING):
-                self.waits_for[process_id] = client
-                self.missing[client] += 1
-        if not self.missing[client]:
-            self._think(client)
-
-    def given_up(self, client: int) -> None:
-        self._think(client, least_ns=randomness.to_ns(self.workload.resend_s))
-
-    def read(self, happened: list[Entry]) -> None:
-        """Let clients think whose processes have ended in a step."""
-        for entry in happened:
-            if type(entry) is Transition and entry.new not in (WAITING, RUNNING):
-                client = self.waits_for.pop(entry.process_id, None)
-                if client is not None:
-                    self.missing[client] -= 1
-                    if not self.missing[client]:
-                        self._think(client)
 
 
 class Clients:
@@ -350,6 +187,13 @@ class Clients:
             closed = ClosedStream(self, len(self.streams), workload, workload.arrivals)
             self.sim.observers.observe(closed.read)
             stream: Stream = closed
+        elif workload.trace is not None and workload.trace.dependencies:
+            recording = self.recordings.get(workload.name) or workload.trace.load(self.base)
+            records = recording.records[: workload.count]
+            jobs = list(self.messages_of(workload, workload.trace, records))
+            dependent = DependentStream(self, len(self.streams), workload, records, jobs, workload.trace.speed)
+            self.sim.observers.observe(dependent.precedence.read)
+            stream = dependent
         else:
             arrivals = self._drawn(workload) if workload.trace is None else self._recorded(workload, workload.trace)
             stream = Stream(self, len(self.streams), workload, arrivals)
@@ -383,7 +227,7 @@ class Clients:
 
     def _act(self, event: Act) -> bool:
         stream = self.streams[event.stream]
-        assert isinstance(stream, ClosedStream)
+        assert isinstance(stream, (ClosedStream, DependentStream))
         stream.act(event.client)
         return False
 
@@ -424,20 +268,24 @@ class Clients:
         return self.storm_ns if workload.until_s is None else randomness.to_ns(workload.until_s)
 
     def _recorded(self, workload: Workload, trace: Trace) -> Iterator[Arrival]:
-        """Yield the submissions of a trace. Fields that are not recorded have the values of the mix's first entry."""
+        """Yield the submissions of a trace up to the end of the workload."""
+        recording = self.recordings.get(workload.name) or trace.load(self.base)
+        arrivals = self.messages_of(workload, trace, islice(recording.records, workload.count))
+        end_ns = self.end_of(workload)
+        return takewhile(lambda arrival: end_ns is None or arrival[0] < end_ns, arrivals)
+
+    def messages_of(self, workload: Workload, trace: Trace, records: Iterable[TraceRecord]) -> Iterator[Arrival]:
+        """Yield the submissions of records. Fields that are not recorded have the values of the mix's first entry."""
         like = workload.mix[0]
         plain = like.spec(self.colony)
         conditions = RecordedConditions(plain.conditions, trace.sites, trace.processors)
         patience, users = like.patience(self._source(workload, "limits")), dict[str, int]()
         estimate = estimator(like.expected_s, self._source(workload, "estimates"))
-        from_s, end_ns, first_s = workload.from_s, self.end_of(workload), None
-        recording = self.recordings.get(workload.name) or trace.load(self.base)
-        for record in islice(recording.records, workload.count):
+        from_s, first_s = workload.from_s, None
+        for record in records:
             if first_s is None:
                 first_s = record.submit_s
             due_ns = randomness.to_ns(from_s + (record.submit_s - first_s) / trace.speed)
-            if end_ns is not None and due_ns >= end_ns:
-                return
             user = users.setdefault(record.user, len(users)) % workload.users
             spec = replace(
                 plain,
@@ -445,8 +293,8 @@ class Clients:
                 args=[record.run_s],
                 conditions=conditions.of(record),
             )
-            spec = requesting(spec, record, trace.estimates, estimate)
-            if patience is not None:
+            spec = with_limits(requesting(spec, record, trace.estimates, estimate), record, trace.speed)
+            if patience is not None and record.deadline_s < 0:
                 spec = replace(spec, maxwaittime=patience())
             if trace.sites == "data" and record.site:
                 spec = replace(spec, env={DATA_SITE: site_name(record.site)})

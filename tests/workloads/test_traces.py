@@ -50,9 +50,9 @@ def written(folder: Path, name: str, text: str) -> Path:
 def test_swf_is_read_compressed_or_not(tmp_path: Path, name: str) -> None:
     records = list(traces.read(written(tmp_path, name, SWF)))
     assert records == [
-        TraceRecord(0.0, 83.0, "7", "1", 1, 1200.0),
-        TraceRecord(10.0, 20.0, "8", "2", 4, 100.0, "3"),
-        TraceRecord(30.0, 5.0, "", "", 2, -1.0),  # the third never ran
+        TraceRecord(0.0, 83.0, "7", "1", 1, 1200.0, job="1"),
+        TraceRecord(10.0, 20.0, "8", "2", 4, 100.0, "3", job="2"),
+        TraceRecord(30.0, 5.0, "", "", 2, -1.0, job="4"),  # the third never ran
     ]
     assert swf.sites(tmp_path / name) == {"1": "grid.example.org", "2": "other.example.org"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice, pairwise
 from operator import attrgetter
 from pathlib import Path
@@ -53,21 +53,28 @@ def load(
     count: int | None = None,
     base: Path = Path(),
     processors: Processors = "ignore",
+    honours: Collection[str] = (),
 ) -> Recording:
     """Return the processes of a trace, sorted by time of submission, with notes on deviations from the recording.
 
     `first` and `count` select rows in the order of the file, before it is sorted. `base`: the folder of files with
-    users' readers. `processors`: what becomes of them, for the notes. Raises BadTrace, BadCode.
+    users' readers. `processors`: what becomes of them, for the notes. `honours`: `status` leaves out jobs that failed
+    or were cancelled, `dependencies` says that preceding jobs have an effect. Raises BadTrace, BadCode.
     """
     tally = ReadTally()
     most = MAX_PROCESSES + 1 if count is None else min(count, MAX_PROCESSES + 1)
     records = list(islice(read(path, given, tally, base), first, first + most))
+    if "status" in honours:
+        kept = [record for record in records if record.is_good]
+        if len(kept) < len(records):
+            tally.skipped["the job failed or was cancelled (status 0 or 5)"] = len(records) - len(kept)
+        records = kept
     if len(records) > MAX_PROCESSES:
         fix = "use a part of it, in a scenario with `first` and `count`"
         raise BadTrace(path, 0, f"it has more than {MAX_PROCESSES:,} processes", fix)
     if not records:
         raise _empty(path, tally, first)
-    notes = tally.notes()
+    notes = tally.notes(honours)
     if tally.unsorted_line and any(later.submit_s < earlier.submit_s for earlier, later in pairwise(records)):
         records.sort(key=attrgetter("submit_s"))
         where = "" if first else f" (line {tally.unsorted_line} was submitted before the row above it)"

@@ -29,10 +29,6 @@ Read = Callable[[Path, ReadTally], Iterator[TraceRecord]]
 """Yields the records of a file, in its order, and counts rows that it leaves out in the tally. Raises BadTrace."""
 
 
-Format = str | Callable[[Path], Iterable[TraceRecord]]
-"""The name of a format, or a function that reads it; "" means that the file's name shows the format."""
-
-
 class TraceFormat(NamedTuple):
     """A format of traces. `suffixes` end the names of its files; `workflow`: a file is one workflow, not a trace."""
 
@@ -40,6 +36,10 @@ class TraceFormat(NamedTuple):
     read: Read
     suffixes: tuple[str, ...] = ()
     workflow: bool = False
+
+
+Format = str | TraceFormat | Callable[[Path], Iterable[TraceRecord]]
+"""A format, its name, or a function that reads it; "" means that the file's name shows the format."""
 
 
 FORMATS: Final[Registry[TraceFormat]] = Registry("formats", "function", "traces", callable)
@@ -61,6 +61,8 @@ def format_of(path: Path, given: Format = "", base: Path = Path()) -> TraceForma
 
     `given`: a name, code as `file.py:function` relative to the folder `base`, or a function. Raises BadTrace, BadCode.
     """
+    if isinstance(given, TraceFormat):
+        return given
     if callable(given):
         return _own(reference(given), given)
     if given in FORMATS.known:

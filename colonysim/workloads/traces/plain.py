@@ -22,7 +22,7 @@ from colonysim.workloads.traces.record import (
     shortened,
 )
 
-COLUMNS: Final = TraceRecord.__struct_fields__
+COLUMNS: Final = TraceRecord.__struct_fields__[:7]
 _NEEDED: Final = ("submit_s", "run_s")
 _OTHER_DIVIDERS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _FIX: Final = "times are numbers of seconds from the beginning, processors are counted from 1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -21,7 +22,11 @@ NUMBER: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?
 
 
 class TraceRecord(msgspec.Struct, frozen=True, gc=False):
-    """A process as recorded. Times in seconds from the beginning of the trace; "" if unknown."""
+    """A process as recorded. Times in seconds from the beginning of the trace; "" if unknown.
+
+    `deadline_s`: when it has to start at the latest. `job` names it; it comes `think_s` after the end of job `after`.
+    `is_good`: whether it neither failed nor was cancelled.
+    """
 
     submit_s: float
     run_s: float
@@ -30,6 +35,12 @@ class TraceRecord(msgspec.Struct, frozen=True, gc=False):
     processors: int = 1
     requested_s: float = -1.0
     funcname: str = ""
+    priority: int = 0
+    deadline_s: float = -1.0
+    job: str = ""
+    after: str = ""
+    think_s: float = 0.0
+    is_good: bool = True
 
 
 class Recording(NamedTuple):
@@ -55,18 +66,18 @@ class ReadTally(msgspec.Struct):
         """Count a row that is left out, with the reason."""
         self.skipped[reason] = self.skipped.get(reason, 0) + 1
 
-    def notes(self) -> list[str]:
-        """Return notes on the counts."""
+    def notes(self, honours: Collection[str] = ()) -> list[str]:
+        """Return notes on the counts. `honours`: which of `status` and `dependencies` have an effect."""
         found = []
         if self.header_line:
             found.append(f"line {self.header_line} is a header row and was skipped")
         for reason, count in self.skipped.items():
             found.append(f"{count:,} of {self.rows:,} rows were skipped: {reason}")
-        if self.unsuccessful:
+        if self.unsuccessful and "status" not in honours:
             found.append(
                 f"{self.unsuccessful:,} of {self.rows:,} rows have the status failed or cancelled, which has no effect"
             )
-        if self.preceded:
+        if self.preceded and "dependencies" not in honours:
             found.append(
                 f"{self.preceded:,} of {self.rows:,} rows name a preceding job, which has no effect, nor has think time"
             )

@@ -67,7 +67,8 @@ def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
             continue
         if status in _UNSUCCESSFUL:
             tally.unsuccessful += 1
-        if columns[16][0] != "-" and columns[16] != "0":
+        is_preceded = columns[16][0] != "-" and columns[16] != "0"
+        if is_preceded:
             tally.preceded += 1
         user, site, program = columns[11], columns[15], columns[13]
         yield TraceRecord(
@@ -78,7 +79,17 @@ def read(path: Path, tally: ReadTally) -> Iterator[TraceRecord]:
             int(processors),
             requested_s,
             "" if program == _UNKNOWN else intern(program),
+            job=columns[0],
+            after=columns[16] if is_preceded else "",
+            think_s=_thought(columns) if is_preceded else 0.0,
+            is_good=status not in _UNSUCCESSFUL,
         )
+
+
+def _thought(columns: list[str]) -> float:
+    """Return the think time of a row, 0 if it is unknown."""
+    think_s = float(columns[17])
+    return think_s if 0.0 <= think_s <= LONGEST_S else 0.0
 
 
 def _unusual(columns: list[str]) -> float:
