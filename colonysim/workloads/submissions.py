@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from msgspec import Meta
 from msgspec.structs import replace
@@ -34,12 +34,17 @@ DATA_SITE: Final = "COLONYSIM_DATA_SITE"
 
 
 class Node(NamedTuple):
-    """A process of a workflow: its name, its parents (`after`), and its function and run time, if recorded."""
+    """A process of a workflow: its name, its parents (`after`), and its function and run time, if recorded.
+
+    `executors` are the names of those that may run it, `location` is where it runs; without them those of the mix do.
+    """
 
     name: str
     after: tuple[str, ...] = ()
     funcname: str = ""
     run_s: float | None = None
+    executors: tuple[str, ...] = ()
+    location: str = ""
 
 
 class Shape(Value, frozen=True, tag_field="kind"):
@@ -92,13 +97,29 @@ class MapReduce(Shape, frozen=True, tag="map_reduce"):
 
 
 class Recorded(Shape, frozen=True, tag="wfformat"):
-    """A workflow recorded by WfCommons (WfFormat); a relative path starts at the scenario's folder."""
+    """A workflow recorded by WfCommons (WfFormat); a relative path starts at the scenario's folder.
+
+    `machines` says what the machine of a process becomes: the name of the only executor that may run it (`name`), its
+    location (`location`), or nothing (`ignore`). Of several machines any executor with one of the names may run it, and
+    the first is the location.
+    """
 
     file: str
+    machines: Literal["name", "location", "ignore"] = "ignore"
 
     def nodes(self, base: Path) -> list[Node]:
         recorded = read_workflow(base / self.file)
-        return [Node(node.name, node.after, node.funcname, node.run_s) for node in recorded.nodes]
+        return [
+            Node(
+                node.name,
+                node.after,
+                node.funcname,
+                node.run_s,
+                node.machines if self.machines == "name" else (),
+                node.machines[0] if node.machines and self.machines == "location" else "",
+            )
+            for node in recorded.nodes
+        ]
 
 
 AnyShape = Chain | FanOut | Diamond | MapReduce | Recorded
@@ -257,6 +278,10 @@ def _node_spec(plain: FunctionSpec, node: Node, run_s: Callable[[], float] | Non
     elif run_s is not None:
         args = [run_s(), *(plain.args or ())]
     conditions = replace(plain.conditions, dependencies=list(node.after)) if node.after else plain.conditions
+    if node.executors:
+        conditions = replace(conditions, executornames=list(node.executors))
+    if node.location:
+        conditions = replace(conditions, locationname=node.location)
     return replace(
         plain, nodename=node.name, funcname=node.funcname or plain.funcname, args=args, conditions=conditions
     )

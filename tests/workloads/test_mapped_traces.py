@@ -190,3 +190,36 @@ def test_failed_and_cancelled_jobs_are_left_out_on_request(tmp_path: Path) -> No
     assert len(result.processes) == 1
     assert "trace t.swf: 2 of 3 rows were skipped: the job failed or was cancelled (status 0 or 5)" in result.notes
     assert len(result_of(run_of({"file": "t.swf"}, tmp_path)).processes) == 3
+
+
+# ---------------------------------------------------------------- machines of workflows
+WORKFLOW = """{"name": "w", "workflow": {
+  "specification": {"tasks": [{"id": "a", "name": "a", "children": ["b"]}, {"id": "b", "name": "b", "parents": ["a"]}]},
+  "execution": {"makespanInSeconds": 3, "tasks": [
+    {"id": "a", "runtimeInSeconds": 1, "machines": ["east"]}, {"id": "b", "runtimeInSeconds": 2, "machines": ["west"]}]}
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("machines", "expected"), [("name", ["east", "west"]), ("location", ["x", "y"]), ("ignore", ["x", "x"])]
+)
+def test_processes_of_a_recorded_workflow_run_on_their_machines(
+    machines: str, expected: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "w.json").write_text(WORKFLOW)
+    names = [("west", ""), ("east", "")] if machines == "name" else [("x", "east"), ("y", "west")]
+    if machines == "ignore":
+        names = names[:1]
+    scenario = Scenario(
+        executors=tuple(  # type: ignore[arg-type]
+            {"name": name, "location": place, "service": {"kind": "process"}} for name, place in names
+        ),
+        workload=(  # type: ignore[arg-type]
+            {
+                "name": "w", "arrivals": {"kind": "at", "times_s": [0]},
+                "mix": [{"workflow": {"kind": "wfformat", "file": "w.json", "machines": machines}}],
+            },
+        ),
+        folder=str(tmp_path),
+    )  # fmt: skip
+    assert [process.executor for process in Run(scenario).execute().processes] == expected

@@ -33,13 +33,14 @@ _BYTE: Final = re.compile(r"\(byte (\d+)\)")
 
 
 class RecordedNode(msgspec.Struct, frozen=True):
-    """One process of a recorded workflow."""
+    """One process of a recorded workflow. `machines`: the names of those that it ran on, if they are recorded."""
 
     name: str
     funcname: str
     after: tuple[str, ...]
     run_s: float
     processors: int = 1
+    machines: tuple[str, ...] = ()
 
 
 class RecordedWorkflow(msgspec.Struct, frozen=True):
@@ -81,6 +82,8 @@ class _Listed(msgspec.Struct, frozen=True):
     command: _Command | None = None
     core_count: float | None = msgspec.field(name="coreCount", default=None)
     cores: float | None = None
+    machines: list[str] | None = None
+    machine: str | None = None
 
     @property
     def key(self) -> str:
@@ -226,7 +229,8 @@ def _node(path: Path, listed: _Listed, ran: _Listed, after: tuple[str, ...]) -> 
         raise BadTrace(path, 0, f"process {shortened(listed.key)}: {error}", "give the recorded seconds") from None
     program = ran.command.program if ran.command is not None else None
     funcname = program or listed.category or listed.name or listed.id
-    return RecordedNode(listed.key, funcname, after, run_s, max(1, int(cores or 1)))
+    machines = tuple(ran.machines or ([ran.machine] if ran.machine else []))
+    return RecordedNode(listed.key, funcname, after, run_s, max(1, int(cores or 1)), machines)
 
 
 @trace_format("wfformat", ".json", workflow=True)
