@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
     "core", "wire", "statistics", "chance", "kernel", "invariants", "evidence", "faults", "stdlib", "programs", "simulation", "reports",
-    "http", "web", "sdk", "capacity", "workloads", "scenarios", "experiments", "conformance", "pytest_plugin", "cli",
+    "http", "web", "sdk", "capacity", "traces", "workloads", "scenarios", "experiments", "conformance", "pytest_plugin", "cli",
 )  # fmt: skip
 """The rooms of the package from the bottom up: each may import itself and those before it."""
 MAY_IMPORT = {

@@ -177,7 +177,7 @@ def refusal(error: Exception, file: Path) -> str:
     from colonysim.core.values import BadValue
     from colonysim.scenarios.files import located
     from colonysim.scenarios.programs import BadProgram
-    from colonysim.workloads.traces import BadTrace
+    from colonysim.traces import BadTrace
 
     if isinstance(error, BadValue):
         return str(located(error, file))

@@ -27,10 +27,10 @@ def import_trace(
     """Summarise a trace: number of processes, span, run times, users and sites."""
     import msgspec
 
+    from colonysim import traces
     from colonysim.extensions import BadCode
     from colonysim.scenarios import trace_summary
-    from colonysim.workloads import traces
-    from colonysim.workloads.traces import plain
+    from colonysim.traces import plain
 
     outputs.require([file], {"--csv": csv})
     try:

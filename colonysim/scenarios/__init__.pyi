@@ -45,6 +45,9 @@ from colonysim.scenarios.scenario import Scenario as Scenario
 from colonysim.scenarios.scenario import Sites as Sites
 from colonysim.scenarios.writer import as_text as as_text
 from colonysim.statistics.quantiles import Quantiles as Quantiles
+from colonysim.traces.record import BadTrace as BadTrace
+from colonysim.traces.record import MissingTrace as MissingTrace
+from colonysim.traces.record import TraceRecord as TraceRecord
 from colonysim.workloads.arrivals import Arrivals as Arrivals
 from colonysim.workloads.arrivals import At as At
 from colonysim.workloads.arrivals import Batches as Batches
@@ -68,8 +71,5 @@ from colonysim.workloads.submissions import GpuRequest as GpuRequest
 from colonysim.workloads.submissions import MapReduce as MapReduce
 from colonysim.workloads.submissions import Recorded as Recorded
 from colonysim.workloads.submissions import Submission as Submission
-from colonysim.workloads.traces.record import BadTrace as BadTrace
-from colonysim.workloads.traces.record import MissingTrace as MissingTrace
-from colonysim.workloads.traces.record import TraceRecord as TraceRecord
 from colonysim.workloads.workload import Trace as Trace
 from colonysim.workloads.workload import Workload as Workload

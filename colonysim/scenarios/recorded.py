@@ -17,10 +17,10 @@ from colonysim.extensions import BadCode
 from colonysim.kernel.randomness import Constant, Empirical
 from colonysim.scenarios.checks import CHECKS
 from colonysim.scenarios.scenario import Scenario
+from colonysim.traces import MissingTrace, Recording, read_workflow
 from colonysim.workloads.arrivals import ARRIVALS
 from colonysim.workloads.executors import UNLIMITED, most_cpu_milli
 from colonysim.workloads.submissions import Recorded, Submission
-from colonysim.workloads.traces import MissingTrace, Recording, read_workflow
 from colonysim.workloads.workload import Trace, Workload
 
 

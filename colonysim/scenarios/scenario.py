@@ -29,11 +29,11 @@ from colonysim.reports.window import MeasuredPart
 from colonysim.scenarios import files, warnings
 from colonysim.scenarios.checks import Check
 from colonysim.scenarios.programs import ProgramGroup
+from colonysim.traces import Recording
 from colonysim.workloads.arrivals import MANY, Many
 from colonysim.workloads.executors import ExecutorGroup
 from colonysim.workloads.sites import site_name
 from colonysim.workloads.submissions import Submission
-from colonysim.workloads.traces import Recording
 from colonysim.workloads.workload import Workload
 
 _LAST_START_NS: Final = clock.parse_time("2100-12-31T23:59:59Z")

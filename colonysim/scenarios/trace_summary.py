@@ -10,7 +10,7 @@ from itertools import pairwise
 import msgspec
 
 from colonysim.statistics.quantiles import Quantiles, quantiles
-from colonysim.workloads.traces.record import TraceRecord
+from colonysim.traces.record import TraceRecord
 
 
 class TraceSummary(msgspec.Struct, frozen=True, kw_only=True):

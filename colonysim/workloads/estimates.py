@@ -19,7 +19,7 @@ from colonysim.core.types import FunctionSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import SPAN, Between, Distribution, NotNegative
-from colonysim.workloads.traces.record import TraceRecord
+from colonysim.traces.record import TraceRecord
 
 
 class Estimate(Value, frozen=True, kw_only=True):

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from colonysim.core.golang.units import format_cpu, parse_cpu
 from colonysim.core.types import Conditions
+from colonysim.traces import Processors, TraceRecord
 from colonysim.workloads.sites import SitePlaces
-from colonysim.workloads.traces import Processors, TraceRecord
 
 
 class RecordedConditions(SitePlaces):

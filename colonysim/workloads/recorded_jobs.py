@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from colonysim.core.history import Entry, Transition
 from colonysim.core.records import RUNNING, WAITING
 from colonysim.core.types import FunctionSpec
-from colonysim.workloads.traces.record import TraceRecord
+from colonysim.traces.record import TraceRecord
 
 _MOST_LIMIT: Final = 2**31 - 1
 

@@ -17,10 +17,10 @@ from colonysim.kernel import randomness
 from colonysim.kernel.kernel import Kernel
 from colonysim.kernel.pending import UNKNOWN_OUTCOME, Pending
 from colonysim.simulation.simulation import Simulation
+from colonysim.traces import TraceRecord
 from colonysim.workloads.arrivals import ClosedLoop
 from colonysim.workloads.recorded_jobs import Precedence
 from colonysim.workloads.submissions import Compose
-from colonysim.workloads.traces import TraceRecord
 
 
 class WorkloadPlan(Protocol):

@@ -21,8 +21,8 @@ from colonysim.core.types import Conditions, FunctionSpec, Gpu, WorkflowSpec
 from colonysim.core.values import Value
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import SPAN, AnySpan, Between, Distribution, Positive
+from colonysim.traces import read_workflow
 from colonysim.workloads.estimates import AnyEstimate, Estimate, estimator, stating, with_estimates
-from colonysim.workloads.traces import read_workflow
 
 Size = Annotated[int, Meta(ge=1, le=100_000)]
 _MOST_DEPENDENCIES: Final = 1_000_000

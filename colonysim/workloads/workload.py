@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 from msgspec.structs import replace
 
+from colonysim import traces
 from colonysim.core.operations.processes import SubmitFuncSpec
 from colonysim.core.operations.users import AddUser
 from colonysim.core.records import DAY_NS, SECOND_NS
@@ -21,8 +22,10 @@ from colonysim.extensions import BadCode, error_line
 from colonysim.kernel import randomness
 from colonysim.kernel.randomness import NotNegative, Positive
 from colonysim.simulation.simulation import Simulation
+from colonysim.traces import BadTrace, Processors, Recording, TraceRecord
+from colonysim.traces.formats import Format
+from colonysim.traces.mapped import Columns, format_with, wrong_columns
 from colonysim.wire import identity
-from colonysim.workloads import traces
 from colonysim.workloads.arrivals import ARRIVALS, Arrivals, ClosedLoop, Count, Many
 from colonysim.workloads.estimates import Requested, estimator, requesting
 from colonysim.workloads.recorded_conditions import RecordedConditions
@@ -30,9 +33,6 @@ from colonysim.workloads.recorded_jobs import with_limits
 from colonysim.workloads.sites import site_name
 from colonysim.workloads.streams import Act, Arrival, Arrive, ClosedStream, DependentStream, Resend, Stream
 from colonysim.workloads.submissions import DATA_SITE, Compose, Submission, check_estimates, mixer
-from colonysim.workloads.traces import BadTrace, Processors, Recording, TraceRecord
-from colonysim.workloads.traces.formats import Format
-from colonysim.workloads.traces.mapped import Columns, format_with, wrong_columns
 
 
 def _wrong_format(given: Any) -> str:
@@ -81,9 +81,7 @@ class Trace(Value, frozen=True, kw_only=True):
         if why := wrong_columns(self.columns):
             raise self.refused("columns", why)
         if self.dependencies and self.processors == "expand":
-            why = (
-                "a job that becomes several processes has no single end to wait for; use processors: occupy"
-            )
+            why = "a job that becomes several processes has no single end to wait for; use processors: occupy"
             raise self.refused("dependencies", why)
 
     @property

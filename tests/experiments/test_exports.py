@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from colonysim import traces
 from colonysim.cli.main import app
 from colonysim.experiments import exports, gantt
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Scenario
-from colonysim.workloads import traces
 
 TEXT = """
 version: 1

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from colonysim import traces
 from colonysim.scenarios import trace_summary
-from colonysim.workloads import traces
 from tests.workloads.test_traces import SWF, written
 
 ARCHIVE = Path(__file__).parents[3] / "shared" / "traces"

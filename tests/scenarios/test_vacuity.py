@@ -37,10 +37,10 @@ from colonysim.scenarios.lint import lint
 from colonysim.scenarios.programs import ProgramGroup
 from colonysim.scenarios.runner import run
 from colonysim.scenarios.scenario import CronPlan, GeneratorPlan, Phases, Scenario
+from colonysim.traces import BadTrace
 from colonysim.workloads.arrivals import At, Every, Once, Poisson
 from colonysim.workloads.executors import ExecutorGroup
 from colonysim.workloads.submissions import Submission
-from colonysim.workloads.traces import BadTrace
 from colonysim.workloads.workload import Trace, Workload
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"

@@ -22,7 +22,7 @@ from colonysim.scenarios.programs import BadProgram
 from colonysim.scenarios.runner import Run, run
 from colonysim.scenarios.scenario import Phases, Scenario
 from colonysim.scenarios.validation import check
-from colonysim.workloads.traces import BadTrace
+from colonysim.traces import BadTrace
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 SHIPPED = {path.stem: path.read_text() for path in sorted(FOLDER.glob("*.yaml")) if path.stem != "grid_day"}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from colonysim import traces
 from colonysim.core.values import BadValue
 from colonysim.extensions import BadCode
 from colonysim.scenarios import writer
@@ -17,8 +18,7 @@ from colonysim.scenarios.files import located
 from colonysim.scenarios.runner import run
 from colonysim.scenarios.scenario import Scenario
 from colonysim.scenarios.validation import check as validate
-from colonysim.workloads import traces
-from colonysim.workloads.traces import BadTrace, MissingTrace, TraceRecord
+from colonysim.traces import BadTrace, MissingTrace, TraceRecord
 from colonysim.workloads.workload import Trace
 
 MINE = """

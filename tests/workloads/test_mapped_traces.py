@@ -11,7 +11,7 @@ from colonysim.core.values import BadValue
 from colonysim.scenarios.result import Result
 from colonysim.scenarios.runner import Run
 from colonysim.scenarios.scenario import Scenario
-from colonysim.workloads.traces import BadTrace
+from colonysim.traces import BadTrace
 
 
 def run_of(trace: dict[str, Any], folder: Path, executors: int = 1, until_s: float | None = 10_000, **more: Any) -> Run:

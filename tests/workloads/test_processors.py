@@ -21,7 +21,7 @@ from colonysim.scenarios import (
     Workload,
 )
 from colonysim.scenarios.lint import lint
-from colonysim.workloads.traces import MAX_PROCESSES
+from colonysim.traces import MAX_PROCESSES
 
 JOBS = "submit_s,run_s,processors,requested_s\n0,10,4,20\n1,5,1,-1\n2,5,3,7.5\n"
 

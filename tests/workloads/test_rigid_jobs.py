@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from colonysim import traces
 from colonysim.capacity.backfill import Backfill
 from colonysim.capacity.resources import Capacity
 from colonysim.core.records import SECOND_NS
@@ -24,7 +25,6 @@ from colonysim.scenarios import (
     TraceRecord,
     Workload,
 )
-from colonysim.workloads import traces
 from colonysim.workloads.arrivals import At
 from tests.workloads.rigid import FOREVER, POLICIES, RigidJob, simulate
 

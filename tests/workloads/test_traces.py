@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonysim.workloads import traces
-from colonysim.workloads.traces import BadTrace, files, plain, swf
-from colonysim.workloads.traces.record import TraceRecord
+from colonysim import traces
+from colonysim.traces import BadTrace, files, plain, swf
+from colonysim.traces.record import TraceRecord
 
 SWF = """; Version: 2.2
 ; Partition:  1 grid.example.org

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from colonysim.core.wording import show_exact
-from colonysim.workloads.traces.files import lines_of
-from colonysim.workloads.traces.formats import trace_format
-from colonysim.workloads.traces.record import (
+from colonysim.traces.files import lines_of
+from colonysim.traces.formats import trace_format
+from colonysim.traces.record import (
     LATEST_S,
     LONGEST_S,
     MOST_PROCESSORS,

@@ -8,9 +8,9 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from colonysim.workloads.traces import plain, swf, wfformat  # noqa: F401  # they register their formats
-from colonysim.workloads.traces.formats import FORMATS, Format, TraceFormat, format_of
-from colonysim.workloads.traces.record import (
+from colonysim.traces import plain, swf, wfformat  # noqa: F401  # they register their formats
+from colonysim.traces.formats import FORMATS, Format, TraceFormat, format_of
+from colonysim.traces.record import (
     BadTrace,
     MissingTrace,
     Processors,
@@ -19,7 +19,7 @@ from colonysim.workloads.traces.record import (
     TraceRecord,
     processors_note,
 )
-from colonysim.workloads.traces.wfformat import RecordedWorkflow, read_workflow
+from colonysim.traces.wfformat import RecordedWorkflow, read_workflow
 
 __all__ = [
     "FORMATS",

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from colonysim.extensions import BadCode, Loader, Registry, error_line, reference, shown
-from colonysim.workloads.traces import files
-from colonysim.workloads.traces.record import (
+from colonysim.traces import files
+from colonysim.traces.record import (
     LATEST_S,
     LONGEST_S,
     MOST_PROCESSORS,

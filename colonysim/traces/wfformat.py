@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
-from colonysim.workloads.traces.files import document_of
-from colonysim.workloads.traces.formats import trace_format
-from colonysim.workloads.traces.record import (
+from colonysim.traces.files import document_of
+from colonysim.traces.formats import trace_format
+from colonysim.traces.record import (
     LONGEST_S,
     MOST_PROCESSORS,
     BadTrace,

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
-from colonysim.workloads.traces.record import BadTrace, MissingTrace
+from colonysim.traces.record import BadTrace, MissingTrace
 
 MAX_LINE: Final = 65_536
 MAX_DOCUMENT: Final = 128 << 20

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta
 
 from colonysim.core.values import Value
-from colonysim.workloads.traces.files import lines_of
-from colonysim.workloads.traces.formats import TraceFormat
-from colonysim.workloads.traces.record import (
+from colonysim.traces.files import lines_of
+from colonysim.traces.formats import TraceFormat
+from colonysim.traces.record import (
     LATEST_S,
     LONGEST_S,
     MOST_PROCESSORS,
