@@ -13,6 +13,7 @@ from colonysim.core.wording import show_count, show_number, show_seconds
 
 if TYPE_CHECKING:
     from colonysim.scenarios.trace_summary import TraceSummary
+    from colonysim.traces.formats import Format
 
 
 def import_trace(
@@ -20,6 +21,10 @@ def import_trace(
     kind: Annotated[
         str,
         typer.Option("--format", help="swf, wfformat, csv or file.py:function; by default from the name of the file."),
+    ] = "",
+    columns: Annotated[
+        str,
+        typer.Option(metavar="MAP", help="CSV with other columns: '{submit_s: time, run_s: {column: ms, unit: ms}}'."),
     ] = "",
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the trace as CSV.")] = None,
     as_json: AsJson = False,
@@ -34,9 +39,10 @@ def import_trace(
 
     outputs.require([file], {"--csv": csv})
     try:
-        recording = traces.load(file, kind)
+        reading = _format_with(columns, kind) if columns else kind
+        recording = traces.load(file, reading)
         summary = trace_summary.summarise(recording.records, recording.notes)
-        is_workflow = traces.format_of(file, kind).workflow
+        is_workflow = traces.format_of(file, reading).workflow
     except (traces.BadTrace, BadCode, OSError) as error:
         fail(str(error))
     if csv is not None:
@@ -57,6 +63,19 @@ def import_trace(
             )
         if csv is not None:
             out.print(f"  written to      {csv}")
+
+
+def _format_with(columns: str, kind: str) -> Format:
+    """Return the format of a CSV file with a map of its columns; ends the command if the map is invalid."""
+    from colonysim.core.values import BadValue, read_value
+    from colonysim.scenarios import yaml12
+    from colonysim.workloads.workload import Trace
+
+    try:
+        trace: Trace = read_value(Trace, {"file": "-", "format": kind, "columns": yaml12.read(columns).data})
+    except (BadValue, yaml12.BadYaml) as error:
+        fail(f"--columns: {error}")
+    return trace.reading
 
 
 def _print(file: Path, summary: TraceSummary) -> None:

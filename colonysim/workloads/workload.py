@@ -85,13 +85,14 @@ class Trace(Value, frozen=True, kw_only=True):
             raise self.refused("dependencies", why)
 
     @property
-    def _reading(self) -> Format:
+    def reading(self) -> Format:
+        """The format by which the file is read."""
         return format_with(self.columns) if self.columns else self.format
 
     def check_format(self, base: Path) -> None:
         """Find the format, by its name or the file's name. Raises BadTrace, BadCode."""
         path = base / self.file
-        if traces.format_of(path, self._reading, base).workflow:
+        if traces.format_of(path, self.reading, base).workflow:
             fix = "give the workload arrivals and `mix: [{workflow: {kind: wfformat, file: …}}]`"
             raise BadTrace(path, 0, "it is a workflow (WfFormat), and a trace has no dependencies", fix)
 
@@ -100,7 +101,7 @@ class Trace(Value, frozen=True, kw_only=True):
         self.check_format(base)
         path = base / self.file
         honours = [*(["status"] if self.statuses != "all" else []), *(["dependencies"] if self.dependencies else [])]
-        recording = traces.load(path, self._reading, self.first, self.count, base, self.processors, honours)
+        recording = traces.load(path, self.reading, self.first, self.count, base, self.processors, honours)
         span_s = (recording.records[-1].submit_s - recording.records[0].submit_s) / self.speed
         if span_s > randomness.MOST:
             most = show_limit(randomness.MOST)

@@ -294,3 +294,36 @@ def test_a_trace_is_shown_and_written_as_csv(tmp_path: Path) -> None:
     second = json.loads(run("import-trace", tmp_path / "log.csv", "--json").stdout)
     assert first == second
     assert first["run_s"]["p50"] == 60
+
+
+def test_a_trace_with_other_columns_is_shown_and_written_as_csv(tmp_path: Path) -> None:
+    path, written = tmp_path / "jobs.csv", tmp_path / "written.csv"
+    path.write_text("when,len,who,color\n0,1000,ada,red\n10,3000,bob,blue\n")
+    columns = "{submit_s: when, run_s: {column: len, unit: ms}, user: who}"
+    shown = run("import-trace", path, "--columns", columns, "--csv", written)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "busiest users   ada (1), bob (1)" in shown.stdout
+    assert [row.split(",")[:3] for row in written.read_text().splitlines()[1:]] == [
+        ["0", "1", "ada"],
+        ["10", "3", "bob"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ("{submit_s: when}", "run_s is missing"),
+        ("{submit_s: [", "is not YAML"),
+        ("when", "expected mapping"),
+        ("{submit_s: when, run_s: len, color: c}", "there is no field 'color'"),
+        ("{submit_s: whenever, run_s: len}", "there is no column 'whenever'"),
+        ("{submit_s: when, run_s: {column: len, unit: years}}", "unit"),
+    ],
+)
+def test_an_invalid_map_of_columns_is_refused(tmp_path: Path, columns: str, words: str) -> None:
+    path = tmp_path / "jobs.csv"
+    path.write_text("when,len\n0,1000\n")
+    refused = run("import-trace", path, "--columns", columns)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert words in refused.stderr
+    assert "Traceback" not in refused.stderr
