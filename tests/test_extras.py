@@ -169,6 +169,7 @@ def test_a_part_of_the_library_that_lacks_its_extra_says_what_to_install(tmp_pat
 
 COMMANDS = [
     "bench", "compare any.yaml", "coverage", "dev --port 0", "explore any.yaml", "import-trace any.swf", "replay any",
+    "report any",
     "run any.yaml", "serve --port 0", "shrink any.yaml", "sweep any.yaml", "validate any.yaml", "verify any", "demo", "init",
     "--help",
 ]  # fmt: skip

@@ -170,5 +170,5 @@ def test_a_bug_in_the_server_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         lifecycle, "_out_of_time", lambda world, process: transitions.requeue_after_timeout(world, process)
     )
-    with pytest.raises(InvariantViolation, match="has been retried 1 times of 0"):
+    with pytest.raises(InvariantViolation, match="has been retried once, and its limit is 0"):
         run_state_machine_as_test(Hurried, settings=FINDING)

@@ -108,14 +108,15 @@ class Queues:
         self._runs_made = 0
 
     # ------------------------------------------------------------ processes
-    def push(self, process: Process) -> None:
-        """Add a waiting process. It cannot be assigned while it waits for its parents."""
+    def push(self, process: Process, now_ns: int = 0) -> None:
+        """Add a process that begins to wait now. It cannot be assigned while it waits for its parents."""
         process.rank = process.priority_time_ns
         key = None if process.wait_for_parents else self._run_key(process)
         if key is None:
             self.unassignable[process.process_id] = process
             return
         if self.policy is not None:
+            self.shares.now_ns = now_ns
             process.rank = rank = self.policy(process, self.shares)
             self.shares.last_turns[process.colony, process.initiator_id] = rank
         pool = self.pools.get((process.colony, process.spec.conditions.executortype)) or self._pool(process)

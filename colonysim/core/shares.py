@@ -5,7 +5,6 @@ It is part of the server's state, and is stored with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
@@ -87,12 +86,13 @@ class Shares:
     """The state of policies. Those of users read it by its methods, and may write to `memory` alone.
 
     `turn` and `last_turns` are for policies that take turns: the rank of the process that was assigned last, and that
-    of the last process of each submitter. Use is counted only for policies that want it.
+    of the last process of each submitter. Use is counted only for policies that want it. `now_ns`, nanoseconds since
+    1970, is the time of the last change, which is that of the process to be ranked.
     """
 
-    def __init__(self, rules: Rules | None = None, clock: Callable[[], int] | None = None) -> None:
+    def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
-        self.clock = clock or (lambda: 0)
+        self.now_ns = 0
         self.turn = 0
         self.last_turns: dict[tuple[str, str], int] = {}
         self.submitters: dict[tuple[str, str], Submitter] = {}
@@ -103,11 +103,6 @@ class Shares:
         self.memory: dict[str, Any] = {}
 
     # ------------------------------------------------------------ for policies
-    @property
-    def now_ns(self) -> int:
-        """The virtual time in nanoseconds since 1970."""
-        return self.clock()
-
     def weight(self, process: Process) -> float:
         """Return the weight of the user who submitted a process, from the setting `user_weights`."""
         return self.rules.user_weights.get(process.initiator_name, 1.0)
@@ -144,11 +139,13 @@ class Shares:
 
     def start(self, process: Process, now_ns: int) -> None:
         """Count a process that begins to run."""
+        self.now_ns = now_ns
         self.submitter(process).running += 1
         self.running_since[process.process_id] = now_ns
 
     def stop(self, process: Process, now_ns: int) -> None:
         """Count a process that runs no longer, and what it used."""
+        self.now_ns = now_ns
         used_s = (now_ns - self.running_since.pop(process.process_id)) / SECOND_NS * cpus_of(process)
         submitter = self.submitter(process)
         submitter.running -= 1

@@ -101,7 +101,7 @@ def enter(world: World, process: Process, cause: str) -> None:
     world.processes[process_id] = process
     tables = world.by_state.get(process.colony)
     (tables or world.tables_of(process.colony))[WAITING][process_id] = process
-    world.queues.push(process)
+    world.queues.push(process, world.now_ns)
     if process.spec.maxwaittime not in (0, -1):
         arm(world, process, process.wait_deadline_ns)
     if world.history is not None:
@@ -245,7 +245,7 @@ def requeue_after_timeout(world: World, process: Process) -> None:
         process.wait_deadline_ns = world.now_ns + process.spec.maxwaittime * SECOND_NS
     _move(world, process, WAITING, "timeout")
     process.executor_id = ""
-    world.queues.push(process)
+    world.queues.push(process, world.now_ns)
     arm_wait(world, process)
 
 
@@ -261,7 +261,7 @@ def requeue_after_removal(world: World, process: Process) -> None:
     _move(world, process, WAITING, "executor removed")
     process.attributes = attributes
     process.executor_id = ""
-    world.queues.push(process)
+    world.queues.push(process, world.now_ns)
     arm_wait(world, process)
 
 

@@ -91,7 +91,7 @@ class World:
         self.logs = Logbook()
         policy = policy_of(settings.policy)
         assert policy is not None  # the settings have been checked
-        shares = Shares(settings.policy_rules, lambda: self.now_ns)
+        shares = Shares(settings.policy_rules)
         self.queues = Queues(settings.exclusive_assign, policy.rank, shares, policy.counts)
         self.held_by: dict[str, dict[str, Process]] = {}
         self.release_ticks: dict[int, dict[str, Process]] = {}

@@ -35,10 +35,11 @@ class TimeLimits(Invariant):
         self.crowded_ns = -1  # when too many waited last
         for record in ledger.records.values():
             limits, process = record.process.spec, record.process
+            if record.state in (WAITING, RUNNING) and limits.maxwaittime not in (0, -1):
+                record.wait_ns = process.wait_deadline_ns  # a running one may wait again
             if record.state == RUNNING and limits.maxexectime != -1:
                 self._watch(record, process.exec_deadline_ns, self.world.now_ns)
             elif record.state == WAITING and limits.maxwaittime not in (0, -1):
-                record.wait_ns = process.wait_deadline_ns
                 self._watch(record, record.wait_ns, self.world.now_ns)
 
     def moved(self, step: Transition, record: ProcessRecord) -> None:

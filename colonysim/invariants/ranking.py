@@ -26,6 +26,7 @@ class Ranking:
 
     def __init__(self, world: World) -> None:
         self.policy = world.settings.policy
+        self._world = world
         self._own = world.queues.policy if isinstance(world.queues.policy, OwnRank) else None
         self._turn = 0
         self._last_turns: dict[tuple[str, str], int] = {}
@@ -64,6 +65,7 @@ class Ranking:
         if self._use is not None:
             return self._use.rank(record)
         if self._own is not None:  # it depends on the process and the state, so it gives the same rank as in the core
+            self._state.now_ns = self._world.now_ns
             return self._own(record.process, self._state)
         value_ns = self._deadline(record) if self.policy == "deadline" else _length(record)
         return _LAST + rank if value_ns is None else value_ns
@@ -159,7 +161,7 @@ class Use:
 def _copied(world: World) -> Shares:
     """Return a state of policies as it is now, which goes on by what is noted here."""
     old = world.queues.shares
-    new = Shares(world.settings.policy_rules, lambda: world.now_ns)
+    new = Shares(world.settings.policy_rules)
     new.submitters, new.weight_of_all = deepcopy(old.submitters), old.weight_of_all
     new.used_by_all, new.scaled_from_ns = old.used_by_all, old.scaled_from_ns
     new.running_since, new.memory = dict(old.running_since), deepcopy(old.memory)

@@ -198,6 +198,7 @@ def _queues(world: World, stored: Stored) -> None:
         shares.weight_of_all += one.weight
     shares.used_by_all, shares.scaled_from_ns = counted.used_by_all, counted.scaled_from_ns
     shares.memory = counted.memory
+    shares.now_ns = world.now_ns
     if world.queues.usage is not None:
         for process in stored.processes:
             if process.state == RUNNING:

@@ -50,7 +50,7 @@ def test_a_setting_beyond_its_range_is_refused_with_the_range(name: str) -> None
     assert bounds is not None, f"the setting {name} has no bounds"
     least, most = bounds
     for value in (least - 1, most + 1, 10**20, -(10**20), 10**400):
-        refusal = rf"{name}[= ].*(at least {least}|at most {most:,}|from {least} to {most}|more than 64 bits)"
+        refusal = rf"{name}[= ].*(at least {least:,}|at most {most:,}|from {least} to {most}|more than 64 bits)"
         with pytest.raises(ValueError, match=refusal):
             Settings().overridden(**{name: value})
         if abs(value) < 10**100:

@@ -25,7 +25,7 @@ def test_what_it_writes_passes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert files(tmp_path) == FILES
     assert "7 passed" in done.stdout
-    assert "held        failed == 0" in done.stdout
+    assert "held        check 1: failed == 0 at the end" in done.stdout
     for name in FILES:
         text = (tmp_path / name).read_text()
         assert text.endswith("\n")

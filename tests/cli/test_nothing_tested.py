@@ -97,7 +97,7 @@ def test_coverage_tells_cases_that_do_not_pass(here: Path) -> None:
     (here / "wrong.json").write_text(json.dumps({"name": "wrong", "about": "", "steps": [step]}))
     result = _run("coverage", "wrong.json", "--json")
     assert result.exit_code == 1
-    assert "1 cases do not pass and are not counted: wrong" in result.output
+    assert "1 case failed and is not counted: wrong" in result.output
 
 
 # ---------------------------------------------------------------- strict
@@ -112,7 +112,7 @@ def test_a_fault_that_never_strikes_is_told_and_fails_where_that_is_asked(here: 
 
 def test_counts_and_warnings_are_in_the_text_the_json_and_the_page(here: Path) -> None:
     shown = _run("run", "rare.yaml", "--report", "r.html", "--summary", "s.json")
-    assert "fault       rare (lose_reply): struck 0 ×" in shown.output
+    assert "fault       rare (lose_reply): struck 0 times" in shown.output
     assert "WARNING faults.0: fault 'rare' never struck: " in shown.output
     written = json.loads((here / "s.json").read_text())
     assert written["faults"] == [{"name": "rare", "kind": "lose_reply", "count": 0, "drawn": True}]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from colonysim import ColonyClient, Settings, Simulation
+from colonysim.core.operations.closing import CloseSuccessful
 from colonysim.core.policies import BadPolicy
 from colonysim.core.records import RUNNING, Process
 from colonysim.core.shares import Shares
@@ -194,12 +195,7 @@ def test_the_state_stays_in_forks_and_snapshots() -> None:
         running = next(iter(sim.world.processes_in(colony.name, RUNNING).values()))
         assert shares.running(running) == 1
         assert shares.memory == {"ranked": 2}
-        sim.call(
-            executor.id,
-            __import__("colonysim.core.operations.closing", fromlist=["x"]).CloseSuccessful(
-                processid=running.process_id
-            ),
-        )
+        sim.call(executor.id, CloseSuccessful(processid=running.process_id))
         assert shares.used_s(running) == 3.0
     assert other.snapshot() == colony.sim.snapshot()
 

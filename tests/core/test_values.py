@@ -63,6 +63,13 @@ NEEDED: dict[str, dict[str, Any]] = {
     "ProgramGroup": {"name": "p", "code": "x.py:main"},
     "Mixed": {"parts": [{"weight": 1, "span": 1}]},
     "Uniform": {"low_s": 1, "high_s": 2},
+    "Pareto": {"low_s": 1, "high_s": 2, "alpha": 1},
+    "Weibull": {"shape": 1, "mean_s": 1},
+    "Gamma": {"mean_s": 1, "shape": 1},
+    "Hyperexponential": {"mean_s": 1, "scv": 2},
+    "Empirical": {"values_s": [1]},
+    "Mmpp": {"states": [{"per_hour": 1, "mean_s": 1}] * 2},
+    "Capacity": {"cpu": 1},
     "Hazard": {"hazard": "lost_signal"},
     "Sites": {"workload": "w", "total": 1, "like": {"name": "x"}},
 }
@@ -181,7 +188,7 @@ def test_a_value_outside_its_limits_is_refused_in_python_and_in_data_with_one_te
         (lambda: At(()), "invalid times_s=(): must have at least 1 entry"),
         (lambda: Uniform(5, 4), "invalid high_s=4.0: must be at least low_s=5"),
         (lambda: Bursts(3, 5, 6), "invalid spread_s=6.0: must be at most every_s=5"),
-        (lambda: Empirical(()), "invalid values_s=(): must have at least 1 entry"),
+        (lambda: Empirical(()), "an empirical distribution needs either `values_s`, at least one, or a `file`"),
         (lambda: Mixed(()), "invalid parts=[]: must have at least 1 entry"),
         (lambda: Lognormal(0), "invalid median_s=0: must be greater than 0"),
         (lambda: MapReduce(10_000, 10_000), "invalid reductions=10000: 10,000 maps"),
@@ -190,7 +197,7 @@ def test_a_value_outside_its_limits_is_refused_in_python_and_in_data_with_one_te
         (lambda: Workload(name="w", arrivals=Every(5), from_s=5, until_s=4), "invalid until_s=4.0: must be at least from_s=5"),
         (lambda: Workload(name="w", arrivals=5), "invalid arrivals=5: expected"),  # type: ignore[arg-type]
         (lambda: Workload(name="w", arrivals=Constant(5)), "invalid arrivals=Constant(value_s=5.0): expected"),  # type: ignore[arg-type]
-        (lambda: Trace(file="x.swf", sites="all"), "invalid sites='all': must be location or type or ignore"),  # type: ignore[arg-type]
+        (lambda: Trace(file="x.swf", sites="all"), "invalid sites='all': must be location or type or data or ignore"),  # type: ignore[arg-type]
         (lambda: CronPlan(name="c", submit=Submission()), "cron 'c' needs either an expression or every_s"),
         (lambda: CronPlan(name="c", submit=Submission(), expression="* *"), "invalid expression='* *': "),
         (lambda: ProgramGroup(name="p", code="x.py"), "invalid code='x.py': "),

@@ -210,7 +210,7 @@ def test_retries(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = colony.add_executor("t")
     colony.submit("f", executortype="t", maxexectime=1, maxretries=0)
     executor.assign()
-    _expect("has been retried 1 times of 0", lambda: colony.sim.advance(5), colony.sim)
+    _expect("has been retried once, and its limit is 0", lambda: colony.sim.advance(5), colony.sim)
 
 
 def test_conservation(colony: ColonyClient) -> None:
@@ -224,9 +224,9 @@ def test_parents_first(colony: ColonyClient, monkeypatch: pytest.MonkeyPatch) ->
     """Children are not held back."""
     real = Queues.push
 
-    def push(self: Queues, process: Process) -> None:
+    def push(self: Queues, process: Process, now_ns: int) -> None:
         process.wait_for_parents = False
-        real(self, process)
+        real(self, process, now_ns)
 
     monkeypatch.setattr(Queues, "push", push)
     executor = colony.add_executor("t")
@@ -280,9 +280,9 @@ def test_a_child_before_its_parents(colony: ColonyClient, monkeypatch: pytest.Mo
     monkeypatch.setattr(Queues, "_run_key", lambda self, process, key=Queues._run_key: key(self, process))
     held = Queues.push
 
-    def push(self: Queues, process: Process) -> None:
+    def push(self: Queues, process: Process, now_ns: int) -> None:
         process.wait_for_parents = False
-        held(self, process)
+        held(self, process, now_ns)
 
     monkeypatch.setattr(Queues, "push", push)
     nodes = {"a": {"executortype": "u"}, "b": {"executortype": "t", "after": ["a"]}}

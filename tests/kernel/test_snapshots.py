@@ -283,7 +283,7 @@ DERIVED = {
     Agenda: {"heap", "_events", "last_ticket"},
     Shares: {
         "turn", "last_turns", "submitters", "used_by_all", "scaled_from_ns", "memory",  # see core/test_shares.py
-        "rules", "clock", "running_since", "weight_of_all",  # made again from the settings, the world and the processes
+        "rules", "now_ns", "running_since", "weight_of_all",  # made again from the settings, the world and the processes
     },
     Subscriptions: {
         "any", "_made", "_turns", "_of_stream", "_of_process", "_turn_of", "_keys", "_by_key", "_by_beginning", "_lengths",
@@ -505,7 +505,7 @@ def packed(content: bytes) -> str:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (packed(b"\0" * (snapshots.ALWAYS_UNPACKED_BYTES + 1)), "unpacks to more than 16777216"),
+        (packed(b"\0" * (snapshots.ALWAYS_UNPACKED_BYTES + 1)), "unpacks to more than 16 MiB"),
         (packed(b"colonysim state 1\n" + b"\0" * 40), "format 1, a pickle that can run code"),
         (packed(b"")[:-8], "packed state is damaged"),
         (packed(b"x") + "AAAA", "packed state is damaged"),

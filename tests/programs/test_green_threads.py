@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -44,7 +45,8 @@ LIBRARIES = [("gevent", "gevent.monkey", "patch_all"), ("eventlet", "eventlet", 
 
 
 def _told(code: str, library: str, module: str, patch: str) -> str:
-    pytest.importorskip(library)
+    if find_spec(library) is None:  # imported here, it would warn at each later fork of this process
+        pytest.skip(f"{library} is not installed")
     code = code.format(library=library, module=module, patch=patch)
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
