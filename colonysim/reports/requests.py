@@ -21,6 +21,10 @@ _STREAMED: Final = frozenset(name for name, row in OPERATIONS.items() if row.str
 _AT_MOST_APART: Final = CALLS_KEPT // 8
 
 
+_Outcome = tuple[str, int | None, str, int | None]
+"""The type, the status and the fault of a call, and its latency in nanoseconds, None if it has no answer."""
+
+
 class RequestKind(msgspec.Struct, frozen=True, kw_only=True):
     """The requests of one type. `waited`: they are assign calls that found no process at once, and so were parked.
 
@@ -86,45 +90,48 @@ class RequestTally:
 
     def read(self, calls: Sequence[Call]) -> None:
         """Count the calls that are new, in the order of their numbers, and those that have been answered since."""
-        unanswered, self._open = self._open, []
-        for call in unanswered:
-            self._take(call)
+        new = self._open
         if calls:
-            new = calls[-1].number - self.seen
-            for call in islice(calls, max(0, len(calls) - new), None):
-                self._take(call)
+            unread = calls[-1].number - self.seen
+            new = [*new, *islice(calls, max(0, len(calls) - unread), None)]
             self.seen = calls[-1].number
+        self._open = []
+        alike: dict[_Outcome, int] = {}  # most calls are alike, and are counted together
+        for call in new:
+            if (status := call.status) is None:
+                self._open.append(call)
+                continue
+            answered_ns = call.answered_ns
+            latency_ns = None if answered_ns is None else answered_ns - call.at_ns
+            outcome: _Outcome = (call.payload_type, status, call.fault, latency_ns)
+            alike[outcome] = alike.get(outcome, 0) + 1
+        for outcome, count in alike.items():
+            self._count(outcome, count)
 
-    def _take(self, call: Call) -> None:
-        if call.status is None:
-            self._open.append(call)
-        else:
-            self._count(call)
-
-    def _count(self, call: Call) -> None:
-        status, fault, answered_ns, kind = call.status, call.fault, call.answered_ns, call.payload_type
+    def _count(self, outcome: _Outcome, count: int) -> None:
+        kind, status, fault, latency_ns = outcome
         # A poll that was lost on the way has waited for nothing.
-        waited = kind == _POLL and answered_ns != call.at_ns and not (status == LOST and fault)
+        waited = kind == _POLL and latency_ns != 0 and not (status == LOST and fault)
         counts = self._counts.get((kind, waited))
         if counts is None:
             counts = self._counts[kind, waited] = _Counts()
-        counts.count += 1
+        counts.count += count
         if fault:
-            counts.faults[fault] = counts.faults.get(fault, 0) + 1
-        if answered_ns is None or status == LOST:
-            counts.unanswered += kind not in _STREAMED  # a subscription has no answer of its own
+            counts.faults[fault] = counts.faults.get(fault, 0) + count
+        if latency_ns is None or status == LOST:
+            counts.unanswered += 0 if kind in _STREAMED else count  # a subscription has no answer of its own
             return
         if status and status >= 400:
-            counts.refused += 1
-        if latency_ns := answered_ns - call.at_ns:
-            counts.latencies.append(latency_ns)
+            counts.refused += count
+        if latency_ns:
+            counts.latencies.extend([latency_ns] * count)
         else:
-            counts.at_once += 1
+            counts.at_once += count
 
     def kinds(self) -> tuple[RequestKind, ...]:
         """Return what was counted, the most frequent type first. Requests that are still open count as unanswered."""
         for call in self._open:
-            self._count(call)
+            self._count((call.payload_type, call.status, call.fault, None), 1)
         self._open = []
         counted = [counts.result(*key) for key, counts in self._counts.items()]
         return tuple(sorted(counted, key=lambda kind: -kind.count))
