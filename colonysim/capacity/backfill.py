@@ -51,7 +51,7 @@ def minus(free: Amounts, need: Amounts) -> Amounts:
 
 
 def plus(free: Amounts, need: Amounts) -> Amounts:
-    """Return what there is when something has been given back."""
+    """Return the free capacity after some of it has been released."""
     return tuple([left + amount for left, amount in zip(free, need, strict=True)])
 
 

@@ -77,7 +77,7 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 def _number(text: str) -> Decimal:
     """Read a decimal number exactly, so that steps of 0.1 stay steps of 0.1. Raises ValueError."""
     if not _NUMBER.fullmatch(text.strip()):
-        raise ValueError(f"{text.strip()!r} is no number of at most 15 digits, before and after the point")
+        raise ValueError(f"{text.strip()!r} is not a number with at most 15 digits before and after the point")
     return Decimal(text.strip())
 
 

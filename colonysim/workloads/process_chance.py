@@ -1,4 +1,4 @@
-"""Random numbers that belong to a process, whoever asks for them and in whichever order.
+"""Random numbers that belong to a process, so that they do not depend on which executor gets it, or when.
 
 How long a process runs, whether it fails and whether it hangs depends on the seed, on who submitted it with which
 function, on its number among those submissions, and on its attempt. So a run with another policy or with more executors

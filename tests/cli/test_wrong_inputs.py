@@ -119,7 +119,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["run", "s.yaml", "--set", f"name={LATIN}"], "is not allowed here"),
     (["run", "s.yaml", "--set", f"name={DEEP}"], "--set name="),
     (["sweep", "s.yaml", "--vary", "seed=1..inf"], "invalid range"),
-    (["sweep", "s.yaml", "--vary", f"seed=1..{HUGE}:1"], "is no number of at most 15 digits"),
+    (["sweep", "s.yaml", "--vary", f"seed=1..{HUGE}:1"], "is not a number with at most 15 digits"),
     (["sweep", "s.yaml", "--vary", "seed=1..1000000000:1"], "more than 1,000 values"),
     # ------------------------------------------------ traces, journals and cases
     (["import-trace", "binary", "--format", "csv"], "UTF-16"),

@@ -121,7 +121,7 @@ def test_without_invariants_the_processes_themselves_tell_what_is_known() -> Non
 
 
 def test_an_executor_is_not_busy_with_what_the_server_took_back(colony: ColonyClient) -> None:
-    """Nobody knows when a real executor crashed: it holds the process, which is no sign of work."""
+    """The server does not know when a real executor crashed, so holding a process does not count as working on it."""
     sim = colony.sim
     executor = colony.add_executor("t", "ann")
     colony.submit("f", executortype="t", maxexectime=50, maxretries=0)
